@@ -1,0 +1,1 @@
+//! The public conformance suite: run it on an adapter of your own.

@@ -1,0 +1,1 @@
+//! Words: analysis, postings and scoring. Pure: no I/O, no clock.

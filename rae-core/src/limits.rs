@@ -1,0 +1,78 @@
+//! Every bound of the engine, in one file. A limit that is not here does not exist.
+
+/// Longest content of one memory, in bytes of UTF-8.
+pub const CONTENT_BYTES_MAX: usize = 1 << 20;
+/// Longest query, in bytes. Longer text is a document, not a question.
+pub const QUERY_BYTES_MAX: usize = 64 << 10;
+/// Longest tenant, project, session, agent, user, speaker, source or idempotency key, in bytes.
+pub const NAME_BYTES_MAX: usize = 256;
+/// Longest role, in bytes.
+pub const ROLE_BYTES_MAX: usize = 64;
+/// Longest tag, in bytes.
+pub const TAG_BYTES_MAX: usize = 128;
+/// Most tags of one memory, after merging too.
+pub const TAGS_MAX: usize = 64;
+/// Most sources of one memory; a merge past that keeps the first ones.
+pub const SOURCES_MAX: usize = 64;
+/// Largest metadata object, in bytes of JSON.
+pub const METADATA_BYTES_MAX: usize = 64 << 10;
+/// Deepest nesting of metadata.
+pub const METADATA_DEPTH_MAX: usize = 16;
+/// Most items in one `remember_many` call.
+pub const BATCH_ITEMS_MAX: usize = 100_000;
+/// Most items in one transaction; a larger call is cut into such.
+pub const TRANSACTION_ITEMS_MAX: usize = 1_000;
+/// Most bytes of content in one transaction.
+pub const TRANSACTION_BYTES_MAX: usize = 16 << 20;
+/// Most hits of one recall.
+pub const K_MAX: usize = 1_000;
+/// Largest page of `list`, `changes_since` and scans.
+pub const PAGE_MAX: usize = 1_000;
+/// Deepest nesting of a filter.
+pub const FILTER_DEPTH_MAX: usize = 8;
+/// Most comparisons in a filter, counting each member of `in` and `nin`.
+pub const FILTER_TERMS_MAX: usize = 64;
+/// Largest `max_tokens` of `context` and `recall`.
+pub const CONTEXT_TOKENS_MAX: usize = 1_000_000;
+/// Longest time to live, in seconds (100 years).
+pub const TTL_SECONDS_MAX: i64 = 100 * 365 * 86_400;
+/// Terms of one index piece.
+pub const PIECE_TERMS: usize = 100;
+/// Most bytes of one term; a longer word is cut.
+pub const TERM_BYTES_MAX: usize = 64;
+/// Most different terms of a query that are looked up; the rarest stay.
+pub const QUERY_TERMS_MAX: usize = 64;
+/// Tokens of a text that are embedded.
+pub const EMBED_TOKENS_MAX: usize = 254;
+/// Largest dimension of an embedder.
+pub const DIM_MAX: usize = 4_096;
+/// Texts given to an embedder at once.
+pub const EMBED_BATCH_MAX: usize = 256;
+/// Commands waiting for the SQLite writer before callers wait too.
+pub const WRITE_QUEUE_MAX: usize = 256;
+/// Write batches joined into one transaction.
+pub const GROUP_COMMIT_MAX: usize = 64;
+/// Reads waiting for a SQLite reader before callers wait too.
+pub const READ_QUEUE_MAX: usize = 256;
+/// Readers of one embedded store.
+pub const READERS: usize = 2;
+/// Scopes whose index stays in memory; the least recently used go.
+pub const INDEX_SCOPES_MAX: usize = 64;
+/// Changes applied to an index at a time.
+pub const INDEX_DELTA_PAGE: usize = 1_000;
+/// Changes after which the memtable is written as a segment.
+pub const SEGMENT_CHANGES_MIN: usize = 8_192;
+/// Tombstones kept per scope; a reader further behind rebuilds.
+pub const TOMBSTONES_MAX: usize = 100_000;
+/// Versions of one memory kept in history; the oldest go first.
+pub const HISTORY_VERSIONS_MAX: usize = 1_000;
+/// Access counts buffered before they are flushed.
+pub const ACCESS_BUFFER_MAX: usize = 4_096;
+/// How long an idempotency key and a batch id are remembered, in seconds.
+pub const IDEMPOTENCY_SECONDS: i64 = 86_400;
+/// Attempts of a job before it is a dead letter.
+pub const JOB_ATTEMPTS_MAX: u32 = 5;
+/// Bytes of one line of an import file.
+pub const IMPORT_LINE_BYTES_MAX: usize = 16 << 20;
+/// Query vectors kept in the cache.
+pub const QUERY_CACHE_MAX: usize = 1_024;

@@ -1,0 +1,279 @@
+//! Writes are data: one [`WriteBatch`] goes through one `apply` in one transaction, all or nothing.
+
+use super::{JobKind, Memory, MemoryId, MemoryPatch, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A set of changes to the scope of the call's `Ctx`.
+///
+/// `apply` is exactly-once per `id` for 24 h: a batch applied already gives the stored [`Applied`] and writes nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WriteBatch {
+    /// Id of the batch.
+    pub id: Uuid,
+    /// The engine's clock at planning; becomes `created_at` / `updated_at` and dates every row of the batch.
+    pub now: Timestamp,
+    /// All must hold, else nothing is written.
+    pub preconditions: Vec<Precondition>,
+    /// The changes, in order.
+    pub ops: Vec<Op>,
+}
+
+/// What must be true at commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Precondition {
+    /// The memory is live and has this version; else Conflict (NotFound where it is not live).
+    VersionIs(MemoryId, u32),
+    /// No live memory has this id; else Conflict.
+    Absent(MemoryId),
+    /// The store's embedder is this id; else Conflict with code `embedder_changed`.
+    EmbedderIs(String),
+    /// The job is leased with this fencing number and the lease has not run out; else Conflict.
+    LeaseHeld(Uuid, u64),
+}
+
+/// A key that makes a write safe to repeat, unique per tenant, project and verb for 24 h.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The verb, for example `remember`.
+    pub verb: &'static str,
+    /// The caller's key.
+    pub key: String,
+    /// Hash of the request. Another body under the same key is Conflict with code `idempotency_key_reused`.
+    pub body_hash: [u8; 32],
+}
+
+/// A vector as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorRow {
+    /// Embedder id: `name@revision/dim`.
+    pub embedder: String,
+    /// Unit length, finite, never all zero.
+    pub vector: Vec<f32>,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Op {
+    /// Inserts, or merges into the live memory with the same `dedup_key` (see `Memory::absorb`).
+    /// The store assigns `seq` and `seq_in_session`. Gives [`Outcome::Put`].
+    PutMemory {
+        /// The new memory, version 1.
+        memory: Box<Memory>,
+        /// Its vector, where it has one.
+        vector: Option<VectorRow>,
+        /// Makes this one write safe to repeat.
+        idempotency: Option<Idempotency>,
+    },
+    /// Writes a memory exactly as given with its older versions (import). A live memory with the same id and version is left
+    /// alone; another version is Conflict; one with the same `dedup_key` absorbs it. Gives [`Outcome::Put`].
+    RestoreMemory {
+        /// The memory with its own version and times.
+        memory: Box<Memory>,
+        /// Its vector.
+        vector: Option<VectorRow>,
+        /// Older versions, oldest first.
+        history: Vec<super::MemoryVersion>,
+        /// Number of recalls that returned it, and the last of them.
+        access: Option<(u64, Timestamp)>,
+    },
+    /// Changes a live memory; NotFound where there is none. Gives [`Outcome::Patched`].
+    PatchMemory {
+        /// Which.
+        id: MemoryId,
+        /// What moves.
+        patch: Box<MemoryPatch>,
+        /// Whether the old state goes to history.
+        mode: PatchMode,
+        /// The vector of the new content: `None` leaves the stored ones, `Some(None)` removes them, as new content has none yet.
+        vector: Option<Option<VectorRow>>,
+    },
+    /// Removes a memory with its history, vectors, access data, idempotent receipts and every segment that holds it, and leaves
+    /// a tombstone (id and seq only). Missing is fine. Gives [`Outcome::Deleted`].
+    DeleteMemory {
+        /// Which.
+        id: MemoryId,
+    },
+    /// Stores the vector of a live memory that still has this version; else does nothing. Gives [`Outcome::Done`] or [`Outcome::Skipped`].
+    PutVector {
+        /// Which.
+        id: MemoryId,
+        /// Version that was embedded.
+        version: u32,
+        /// The vector.
+        vector: VectorRow,
+    },
+    /// Keeps the newest `keep` live memories of a layer (of one session where named) and deletes the others as `DeleteMemory` does.
+    /// Gives [`Outcome::Trimmed`].
+    TrimLayer {
+        /// Layer.
+        layer: super::Layer,
+        /// Session, where the capacity counts per session.
+        session_id: Option<String>,
+        /// How many stay.
+        keep: usize,
+    },
+    /// Makes `embedder` the store's embedder and drops the vectors of all others (every tenant and project).
+    SetEmbedder {
+        /// Embedder id.
+        embedder: String,
+        /// Its dimension.
+        dim: usize,
+    },
+    /// Adds to the access data, a side table outside sequence and version.
+    RecordAccess {
+        /// Memory, number of recalls that returned it, and the last of them.
+        counts: Vec<(MemoryId, u32, Timestamp)>,
+    },
+    /// Stores a segment of the lexical index, unless a memory in it was deleted after `row.to_seq`
+    /// ([`Outcome::Skipped`]). Segments inside the same range are replaced.
+    PutSegment {
+        /// The segment.
+        row: SegmentRow,
+    },
+    /// Queues a job.
+    EnqueueJob {
+        /// The job.
+        job: NewJob,
+    },
+    /// Removes a finished job (give [`Precondition::LeaseHeld`] with it).
+    FinishJob {
+        /// Which.
+        id: Uuid,
+    },
+    /// Gives a leased job back: later, or to the dead letters past `limits::JOB_ATTEMPTS_MAX` attempts.
+    RetryJob {
+        /// Which.
+        id: Uuid,
+        /// Not before.
+        run_at: Timestamp,
+        /// Why, without content.
+        error: String,
+    },
+    /// Prolongs a lease.
+    ExtendLease {
+        /// Which.
+        id: Uuid,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Records an automatic or administrative change.
+    Audit(Audit),
+    /// Erases everything of a session, user, project or tenant. Gives [`Outcome::Dropped`].
+    DropScope {
+        /// What.
+        target: DropTarget,
+    },
+}
+
+/// Whether a patch makes a new version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchMode {
+    /// The old state goes to history, `version` grows, `updated_at` moves.
+    NewVersion,
+    /// A number moves (feedback, decay); no version.
+    InPlace,
+}
+
+/// What a scope erasure erases, within the tenant of the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DropTarget {
+    /// A session of the call's project.
+    Session(String),
+    /// A user of the call's project.
+    User(String),
+    /// A project of the call's tenant.
+    Project(String),
+    /// The call's whole tenant.
+    Tenant,
+}
+
+/// An audit row: who did what to which, never content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Audit {
+    /// What happened, for example `forget`.
+    pub action: String,
+    /// Numbers and ids.
+    pub details: serde_json::Value,
+}
+
+/// A job to queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewJob {
+    /// Opaque id.
+    pub id: Uuid,
+    /// What it does.
+    pub kind: JobKind,
+    /// Ids and numbers it needs.
+    pub payload: serde_json::Value,
+    /// Not before.
+    pub run_at: Timestamp,
+}
+
+/// A segment of the lexical index as stored: covers the changes in `(from_seq, to_seq]` of the scope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SegmentRow {
+    /// Exclusive start.
+    pub from_seq: u64,
+    /// Inclusive end.
+    pub to_seq: u64,
+    /// Every memory in it: what a deletion looks up.
+    pub ids: Vec<MemoryId>,
+    /// The segment, encoded and checksummed by `lexical`.
+    pub data: Vec<u8>,
+}
+
+/// What `apply` did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The scope's sequence before the batch.
+    pub seq_before: u64,
+    /// The scope's sequence after the batch.
+    pub seq: u64,
+    /// One outcome per op, in order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What became of one op.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// A memory was put.
+    Put {
+        /// Id of the memory that holds the text now: the older one when it merged.
+        id: MemoryId,
+        /// Its version.
+        version: u32,
+        /// Whether it merged into an existing one.
+        merged: bool,
+        /// Whether an idempotency key had been seen before, so that nothing was written.
+        replayed: bool,
+    },
+    /// A memory was patched.
+    Patched {
+        /// Its version now.
+        version: u32,
+    },
+    /// A memory was deleted.
+    Deleted {
+        /// Whether there was one.
+        existed: bool,
+    },
+    /// A layer was trimmed.
+    Trimmed {
+        /// Memories that went.
+        ids: Vec<MemoryId>,
+    },
+    /// A scope was erased.
+    Dropped {
+        /// Number of memories erased.
+        memories: u64,
+        /// Projects whose indexes must be dropped or caught up.
+        projects: Vec<String>,
+    },
+    /// Done.
+    Done,
+    /// Nothing to do any more.
+    Skipped,
+}

@@ -1,0 +1,21 @@
+//! The vocabulary of the engine: plain data, no I/O. Everything here is parsed and bounded at the edge and trusted inside.
+
+mod batch;
+mod filter;
+mod ids;
+mod job;
+mod layer;
+mod memory;
+mod query;
+mod time;
+
+pub use batch::{
+    Applied, Audit, DropTarget, Idempotency, NewJob, Op, Outcome, PatchMode, Precondition, SegmentRow, VectorRow, WriteBatch,
+};
+pub use filter::{Cmp, Field, Filter, Value};
+pub use ids::{IdGenerator, MemoryId, Scope};
+pub use job::{Job, JobKind, JobState, Lease};
+pub use layer::{Layer, LayerPolicy};
+pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
+pub use query::{Changes, Changed, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};
+pub use time::Timestamp;

@@ -1,0 +1,130 @@
+//! UTC instants.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A UTC instant in microseconds since 1970. Years -9999 to 9999.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From microseconds since 1970; InvalidInput outside the years -9999 to 9999.
+    pub fn from_micros(micros: i64) -> Result<Self> {
+        jiff::Timestamp::from_microsecond(micros)
+            .map(|_| Self(micros))
+            .map_err(|_| Error::invalid("a time must lie between the years -9999 and 9999"))
+    }
+
+    /// Microseconds since 1970.
+    pub fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Reads RFC 3339 (`2023-05-08T13:56:00Z`, any offset), or a date alone (midnight UTC), or a date and time without an
+    /// offset (taken as UTC).
+    pub fn parse(text: &str) -> Result<Self> {
+        let text = text.trim();
+        let bad = || {
+            Error::invalid("a time must be RFC 3339, like 2023-05-08T13:56:00Z, between the years -9999 and 9999")
+        };
+        if text.len() > 64 {
+            return Err(bad());
+        }
+        if let Ok(t) = text.parse::<jiff::Timestamp>() {
+            return Ok(Self(t.as_microsecond()));
+        }
+        let civil: jiff::civil::DateTime = text.parse().map_err(|_| bad())?;
+        let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| bad())?;
+        Ok(Self(zoned.timestamp().as_microsecond()))
+    }
+
+    /// The instant `seconds` later (earlier when negative), held inside the range.
+    pub fn saturating_add_seconds(self, seconds: i64) -> Self {
+        let micros = self.0.saturating_add(seconds.saturating_mul(1_000_000));
+        let (min, max) = (jiff::Timestamp::MIN.as_microsecond(), jiff::Timestamp::MAX.as_microsecond());
+        Self(micros.clamp(min, max))
+    }
+
+    /// Days from `earlier` to `self`; negative when `self` is the earlier one.
+    pub fn days_since(self, earlier: Self) -> f64 {
+        (self.0 as f64 - earlier.0 as f64) / 86_400e6
+    }
+
+    fn civil(self) -> jiff::civil::DateTime {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(t) => t.to_zoned(jiff::tz::TimeZone::UTC).datetime(),
+            // Out of range cannot be built; the epoch is a harmless answer.
+            Err(_) => jiff::civil::DateTime::default(),
+        }
+    }
+
+    /// Year, month (1 to 12) and day of the month in UTC.
+    pub fn ymd(self) -> (i16, i8, i8) {
+        let d = self.civil().date();
+        (d.year(), d.month(), d.day())
+    }
+
+    /// The date in words, as it goes into the indexed text: `8 May, 2023`.
+    pub fn in_words(self) -> String {
+        const MONTHS: [&str; 12] = [
+            "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+            "December",
+        ];
+        let (year, month, day) = self.ymd();
+        let name = usize::try_from(month - 1).ok().and_then(|m| MONTHS.get(m)).copied().unwrap_or_default();
+        format!("{day} {name}, {year}")
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with as many decimals as needed, for example `2023-05-08T13:56:00Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(t) => write!(f, "{t}"),
+            Err(_) => write!(f, "{}us", self.0),
+        }
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(t: Timestamp) -> Self {
+        t.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_reads_back_what_it_prints() {
+        for text in ["2023-05-08T13:56:00Z", "1969-12-31T23:59:59.5Z", "-009999-06-01T00:00:00Z", "9999-06-30T22:00:00Z"] {
+            let t = Timestamp::parse(text).unwrap();
+            assert_eq!(Timestamp::parse(&t.to_string()).unwrap(), t);
+        }
+        assert_eq!(Timestamp::parse("2023-05-08T15:56:00+02:00").unwrap().to_string(), "2023-05-08T13:56:00Z");
+        assert_eq!(Timestamp::parse("2023-05-08").unwrap().to_string(), "2023-05-08T00:00:00Z");
+    }
+
+    #[test]
+    fn nonsense_and_years_out_of_range_are_invalid_input() {
+        for text in ["", "yesterday", "2023-02-30", "10000-01-01T00:00:00Z", "2023-13-01", "1700000000"] {
+            assert_eq!(Timestamp::parse(text).unwrap_err().kind(), crate::ErrorKind::InvalidInput, "{text}");
+        }
+        assert!(Timestamp::from_micros(i64::MAX).is_err());
+    }
+
+    #[test]
+    fn the_date_in_words_is_day_month_year() {
+        assert_eq!(Timestamp::parse("2023-05-08T23:59:59Z").unwrap().in_words(), "8 May, 2023");
+    }
+}

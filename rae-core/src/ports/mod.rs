@@ -1,0 +1,17 @@
+//! The seams of the engine: what a backend must offer. Object-safe, held as `Arc<dyn _>`, `&Ctx` first.
+
+mod cache;
+mod clock;
+mod embed;
+mod relational;
+mod rerank;
+mod tokens;
+mod vector;
+
+pub use cache::CacheStore;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use embed::{EmbedRole, Embedder};
+pub use relational::{AdminRead, IndexRead, JobRead, MemoryRead, RelationalCapability, RelationalStore};
+pub use rerank::Reranker;
+pub use tokens::TokenCounter;
+pub use vector::{Collection, VectorCapability, VectorFeed, VectorStore};

@@ -1,0 +1,137 @@
+//! The truth.
+
+use crate::{
+    ctx::Ctx,
+    error::Result,
+    model::{
+        Applied, Audit, Changes, Head, Job, Lease, Memory, MemoryId, MemoryVersion, Scan, SegmentRow, StoreStats, Timestamp,
+        VectorPoint, WriteBatch,
+    },
+};
+use async_trait::async_trait;
+use std::{collections::HashSet, fmt::Debug, sync::Arc, time::Duration};
+
+/// What an adapter can do; the engine and the conformance suite branch on this, never on a backend's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelationalCapability {
+    /// What was acknowledged survives `kill -9` and reopening.
+    pub durable: bool,
+    /// Several processes may have it open at once.
+    pub multi_process: bool,
+    /// Opened without the right to write: `apply` gives PermissionDenied.
+    pub read_only: bool,
+}
+
+impl RelationalCapability {
+    /// A writable store with these two properties.
+    pub const fn new(durable: bool, multi_process: bool) -> Self {
+        Self { durable, multi_process, read_only: false }
+    }
+
+    /// The same, opened read-only.
+    pub const fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+}
+
+/// The relational store: one write door and small reads by subject. All reads and writes see only `ctx.scope()`.
+///
+/// Rules every adapter keeps (the conformance suite tries them):
+/// - `apply` is all or nothing, exactly-once per batch id for 24 h, and durable when it returns if the capability says so.
+/// - Each op that changes what a reader of the scope can see (put, merge, patch, delete, vector) takes the next number of the
+///   scope's change log; numbers become visible in order.
+/// - Reading or deleting what is missing is no error: `None`, empty, `existed: false`.
+#[async_trait]
+pub trait RelationalStore: MemoryRead + IndexRead + JobRead + AdminRead + Debug + Send + Sync + 'static {
+    /// What this adapter can do.
+    fn capability(&self) -> RelationalCapability;
+
+    /// Applies a batch in one transaction.
+    async fn apply(&self, ctx: &Ctx, batch: WriteBatch) -> Result<Applied>;
+
+    /// Housekeeping that is not a change: forgets batch ids, idempotency keys and tombstones that are due, returns free
+    /// pages, truncates the write-ahead log. Gives whether nothing is left in the log (a reader may hold it back).
+    async fn checkpoint(&self, ctx: &Ctx, now: Timestamp) -> Result<bool>;
+
+    /// Checks the store's own consistency; a list of findings, empty when sound.
+    async fn verify(&self, ctx: &Ctx) -> Result<Vec<String>>;
+
+    /// Writes a consistent copy to a new file while the store stays in use. Unsupported where there is no such thing.
+    async fn backup(&self, ctx: &Ctx, target: &std::path::Path) -> Result<()>;
+
+    /// Finishes what is queued and releases everything. Later calls give Unavailable. Closing twice is fine.
+    async fn close(&self) -> Result<()>;
+}
+
+/// Reading memories.
+#[async_trait]
+pub trait MemoryRead {
+    /// Live memories by id, in the order asked, `None` where there is none. Expired ones are live until they are purged.
+    async fn get(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<Option<Memory>>>;
+
+    /// One page in id order.
+    async fn scan(&self, ctx: &Ctx, scan: &Scan) -> Result<Vec<Memory>>;
+
+    /// Older versions and the present one, oldest first; empty when the memory is not live.
+    async fn history(&self, ctx: &Ctx, id: MemoryId) -> Result<Vec<MemoryVersion>>;
+
+    /// Ids of all live memories that match: what a search may return.
+    async fn matching(&self, ctx: &Ctx, filter: &crate::model::Filter) -> Result<Arc<HashSet<MemoryId>>>;
+
+    /// At most `limit` live memories whose time to live is over at `now`, oldest expiry first.
+    async fn expired(&self, ctx: &Ctx, now: Timestamp, limit: usize) -> Result<Vec<MemoryId>>;
+
+    /// At most `limit` live memories derived from any of `ids` (provenance.derived_from), in id order.
+    async fn derived_from(&self, ctx: &Ctx, ids: &[MemoryId], limit: usize) -> Result<Vec<Memory>>;
+
+    /// Access data (count, last) by id, in the order asked; zero and `None` where there is none.
+    async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>>;
+}
+
+/// Reading what the derived indexes are made of.
+#[async_trait]
+pub trait IndexRead {
+    /// Where the scope's change log stands.
+    async fn head(&self, ctx: &Ctx) -> Result<Head>;
+
+    /// Changes in `(after, upto]` (`upto` beyond the head means the head), at most `limit` puts and deletes together; `upto` of the
+    /// answer says how far it reaches, so that the caller goes on from there. Vectors are those of `embedder`.
+    async fn changes_since(&self, ctx: &Ctx, after: u64, upto: u64, limit: usize, embedder: &str) -> Result<Changes>;
+
+    /// The stored segments, by ascending `from_seq`.
+    async fn segments(&self, ctx: &Ctx) -> Result<Vec<SegmentRow>>;
+
+    /// A page of vectors of live memories under `embedder`, of memories with `seq > after`, by ascending seq; with the seq of each.
+    async fn vectors(&self, ctx: &Ctx, embedder: &str, after: u64, limit: usize) -> Result<Vec<(u64, VectorPoint)>>;
+
+    /// At most `limit` live memories without a vector under `embedder`, with `id > after`, in id order.
+    async fn without_vector(&self, ctx: &Ctx, embedder: &str, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>>;
+}
+
+/// Reading and taking jobs.
+#[async_trait]
+pub trait JobRead {
+    /// Takes at most `limit` due jobs for `duration`. Jobs whose lease ran out are due again; attempts count.
+    async fn lease(&self, ctx: &Ctx, now: Timestamp, duration: Duration, limit: usize) -> Result<Vec<Lease>>;
+
+    /// Jobs of the scope, dead letters too, oldest first.
+    async fn jobs(&self, ctx: &Ctx, limit: usize) -> Result<Vec<Job>>;
+}
+
+/// Numbers and records about the store itself.
+#[async_trait]
+pub trait AdminRead {
+    /// Numbers about the scope and the store.
+    async fn stats(&self, ctx: &Ctx) -> Result<StoreStats>;
+
+    /// All scopes with live memories or a change log, for whole-store work (maintenance, re-embedding), in name order.
+    async fn scopes(&self) -> Result<Vec<crate::model::Scope>>;
+
+    /// The newest audit rows of the scope.
+    async fn audit(&self, ctx: &Ctx, limit: usize) -> Result<Vec<(Timestamp, Audit)>>;
+
+    /// The key that keyed hashes in receipts use; made when the store was made, and never shown.
+    async fn receipt_key(&self) -> Result<[u8; 32]>;
+}

@@ -1,0 +1,82 @@
+//! Nearest neighbours. Derived, rebuildable, allowed to lag.
+
+use crate::{
+    ctx::Ctx,
+    error::Result,
+    model::{MemoryId, VectorFilter, VectorHit, VectorPoint},
+};
+use async_trait::async_trait;
+use std::fmt::Debug;
+
+/// The vectors of one embedder; cosine over unit vectors. Each scope (of the `Ctx`) of a collection is a space of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Collection {
+    /// Embedder id: `name@revision/dim`.
+    pub embedder: String,
+    /// Dimension of every vector in it.
+    pub dim: usize,
+}
+
+/// Who brings new vectors in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VectorFeed {
+    /// In process: whoever reads brings it up to the store's head first, by `watermark` and `changes_since`.
+    Reader,
+    /// Elsewhere: a job follows the outbox.
+    Outbox,
+}
+
+/// What an adapter can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VectorCapability {
+    /// Who feeds it.
+    pub feed: VectorFeed,
+    /// Whether answers are exact for every size and filter.
+    pub exact: bool,
+}
+
+impl VectorCapability {
+    /// Of these two.
+    pub const fn new(feed: VectorFeed, exact: bool) -> Self {
+        Self { feed, exact }
+    }
+}
+
+/// A vector store. Rules the conformance suite tries: wrong dimension, NaN, infinite or all-zero vectors are InvalidInput and
+/// nothing is stored; an id upserted again is replaced; deleting what is missing is fine; `k = 0` is empty; answers come by
+/// falling cosine, then ascending id; an unknown scope is empty.
+#[async_trait]
+pub trait VectorStore: Debug + Send + Sync + 'static {
+    /// What this adapter can do.
+    fn capability(&self) -> VectorCapability;
+
+    /// Makes the collection where there is none. Idempotent.
+    async fn ensure(&self, ctx: &Ctx, collection: &Collection) -> Result<()>;
+
+    /// Puts points and removes ids, and moves the scope's watermark to `watermark` where given, in one step for readers.
+    async fn write(
+        &self,
+        ctx: &Ctx,
+        collection: &Collection,
+        upsert: Vec<VectorPoint>,
+        delete: &[MemoryId],
+        watermark: Option<u64>,
+    ) -> Result<()>;
+
+    /// The `k` nearest to `vector`.
+    async fn query(&self, ctx: &Ctx, collection: &Collection, vector: &[f32], filter: &VectorFilter, k: usize)
+    -> Result<Vec<VectorHit>>;
+
+    /// Cosines of given memories in the order asked, `None` without a vector.
+    async fn score(&self, ctx: &Ctx, collection: &Collection, vector: &[f32], ids: &[MemoryId]) -> Result<Vec<Option<f32>>>;
+
+    /// The last `watermark` written for the scope; 0 at first. Only for [`VectorFeed::Reader`].
+    async fn watermark(&self, ctx: &Ctx, collection: &Collection) -> Result<u64>;
+
+    /// Forgets the whole scope, watermark too.
+    async fn drop_scope(&self, ctx: &Ctx, collection: &Collection) -> Result<()>;
+
+    /// Persists what helps the next start and releases everything. Closing twice is fine.
+    async fn close(&self) -> Result<()>;
+}
