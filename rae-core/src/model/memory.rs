@@ -202,7 +202,7 @@ impl Memory {
     }
 
     /// Takes in `other`, the same statement said again: id, text and metadata stay, tags and sources join, importance and
-    /// confidence keep the maximum, `witness_count` grows.
+    /// confidence keep the maximum, `witness_count` grows, the later expiry (or none) holds.
     pub fn absorb(&mut self, other: &Memory) {
         join(&mut self.tags, &other.tags, TAGS_MAX);
         join(&mut self.provenance.sources, &other.provenance.sources, SOURCES_MAX);
@@ -210,6 +210,8 @@ impl Memory {
         self.importance = self.importance.max(other.importance);
         self.confidence = self.confidence.max(other.confidence);
         self.witness_count = self.witness_count.saturating_add(1);
+        // Said again, it lives as long as the longer of the two was meant to.
+        self.expires_at = self.expires_at.zip(other.expires_at).map(|(a, b)| a.max(b));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The default embedder: a table with one vector per WordPiece token, compiled into the library.
+//! The default embedder: a table with one vector per `WordPiece` token, compiled into the library.
 //!
 //! A text's vector is the mean of its tokens' rows, scaled to length 1. No model runs, so writes
 //! stay fast and work offline. `assets/README.md` tells where the table comes from and how it was
@@ -35,9 +35,7 @@ pub struct StaticTable {
 
 impl fmt::Debug for StaticTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StaticTable")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("StaticTable").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -54,13 +52,7 @@ impl StaticTable {
     }
 
     fn unreadable() -> Self {
-        Self {
-            id: "unreadable@0/0".to_owned(),
-            dim: 0,
-            scales: Vec::new(),
-            rows: &[],
-            words: WordPiece::default(),
-        }
+        Self { id: "unreadable@0/0".to_owned(), dim: 0, scales: Vec::new(), rows: &[], words: WordPiece::default() }
     }
 
     /// Reads a table; the rows and the vocabulary stay where they are.
@@ -69,12 +61,8 @@ impl StaticTable {
     /// Says what is wrong with `bytes`. Nothing in them makes it panic or allocate more than a
     /// few times their size.
     pub fn parse(bytes: &'static [u8]) -> Result<Self, String> {
-        let rest = bytes
-            .strip_prefix(MAGIC)
-            .ok_or("not a static table: wrong magic")?;
-        let (length, rest) = rest
-            .split_first_chunk::<4>()
-            .ok_or("static table ends in its header")?;
+        let rest = bytes.strip_prefix(MAGIC).ok_or("not a static table: wrong magic")?;
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or("static table ends in its header")?;
         let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|e| e.to_string())?;
         let (header, rest) = split(rest, length, "header")?;
         let header = Header::parse(header)?;
@@ -138,7 +126,9 @@ impl StaticTable {
             return None;
         }
         let factor = 1.0 / norm;
-        sum.iter_mut().for_each(|x| *x *= factor);
+        for x in &mut sum {
+            *x *= factor;
+        }
         Some(sum)
     }
 
@@ -173,15 +163,12 @@ impl Header {
 
     fn number(&self, key: &str) -> Result<usize, String> {
         let text = self.text(key)?;
-        text.parse()
-            .map_err(|_| format!("static table header: {key}={text} is no number"))
+        text.parse().map_err(|_| format!("static table header: {key}={text} is no number"))
     }
 }
 
 fn split(bytes: &'static [u8], at: usize, part: &str) -> Result<(&'static [u8], &'static [u8]), String> {
-    bytes
-        .split_at_checked(at)
-        .ok_or_else(|| format!("static table ends inside its {part}"))
+    bytes.split_at_checked(at).ok_or_else(|| format!("static table ends inside its {part}"))
 }
 
 /// Little-endian halves; a factor that is negative or not finite would poison every mean.
@@ -213,4 +200,170 @@ fn half_to_f32(half: u16) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    /// Two-dimensional table over six tokens; row 1 is `[UNK]` and has no scale.
+    fn toy_bytes(header: &str, halves: &[u16]) -> &'static [u8] {
+        let vocabulary = "[PAD]\n[UNK]\neast\nnorth\nwest\n##ward";
+        let header = format!("{header}vocab=bert-uncased\nvocab_bytes={}\n", vocabulary.len());
+        let rows: [i8; 12] = [0, 0, 0, 0, 127, 0, 0, 127, -127, 0, 0, 64];
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(u32::try_from(header.len()).unwrap().to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(halves.iter().flat_map(|h| h.to_le_bytes()));
+        bytes.extend(rows.iter().flat_map(|r| r.to_le_bytes()));
+        bytes.extend(vocabulary.as_bytes());
+        bytes.leak()
+    }
+
+    const HEADER: &str = "name=toy\nrevision=3\ndim=2\nrows=6\n";
+    const ONE: u16 = 0x3C00;
+    const SCALES: [u16; 6] = [0, 0, ONE, ONE, ONE, ONE];
+
+    fn toy() -> StaticTable {
+        StaticTable::parse(toy_bytes(HEADER, &SCALES)).unwrap()
+    }
+
+    #[test]
+    fn id_names_table_revision_and_dimension() {
+        assert_eq!(toy().id(), "toy@3/2");
+        assert_eq!(toy().dim(), 2);
+    }
+
+    #[test]
+    fn a_text_is_the_unit_mean_of_its_known_tokens() {
+        let half = std::f32::consts::FRAC_1_SQRT_2;
+        assert_eq!(toy().embed("East", 9), Some(vec![1.0, 0.0]));
+        let both = toy().embed("north zebra east", 9).unwrap();
+        assert!(both.iter().all(|x| (x - half).abs() < 1e-6), "{both:?}");
+        let v = toy().embed("east eastward", 9).unwrap();
+        assert!((v[0] / v[1] - 254.0 / 64.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn tokens_past_the_limit_do_not_count() {
+        assert_eq!(toy().embed("east north", 1), Some(vec![1.0, 0.0]));
+        assert_eq!(toy().embed("zebra north", 1), None);
+        assert_eq!(toy().embed("east", 0), None);
+    }
+
+    #[test]
+    fn no_known_token_means_no_vector() {
+        for text in ["", " ", "\0", "zebra", "[UNK] [PAD]", "\u{1f600}"] {
+            assert_eq!(toy().embed(text, 9), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn rows_that_cancel_out_mean_no_vector() {
+        assert_eq!(toy().embed("east west", 9), None);
+    }
+
+    #[test]
+    fn damaged_tables_are_refused_with_a_reason() {
+        let whole = toy_bytes(HEADER, &SCALES);
+        for end in 0..whole.len() {
+            assert!(StaticTable::parse(&whole[..end]).is_err(), "cut at {end}");
+        }
+        let mut longer = whole.to_vec();
+        longer.push(b'x');
+        assert!(StaticTable::parse(longer.leak()).is_err());
+        for header in [
+            "name=toy\nrevision=3\ndim=0\nrows=6\n",
+            "name=toy\nrevision=3\ndim=2\nrows=-6\n",
+            "name=toy\nrevision=3\ndim=2\nrows=18446744073709551615\n",
+            "name=toy\nrevision=3\ndim=3\nrows=4\n",
+            "revision=3\ndim=2\nrows=6\n",
+        ] {
+            assert!(StaticTable::parse(toy_bytes(header, &SCALES)).is_err(), "{header:?}");
+        }
+        for scale in [0x7C00, 0x7E00, 0xBC00] {
+            let scales = [0, 0, ONE, ONE, ONE, scale];
+            assert!(StaticTable::parse(toy_bytes(HEADER, &scales)).is_err(), "{scale:x}");
+        }
+    }
+
+    #[test]
+    fn half_precision_is_read_exactly() {
+        let known = [
+            (0x0001, 5.960_464_5e-8),
+            (0x03FF, 6.097_555e-5),
+            (0x0400, 6.103_515_6e-5),
+            (0x1555, 1365.0 / 1_048_576.0),
+            (ONE, 1.0),
+            (0xC000, -2.0),
+            (0x7BFF, 65504.0),
+        ];
+        for (half, value) in known {
+            assert_eq!(half_to_f32(half), value, "{half:x}");
+        }
+        assert!(half_to_f32(0x7C00).is_infinite() && half_to_f32(0x7C01).is_nan());
+    }
+
+    #[test]
+    fn the_built_in_table_is_sound() {
+        let table = StaticTable::parse(BUILTIN).unwrap();
+        assert_eq!(StaticTable::builtin().id(), table.id());
+        assert_eq!(table.id(), format!("minilm-static@1/{}", table.dim()));
+        let words = &table.words;
+        assert_eq!(table.scales[usize::try_from(words.unknown()).unwrap()], 0.0);
+        assert_eq!(table.embed("[CLS] [SEP] [PAD] [MASK] [UNK]", 254), None);
+    }
+
+    #[test]
+    fn every_text_gives_a_finite_unit_vector_or_none() {
+        let table = StaticTable::builtin();
+        let long = "a".repeat(1 << 20);
+        let many = "memory ".repeat(1 << 17);
+        let texts = [
+            "Where did Anna move in May?",
+            "café",
+            "cafe\u{301}",
+            "漢字かな",
+            "שלום עולם",
+            "مرحبا",
+            "\u{1f600}\u{1f389}",
+            "naïve\0",
+            "...",
+            "[CLS]",
+            &long,
+            &many,
+            "\u{301}\u{301}",
+        ];
+        for text in texts {
+            if let Some(v) = table.embed(text, 254) {
+                let norm = v.iter().map(|x| x * x).sum::<f32>();
+                assert!((norm - 1.0).abs() < 1e-5, "{text:.20?} has length {norm}");
+            }
+        }
+        assert_eq!(table.embed(&long, 254), None);
+        assert_eq!(table.embed("café", 254), table.embed("CAFE\u{301}", 254));
+    }
+
+    #[test]
+    fn near_meanings_are_nearer_than_far_ones() {
+        let table = StaticTable::builtin();
+        let cosine = |a: &str, b: &str| -> f32 {
+            let (a, b) = (table.embed(a, 254).unwrap(), table.embed(b, 254).unwrap());
+            a.iter().zip(&b).map(|(x, y)| x * y).sum()
+        };
+        assert!(cosine("a small dog", "the puppy") > cosine("a small dog", "tax return") + 0.2);
+        assert!(cosine("she plays the violin", "music lessons") > cosine("she plays the violin", "car repair") + 0.1);
+    }
+
+    /// Made by numpy from the same asset, in double precision: the first four numbers.
+    #[test]
+    fn vectors_equal_those_of_the_reference() {
+        let golden: [(&str, [f32; 4]); 3] = [
+            ("Anna moved to Lisbon in May.", [0.050472, -0.020490, -0.063690, 0.198810]),
+            ("the unaffable café owner's cat", [-0.161682, 0.049620, -0.060758, 0.182288]),
+            ("漢字 and emoji \u{1f600} mixed 42", [0.046539, -0.105440, 0.036204, 0.010214]),
+        ];
+        for (text, expected) in golden {
+            let v = StaticTable::builtin().embed(text, 254).unwrap();
+            for (x, e) in v.iter().zip(expected) {
+                assert!((x - e).abs() < 1e-5, "{text:?}: {x} is not {e}");
+            }
+        }
+    }
 }

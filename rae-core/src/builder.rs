@@ -1,0 +1,272 @@
+//! From options to an open store: the only place that names concrete backends and providers.
+
+use crate::{
+    Ctx, Rae,
+    access::AccessBuffer,
+    deps::Deps,
+    embedded::cache::MemoryCache,
+    error::{Error, Result},
+    indexes::Indexes,
+    jobs::background::Background,
+    model::{IdGenerator, Op, Scope},
+    ops,
+    ports::{Clock, Embedder, RelationalStore, Reranker, SystemClock, TokenCounter, VectorStore},
+    rae::embedder_mismatch,
+};
+use parking_lot::RwLock;
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+/// How durable a commit is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// On the disk when the call returns (`synchronous=FULL`).
+    #[default]
+    Full,
+    /// Safe from a crash of the process, not from one of the machine (`synchronous=NORMAL`).
+    Normal,
+}
+
+impl std::str::FromStr for Durability {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "full" => Ok(Self::Full),
+            "normal" => Ok(Self::Normal),
+            _ => Err(Error::invalid("durability must be full or normal")),
+        }
+    }
+}
+
+/// What turns text into vectors.
+#[derive(Debug, Clone, Default)]
+pub enum Embedding {
+    /// The built-in static table: no download, no network, microseconds a text.
+    #[default]
+    Builtin,
+    /// An embedder of the caller's.
+    Custom(Arc<dyn Embedder>),
+    /// all-MiniLM-L6-v2 from a folder (feature `local`).
+    Folder(PathBuf),
+}
+
+impl Embedding {
+    /// Loads it.
+    pub fn load(self) -> Result<Arc<dyn Embedder>> {
+        match self {
+            Self::Custom(embedder) => Ok(embedder),
+            #[cfg(feature = "static-table")]
+            Self::Builtin => Ok(Arc::new(crate::providers::StaticEmbedder::builtin()?)),
+            #[cfg(not(feature = "static-table"))]
+            Self::Builtin => Err(Error::unsupported("this build has no built-in embedder (feature static-table)")),
+            #[cfg(feature = "local")]
+            Self::Folder(folder) => Ok(Arc::new(crate::providers::LocalEmbedder::load(&folder)?)),
+            #[cfg(not(feature = "local"))]
+            Self::Folder(_) => Err(Error::unsupported("this build cannot load a model from a folder (feature local)")),
+        }
+    }
+}
+
+/// Options for opening a store; see [`Rae::builder`]. Defaults: in memory, tenant and project `default`, the built-in
+/// embedder, full durability, no time limit.
+#[derive(Debug, Default)]
+pub struct Builder {
+    path: Option<PathBuf>,
+    tenant: Option<String>,
+    project: Option<String>,
+    embedding: Embedding,
+    durability: Durability,
+    reembed: bool,
+    timeout: Option<Duration>,
+    clock: Option<Arc<dyn Clock>>,
+    seed: Option<u64>,
+    reranker: Option<Arc<dyn Reranker>>,
+    tokens: Option<Arc<dyn TokenCounter>>,
+    relational: Option<Arc<dyn RelationalStore>>,
+    vectors: Option<Arc<dyn VectorStore>>,
+}
+
+impl Builder {
+    /// One file, made where there is none, plus its log and index beside it.
+    pub fn path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// Tenant of the handle.
+    pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
+        self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// Project of the handle.
+    pub fn project(mut self, project: impl Into<String>) -> Self {
+        self.project = Some(project.into());
+        self
+    }
+
+    /// What turns text into vectors. A store refuses another one than it was made with.
+    pub fn embedding(mut self, embedding: Embedding) -> Self {
+        self.embedding = embedding;
+        self
+    }
+
+    /// Re-embeds a store that was made with another embedder instead of refusing it.
+    pub fn reembed(mut self, reembed: bool) -> Self {
+        self.reembed = reembed;
+        self
+    }
+
+    /// How durable a commit is.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Longest time of one call.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Another clock, for tests that replay.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Ids from a seed, for tests that replay.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// A reranker for `recall(rerank=true)`.
+    pub fn reranker(mut self, reranker: Arc<dyn Reranker>) -> Self {
+        self.reranker = Some(reranker);
+        self
+    }
+
+    /// Another token counter for `context` and `max_tokens`.
+    pub fn tokens(mut self, tokens: Arc<dyn TokenCounter>) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+
+    /// A relational store of your own, already migrated. It must pass the conformance suite.
+    pub fn relational(mut self, store: Arc<dyn RelationalStore>) -> Self {
+        self.relational = Some(store);
+        self
+    }
+
+    /// A vector store of your own. It must pass the conformance suite.
+    pub fn vectors(mut self, store: Arc<dyn VectorStore>) -> Self {
+        self.vectors = Some(store);
+        self
+    }
+
+    /// Opens the store. Errors: InvalidInput (a directory, a missing folder, bad names), Corrupt (not a store of ours; it is left as
+    /// it is), Unsupported (made by a newer version), Conflict with code `embedder_mismatch`, PermissionDenied, Unavailable.
+    pub async fn open(self) -> Result<Rae> {
+        let scope = Scope::new(self.tenant.as_deref().unwrap_or("default"), self.project.as_deref().unwrap_or("default"))?;
+        let embedder = self.embedding.clone().load()?;
+        let clock: Arc<dyn Clock> = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
+        let (relational, vectors) = self.stores(&clock)?;
+        let tokens = match self.tokens.clone() {
+            Some(tokens) => tokens,
+            None => crate::providers::default_tokens(),
+        };
+        let deps = Arc::new(Deps {
+            relational,
+            vectors,
+            cache: Arc::new(MemoryCache::new()),
+            embedder: RwLock::new(Arc::clone(&embedder)),
+            tokens,
+            reranker: self.reranker.clone(),
+            clock,
+            ids: self.seed.map_or_else(IdGenerator::random, IdGenerator::seeded),
+            indexes: Indexes::default(),
+            access: AccessBuffer::default(),
+            background: Background::default(),
+            timeout: self.timeout,
+            closed: AtomicBool::new(false),
+        });
+        let settled = self.settle_embedder(&deps, &scope, embedder).await;
+        if let Err(error) = settled {
+            // The error that matters is the one being returned.
+            let _ = deps.relational.close().await;
+            return Err(error.with_operation("open"));
+        }
+        deps.background.start(&deps).map_err(|e| Error::unavailable("no thread could be started").with_source(e))?;
+        Ok(Rae::new(deps, scope))
+    }
+
+    /// Makes sure that store and embedder belong together.
+    async fn settle_embedder(&self, deps: &Arc<Deps>, scope: &Scope, embedder: Arc<dyn Embedder>) -> Result<()> {
+        let ctx: Ctx = deps.ctx(scope)?;
+        let head = deps.relational.head(&ctx).await?;
+        match head.embedder {
+            Some((id, _)) if id == embedder.id() => {}
+            Some((id, _)) if self.reembed => {
+                tracing::info!(from = %id, to = embedder.id(), "re-embedding the store");
+                ops::reembed(deps, embedder).await?;
+            }
+            Some((id, _)) => return Err(embedder_mismatch(&id, embedder.id())),
+            None if deps.relational.capability().read_only => {}
+            None => {
+                let op = Op::SetEmbedder { embedder: embedder.id().to_owned(), dim: embedder.dim() };
+                deps.relational.apply(&ctx, deps.batch(vec![op])).await?;
+            }
+        }
+        deps.vectors.ensure(&ctx, &deps.collection()).await
+    }
+
+    #[cfg(feature = "embedded")]
+    fn stores(&self, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn RelationalStore>, Arc<dyn VectorStore>)> {
+        use crate::embedded::{
+            sqlite::{self, SqliteStore},
+            vector::{MemoryVectors, VectorConfig},
+        };
+        let mut config = VectorConfig::default();
+        let relational: Arc<dyn RelationalStore> = match &self.relational {
+            Some(store) => Arc::clone(store),
+            None => {
+                let durability = match self.durability {
+                    Durability::Full => sqlite::Durability::Full,
+                    Durability::Normal => sqlite::Durability::Normal,
+                };
+                let store = SqliteStore::open(sqlite::OpenOptions {
+                    path: self.path.clone(),
+                    durability,
+                    clock: Arc::clone(clock),
+                    seed: self.seed,
+                })?;
+                if let Some(path) = &self.path
+                    && !store.capability().read_only
+                {
+                    let mut folder = path.clone().into_os_string();
+                    folder.push("-index");
+                    config.index_dir = Some(PathBuf::from(folder));
+                }
+                config.store_uuid = store.store_uuid();
+                Arc::new(store)
+            }
+        };
+        let vectors = match &self.vectors {
+            Some(store) => Arc::clone(store),
+            None => Arc::new(MemoryVectors::new(config)),
+        };
+        Ok((relational, vectors))
+    }
+
+    #[cfg(not(feature = "embedded"))]
+    fn stores(&self, _clock: &Arc<dyn Clock>) -> Result<(Arc<dyn RelationalStore>, Arc<dyn VectorStore>)> {
+        match (&self.relational, &self.vectors) {
+            (Some(relational), Some(vectors)) => Ok((Arc::clone(relational), Arc::clone(vectors))),
+            _ => Err(Error::unsupported("this build has no embedded store (feature embedded); give stores of your own")),
+        }
+    }
+}

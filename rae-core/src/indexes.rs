@@ -1,0 +1,71 @@
+//! The lexical indexes in memory: one a scope, the least recently used go. Only the container; `jobs::index_sync` fills it.
+
+use crate::{lexical::ScopeIndex, limits::INDEX_SCOPES_MAX, model::Scope};
+use parking_lot::{Mutex, RwLock};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// The index of one scope and what is known about its upkeep.
+#[derive(Debug)]
+pub(crate) struct ScopeState {
+    pub index: RwLock<ScopeIndex>,
+    /// Held while the index catches up, so that two readers do not do the same work.
+    pub catching_up: futures::lock::Mutex<()>,
+    /// Everything up to this change is in stored segments.
+    pub segmented: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Indexes {
+    scopes: Mutex<(u64, HashMap<Scope, (u64, Arc<ScopeState>)>)>,
+}
+
+impl Indexes {
+    /// The scope's state, empty when it was not there.
+    pub fn get_or_create(&self, scope: &Scope) -> Arc<ScopeState> {
+        let mut guard = self.scopes.lock();
+        let (tick, scopes) = &mut *guard;
+        *tick += 1;
+        if let Some((used, state)) = scopes.get_mut(scope) {
+            *used = *tick;
+            return Arc::clone(state);
+        }
+        if scopes.len() >= INDEX_SCOPES_MAX {
+            let oldest = scopes.iter().min_by_key(|(_, (used, _))| *used).map(|(scope, _)| scope.clone());
+            oldest.and_then(|scope| scopes.remove(&scope));
+        }
+        let state = Arc::new(ScopeState {
+            index: RwLock::new(ScopeIndex::new()),
+            catching_up: futures::lock::Mutex::new(()),
+            segmented: AtomicU64::new(0),
+        });
+        scopes.insert(scope.clone(), (*tick, Arc::clone(&state)));
+        state
+    }
+
+    /// The scope's state, where it is in memory.
+    pub fn get(&self, scope: &Scope) -> Option<Arc<ScopeState>> {
+        self.scopes.lock().1.get(scope).map(|(_, state)| Arc::clone(state))
+    }
+
+    /// Forgets a scope.
+    pub fn remove(&self, scope: &Scope) {
+        self.scopes.lock().1.remove(scope);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.scopes.lock().1.clear();
+    }
+}
+
+impl ScopeState {
+    pub fn segmented(&self) -> u64 {
+        self.segmented.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,10 @@
+//! From a caller's input to rows: validation, normalisation, fingerprints. Pure: no I/O, no clock of its own.
+
+mod fingerprint;
+mod input;
+mod vector;
+
+pub(crate) use fingerprint::request_hash;
+pub(crate) use input::{check_imported, check_query, check_tags, event_name};
+pub use input::{MemoryUpdate, NewMemory};
+pub(crate) use vector::normalise_vector;

@@ -1,0 +1,98 @@
+//! Vectors that are owed: memories whose embedding failed when they were written. Their `Embed` job commits with them.
+
+use crate::{
+    ctx::Ctx,
+    deps::Deps,
+    error::Result,
+    ingest::normalise_vector,
+    lexical::embed_text,
+    limits::EMBED_BATCH_MAX,
+    model::{JobKind, Lease, Memory, MemoryId, NewJob, Op, Precondition, VectorRow},
+    ports::EmbedRole,
+};
+use std::time::Duration;
+
+const LEASE: Duration = Duration::from_secs(60);
+const BACKOFF_SECONDS: i64 = 30;
+
+/// The job that pays for `ids`. Its payload is ids only.
+pub(crate) fn job(deps: &Deps, ids: &[MemoryId]) -> Op {
+    let now = deps.clock.now();
+    let payload = serde_json::json!({ "ids": ids });
+    Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Embed, payload, run_at: now } }
+}
+
+/// Runs the due jobs of the scope; gives how many vectors were stored.
+pub(crate) async fn run_due(deps: &Deps, ctx: &Ctx) -> Result<u64> {
+    let mut stored = 0;
+    loop {
+        let leases = deps.relational.lease(ctx, deps.clock.now(), LEASE, 1).await?;
+        let Some(lease) = leases.into_iter().next() else { return Ok(stored) };
+        let held = Precondition::LeaseHeld(lease.job.id, lease.fence);
+        match pay(deps, ctx, &lease).await {
+            Ok(mut ops) => {
+                stored += ops.len() as u64;
+                ops.push(Op::FinishJob { id: lease.job.id });
+                deps.relational.apply(ctx, deps.batch_if(vec![held], ops)).await?;
+            }
+            Err(error) => {
+                let wait = BACKOFF_SECONDS << lease.job.attempts.min(6);
+                let run_at = deps.clock.now().saturating_add_seconds(wait);
+                // The kind alone: a provider's message may quote the text.
+                let retry = Op::RetryJob { id: lease.job.id, run_at, error: error.kind().name().to_owned() };
+                deps.relational.apply(ctx, deps.batch_if(vec![held], vec![retry])).await?;
+            }
+        }
+    }
+}
+
+async fn pay(deps: &Deps, ctx: &Ctx, lease: &Lease) -> Result<Vec<Op>> {
+    let ids: Vec<MemoryId> = match lease.job.payload.get("ids") {
+        Some(ids) => serde_json::from_value(ids.clone())
+            .map_err(|e| crate::Error::corrupt("the payload of an embed job is not a list of ids").with_source(e))?,
+        None => Vec::new(),
+    };
+    let mut ops = Vec::with_capacity(ids.len());
+    for page in ids.chunks(EMBED_BATCH_MAX) {
+        let live: Vec<Memory> = deps.relational.get(ctx, page).await?.into_iter().flatten().collect();
+        ops.extend(vectors_of(deps, &live).await?);
+    }
+    Ok(ops)
+}
+
+/// `PutVector` ops for memories, by the embedder in use.
+pub(crate) async fn vectors_of(deps: &Deps, memories: &[Memory]) -> Result<Vec<Op>> {
+    let embedder = deps.embedder();
+    let mut ops = Vec::with_capacity(memories.len());
+    for page in memories.chunks(EMBED_BATCH_MAX) {
+        let vectors = embed_documents(&*embedder, page).await?;
+        for (memory, vector) in page.iter().zip(vectors) {
+            if let Some(vector) = vector {
+                let vector = VectorRow { embedder: embedder.id().to_owned(), vector };
+                ops.push(Op::PutVector { id: memory.id, version: memory.version, vector });
+            }
+        }
+    }
+    Ok(ops)
+}
+
+/// Unit vectors of memories, `None` where a text has nothing the embedder knows.
+pub(crate) async fn embed_documents(embedder: &dyn crate::ports::Embedder, memories: &[Memory]) -> Result<Vec<Option<Vec<f32>>>> {
+    let texts: Vec<_> = memories.iter().map(embed_text).collect();
+    let mut out = Vec::with_capacity(memories.len());
+    for page in texts.chunks(EMBED_BATCH_MAX) {
+        let page: Vec<&str> = page.iter().map(AsRef::as_ref).collect();
+        let vectors = embedder.embed(&page, EmbedRole::Document).await?;
+        if vectors.len() != page.len() {
+            return Err(crate::Error::invalid(format!(
+                "the embedder gave {} vectors for {} texts; it must give one each",
+                vectors.len(),
+                page.len()
+            )));
+        }
+        for vector in vectors {
+            out.push(normalise_vector(vector, embedder.dim())?);
+        }
+    }
+    Ok(out)
+}

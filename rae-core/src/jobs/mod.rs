@@ -1,0 +1,5 @@
+//! Work behind the verbs: keeping the derived indexes up to date, embedding what is owed, housekeeping.
+
+pub(crate) mod background;
+pub(crate) mod embed_debt;
+pub(crate) mod index_sync;

@@ -1,0 +1,204 @@
+//! `context`: a block of memories for a prompt, with provenance, under a token budget.
+
+use super::recall::{RecallOptions, check_max_tokens, passage, plan, search};
+use crate::{
+    Ctx,
+    deps::Deps,
+    error::{Error, Result},
+    ingest::{check_query, event_name},
+    model::{Filter, Kind, Layer, Memory, MemoryId, Scan, Scope},
+    retrieve::{Packed, Packer, Section},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+/// How many hits compete for the budget.
+const CONTEXT_K: i64 = 60;
+/// Hits less relevant than this are not worth a prompt's tokens. Absolute: an unrelated question gets an empty block.
+const RELEVANCE_MIN: f64 = 0.12;
+/// Turns of the session that are shown as recent.
+const RECENT_TURNS: usize = 8;
+/// Lessons at most, before the memories.
+const LESSONS_MAX: usize = 5;
+
+/// What `context` takes beside the query.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContextOptions {
+    /// Most tokens of the whole text, 1 to 1,000,000; default 1,000.
+    pub max_tokens: i64,
+    /// Adds the last turns of this session, and stands for the query where there is none.
+    pub session_id: Option<String>,
+    /// Only this agent.
+    pub agent_id: Option<String>,
+    /// Only this user.
+    pub user_id: Option<String>,
+    /// Only these layers.
+    pub layers: Option<Vec<Layer>>,
+    /// All of these tags.
+    pub tags: Option<Vec<String>>,
+    /// A filter.
+    pub filter: Option<serde_json::Value>,
+    /// Least relevance of a memory, 0 to 1; default 0.12.
+    pub min_score: Option<f64>,
+}
+
+impl Default for ContextOptions {
+    fn default() -> Self {
+        Self {
+            max_tokens: 1_000,
+            session_id: None,
+            agent_id: None,
+            user_id: None,
+            layers: None,
+            tags: None,
+            filter: None,
+            min_score: None,
+        }
+    }
+}
+
+/// The block.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Context {
+    /// The text for the prompt; empty when nothing was relevant enough.
+    pub text: String,
+    /// Its exact number of tokens.
+    pub token_count: usize,
+    /// What is in it, in order.
+    pub sources: Vec<ContextSource>,
+    /// As in `recall`.
+    pub degraded: Vec<String>,
+}
+
+/// A memory in the block.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ContextSource {
+    /// Id.
+    pub id: MemoryId,
+    /// Kind.
+    pub kind: Kind,
+    /// Layer.
+    pub layer: Layer,
+    /// First code point of its line in the text.
+    pub start: usize,
+    /// One past its last.
+    pub end: usize,
+    /// Its score; 0 for a recent turn that was not recalled.
+    pub score: f64,
+}
+
+impl From<Packed> for ContextSource {
+    fn from(p: Packed) -> Self {
+        Self { id: p.id, kind: p.kind, layer: p.layer, start: p.start, end: p.end, score: p.score }
+    }
+}
+
+pub(crate) async fn context(deps: &Deps, scope: &Scope, query: Option<&str>, options: ContextOptions) -> Result<Context> {
+    let ctx = deps.ctx(scope)?;
+    let tokens_max = check_max_tokens(options.max_tokens)?;
+    event_name("session_id", options.session_id.as_deref())?;
+    let recent = match &options.session_id {
+        Some(session) => recent_turns(deps, &ctx, session, &options).await?,
+        None => Vec::new(),
+    };
+    let last_turn = recent.last().map(|m| query_from(&m.content));
+    let query = match (query, &last_turn) {
+        (Some(query), _) => query,
+        (None, Some(turn)) => turn.as_str(),
+        (None, None) if options.session_id.is_some() => return Ok(Context::default()),
+        (None, None) => return Err(Error::invalid("context needs a query or a session_id")),
+    };
+    check_query(query)?;
+    let plan = plan(deps, recall_options(&options))?;
+    let search = search(deps, &ctx, query, plan).await?;
+
+    let mut packer = Packer::new(&*deps.tokens, tokens_max);
+    // Half the room stays for what was recalled: a long session must not crowd it out.
+    let mut recent_packer = Packer::new(&*deps.tokens, tokens_max / 2);
+    let recent_ids = choose_recent(&mut recent_packer, &recent)?;
+    let is_lesson = |m: &Memory| matches!(m.kind, Kind::Lesson | Kind::Strategy | Kind::Reflection);
+    let mut texts = HashSet::new();
+    let mut lessons = 0;
+    for section in [Section::Lessons, Section::Memories] {
+        for found in &search.found {
+            let memory = &found.memory;
+            let fits = is_lesson(memory) == (section == Section::Lessons);
+            if !fits || recent_ids.contains(&memory.id) || (section == Section::Lessons && lessons == LESSONS_MAX) {
+                continue;
+            }
+            // The same words twice are the same to a reader.
+            if !texts.insert(memory.content_hash) {
+                continue;
+            }
+            let reserve = recent_packer.len_tokens()?;
+            if packer.push_within(section, memory, passage(memory, found.ranked.piece), found.ranked.score, reserve)? {
+                lessons += usize::from(section == Section::Lessons);
+            }
+        }
+    }
+    for memory in recent.iter().filter(|m| recent_ids.contains(&m.id)) {
+        let score = search.found.iter().find(|f| f.memory.id == memory.id).map_or(0.0, |f| f.ranked.score);
+        packer.push(Section::Recent, memory, (0, memory.content.len()), score)?;
+    }
+    let (text, token_count, packed) = packer.finish()?;
+    deps.access.count(scope, packed.iter().map(|p| p.id), deps.clock.now());
+    Ok(Context { text, token_count, sources: packed.into_iter().map(Into::into).collect(), degraded: search.degraded })
+}
+
+fn recall_options(o: &ContextOptions) -> RecallOptions {
+    RecallOptions {
+        k: CONTEXT_K,
+        layers: o.layers.clone(),
+        tags: o.tags.clone(),
+        filter: o.filter.clone(),
+        agent_id: o.agent_id.clone(),
+        user_id: o.user_id.clone(),
+        min_score: Some(o.min_score.unwrap_or(RELEVANCE_MIN)),
+        ..RecallOptions::default()
+    }
+}
+
+/// A turn as a question: its beginning is enough to say what it is about.
+fn query_from(content: &str) -> String {
+    content.chars().take(2_000).collect()
+}
+
+/// The last turns of a session, oldest first.
+async fn recent_turns(deps: &Deps, ctx: &Ctx, session: &str, options: &ContextOptions) -> Result<Vec<Memory>> {
+    let mut wanted = serde_json::json!({ "session_id": session });
+    for (field, value) in [("agent_id", &options.agent_id), ("user_id", &options.user_id)] {
+        if let Some(value) = value {
+            wanted[field] = value.as_str().into();
+        }
+    }
+    let filter = Filter::parse(&wanted)?;
+    let now = deps.clock.now();
+    let mut turns: Vec<Memory> = Vec::new();
+    let mut scan = Scan { filter: Some(filter), after: None, limit: crate::limits::PAGE_MAX };
+    loop {
+        let page = deps.relational.scan(ctx, &scan).await?;
+        let Some(last) = page.last() else { break };
+        scan.after = Some(crate::model::Cursor(last.id));
+        let full = page.len() == scan.limit;
+        turns.extend(page.into_iter().filter(|m| !m.is_expired(now)));
+        turns.sort_by_key(|m| (m.event_time(), m.seq_in_session, m.id));
+        turns.drain(..turns.len().saturating_sub(RECENT_TURNS));
+        if !full {
+            break;
+        }
+    }
+    Ok(turns)
+}
+
+/// The newest turns that fit into their share, chosen newest first.
+fn choose_recent(packer: &mut Packer<'_>, recent: &[Memory]) -> Result<HashSet<MemoryId>> {
+    let mut ids = HashSet::new();
+    for memory in recent.iter().rev() {
+        if !packer.push(Section::Recent, memory, (0, memory.content.len()), 0.0)? {
+            break;
+        }
+        ids.insert(memory.id);
+    }
+    Ok(ids)
+}

@@ -1,0 +1,149 @@
+//! `export`: the whole project as versioned JSON lines, with vectors and history. Format: docs/concepts/export.md.
+
+use crate::{
+    Ctx,
+    deps::Deps,
+    error::{Error, Result},
+    limits::INDEX_DELTA_PAGE,
+    model::{Memory, MemoryVersion, Scope, Timestamp},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::File,
+    io::{BufWriter, Read, Write},
+    path::Path,
+};
+
+/// Version of the format.
+pub(super) const FORMAT: u32 = 1;
+const MARK: &[u8] = b"{\"rae_export\"";
+
+/// First line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Header {
+    pub rae_export: u32,
+    pub engine: String,
+    pub exported_at: Timestamp,
+    pub tenant: String,
+    pub project: String,
+    pub embedder: super::stats::EmbedderInfo,
+}
+
+/// One memory.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub memory: Memory,
+    pub vector: Option<Vec<f32>>,
+    /// Older versions, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<MemoryVersion>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<(u64, Timestamp)>,
+}
+
+/// Last line: a file without it was cut off.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trailer {
+    pub end: bool,
+    pub memories: u64,
+}
+
+/// What was exported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    /// Number of memories.
+    pub memories: u64,
+    /// Size of the file.
+    pub bytes: u64,
+}
+
+pub(crate) async fn export(deps: &Deps, scope: &Scope, path: &Path) -> Result<Exported> {
+    let ctx = deps.ctx(scope)?;
+    super::flush_access(deps).await?;
+    refuse_foreign_target(path)?;
+    // Written beside the target and renamed: an interrupted export leaves an older one whole.
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.partial", deps.ids.next_uuid(deps.clock.now()).simple()));
+    let temporary = std::path::PathBuf::from(temporary);
+    let written = write_file(deps, &ctx, &temporary).await;
+    let renamed = written.and_then(|memories| {
+        std::fs::rename(&temporary, path).map_err(|e| io_error("renamed", path, e))?;
+        let bytes = std::fs::metadata(path).map_err(|e| io_error("read", path, e))?.len();
+        Ok(Exported { memories, bytes })
+    });
+    if renamed.is_err() {
+        // Best effort: the error that matters is the one being returned.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    renamed
+}
+
+/// An export replaces an older export, and nothing else.
+fn refuse_foreign_target(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(Error::invalid("the export's path is a directory; name a file in it"));
+    }
+    let Ok(mut file) = File::open(path) else { return Ok(()) };
+    let mut start = [0; MARK.len()];
+    match file.read_exact(&mut start) {
+        Ok(()) if start == *MARK => Ok(()),
+        _ if file.metadata().is_ok_and(|m| m.len() == 0) => Ok(()),
+        _ => Err(Error::conflict("the export's path holds a file that is not an export; remove it or choose another path")
+            .with_code("target_exists")),
+    }
+}
+
+async fn write_file(deps: &Deps, ctx: &Ctx, path: &Path) -> Result<u64> {
+    let file = File::create_new(path).map_err(|e| io_error("created", path, e))?;
+    let mut out = BufWriter::new(file);
+    let embedder = deps.embedder();
+    let header = Header {
+        rae_export: FORMAT,
+        engine: crate::version().to_owned(),
+        exported_at: deps.clock.now(),
+        tenant: ctx.scope().tenant().to_owned(),
+        project: ctx.scope().project().to_owned(),
+        embedder: super::stats::EmbedderInfo { id: embedder.id().to_owned(), dim: embedder.dim() },
+    };
+    write_line(&mut out, &header, path)?;
+    let head = deps.relational.head(ctx).await?;
+    let (mut after, mut memories) = (0, 0);
+    while after < head.seq {
+        let changes = deps.relational.changes_since(ctx, after, head.seq, INDEX_DELTA_PAGE, embedder.id()).await?;
+        after = changes.upto.max(after + 1);
+        let ids: Vec<_> = changes.puts.iter().map(|c| c.memory.id).collect();
+        let access = deps.relational.access(ctx, &ids).await?;
+        for (changed, (count, last)) in changes.puts.into_iter().zip(access) {
+            let mut history = Vec::new();
+            if changed.memory.version > 1 {
+                history = deps.relational.history(ctx, changed.memory.id).await?;
+                history.retain(|v| v.replaced_at.is_some());
+            }
+            let access = last.map(|last| (count, last));
+            write_line(&mut out, &Line { memory: changed.memory, vector: changed.vector, history, access }, path)?;
+            memories += 1;
+        }
+    }
+    write_line(&mut out, &Trailer { end: true, memories }, path)?;
+    let file = out.into_inner().map_err(|e| io_error("written", path, e.into_error()))?;
+    file.sync_all().map_err(|e| io_error("written", path, e))?;
+    Ok(memories)
+}
+
+fn write_line<T: Serialize>(out: &mut impl Write, value: &T, path: &Path) -> Result<()> {
+    serde_json::to_writer(&mut *out, value).map_err(|e| io_error("written", path, e.into()))?;
+    out.write_all(b"\n").map_err(|e| io_error("written", path, e))
+}
+
+/// A file that could not be used: what the caller can mend is InvalidInput, the rest is Unavailable.
+pub(super) fn io_error(what: &str, path: &Path, error: std::io::Error) -> Error {
+    use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    let message = format!("{} cannot be {what}: {error}", path.display());
+    match error.kind() {
+        NotFound | IsADirectory | NotADirectory => Error::invalid(message),
+        PermissionDenied => Error::new(crate::ErrorKind::PermissionDenied, message),
+        _ => Error::unavailable(message),
+    }
+    .with_source(error)
+}

@@ -1,0 +1,211 @@
+//! `forget`: erasure from rows, words, vectors, history and the log, with a receipt.
+
+use crate::{
+    Ctx,
+    deps::Deps,
+    error::{Error, Result},
+    ingest::event_name,
+    jobs::index_sync,
+    limits::PAGE_MAX,
+    model::{Audit, DropTarget, Filter, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashSet};
+
+/// Longest chain of memories derived from derived ones that is followed.
+const CASCADE_DEPTH_MAX: usize = 64;
+
+/// What to forget.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Forget {
+    /// One memory. Missing is no error: `deleted` is 0.
+    Id(MemoryId),
+    /// All that match a filter; an empty filter is InvalidInput.
+    Filter(Value),
+    /// A whole scope.
+    Scope(ForgetScope, String),
+}
+
+/// A scope to erase; the target is its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForgetScope {
+    /// A session of this project.
+    Session,
+    /// A user of this project.
+    User,
+    /// A project of this tenant.
+    Project,
+    /// This tenant: the target must repeat its name.
+    Tenant,
+}
+
+impl std::str::FromStr for ForgetScope {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text {
+            "session" => Self::Session,
+            "user" => Self::User,
+            "project" => Self::Project,
+            "tenant" => Self::Tenant,
+            _ => return Err(Error::invalid("scope must be session, user, project or tenant")),
+        })
+    }
+}
+
+/// What was forgotten.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Forgotten {
+    /// Memories that were asked for and are gone.
+    pub deleted: u64,
+    /// Memories derived from these alone, gone with them.
+    pub derived: u64,
+    /// What still holds traces for now: `wal` while a reader keeps the log from being truncated, until the next `maintain`.
+    pub pending: Vec<String>,
+    /// What was done, when, with keyed hashes of the ids: enough to check, nothing to read.
+    pub receipt: Value,
+}
+
+pub(crate) async fn forget(deps: &Deps, scope: &Scope, what: Forget) -> Result<Forgotten> {
+    let ctx = deps.ctx(scope)?;
+    let mut gone = Gone::default();
+    let described = match what {
+        Forget::Id(id) => {
+            delete(deps, &ctx, BTreeSet::from([id]), &mut gone).await?;
+            json!({ "id": null })
+        }
+        Forget::Filter(filter) => {
+            let filter = Filter::parse(&filter)?;
+            if filter.is_trivial() {
+                return Err(Error::invalid("an empty filter would forget everything; use scope=\"project\" for that")
+                    .with_code("empty_filter"));
+            }
+            forget_matching(deps, &ctx, &filter, &mut gone).await?;
+            json!({ "filter": true })
+        }
+        Forget::Scope(kind, target) => forget_scope(deps, &ctx, kind, target, &mut gone).await?,
+    };
+    finish(deps, &ctx, described, gone).await
+}
+
+/// What has gone so far.
+#[derive(Default)]
+struct Gone {
+    ids: BTreeSet<MemoryId>,
+    deleted: u64,
+    derived: u64,
+    projects: BTreeSet<String>,
+}
+
+async fn forget_matching(deps: &Deps, ctx: &Ctx, filter: &Filter, gone: &mut Gone) -> Result<()> {
+    let ids = deps.relational.matching(ctx, filter).await?;
+    delete(deps, ctx, ids.iter().copied().collect(), gone).await
+}
+
+async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String, gone: &mut Gone) -> Result<Value> {
+    event_name("target", Some(&target))?;
+    let (name, drop) = match kind {
+        ForgetScope::Session => {
+            forget_matching(deps, ctx, &Filter::parse(&json!({ "session_id": target }))?, gone).await?;
+            ("session", DropTarget::Session(target))
+        }
+        ForgetScope::User => {
+            forget_matching(deps, ctx, &Filter::parse(&json!({ "user_id": target }))?, gone).await?;
+            ("user", DropTarget::User(target))
+        }
+        ForgetScope::Project => ("project", DropTarget::Project(target)),
+        ForgetScope::Tenant => {
+            if target != ctx.scope().tenant() {
+                return Err(Error::invalid("to erase a tenant, target must repeat the name of the tenant in use"));
+            }
+            ("tenant", DropTarget::Tenant)
+        }
+    };
+    // For sessions and users this takes what was written between the two steps.
+    let applied = deps.relational.apply(ctx, deps.batch(vec![Op::DropScope { target: drop }])).await?;
+    if let Some(Outcome::Dropped { memories, projects }) = applied.outcomes.into_iter().next() {
+        gone.deleted += memories;
+        gone.projects.extend(projects);
+    }
+    if matches!(kind, ForgetScope::Project | ForgetScope::Tenant) {
+        for project in &gone.projects {
+            let scope = Scope::new(ctx.scope().tenant(), project.clone())?;
+            deps.indexes.remove(&scope);
+            deps.vectors.drop_scope(&deps.ctx(&scope)?, &deps.collection()).await?;
+        }
+    }
+    Ok(json!({ "scope": name }))
+}
+
+/// Deletes `asked` and, wave by wave, what was derived from nothing else.
+async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Gone) -> Result<()> {
+    let mut wave = asked;
+    for depth in 0..CASCADE_DEPTH_MAX {
+        if wave.is_empty() {
+            return Ok(());
+        }
+        gone.ids.extend(wave.iter().copied());
+        let (next, mut ops) = cascade(deps, ctx, &wave, &gone.ids).await?;
+        ops.extend(wave.iter().map(|&id| Op::DeleteMemory { id }));
+        for page in ops.chunks(PAGE_MAX) {
+            let applied = deps.relational.apply(ctx, deps.batch(page.to_vec())).await?;
+            let existed = applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
+            if depth == 0 { gone.deleted += existed } else { gone.derived += existed }
+        }
+        wave = next;
+    }
+    Err(Error::internal("memories derived from one another form a chain that is too long; call forget again"))
+}
+
+/// Memories derived from `wave`: those with no source left are the next wave, the others lose the sources that go.
+async fn cascade(deps: &Deps, ctx: &Ctx, wave: &BTreeSet<MemoryId>, going: &BTreeSet<MemoryId>) -> Result<(BTreeSet<MemoryId>, Vec<Op>)> {
+    let sources: Vec<MemoryId> = wave.iter().copied().collect();
+    let mut derived: Vec<Memory> = Vec::new();
+    for page in sources.chunks(PAGE_MAX) {
+        derived.extend(deps.relational.derived_from(ctx, page, PAGE_MAX).await?);
+    }
+    let mut seen = HashSet::new();
+    let (mut next, mut ops) = (BTreeSet::new(), Vec::new());
+    for memory in derived {
+        if going.contains(&memory.id) || !seen.insert(memory.id) {
+            continue;
+        }
+        let mut provenance = memory.provenance.clone();
+        provenance.derived_from.retain(|id| !going.contains(id));
+        if provenance.derived_from.is_empty() {
+            next.insert(memory.id);
+        } else {
+            let patch = Box::new(MemoryPatch { provenance: Some(provenance), ..MemoryPatch::default() });
+            ops.push(Op::PatchMemory { id: memory.id, patch, mode: PatchMode::InPlace, vector: None });
+        }
+    }
+    Ok((next, ops))
+}
+
+async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgotten> {
+    let key = deps.relational.receipt_key().await?;
+    let now = deps.clock.now();
+    let hashes: Vec<String> =
+        gone.ids.iter().map(|id| blake3::keyed_hash(&key, id.0.as_bytes()).to_hex().to_string()).collect();
+    let receipt = json!({
+        "version": 1,
+        "at": now,
+        "what": what,
+        "deleted": gone.deleted,
+        "derived": gone.derived,
+        "ids_keyed_blake3": hashes,
+    });
+    let counts = json!({ "what": receipt["what"], "deleted": gone.deleted, "derived": gone.derived });
+    let audit = Op::Audit(Audit { action: "forget".to_owned(), details: counts });
+    deps.relational.apply(ctx, deps.batch(vec![audit])).await?;
+    // The indexes in memory forget now, not at the next read.
+    if deps.indexes.get(ctx.scope()).is_some() {
+        index_sync::fresh(deps, ctx).await?;
+    }
+    let mut pending = Vec::new();
+    if !deps.relational.checkpoint(ctx, now).await? {
+        pending.push("wal".to_owned());
+    }
+    deps.background.nudge(ctx.scope());
+    Ok(Forgotten { deleted: gone.deleted, derived: gone.derived, pending, receipt })
+}

@@ -1,0 +1,168 @@
+//! `import`: reads an export. The whole file is checked before the first memory is written, and reading it twice changes nothing.
+
+use super::export::{FORMAT, Header, Line, Trailer, io_error};
+use crate::{
+    Ctx,
+    deps::Deps,
+    error::{Error, Result},
+    ingest::{check_imported, normalise_vector},
+    jobs::embed_debt,
+    limits::{IMPORT_LINE_BYTES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_ITEMS_MAX},
+    model::{Op, Outcome, Precondition, Scope, VectorRow},
+};
+use serde::Serialize;
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+};
+
+/// What was imported.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Imported {
+    /// Memories written.
+    pub imported: u64,
+    /// Statements that were there already under another id and were joined.
+    pub merged: u64,
+    /// Memories that were there already, same id and version.
+    pub unchanged: u64,
+}
+
+pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Imported> {
+    let ctx = deps.ctx(scope)?;
+    let header = check_file(path, scope)?;
+    let mut reader = Lines::open(path)?;
+    reader.next_line()?; // the header
+    let mut done = Imported::default();
+    let (mut chunk, mut bytes) = (Vec::new(), 0);
+    while let Some(text) = reader.next_line()? {
+        let Ok(line) = serde_json::from_str::<Line>(&text) else { break }; // the trailer, checked above
+        bytes += text.len();
+        chunk.push(checked(line, scope, reader.number)?);
+        if chunk.len() == TRANSACTION_ITEMS_MAX || bytes > TRANSACTION_BYTES_MAX {
+            write(deps, &ctx, std::mem::take(&mut chunk), &header, &mut done).await?;
+            bytes = 0;
+        }
+    }
+    write(deps, &ctx, chunk, &header, &mut done).await?;
+    deps.background.nudge(scope);
+    Ok(done)
+}
+
+/// First pass: every line parses and is inside the limits, and the file is whole.
+fn check_file(path: &Path, scope: &Scope) -> Result<Header> {
+    let mut reader = Lines::open(path)?;
+    let not_ours = || Error::invalid("this is not a RAE export: its first line is not the header").with_code("not_an_export");
+    let first = reader.next_line()?.ok_or_else(not_ours)?;
+    let header: Header = serde_json::from_str(&first).map_err(|e| not_ours().with_source(e))?;
+    if header.rae_export > FORMAT {
+        return Err(Error::unsupported(format!(
+            "the export has format {}, this version reads up to {FORMAT}: upgrade RAE to import it",
+            header.rae_export
+        )));
+    }
+    let mut memories = 0;
+    while let Some(text) = reader.next_line()? {
+        if let Ok(trailer) = serde_json::from_str::<Trailer>(&text) {
+            return if trailer.memories == memories && reader.next_line()?.is_none() {
+                Ok(header)
+            } else {
+                Err(Error::invalid("the export's last line does not fit the rest: the file was changed"))
+            };
+        }
+        let line: Line = serde_json::from_str(&text)
+            .map_err(|e| Error::invalid(format!("line {} of the export is not a memory: {e}", reader.number)))?;
+        checked(line, scope, reader.number)?;
+        memories += 1;
+    }
+    Err(Error::invalid("the export is cut off: its last line is missing").with_code("truncated_export"))
+}
+
+fn checked(mut line: Line, scope: &Scope, number: usize) -> Result<Line> {
+    let at = |e: Error| Error::new(e.kind(), format!("line {number} of the export: {}", e.message())).with_source(e);
+    check_imported(&mut line.memory, scope).map_err(at)?;
+    for version in &mut line.history {
+        check_imported(&mut version.memory, scope).map_err(at)?;
+    }
+    Ok(line)
+}
+
+async fn write(deps: &Deps, ctx: &Ctx, chunk: Vec<Line>, header: &Header, done: &mut Imported) -> Result<()> {
+    if chunk.is_empty() {
+        return Ok(());
+    }
+    let embedder = deps.embedder();
+    let same = header.embedder.id == embedder.id();
+    let mut vectors = Vec::with_capacity(chunk.len());
+    let mut owed = Vec::new();
+    if same {
+        for line in &chunk {
+            let vector = normalise_vector(line.vector.clone(), embedder.dim())?;
+            vectors.push(vector);
+        }
+    } else {
+        // Another embedder made these vectors: they mean nothing here.
+        let memories: Vec<_> = chunk.iter().map(|l| l.memory.clone()).collect();
+        match embed_debt::embed_documents(&*embedder, &memories).await {
+            Ok(embedded) => vectors = embedded,
+            Err(error) if error.kind() == crate::ErrorKind::InvalidInput => return Err(error),
+            Err(_) => {
+                vectors = vec![None; memories.len()];
+                owed = memories.iter().map(|m| m.id).collect();
+            }
+        }
+    }
+    let expected = chunk.len();
+    let mut ops: Vec<Op> = Vec::with_capacity(expected + 1);
+    for (line, vector) in chunk.into_iter().zip(vectors) {
+        let vector = vector.map(|vector| VectorRow { embedder: embedder.id().to_owned(), vector });
+        ops.push(Op::RestoreMemory { memory: Box::new(line.memory), vector, history: line.history, access: line.access });
+    }
+    if !owed.is_empty() {
+        ops.push(embed_debt::job(deps, &owed));
+    }
+    let same_embedder = Precondition::EmbedderIs(embedder.id().to_owned());
+    let applied = deps.relational.apply(ctx, deps.batch_if(vec![same_embedder], ops)).await?;
+    for outcome in applied.outcomes.iter().take(expected) {
+        match outcome {
+            Outcome::Put { merged: true, .. } => done.merged += 1,
+            Outcome::Put { replayed: true, .. } => done.unchanged += 1,
+            _ => done.imported += 1,
+        }
+    }
+    Ok(())
+}
+
+/// Lines of a file, each bounded.
+struct Lines {
+    reader: BufReader<File>,
+    number: usize,
+    path: std::path::PathBuf,
+}
+
+impl Lines {
+    fn open(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return Err(Error::invalid("the import's path is a directory; name the file"));
+        }
+        let file = File::open(path).map_err(|e| io_error("opened", path, e))?;
+        Ok(Self { reader: BufReader::new(file), number: 0, path: path.to_owned() })
+    }
+
+    fn next_line(&mut self) -> Result<Option<String>> {
+        let mut line = Vec::new();
+        let limit = IMPORT_LINE_BYTES_MAX as u64 + 1;
+        let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut line);
+        let read = read.map_err(|e| io_error("read", &self.path, e))?;
+        self.number += 1;
+        if read == 0 {
+            return Ok(None);
+        }
+        if line.len() > IMPORT_LINE_BYTES_MAX {
+            return Err(Error::invalid(format!("line {} of the export is longer than {IMPORT_LINE_BYTES_MAX} bytes", self.number)));
+        }
+        let text = String::from_utf8(line)
+            .map_err(|e| Error::invalid(format!("line {} of the export is not UTF-8", self.number)).with_source(e))?;
+        Ok(Some(text))
+    }
+}

@@ -1,0 +1,110 @@
+//! `maintain` runs due housekeeping now; `doctor` looks for damage and says what to do.
+
+use crate::{
+    deps::Deps,
+    error::Result,
+    jobs::{embed_debt, index_sync},
+    limits::PAGE_MAX,
+    model::{Audit, Op, Outcome, Scope, Timestamp},
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `access` counts written, `log_truncated` 0 or 1.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Maintained {
+    /// Work by name.
+    pub ran: BTreeMap<String, u64>,
+}
+
+/// Something `doctor` found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// `ok`, `warning` or `error`.
+    pub level: String,
+    /// What was looked at.
+    pub check: String,
+    /// What was seen and what to do.
+    pub message: String,
+}
+
+pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>) -> Result<Maintained> {
+    let now = now.unwrap_or_else(|| deps.clock.now());
+    let mut ran = BTreeMap::new();
+    ran.insert("access".to_owned(), flush_access(deps).await?);
+    ran.insert("expired".to_owned(), purge_expired(deps, scope, now).await?);
+    let ctx = deps.ctx(scope)?;
+    ran.insert("embedded".to_owned(), embed_debt::run_due(deps, &ctx).await?);
+    let state = index_sync::fresh(deps, &ctx).await?;
+    index_sync::flush_segment(deps, &ctx, &state).await?;
+    ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&ctx, now).await?));
+    Ok(Maintained { ran })
+}
+
+async fn purge_expired(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<u64> {
+    let mut purged = 0;
+    loop {
+        let ctx = deps.ctx(scope)?;
+        let due = deps.relational.expired(&ctx, now, PAGE_MAX).await?;
+        if due.is_empty() {
+            break;
+        }
+        let ops = due.into_iter().map(|id| Op::DeleteMemory { id }).collect();
+        let applied = deps.relational.apply(&ctx, deps.batch(ops)).await?;
+        purged += applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
+    }
+    if purged > 0 {
+        let audit = Audit { action: "expire".to_owned(), details: serde_json::json!({ "deleted": purged }) };
+        deps.relational.apply(&deps.ctx(scope)?, deps.batch(vec![Op::Audit(audit)])).await?;
+    }
+    Ok(purged)
+}
+
+/// Writes buffered access counts; gives how many memories they were about.
+pub(crate) async fn flush_access(deps: &Deps) -> Result<u64> {
+    if deps.relational.capability().read_only {
+        return Ok(0);
+    }
+    let mut flushed = 0;
+    for (scope, counts) in deps.access.take() {
+        if counts.is_empty() {
+            continue;
+        }
+        flushed += counts.len() as u64;
+        deps.relational.apply(&deps.ctx(&scope)?, deps.batch(vec![Op::RecordAccess { counts }])).await?;
+    }
+    Ok(flushed)
+}
+
+pub(crate) async fn doctor(deps: &Deps, scope: &Scope) -> Result<Vec<Finding>> {
+    let ctx = deps.ctx(scope)?;
+    let mut findings = Vec::new();
+    let mut say = |level: &str, check: &str, message: String| {
+        findings.push(Finding { level: level.to_owned(), check: check.to_owned(), message });
+    };
+    let damage = deps.relational.verify(&ctx).await?;
+    if damage.is_empty() {
+        say("ok", "store", "the file is sound".to_owned());
+    }
+    for found in damage {
+        say("error", "store", format!("{found}; restore a backup, or export what can be read and import it into a new file"));
+    }
+    let stats = deps.relational.stats(&ctx).await?;
+    let state = index_sync::fresh(deps, &ctx).await?;
+    let indexed = state.index.read().len() as u64;
+    if indexed == stats.memories {
+        say("ok", "words", format!("all {indexed} memories are in the word index"));
+    } else {
+        say("error", "words", format!("{indexed} of {} memories are in the word index; this is a bug, please report it", stats.memories));
+    }
+    let without = deps.relational.without_vector(&ctx, &deps.collection().embedder, None, PAGE_MAX).await?.len();
+    match without {
+        0 => say("ok", "vectors", "every memory has a vector".to_owned()),
+        n if stats.jobs_queued > 0 => say("warning", "vectors", format!("{n} memories wait for a vector; run maintain")),
+        n => say("ok", "vectors", format!("{n} memories have nothing the embedder knows and are found by words alone")),
+    }
+    if stats.jobs_dead > 0 {
+        say("warning", "jobs", format!("{} jobs failed too often; see the log", stats.jobs_dead));
+    }
+    Ok(findings)
+}

@@ -1,0 +1,70 @@
+//! `reembed`: another embedding model, while the store stays in use.
+
+use crate::{
+    deps::Deps,
+    error::Result,
+    jobs::embed_debt::embed_documents,
+    limits::EMBED_BATCH_MAX,
+    model::{Op, Outcome, VectorRow},
+    ports::Embedder,
+};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What re-embedding did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reembedded {
+    /// The embedder before.
+    pub from: String,
+    /// The embedder now.
+    pub to: String,
+    /// Vectors computed by this call, over all tenants and projects.
+    pub vectors: u64,
+}
+
+/// First the new vectors beside the old ones, then the switch, then what was written in between. Interrupted before the
+/// switch, the store answers as before, and the next call goes on where this one stopped.
+pub(crate) async fn reembed(deps: &Deps, embedder: Arc<dyn Embedder>) -> Result<Reembedded> {
+    let from = deps.collection().embedder;
+    let mut vectors = fill(deps, &*embedder).await?;
+    let (id, dim) = (embedder.id().to_owned(), embedder.dim());
+    let ctx = deps.ctx(&crate::model::Scope::default())?;
+    deps.relational.apply(&ctx, deps.batch(vec![Op::SetEmbedder { embedder: id.clone(), dim }])).await?;
+    let old = deps.collection();
+    *deps.embedder.write() = Arc::clone(&embedder);
+    deps.indexes.clear();
+    for scope in deps.relational.scopes().await? {
+        let ctx = deps.ctx(&scope)?;
+        deps.vectors.drop_scope(&ctx, &old).await?;
+        deps.vectors.drop_scope(&ctx, &deps.collection()).await?;
+    }
+    deps.vectors.ensure(&ctx, &deps.collection()).await?;
+    vectors += fill(deps, &*embedder).await?;
+    Ok(Reembedded { from, to: id, vectors })
+}
+
+/// Computes every vector that is missing under `embedder`.
+async fn fill(deps: &Deps, embedder: &dyn Embedder) -> Result<u64> {
+    let mut stored = 0;
+    for scope in deps.relational.scopes().await? {
+        let mut after = None;
+        loop {
+            // Each page has a deadline of its own: the whole may take hours.
+            let ctx = deps.ctx(&scope)?;
+            let page = deps.relational.without_vector(&ctx, embedder.id(), after, EMBED_BATCH_MAX).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            let vectors = embed_documents(embedder, &page).await?;
+            let mut ops = Vec::with_capacity(page.len());
+            for (memory, vector) in page.iter().zip(vectors) {
+                if let Some(vector) = vector {
+                    let vector = VectorRow { embedder: embedder.id().to_owned(), vector };
+                    ops.push(Op::PutVector { id: memory.id, version: memory.version, vector });
+                }
+            }
+            let applied = deps.relational.apply(&ctx, deps.batch(ops)).await?;
+            stored += applied.outcomes.iter().filter(|o| matches!(o, Outcome::Done)).count() as u64;
+        }
+    }
+    Ok(stored)
+}

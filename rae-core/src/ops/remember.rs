@@ -1,0 +1,161 @@
+//! `remember`: parse, embed, commit. No model call; about a millisecond.
+
+use crate::{
+    deps::Deps,
+    error::{Error, Result},
+    ingest::{NewMemory, request_hash},
+    jobs::embed_debt,
+    limits::{BATCH_ITEMS_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_ITEMS_MAX},
+    model::{Idempotency, Layer, Memory, MemoryId, Op, Outcome, Precondition, Scope, VectorRow},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What became of a write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The memory that holds the text now: an older one when it merged.
+    pub id: MemoryId,
+    /// Its version.
+    pub version: u32,
+    /// Whether the text was there already, so that its witness count grew instead.
+    pub merged: bool,
+    /// What could not be done at once: `dense` (no vector yet, owed as a job), `infer` (no model configured).
+    pub degraded: Vec<String>,
+}
+
+/// One memory with what its write needs beside it.
+struct Item {
+    memory: Memory,
+    idempotency: Option<Idempotency>,
+    infer: bool,
+}
+
+pub(crate) async fn remember(deps: &Deps, scope: &Scope, new: NewMemory) -> Result<Receipt> {
+    let receipts = remember_many(deps, scope, vec![new]).await?;
+    receipts.into_iter().next().ok_or_else(|| Error::internal("a write gave no receipt"))
+}
+
+pub(crate) async fn remember_many(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Receipt>> {
+    let ctx = deps.ctx(scope)?;
+    let items = parse(deps, scope, items)?;
+    let mut receipts = Vec::with_capacity(items.len());
+    let mut rest = items.into_iter().peekable();
+    while rest.peek().is_some() {
+        let chunk = next_chunk(&mut rest);
+        match commit(deps, &ctx, chunk).await {
+            Ok(mut done) => receipts.append(&mut done),
+            Err(error) if receipts.is_empty() => return Err(error),
+            Err(error) => return Err(with_prefix(error, &receipts)),
+        }
+        deps.background.nudge(scope);
+    }
+    Ok(receipts)
+}
+
+/// Checks every item before anything is written.
+fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Item>> {
+    if items.len() > BATCH_ITEMS_MAX {
+        return Err(Error::invalid(format!("{} items in one call; at most {BATCH_ITEMS_MAX} are allowed", items.len())));
+    }
+    let now = deps.clock.now();
+    let several = items.len() > 1;
+    let parse_one = |(i, new): (usize, NewMemory)| -> Result<Item> {
+        let idempotency = match &new.idempotency_key {
+            Some(key) => Some(Idempotency { verb: "remember", key: key.clone(), body_hash: request_hash(&new)? }),
+            None => None,
+        };
+        let infer = new.infer;
+        let memory = new.into_memory(scope, deps.ids.next(now), now).map_err(|e| {
+            if several { e.with_context("item", i.to_string()).with_details(serde_json::json!({ "item": i })) } else { e }
+        })?;
+        Ok(Item { memory, idempotency, infer })
+    };
+    items.into_iter().enumerate().map(parse_one).collect()
+}
+
+/// The items of the next transaction: bounded in number and in bytes.
+fn next_chunk(rest: &mut std::iter::Peekable<std::vec::IntoIter<Item>>) -> Vec<Item> {
+    let (mut chunk, mut bytes) = (Vec::new(), 0);
+    while let Some(item) = rest.peek() {
+        bytes += item.memory.content.len();
+        if !chunk.is_empty() && (chunk.len() == TRANSACTION_ITEMS_MAX || bytes > TRANSACTION_BYTES_MAX) {
+            break;
+        }
+        chunk.extend(rest.next());
+    }
+    chunk
+}
+
+async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>) -> Result<Vec<Receipt>> {
+    let embedder = deps.embedder();
+    let (memories, extras): (Vec<Memory>, Vec<_>) = chunk.into_iter().map(|i| (i.memory, (i.idempotency, i.infer))).unzip();
+    // An embedder that fails must not lose the text: it is stored, and the vector is owed.
+    let (vectors, owed) = match embed_debt::embed_documents(&*embedder, &memories).await {
+        Ok(vectors) => (vectors, false),
+        Err(error) if error.kind() == crate::ErrorKind::InvalidInput => return Err(error),
+        Err(error) => {
+            tracing::warn!(kind = error.kind().name(), "embedding failed; the vectors are owed as a job");
+            (vec![None; memories.len()], true)
+        }
+    };
+    let infer: Vec<bool> = extras.iter().map(|(_, infer)| *infer).collect();
+    let ids: Vec<MemoryId> = memories.iter().map(|m| m.id).collect();
+    let trims = trims(&memories);
+    let mut ops: Vec<Op> = Vec::with_capacity(memories.len() + trims.len() + 1);
+    for ((memory, vector), (idempotency, _)) in memories.into_iter().zip(vectors).zip(extras) {
+        let vector = vector.map(|vector| VectorRow { embedder: embedder.id().to_owned(), vector });
+        ops.push(Op::PutMemory { memory: Box::new(memory), vector, idempotency });
+    }
+    ops.extend(trims);
+    if owed {
+        ops.push(embed_debt::job(deps, &ids));
+    }
+    let same_embedder = Precondition::EmbedderIs(embedder.id().to_owned());
+    let applied = deps.relational.apply(ctx, deps.batch_if(vec![same_embedder], ops)).await?;
+    let outcomes = applied.outcomes.into_iter().take(ids.len()).zip(infer);
+    outcomes.map(|(outcome, infer)| receipt(outcome, infer, owed)).collect()
+}
+
+fn receipt(outcome: Outcome, infer: bool, owed: bool) -> Result<Receipt> {
+    let Outcome::Put { id, version, merged, replayed } = outcome else {
+        return Err(Error::internal("a put had another outcome"));
+    };
+    let mut degraded = Vec::new();
+    if owed && !merged && !replayed {
+        degraded.push("dense".to_owned());
+    }
+    if infer {
+        degraded.push("infer".to_owned());
+    }
+    Ok(Receipt { id, version, merged, degraded })
+}
+
+/// One trim per bounded layer (and session) that the chunk writes to.
+fn trims(memories: &[Memory]) -> Vec<Op> {
+    let mut places: BTreeSet<(Layer, Option<&str>)> = BTreeSet::new();
+    for memory in memories {
+        let policy = memory.layer.policy();
+        if policy.capacity.is_some() {
+            let session = if policy.capacity_per_session { memory.session_id.as_deref() } else { None };
+            // What belongs to no session has no session to be bounded by.
+            if session.is_some() || !policy.capacity_per_session {
+                places.insert((memory.layer, session));
+            }
+        }
+    }
+    let trim = |(layer, session): (Layer, Option<&str>)| {
+        layer.policy().capacity.map(|keep| Op::TrimLayer { layer, session_id: session.map(str::to_owned), keep })
+    };
+    places.into_iter().filter_map(trim).collect()
+}
+
+/// Tells a caller how far a call came before it failed.
+fn with_prefix(error: Error, receipts: &[Receipt]) -> Error {
+    let committed = receipts.len();
+    let message = format!("{} (the first {committed} items were committed)", error.message());
+    Error::new(error.kind(), message)
+        .with_code(error.code().to_owned())
+        .with_details(serde_json::json!({ "committed": committed, "receipts": receipts }))
+        .with_source(error)
+}

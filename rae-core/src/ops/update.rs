@@ -1,0 +1,68 @@
+//! `update`: a new version; the old one stays in history.
+
+use super::get::missing;
+use crate::{
+    deps::Deps,
+    error::{Error, ErrorKind, Result},
+    ingest::MemoryUpdate,
+    jobs::embed_debt,
+    model::{MemoryId, Op, Outcome, PatchMode, Precondition, Scope, VectorRow},
+    ops::Receipt,
+};
+
+/// Attempts against others who change the same memory at the same time.
+const ATTEMPTS: usize = 8;
+
+pub(crate) async fn update(deps: &Deps, scope: &Scope, id: MemoryId, update: MemoryUpdate) -> Result<Receipt> {
+    let ctx = deps.ctx(scope)?;
+    for attempt in 1.. {
+        let current = deps.relational.get(&ctx, &[id]).await?.into_iter().next().flatten();
+        let now = deps.clock.now();
+        let current = current.filter(|m| !m.is_expired(now)).ok_or_else(|| missing(id))?;
+        if let Some(expected) = update.expected_version.filter(|&v| v != current.version) {
+            return Err(Error::conflict(format!(
+                "the memory has version {}, not {expected}: read it again and decide anew",
+                current.version
+            ))
+            .with_code("version_mismatch"));
+        }
+        let patch = update.clone().into_patch(&current, now)?;
+        let mut next = current.clone();
+        patch.apply_to(&mut next);
+        next.version = current.version + 1;
+        // The vector belongs to the text with its date; everything else leaves it alone.
+        let re_embed = patch.content.is_some() || patch.occurred_at.is_some();
+        let mut ops = Vec::new();
+        let mut degraded = Vec::new();
+        let vector = if re_embed {
+            let embedder = deps.embedder();
+            let row = |vector| VectorRow { embedder: embedder.id().to_owned(), vector };
+            match embed_debt::embed_documents(&*embedder, std::slice::from_ref(&next)).await {
+                Ok(vectors) => Some(vectors.into_iter().next().flatten().map(row)),
+                Err(error) if error.kind() == ErrorKind::InvalidInput => return Err(error),
+                Err(_) => {
+                    degraded.push("dense".to_owned());
+                    ops.push(embed_debt::job(deps, &[id]));
+                    Some(None)
+                }
+            }
+        } else {
+            None
+        };
+        ops.insert(0, Op::PatchMemory { id, patch: Box::new(patch), mode: PatchMode::NewVersion, vector });
+        let unchanged = Precondition::VersionIs(id, current.version);
+        match deps.relational.apply(&ctx, deps.batch_if(vec![unchanged], ops)).await {
+            Ok(applied) => {
+                deps.background.nudge(scope);
+                let Some(Outcome::Patched { version }) = applied.outcomes.first().cloned() else {
+                    return Err(Error::internal("a patch had another outcome"));
+                };
+                return Ok(Receipt { id, version, merged: false, degraded });
+            }
+            Err(error) if error.code() == "duplicate" => return Err(error),
+            Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::internal("unreachable: the loop ends by returning"))
+}
