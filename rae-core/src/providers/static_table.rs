@@ -40,19 +40,13 @@ impl fmt::Debug for StaticTable {
 }
 
 impl StaticTable {
-    /// The table compiled into the library, read on first use.
-    ///
-    /// An asset that was damaged before it was compiled in gives a table without words, named
-    /// `unreadable`: every text is then "no vector", and recall works from the words alone. A
-    /// test reads the asset, so no build that passed its tests comes to that.
-    #[must_use]
-    pub fn builtin() -> &'static Self {
-        static TABLE: OnceLock<StaticTable> = OnceLock::new();
-        TABLE.get_or_init(|| Self::parse(BUILTIN).unwrap_or_else(|_| Self::unreadable()))
-    }
-
-    fn unreadable() -> Self {
-        Self { id: "unreadable@0/0".to_owned(), dim: 0, scales: Vec::new(), rows: &[], words: WordPiece::default() }
+    /// The table compiled into the library, read on first use. Corrupt when the asset was damaged before it was compiled in.
+    pub fn builtin() -> crate::Result<&'static Self> {
+        static TABLE: OnceLock<Result<StaticTable, String>> = OnceLock::new();
+        TABLE
+            .get_or_init(|| Self::parse(BUILTIN))
+            .as_ref()
+            .map_err(|e| crate::Error::corrupt(format!("the built-in embedding table cannot be read: {e}")))
     }
 
     /// Reads a table; the rows and the vocabulary stay where they are.
