@@ -1,0 +1,38 @@
+# Two commands matter: `make demo` and `make test`. Both are safe to repeat and leave nothing running.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test bench soak fmt lint wheel clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+demo:  ## build, install into a local virtualenv, and let an agent remember a real conversation
+	@scripts/demo.sh
+
+test:  ## everything: lint, Rust, Python, Node, server, chart
+	@scripts/test.sh
+
+bench:  ## the benchmarks of docs/benchmarks.md (long)
+	@scripts/bench.sh
+
+soak:  ## long crash, fuzz and model runs
+	@scripts/soak.sh
+
+fmt:  ## format everything
+	cargo fmt --all
+	@if [ -x .venv/bin/ruff ]; then .venv/bin/ruff format examples scripts rae-py; fi
+
+lint:  ## rustfmt, clippy, ruff, stubs
+	@STAGES="fmt clippy python-lint" scripts/test.sh
+
+wheel:  ## the release wheel, in target/wheels
+	@scripts/venv.sh
+	cd rae-py && ../.venv/bin/maturin build --release --strip
+
+clean:  ## remove what was built here
+	rm -rf target .venv .build rae-node/node_modules

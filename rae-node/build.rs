@@ -1,0 +1,4 @@
+//! Links against the N-API symbols of the Node process.
+fn main() {
+    napi_build::setup();
+}

@@ -1,0 +1,3 @@
+import native from "./index.js";
+
+export const version = native.version;

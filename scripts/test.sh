@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# `make test`: every suite, one after the other, with the seconds of each. STAGES="a b" runs only these.
+# Needs Rust (rust-toolchain.toml), Python >= 3.10 and Node >= 20; installs the rest into .venv and node_modules.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
+export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0 PYTHONDONTWRITEBYTECODE=1
+unset RUSTFLAGS
+shared="$PWD/../shared"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+summary="$work/summary"
+
+stage() { # stage NAME COMMAND...: runs it, notes the seconds
+  local name=$1; shift
+  if [ -n "${STAGES:-}" ] && [[ " $STAGES " != *" $name "* ]]; then return 0; fi
+  echo; echo "=== $name"
+  local start=$SECONDS
+  "$@"
+  printf '%5d s  %s\n' $((SECONDS - start)) "$name" >> "$summary"
+}
+
+# The bindings are tested with -p each: cargo unifies features over a workspace build.
+rust() { cargo test --quiet --profile ci "$@"; }
+
+fmt() { cargo fmt --all --check; }
+
+clippy() {
+  cargo clippy --profile ci -p rae-core -p rae-server --all-targets --features rae-core/local -- -D warnings
+  cargo clippy --profile ci -p rae-py --all-targets -- -D warnings
+  cargo clippy --profile ci -p rae-node --all-targets -- -D warnings
+  # The engine without any backend: ports, verbs and pure code.
+  cargo check --profile ci -p rae-core --no-default-features
+}
+
+rust_core() { rust -p rae-core --features local; }
+rust_server() { rust -p rae-server && "$(cargo_bin rae-server)" | grep -qx "rae-server $(version)" && echo "rae-server binary: 1 passed, 0 failed"; }
+cargo_bin() { cargo build --quiet --profile ci -p "$1" >&2 && echo "$CARGO_TARGET_DIR/ci/$1"; }
+version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
+
+python_env() {
+  scripts/venv.sh
+  rm -rf "$work/wheels"
+  (cd rae-py && ../.venv/bin/maturin build --quiet --profile ci --out "$work/wheels")
+  .venv/bin/python -m pip install --quiet --force-reinstall --no-deps "$work"/wheels/rae-*.whl
+}
+
+python_lint() {
+  .venv/bin/ruff check rae-py examples scripts
+  .venv/bin/ruff format --check rae-py examples scripts
+  .venv/bin/mypy --config-file rae-py/pyproject.toml rae-py/python rae-py/tests/typing
+}
+
+python_tests() { (cd "$work" && "$OLDPWD/.venv/bin/python" -m pytest -q -p no:cacheprovider "$OLDPWD/rae-py/tests" --rootdir "$OLDPWD/rae-py"); }
+
+# Recall with floors: on the demo conversation everywhere, on the development corpora where they lie beside the checkout.
+recall() {
+  local here=$PWD
+  (cd "$work" && "$here/.venv/bin/python" "$here/examples/python/quickstart.py" > "$work/demo.txt") || { cat "$work/demo.txt"; return 1; }
+  (cd "$work" && "$here/.venv/bin/python" "$here/scripts/recall_floors.py" --demo "$here/examples/data" --shared "$shared")
+}
+
+node_tests() { (cd rae-node && npm install --silent --no-audit --no-fund && RAE_PROFILE=ci npm run --silent build && npm test --silent); }
+
+stage fmt fmt
+stage clippy clippy
+stage rust-core rust_core
+stage rust-server rust_server
+stage python-env python_env
+stage python-lint python_lint
+stage python python_tests
+stage recall recall
+stage node node_tests
+
+echo; echo "=== seconds"; cat "$summary"
+echo "all stages passed"
