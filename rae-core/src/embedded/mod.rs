@@ -1,1 +1,3 @@
 //! Stores that live in the process: SQLite for the truth, vectors in memory, and the reference store for tests.
+
+pub mod memory;
