@@ -182,7 +182,7 @@ impl Builder {
         let deps = Arc::new(Deps {
             relational,
             vectors,
-            cache: Arc::new(MemoryCache::new()),
+            cache: Arc::new(MemoryCache::default()),
             embedder: RwLock::new(Arc::clone(&embedder)),
             tokens,
             reranker: self.reranker.clone(),

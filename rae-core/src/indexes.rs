@@ -26,18 +26,19 @@ pub(crate) struct Indexes {
 }
 
 impl Indexes {
-    /// The scope's state, empty when it was not there.
-    pub fn get_or_create(&self, scope: &Scope) -> Arc<ScopeState> {
+    /// The scope's state, empty when it was not there; and the scope that had to go for it, whose vectors should go too.
+    pub fn get_or_create(&self, scope: &Scope) -> (Arc<ScopeState>, Option<Scope>) {
         let mut guard = self.scopes.lock();
         let (tick, scopes) = &mut *guard;
         *tick += 1;
         if let Some((used, state)) = scopes.get_mut(scope) {
             *used = *tick;
-            return Arc::clone(state);
+            return (Arc::clone(state), None);
         }
+        let mut evicted = None;
         if scopes.len() >= INDEX_SCOPES_MAX {
-            let oldest = scopes.iter().min_by_key(|(_, (used, _))| *used).map(|(scope, _)| scope.clone());
-            oldest.and_then(|scope| scopes.remove(&scope));
+            evicted = scopes.iter().min_by_key(|(_, (used, _))| *used).map(|(scope, _)| scope.clone());
+            evicted.as_ref().and_then(|scope| scopes.remove(scope));
         }
         let state = Arc::new(ScopeState {
             index: RwLock::new(ScopeIndex::new()),
@@ -45,7 +46,7 @@ impl Indexes {
             segmented: AtomicU64::new(0),
         });
         scopes.insert(scope.clone(), (*tick, Arc::clone(&state)));
-        state
+        (state, evicted)
     }
 
     /// The scope's state, where it is in memory.

@@ -12,7 +12,7 @@ pub mod ctx;
 mod deps;
 pub mod embedded;
 pub mod error;
-pub mod guard;
+//guard
 mod indexes;
 mod ingest;
 mod jobs;
@@ -25,8 +25,8 @@ pub mod providers;
 mod rae;
 pub mod retrieve;
 
-#[cfg(any(test, feature = "conformance"))]
-pub mod conformance;
+
+//conf
 
 pub use builder::{Builder, Durability, Embedding};
 pub use ctx::Ctx;

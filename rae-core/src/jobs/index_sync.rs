@@ -18,29 +18,37 @@ pub(crate) async fn fresh(deps: &Deps, ctx: &Ctx) -> Result<Arc<ScopeState>> {
     let head = deps.relational.head(ctx).await?;
     let collection = deps.collection();
     check_embedder(&head, &collection)?;
-    let state = deps.indexes.get_or_create(ctx.scope());
+    let (state, evicted) = deps.indexes.get_or_create(ctx.scope());
+    if let Some(scope) = evicted {
+        deps.vectors.drop_scope(&deps.ctx(&scope)?, &collection).await?;
+    }
     if is_fresh(deps, ctx, &state, &head, &collection).await? {
         return Ok(state);
     }
+    catch_up(deps, ctx, &state, &head, &collection).await?;
+    Ok(state)
+}
+
+/// Brings the indexes to `head`; one caller at a time, the others wait and find it done.
+async fn catch_up(deps: &Deps, ctx: &Ctx, state: &ScopeState, head: &Head, collection: &Collection) -> Result<()> {
     let _only_one = state.catching_up.lock().await;
-    if is_fresh(deps, ctx, &state, &head, &collection).await? {
-        return Ok(state);
+    if is_fresh(deps, ctx, state, head, collection).await? {
+        return Ok(());
     }
     let applied = state.index.read().applied_seq();
     if applied < head.tombstone_floor && applied > 0 {
         // The tombstones between are gone: what was deleted meanwhile cannot be known, so start over.
         *state.index.write() = ScopeIndex::new();
         state.segmented.store(0, Ordering::Release);
-        deps.vectors.drop_scope(ctx, &collection).await?;
+        deps.vectors.drop_scope(ctx, collection).await?;
     }
     if state.index.read().applied_seq() == 0 {
-        load_segments(deps, ctx, &state, &collection).await?;
+        load_segments(deps, ctx, state, collection).await?;
     }
-    if deps.vectors.watermark(ctx, &collection).await? == 0 {
-        load_vectors(deps, ctx, &collection, head.seq).await?;
+    if deps.vectors.watermark(ctx, collection).await? == 0 {
+        load_vectors(deps, ctx, collection, head.seq).await?;
     }
-    apply_changes(deps, ctx, &state, &collection, head.seq).await?;
-    Ok(state)
+    apply_changes(deps, ctx, state, collection, head.seq).await
 }
 
 async fn is_fresh(deps: &Deps, ctx: &Ctx, state: &ScopeState, head: &Head, collection: &Collection) -> Result<bool> {
@@ -151,8 +159,9 @@ async fn apply_page(deps: &Deps, ctx: &Ctx, state: &ScopeState, collection: &Col
         let applied = index.applied_seq().max(changes.upto);
         index.set_applied_seq(applied);
     }
-    let watermark = deps.vectors.watermark(ctx, collection).await?.max(changes.upto);
-    let watermark = (watermark > 0 && deps.vectors.watermark(ctx, collection).await? > 0).then_some(watermark);
+    // Before the vectors were loaded as a whole, a part of them must not pass for all.
+    let loaded = deps.vectors.watermark(ctx, collection).await?;
+    let watermark = (loaded > 0).then_some(loaded.max(changes.upto));
     deps.vectors.write(ctx, collection, points, &removed, watermark).await
 }
 

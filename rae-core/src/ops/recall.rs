@@ -11,7 +11,7 @@ use crate::{
     limits::{CONTEXT_TOKENS_MAX, EMBED_TOKENS_MAX, K_MAX, QUERY_TERMS_MAX},
     model::{Filter, Kind, Layer, Memory, MemoryId, Scope, Timestamp, VectorFilter},
     ports::EmbedRole,
-    retrieve::{Query, Ranked, Signals, Weights, candidates, rank},
+    retrieve::{Query, Ranked, Signals, Weights, by_words, candidates, list_len, rank},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -204,10 +204,10 @@ pub(super) fn plan(deps: &Deps, o: RecallOptions) -> Result<Plan> {
         event_name(what, value.as_deref())?;
     }
     let filter = DocFilter {
-        layers: o.layers,
-        kinds: o.kinds,
+        layers: chosen("layers", o.layers)?,
+        kinds: chosen("kinds", o.kinds)?,
         tags_all: o.tags.map(check_tags).transpose()?.unwrap_or_default(),
-        tags_any: o.tags_any.map(check_tags).transpose()?,
+        tags_any: check_tags(chosen("tags_any", o.tags_any)?)?,
         since: o.since,
         until: o.until,
         as_of: o.as_of,
@@ -220,6 +220,14 @@ pub(super) fn plan(deps: &Deps, o: RecallOptions) -> Result<Plan> {
     };
     let metadata_filter = o.filter.map(|f| Filter::parse(&f)).transpose()?.filter(|f| !f.is_trivial());
     Ok(Plan { k, filter, metadata_filter, min_score: o.min_score.unwrap_or(0.0), max_tokens })
+}
+
+/// One of none is nothing: an empty list is a mistake, not a wish.
+fn chosen<T>(what: &str, list: Option<Vec<T>>) -> Result<Vec<T>> {
+    match list {
+        Some(list) if list.is_empty() => Err(Error::invalid(format!("{what} must not be empty; leave it out to allow all"))),
+        list => Ok(list.unwrap_or_default()),
+    }
 }
 
 /// A token budget, wide on the way in.
@@ -238,31 +246,34 @@ pub(super) async fn search(deps: &Deps, ctx: &Ctx, text: &str, mut plan: Plan) -
     }
     let state = index_sync::fresh(deps, ctx).await?;
     clock.stage("fresh");
-    let (query, embed_text) = {
+    let (words, embed_text) = {
         let index = state.index.read();
-        (Query::new(&index, text, &plan.filter), index.without_names(text).into_owned())
+        let query = Query::new(&index, text);
+        (by_words(&index, &query, &plan.filter, plan.k), index.without_names(text).into_owned())
     };
+    clock.stage("words");
     let (vector, mut degraded) = embed_query(deps, ctx, &embed_text).await;
     clock.stage("embed");
     let collection = deps.collection();
-    let wanted = crate::retrieve::list_len(plan.k);
     let dense = match &vector {
         Some(vector) => {
-            let only = query.allowed.as_ref().map(|set| Arc::new(state.index.read().ids(set)));
-            deps.vectors.query(ctx, &collection, vector, &VectorFilter { only }, wanted).await?
+            let only = VectorFilter { only: words.only.clone() };
+            deps.vectors.query(ctx, &collection, vector, &only, list_len(plan.k)).await?
         }
         None => Vec::new(),
     };
     clock.stage("dense");
-    let (ids, best_words) = candidates(&state.index.read(), &query, &dense, plan.k);
-    clock.stage("words");
+    let best_words = words.best;
+    let ids = candidates(&state.index.read(), words, &dense, &plan.filter);
     let cosines = match &vector {
         Some(vector) => deps.vectors.score(ctx, &collection, vector, &ids).await?,
         None => vec![None; ids.len()],
     };
+    clock.stage("cosines");
     let weights = Weights::for_embedder(deps.embedder().is_cheap());
     let ranked = {
         let index = state.index.read();
+        let query = Query::new(&index, text);
         rank(&index, &query, &plan.filter, (&ids, &cosines), best_words, &weights, plan.k)
     };
     clock.stage("rank");
@@ -271,7 +282,7 @@ pub(super) async fn search(deps: &Deps, ctx: &Ctx, text: &str, mut plan: Plan) -
     clock.stage("hydrate");
     let found = cut_to_tokens(deps, found, plan.max_tokens)?;
     degraded.sort();
-    let trace = trace(&state, &query, &embed_text, &weights, (dense.len(), ids.len(), pool), clock);
+    let trace = trace(&state, text, &embed_text, &weights, (dense.len(), ids.len(), pool), clock);
     Ok(Search { found, degraded, trace })
 }
 
@@ -401,20 +412,21 @@ pub(super) fn passage(memory: &Memory, piece: usize) -> (usize, usize) {
 
 fn trace(
     state: &ScopeState,
-    query: &Query,
+    text: &str,
     embed_text: &str,
     weights: &Weights,
     (dense, scored, pool): (usize, usize, usize),
     clock: Stages,
 ) -> Value {
     let index = state.index.read();
+    let query = Query::new(&index, text);
     json!({
         "query": {
-            "terms": query.resolved.terms(),
-            "terms_max": QUERY_TERMS_MAX,
+            "known_terms": query.resolved.terms.len(),
+            "known_terms_max": QUERY_TERMS_MAX,
             "embedded": embed_text,
             "embedded_tokens_max": EMBED_TOKENS_MAX,
-            "speaker": query.speaker.as_ref().map(|s| index.speaker_name(s)),
+            "speaker": query.speaker.as_ref().and_then(|s| index.speaker_name(s)),
             "first_person": query.first_person,
         },
         "candidates": { "memories": index.len(), "dense": dense, "scored": scored, "pool": pool },

@@ -5,7 +5,7 @@ use crate::{
     error::Result,
     model::{Layer, Scope},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Numbers about the scope and its store.
@@ -39,7 +39,7 @@ pub struct Jobs {
 }
 
 /// An embedder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmbedderInfo {
     /// `name@revision/dim`.
     pub id: String,

@@ -1,35 +1,35 @@
 //! What is worth scoring.
 
 use crate::{
-    lexical::{DocFilter, ResolvedQuery, ScopeIndex, Slot, SlotSet, SpeakerRef, is_first_person},
+    lexical::{DocFilter, ResolvedQuery, ScopeIndex, Slot, SpeakerRef, is_first_person},
     model::{MemoryId, VectorHit},
 };
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 /// Up to this many memories everything is scored: the formula then has no approximation in it at all.
 const SCORE_ALL_MAX: usize = 2_000;
 /// Best of each list taken as candidates past that, before the k of the call widens it.
 const LIST_MIN: usize = 200;
 
-/// A question, resolved against one scope's index.
+/// A question, resolved against one state of one scope's index. Not to be kept: its numbers mean nothing to another state.
 #[derive(Debug)]
 pub(crate) struct Query {
     pub resolved: ResolvedQuery,
     /// The one speaker the question names, when it names exactly one.
     pub speaker: Option<SpeakerRef>,
     pub first_person: bool,
-    /// Memories that may be returned; `None` when all live ones may.
-    pub allowed: Option<SlotSet>,
 }
 
 impl Query {
-    pub fn new(index: &ScopeIndex, text: &str, filter: &DocFilter) -> Self {
+    pub fn new(index: &ScopeIndex, text: &str) -> Self {
         let mut named = index.speakers_named(text);
         Self {
             resolved: index.resolve(text),
             speaker: if named.len() == 1 { named.pop() } else { None },
             first_person: is_first_person(text),
-            allowed: index.allowed(filter),
         }
     }
 }
@@ -39,22 +39,54 @@ pub(crate) fn list_len(k: usize) -> usize {
     LIST_MIN.max(2 * k)
 }
 
-/// The memories to score, in id order, and the best word score of all that are allowed (the formula's divisor).
-pub(crate) fn candidates(index: &ScopeIndex, query: &Query, dense: &[VectorHit], k: usize) -> (Vec<MemoryId>, f32) {
-    let lexical = index.search(&query.resolved, query.allowed.as_ref(), list_len(k));
-    let best_words = lexical.first().map_or(0.0, |&(_, score)| score);
-    let is_allowed = |slot: Slot| query.allowed.as_ref().is_none_or(|set| set.contains(slot));
-    let slots: BTreeSet<Slot> = if index.len() <= SCORE_ALL_MAX {
-        index.slots().filter(|&slot| is_allowed(slot)).collect()
+/// Candidates by words.
+#[derive(Debug)]
+pub(crate) struct ByWords {
+    /// The best by words and their neighbours, or all that are allowed in a small scope.
+    ids: BTreeSet<MemoryId>,
+    /// Whether `ids` is everything there is.
+    is_all: bool,
+    /// The best word score of all that are allowed: the formula's divisor.
+    pub best: f32,
+    /// What may be returned; `None` when all live memories may.
+    pub only: Option<Arc<HashSet<MemoryId>>>,
+}
+
+/// Collects candidates by words. A memory whose neighbours hold the question's words can be the answer with none of them in
+/// its own text, hence the neighbours.
+pub(crate) fn by_words(index: &ScopeIndex, query: &Query, filter: &DocFilter, k: usize) -> ByWords {
+    let allowed = index.allowed(filter);
+    let found = index.search(&query.resolved, allowed.as_ref(), list_len(k));
+    let best = found.first().map_or(0.0, |&(_, score)| score);
+    let is_all = allowed.as_ref().map_or(index.len(), |set| set.len()) <= SCORE_ALL_MAX;
+    let ids = if is_all {
+        match &allowed {
+            Some(set) => set.iter().filter_map(|slot| index.id_of(slot)).collect(),
+            None => index.slots().filter_map(|slot| index.id_of(slot)).collect(),
+        }
     } else {
-        // A memory whose neighbours hold the query's words can be the answer with none of them in its own text.
-        let found = lexical.iter().map(|&(slot, _)| slot).chain(dense.iter().filter_map(|hit| index.slot_of(hit.id)));
-        let found: BTreeSet<Slot> = found.filter(|&slot| is_allowed(slot)).collect();
-        let near = found.iter().flat_map(|&slot| index.neighbours(slot)).filter(|&slot| is_allowed(slot));
-        let near: Vec<Slot> = near.collect();
-        found.into_iter().chain(near).collect()
+        let is_allowed = |slot: Slot| allowed.as_ref().is_none_or(|set| set.contains(slot));
+        with_neighbours(index, found.iter().map(|&(slot, _)| slot), &is_allowed)
     };
-    let mut ids: Vec<MemoryId> = slots.into_iter().map(|slot| index.id_of(slot)).collect();
-    ids.sort_unstable();
-    (ids, best_words)
+    ByWords { ids, is_all, best, only: allowed.map(|set| Arc::new(index.ids(&set))) }
+}
+
+/// The ids to score, ascending: the candidates by words, the nearest by meaning and their neighbours.
+pub(crate) fn candidates(index: &ScopeIndex, words: ByWords, dense: &[VectorHit], filter: &DocFilter) -> Vec<MemoryId> {
+    let mut ids = words.ids;
+    if !words.is_all {
+        let matcher = index.matcher(filter);
+        let near = dense.iter().filter_map(|hit| index.slot_of(hit.id)).filter(|&slot| matcher.allows(slot));
+        ids.append(&mut with_neighbours(index, near, &|slot| matcher.allows(slot)));
+    }
+    ids.into_iter().collect()
+}
+
+fn with_neighbours(index: &ScopeIndex, slots: impl Iterator<Item = Slot>, allowed: &dyn Fn(Slot) -> bool) -> BTreeSet<MemoryId> {
+    let mut ids = BTreeSet::new();
+    for slot in slots {
+        ids.extend(index.id_of(slot));
+        ids.extend(index.neighbours(slot).filter(|&near| allowed(near)).filter_map(|near| index.id_of(near)));
+    }
+    ids
 }

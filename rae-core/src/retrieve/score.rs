@@ -2,7 +2,7 @@
 
 use super::candidates::Query;
 use crate::{
-    lexical::{DocFilter, ScopeIndex, Slot},
+    lexical::{DocFilter, DocMeta, ScopeIndex, Slot},
     model::{Layer, MemoryId, Timestamp},
 };
 use serde::{Deserialize, Serialize};
@@ -131,16 +131,25 @@ pub(crate) fn rank(
     }
     let pool = pool(&parts, weights.pool.max(k));
     let sessions = best_of_sessions(index, &parts, &pool);
-    let mut ranked: Vec<Ranked> = pool
-        .into_iter()
-        .map(|i| {
-            let part = &parts[i];
-            let session = index.session_of(part.slot).and_then(|s| sessions.get(&s)).copied().unwrap_or(part.base);
-            finish(index, query, filter, part, (over(part.words, best_words), over(part.passage, best_passage)), session, weights)
-        })
-        .collect();
+    let seen = visibility(filter);
+    let seen = index.matcher(&seen);
+    let visible = |slot: Slot| seen.allows(slot);
+    let finish_one = |i: usize| {
+        let part = &parts[i];
+        let session = index.session_of(part.slot).and_then(|s| sessions.get(&s)).copied().unwrap_or(part.base);
+        let coverage = f64::from(index.coverage(part.slot, &query.resolved, &visible));
+        let words = (over(part.words, best_words), over(part.passage, best_passage));
+        finish(index.meta(part.slot)?, filter.now, part, words, session, coverage, weights)
+    };
+    let mut ranked: Vec<Ranked> = pool.into_iter().filter_map(finish_one).collect();
     ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
     ranked
+}
+
+/// What a reader may see at all, whatever is asked for: a neighbour outside the question's filter still gives context, one that
+/// expired or ended gives nothing.
+fn visibility(filter: &DocFilter) -> DocFilter {
+    DocFilter { as_of: filter.as_of, known_at: filter.known_at, ..DocFilter::at(filter.now) }
 }
 
 fn over(value: f64, best: f64) -> f64 {
@@ -148,18 +157,19 @@ fn over(value: f64, best: f64) -> f64 {
 }
 
 fn parts(index: &ScopeIndex, query: &Query, filter: &DocFilter, ids: &[MemoryId], cosines: &[Option<f32>]) -> Vec<Parts> {
-    let visible = |slot: Slot| index.is_visible(slot, filter);
+    let matcher = index.matcher(filter);
+    let seen = visibility(filter);
+    let seen = index.matcher(&seen);
+    let visible = |slot: Slot| seen.allows(slot);
     let mut out = Vec::with_capacity(ids.len());
     for (&id, cosine) in ids.iter().zip(cosines) {
         // Deleted or hidden since the candidates were collected.
         let Some(slot) = index.slot_of(id) else { continue };
-        if !index.is_allowed(slot, filter) {
-            continue;
-        }
+        let Some(meta) = index.meta(slot).filter(|_| matcher.allows(slot)) else { continue };
         let (words, piece) = index.piece_score(slot, &query.resolved);
         let passage = index.passage_score(slot, &query.resolved, &visible);
         let named = query.speaker.as_ref().is_some_and(|s| index.is_speaker(slot, s));
-        let first = query.first_person && index.meta(slot).role_is_user;
+        let first = query.first_person && meta.role_is_user();
         let cos = f64::from(cosine.unwrap_or(0.0));
         // Nothing at all speaks for it: returning it would be noise.
         if cos <= 0.0 && words <= 0.0 && passage <= 0.0 {
@@ -208,26 +218,24 @@ fn best_of_sessions(index: &ScopeIndex, parts: &[Parts], pool: &[usize]) -> Hash
 }
 
 fn finish(
-    index: &ScopeIndex,
-    query: &Query,
-    filter: &DocFilter,
+    meta: &DocMeta,
+    now: Timestamp,
     part: &Parts,
     (words, passage): (f64, f64),
     session: f64,
+    coverage: f64,
     weights: &Weights,
-) -> Ranked {
-    let meta = index.meta(part.slot);
-    let recency = recency(meta.layer, filter.now, meta.event_time());
-    let (importance, strength) = (f64::from(meta.importance), f64::from(meta.strength));
+) -> Option<Ranked> {
+    let recency = recency(meta.layer(), now, Timestamp::from_micros(meta.event_time()).ok()?);
+    let (importance, strength) = (f64::from(meta.importance()), f64::from(meta.strength()));
     let sum = part.own
         + weights.session * session
         + weights.recency * recency
-        + weights.importance * (importance - meta.layer.policy().default_importance)
+        + weights.importance * (importance - meta.layer().policy().default_importance)
         + weights.strength * (strength - 1.0);
     let session_best = weights.dense + 2.0 * weights.session_words;
-    let coverage = f64::from(index.coverage(part.slot, &query.resolved, &|slot| index.is_visible(slot, filter)));
     let dense = part.cos.clamp(0.0, 1.0);
-    Ranked {
+    Some(Ranked {
         id: part.id,
         score: (sum / weights.total()).clamp(0.0, 1.0),
         relevance: (0.5 * dense + 0.5 * coverage).clamp(0.0, 1.0),
@@ -244,7 +252,7 @@ fn finish(
         },
         piece: part.piece,
         raw: [part.cos, part.words, part.passage],
-    }
+    })
 }
 
 fn recency(layer: Layer, now: Timestamp, event: Timestamp) -> f64 {
