@@ -4,7 +4,10 @@ use crate::{
     Ctx, Rae,
     access::AccessBuffer,
     deps::Deps,
-    embedded::cache::MemoryCache,
+    embedded::{
+        cache::MemoryCache,
+        vector::{MemoryVectors, VectorsConfig},
+    },
     error::{Error, Result},
     indexes::Indexes,
     jobs::background::Background,
@@ -224,36 +227,11 @@ impl Builder {
         deps.vectors.ensure(&ctx, &deps.collection()).await
     }
 
-    #[cfg(feature = "embedded")]
     fn stores(&self, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn RelationalStore>, Arc<dyn VectorStore>)> {
-        use crate::embedded::{
-            sqlite::{self, SqliteStore},
-            vector::{MemoryVectors, VectorConfig},
-        };
-        let mut config = VectorConfig::default();
-        let relational: Arc<dyn RelationalStore> = match &self.relational {
+        let mut config = VectorsConfig::default();
+        let relational = match &self.relational {
             Some(store) => Arc::clone(store),
-            None => {
-                let durability = match self.durability {
-                    Durability::Full => sqlite::Durability::Full,
-                    Durability::Normal => sqlite::Durability::Normal,
-                };
-                let store = SqliteStore::open(sqlite::OpenOptions {
-                    path: self.path.clone(),
-                    durability,
-                    clock: Arc::clone(clock),
-                    seed: self.seed,
-                })?;
-                if let Some(path) = &self.path
-                    && !store.capability().read_only
-                {
-                    let mut folder = path.clone().into_os_string();
-                    folder.push("-index");
-                    config.index_dir = Some(PathBuf::from(folder));
-                }
-                config.store_uuid = store.store_uuid();
-                Arc::new(store)
-            }
+            None => self.sqlite(clock, &mut config)?,
         };
         let vectors = match &self.vectors {
             Some(store) => Arc::clone(store),
@@ -262,11 +240,32 @@ impl Builder {
         Ok((relational, vectors))
     }
 
-    #[cfg(not(feature = "embedded"))]
-    fn stores(&self, _clock: &Arc<dyn Clock>) -> Result<(Arc<dyn RelationalStore>, Arc<dyn VectorStore>)> {
-        match (&self.relational, &self.vectors) {
-            (Some(relational), Some(vectors)) => Ok((Arc::clone(relational), Arc::clone(vectors))),
-            _ => Err(Error::unsupported("this build has no embedded store (feature embedded); give stores of your own")),
+    #[cfg(feature = "embedded")]
+    fn sqlite(&self, clock: &Arc<dyn Clock>, config: &mut VectorsConfig) -> Result<Arc<dyn RelationalStore>> {
+        use crate::embedded::sqlite::{self, SqliteStore};
+        let durability = match self.durability {
+            Durability::Full => sqlite::Durability::Full,
+            Durability::Normal => sqlite::Durability::Normal,
+        };
+        let store = SqliteStore::open(sqlite::OpenOptions {
+            path: self.path.clone(),
+            durability,
+            clock: Arc::clone(clock),
+            seed: self.seed,
+        })?;
+        if let Some(path) = &self.path
+            && !store.capability().read_only
+        {
+            let mut folder = path.clone().into_os_string();
+            folder.push("-index");
+            config.index_dir = Some(PathBuf::from(folder));
         }
+        config.store_uuid = store.store_uuid();
+        Ok(Arc::new(store))
+    }
+
+    #[cfg(not(feature = "embedded"))]
+    fn sqlite(&self, _: &Arc<dyn Clock>, _: &mut VectorsConfig) -> Result<Arc<dyn RelationalStore>> {
+        Err(Error::unsupported("this build has no embedded store (feature embedded); give a relational store of your own"))
     }
 }
