@@ -76,3 +76,23 @@ pub const JOB_ATTEMPTS_MAX: u32 = 5;
 pub const IMPORT_LINE_BYTES_MAX: usize = 16 << 20;
 /// Query vectors kept in the cache.
 pub const QUERY_CACHE_MAX: usize = 1_024;
+/// How long SQLite waits for a lock of another process, in milliseconds, before the call is Unavailable (`busy`).
+pub const SQLITE_BUSY_MILLIS: u64 = 10_000;
+/// How long a checkpoint waits for readers to leave the log, in milliseconds.
+pub const SQLITE_CHECKPOINT_MILLIS: u64 = 250;
+/// Page cache of the SQLite writer, in KiB.
+pub const SQLITE_WRITER_CACHE_KIB: i64 = 8 << 10;
+/// Page cache of each SQLite reader, in KiB.
+pub const SQLITE_READER_CACHE_KIB: i64 = 4 << 10;
+/// Prepared statements kept by each SQLite connection.
+pub const SQLITE_STATEMENTS: usize = 128;
+/// Bytes of SQLite's write-ahead log that stay allocated after a checkpoint.
+pub const SQLITE_WAL_BYTES_KEPT: u64 = 16 << 20;
+/// Steps of SQLite's machine between two looks at the deadline.
+pub const SQLITE_PROGRESS_STEPS: i32 = 4_000;
+/// Free pages given back to the file system by one checkpoint.
+pub const SQLITE_VACUUM_PAGES: u32 = 65_536;
+/// Findings of one consistency check.
+pub const FINDINGS_MAX: usize = 100;
+/// Pages copied between two looks at the deadline of a backup.
+pub const BACKUP_PAGES: i32 = 1_024;

@@ -1,3 +1,5 @@
 //! Stores that live in the process: SQLite for the truth, vectors in memory, and the reference store for tests.
 
 pub mod memory;
+#[cfg(feature = "embedded")]
+pub mod sqlite;
