@@ -15,7 +15,8 @@ mod builder;
 #[cfg(feature = "embedded")]
 mod snapshot;
 
-#[cfg(all(test, feature = "embedded"))]
+#[cfg(test)]
+#[cfg(feature = "embedded")]
 mod ann_tests;
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ pub(super) fn ctx(project: &str) -> Ctx {
 }
 
 pub(super) fn point(n: u128, vector: Vec<f32>) -> VectorPoint {
-    VectorPoint { id: id(n), vector: vector.into() }
+    VectorPoint { id: id(n), vector }
 }
 
 pub(super) fn only(ids: impl IntoIterator<Item = MemoryId>) -> VectorFilter {
