@@ -308,7 +308,7 @@ fn dropping_a_scope_deletes_its_snapshot_and_purging_leaves_no_deleted_vector_be
     let (store, _) = reopened(&dir, STORE, 10);
     let (c, coll) = (ctx("p"), collection(DIM));
     block_on(store.write(&c, &coll, vec![], &[id(5)], Some(11))).unwrap();
-    store.purge(&c, &coll);
+    futures::executor::block_on(store.purge(&c, &coll)).unwrap();
     store.settle();
     let space = space(&store);
     assert_eq!(space.graph.read().nodes(), N - 1);
