@@ -372,7 +372,14 @@ impl ScopeIndex {
     }
 
     /// Scores the pieces of a window whose sum, with the `rest` that other terms could add, can reach the best.
-    fn score_window(&self, window: &mut Window, rest: f32, query: &ResolvedQuery, allowed: Option<&SlotSet>, top: &mut Top<'_>) {
+    fn score_window(
+        &self,
+        window: &mut Window,
+        rest: f32,
+        query: &ResolvedQuery,
+        allowed: Option<&SlotSet>,
+        top: &mut Top<'_>,
+    ) {
         for (word, base) in window.touched.iter_mut().zip((0u32..).step_by(64)) {
             for bit in Bits(std::mem::take(word)) {
                 let place = base + bit;
