@@ -170,10 +170,10 @@ impl Cutter<'_> {
         // No mark of these scripts is left out: the base is one of theirs.
         let (unit, mut base) = (&mut self.unit.text, 'あ');
         fold_into(c, &mut base, &mut |piece| {
-            if let Piece::Text(text) = piece {
-                if unit.len() + text.len() <= TERM_BYTES_MAX / 2 {
-                    unit.push_str(text);
-                }
+            if let Piece::Text(text) = piece
+                && unit.len() + text.len() <= TERM_BYTES_MAX / 2
+            {
+                unit.push_str(text);
             }
         });
     }

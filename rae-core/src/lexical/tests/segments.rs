@@ -16,7 +16,7 @@ fn docs() -> Vec<LexDoc> {
         version: 7,
         ..turn(1, "s", "user", "Riding horses along the coast")
     };
-    vec![rich, Memory { seq: 5, ..memory(2, "") }, Memory { seq: 6, ..memory(3, &"long words ".repeat(200)) }]
+    [rich, Memory { seq: 5, ..memory(2, "") }, Memory { seq: 6, ..memory(3, &"long words ".repeat(200)) }]
         .iter()
         .map(LexDoc::from_memory)
         .collect()
