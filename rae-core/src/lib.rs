@@ -8,6 +8,7 @@
 
 pub mod ctx;
 pub mod error;
+pub mod guard;
 pub mod limits;
 pub mod model;
 pub mod ports;
