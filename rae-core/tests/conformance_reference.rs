@@ -1,6 +1,8 @@
 //! The reference store keeps every rule of the public suite, bare and behind the guard; and the suites of the other ports can be met,
 //! by the plainest adapters there are.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, not of the engine
+
 #[path = "conformance_reference/plain.rs"]
 mod plain;
 
