@@ -1,6 +1,6 @@
 //! One file and several processes: this test runs itself as the child, which the environment tells what to do.
 #![cfg(unix)]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 mod sqlite_support;
 

@@ -1,6 +1,6 @@
 //! Figures of the SQLite store, printed; nothing is asserted. Run with
 //! `cargo test --release -p rae-core --test sqlite_speed -- --ignored --nocapture`.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 mod sqlite_support;
 

@@ -1,5 +1,5 @@
 //! Shared by the tests of the SQLite store.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 use futures::executor::block_on;
 use rae_core::{
