@@ -153,7 +153,9 @@ impl SqliteStore {
         let (uuid, receipt_key) = schema::identity(first)?;
         let reads = (!opened.readers.is_empty()).then(|| Arc::new(Queue::new(READ_QUEUE_MAX)));
         let writes = opened.writer.is_some().then(|| Arc::new(Queue::new(WRITE_QUEUE_MAX)));
-        let (threads, ended) = start(opened, path.as_deref(), reads.as_ref(), writes.as_ref(), &options.clock)?;
+        let (threads, ended) = start(opened, path.as_deref(), reads.as_ref(), writes.as_ref(), &options.clock)
+            // Readers that were started already must not wait for ever.
+            .inspect_err(|_| reads.iter().for_each(|reads| reads.close()))?;
         let (clock, pid, threads) = (options.clock, std::process::id(), Mutex::new(threads));
         Ok(Self { path, uuid, receipt_key, clock, pid, writes, reads, threads, ended })
     }
@@ -252,9 +254,7 @@ fn start(
         for (n, conn) in opened.readers.into_iter().enumerate() {
             let frozen = path.filter(|_| opened.immutable).map(open::frozen).transpose()?;
             let worker = Worker::new(conn, frozen)?;
-            readers.push(
-                worker::reader(&format!("rae-read-{n}"), worker, Arc::clone(reads)).inspect_err(|_| reads.close())?,
-            );
+            readers.push(worker::reader(&format!("rae-read-{n}"), worker, Arc::clone(reads))?);
         }
     }
     let (end, ended) = oneshot::channel::<()>();

@@ -231,6 +231,8 @@ fn a_deleted_memory_leaves_no_row_and_no_byte() {
         assert_eq!(f.on_writer(move |c| Ok(c.query_row(&count, [], |r| r.get::<_, i64>(0))?)), 0, "{table}");
     }
     assert!(block_on(f.store.checkpoint(&f.ctx, f.now)).unwrap(), "nobody reads, so the log is empty");
+    let pragma = |sql| f.on_writer(move |c| Ok(c.query_row(sql, [], |r| r.get::<_, i64>(0))?));
+    assert_eq!((pragma("PRAGMA auto_vacuum"), pragma("PRAGMA freelist_count")), (2, 0), "free pages were given back");
     let bytes = std::fs::read(&path).unwrap();
     assert!(!bytes.windows(15).any(|w| w == b"secret sentence"));
     assert_eq!(std::fs::metadata(open::beside(&path, "-wal")).unwrap().len(), 0);
