@@ -1,4 +1,5 @@
-//! Rules that need a look inside the store; what the port promises is tried through the port (`tests/sqlite_*.rs`, `conformance`).
+//! Rules that need a look inside the store; what the port promises is tried through the port (`tests/sqlite_*.rs`,
+//! `conformance`).
 
 use super::*;
 use crate::model::{
@@ -272,11 +273,13 @@ fn what_is_looked_up_often_is_answered_from_an_index() {
             "memories_sensory",
         ),
         (
-            "SELECT id FROM memories WHERE scope = 1 AND layer = 'working' AND session_id = 's' ORDER BY created_at DESC, id DESC",
+            "SELECT id FROM memories WHERE scope = 1 AND layer = 'working' AND session_id = 's' \
+             ORDER BY created_at DESC, id DESC",
             "memories_working",
         ),
         (
-            "SELECT id FROM memories WHERE scope = 1 AND expires_at IS NOT NULL AND expires_at <= 5 ORDER BY expires_at, id",
+            "SELECT id FROM memories WHERE scope = 1 AND expires_at IS NOT NULL AND expires_at <= 5 \
+             ORDER BY expires_at, id",
             "memories_expiry",
         ),
         ("SELECT 1 FROM memories WHERE scope = 1 AND dedup_key = x'00'", "memories_dedup"),
