@@ -18,7 +18,9 @@ fn main() {
     };
     let texts: Vec<String> = std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect();
     let sizes: Vec<usize> = args.map(|n| n.parse().unwrap()).collect();
-    println!("| memories | bulk remember/s | one remember p50 ms | recall p50 / p99 ms | recall with a filter p50 / p99 ms | open + first recall s | RSS MB | disk MB |");
+    println!(
+        "| memories | bulk remember/s | one remember p50 ms | recall p50 / p99 ms | recall with a filter p50 / p99 ms | open + first recall s | RSS MB | disk MB |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for n in if sizes.is_empty() { vec![1_000, 10_000, 100_000] } else { sizes } {
         row(&texts, n);

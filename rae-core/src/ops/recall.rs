@@ -342,7 +342,7 @@ async fn hydrate(deps: &Deps, ctx: &Ctx, plan: &Plan, ranked: Vec<Ranked>) -> Re
 async fn as_known(deps: &Deps, ctx: &Ctx, memory: Memory, known_at: Option<Timestamp>) -> Result<Option<Memory>> {
     let Some(at) = known_at.filter(|&at| memory.updated_at > at) else { return Ok(Some(memory)) };
     let versions = deps.relational.history(ctx, memory.id).await?;
-    Ok(versions.into_iter().map(|v| v.memory).filter(|m| m.updated_at <= at).next_back())
+    Ok(versions.into_iter().map(|v| v.memory).rfind(|m| m.updated_at <= at))
 }
 
 fn cut_to_tokens(deps: &Deps, found: Vec<Found>, max_tokens: Option<usize>) -> Result<Vec<Found>> {
