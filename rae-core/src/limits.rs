@@ -118,3 +118,15 @@ pub const CACHE_ENTRIES_MAX: usize = 16_384;
 pub const CACHE_BYTES_MAX: usize = 64 << 20;
 /// Vectors taken into a graph between two snapshots of an unfinished one.
 pub const ANN_SNAPSHOT_STEP: usize = 200_000;
+/// Bytes of the weights of a local model.
+pub const MODEL_BYTES_MAX: u64 = 2 << 30;
+/// Bytes of a configuration or vocabulary file of a local model.
+pub const MODEL_SIDE_FILE_BYTES_MAX: u64 = 32 << 20;
+/// Layers of a local model.
+pub const MODEL_LAYERS_MAX: usize = 64;
+/// Tokens that a local model reads of one text, its `[CLS]` and `[SEP]` included.
+pub const MODEL_TOKENS_MAX: usize = EMBED_TOKENS_MAX + 2;
+/// Tokens that go through a local model at once: bounds its working memory.
+pub const MODEL_BATCH_TOKENS: usize = 1_024;
+/// Threads on which a local model computes.
+pub const MODEL_THREADS: usize = 2;
