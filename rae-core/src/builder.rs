@@ -252,6 +252,7 @@ impl Builder {
             durability,
             clock: Arc::clone(clock),
             seed: self.seed,
+            ..sqlite::OpenOptions::default()
         })?;
         if let Some(path) = &self.path
             && !store.capability().read_only

@@ -96,3 +96,21 @@ pub const SQLITE_VACUUM_PAGES: u32 = 65_536;
 pub const FINDINGS_MAX: usize = 100;
 /// Pages copied between two looks at the deadline of a backup.
 pub const BACKUP_PAGES: i32 = 1_024;
+/// Vectors of one space from which a graph is built beside the scan. Measured: see `embedded/vector/ann.rs`.
+pub const ANN_VECTORS_MIN: usize = 200_000;
+/// Rows that the scan scores in the time the graph needs for one more candidate. Measured: see `embedded/vector/ann.rs`.
+pub const ANN_ROWS_PER_CANDIDATE: usize = 500;
+/// Links of a node of the graph (twice as many in the lowest layer).
+pub const ANN_LINKS: usize = 16;
+/// Candidates looked at for each node while the graph is built.
+pub const ANN_EF_CONSTRUCTION: usize = 100;
+/// Candidates that a search of the graph looks at, at least.
+pub const ANN_EF_MIN: usize = 256;
+/// A filter that keeps less than one vector in so many is scanned, never searched by graph.
+pub const ANN_FILTER_SHARE: usize = 10;
+/// Entries of the in-process cache.
+pub const CACHE_ENTRIES_MAX: usize = 16_384;
+/// Bytes of the in-process cache, keys and values.
+pub const CACHE_BYTES_MAX: usize = 64 << 20;
+/// Vectors taken into a graph between two snapshots of an unfinished one.
+pub const ANN_SNAPSHOT_STEP: usize = 200_000;
