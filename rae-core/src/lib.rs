@@ -12,7 +12,6 @@ pub mod ctx;
 mod deps;
 pub mod embedded;
 pub mod error;
-//guard
 mod indexes;
 mod ingest;
 mod jobs;
@@ -25,8 +24,8 @@ pub mod providers;
 mod rae;
 pub mod retrieve;
 
-
-//conf
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 
 pub use builder::{Builder, Durability, Embedding};
 pub use ctx::Ctx;

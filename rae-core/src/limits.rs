@@ -96,10 +96,11 @@ pub const SQLITE_VACUUM_PAGES: u32 = 65_536;
 pub const FINDINGS_MAX: usize = 100;
 /// Pages copied between two looks at the deadline of a backup.
 pub const BACKUP_PAGES: i32 = 1_024;
-/// Vectors of one space from which a graph is built beside the scan. Measured: see `embedded/vector/ann.rs`.
-pub const ANN_VECTORS_MIN: usize = 200_000;
+/// Vectors of one space from which a graph is built beside the scan. A node takes 4.5 KB where a row takes 0.3: only a
+/// scan that takes several milliseconds is worth that. Measured: see `embedded/vector/ann.rs`.
+pub const ANN_VECTORS_MIN: usize = 1_000_000;
 /// Rows that the scan scores in the time the graph needs for one more candidate. Measured: see `embedded/vector/ann.rs`.
-pub const ANN_ROWS_PER_CANDIDATE: usize = 500;
+pub const ANN_ROWS_PER_CANDIDATE: usize = 1_000;
 /// Links of a node of the graph (twice as many in the lowest layer).
 pub const ANN_LINKS: usize = 16;
 /// Candidates looked at for each node while the graph is built.

@@ -20,7 +20,7 @@ pub(crate) async fn fresh(deps: &Deps, ctx: &Ctx) -> Result<Arc<ScopeState>> {
     check_embedder(&head, &collection)?;
     let (state, evicted) = deps.indexes.get_or_create(ctx.scope());
     if let Some(scope) = evicted {
-        deps.vectors.drop_scope(&deps.ctx(&scope)?, &collection).await?;
+        deps.vectors.release(&deps.ctx(&scope)?, &collection).await?;
     }
     if is_fresh(deps, ctx, &state, &head, &collection).await? {
         return Ok(state);
@@ -111,7 +111,8 @@ async fn load_vectors(deps: &Deps, ctx: &Ctx, collection: &Collection, head: u64
         deps.vectors.write(ctx, collection, points, &[], None).await?;
     }
     // What came after `head` was read early; it comes again with the changes and replaces itself.
-    deps.vectors.write(ctx, collection, Vec::new(), &[], Some(head)).await
+    deps.vectors.write(ctx, collection, Vec::new(), &[], Some(head)).await?;
+    deps.vectors.loaded(ctx, collection, head).await
 }
 
 /// Applies the change log from where the index stands up to `head`.

@@ -58,6 +58,7 @@ pub struct VectorRow {
 #[non_exhaustive]
 pub enum Op {
     /// Inserts, or merges into the live memory with the same `dedup_key` (see `Memory::absorb`).
+    /// One that expired by `now` does not merge: it is deleted and the new one inserted.
     /// The store assigns `seq` and `seq_in_session`. Gives [`Outcome::Put`].
     PutMemory {
         /// The new memory, version 1.
@@ -68,7 +69,7 @@ pub enum Op {
         idempotency: Option<Idempotency>,
     },
     /// Writes a memory exactly as given with its older versions (import). A live memory with the same id and version is left
-    /// alone; another version is Conflict; one with the same `dedup_key` absorbs it. Gives [`Outcome::Put`].
+    /// alone (`replayed`); another version is Conflict; one with the same `dedup_key` absorbs it. Gives [`Outcome::Put`].
     RestoreMemory {
         /// The memory with its own version and times.
         memory: Box<Memory>,
@@ -247,7 +248,7 @@ pub enum Outcome {
         version: u32,
         /// Whether it merged into an existing one.
         merged: bool,
-        /// Whether an idempotency key had been seen before, so that nothing was written.
+        /// Whether it was there already (an idempotency key seen before, a restore repeated), so that nothing was written.
         replayed: bool,
     },
     /// A memory was patched.

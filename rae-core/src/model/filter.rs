@@ -238,7 +238,7 @@ impl Field {
         let wrong = |want: &str| bad(format!("the filter on {self:?} takes {want}"));
         Ok(match json {
             Json::Null => Value::Null,
-            Json::String(s) if self.is_time() => Value::Time(Timestamp::parse(s)?),
+            Json::String(s) if self.is_time() => Value::Time(Timestamp::parse(s).map_err(|e| e.with_code("invalid_filter"))?),
             _ if self.is_time() => return Err(wrong("a time in RFC 3339")),
             Json::Number(n) => {
                 let n = n.as_f64().filter(|n| n.is_finite()).ok_or_else(|| wrong("a finite number"))?;
@@ -251,7 +251,7 @@ impl Field {
             Json::Bool(b) if matches!(self, Self::Metadata(_)) => Value::Bool(*b),
             Json::String(s) => match self {
                 // The old layer codes mean the same here as everywhere.
-                Self::Layer => Value::Text(s.parse::<super::Layer>()?.to_string()),
+                Self::Layer => Value::Text(s.parse::<super::Layer>().map_err(|e| e.with_code("invalid_filter"))?.to_string()),
                 _ => Value::Text(s.clone()),
             },
             _ => return Err(wrong("a text")),

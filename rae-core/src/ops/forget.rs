@@ -202,6 +202,7 @@ async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgo
     if deps.indexes.get(ctx.scope()).is_some() {
         index_sync::fresh(deps, ctx).await?;
     }
+    deps.vectors.purge(ctx, &deps.collection()).await?;
     let mut pending = Vec::new();
     if !deps.relational.checkpoint(ctx, now).await? {
         pending.push("wal".to_owned());

@@ -74,7 +74,17 @@ pub trait VectorStore: Debug + Send + Sync + 'static {
     /// The last `watermark` written for the scope; 0 at first. Only for [`VectorFeed::Reader`].
     async fn watermark(&self, ctx: &Ctx, collection: &Collection) -> Result<u64>;
 
-    /// Forgets the whole scope, watermark too.
+    /// Everything up to `head` was written: an adapter that keeps derived files may take them up again, in its own time.
+    /// Files from after `head` belong to a store that was restored from a backup since: they are discarded.
+    async fn loaded(&self, ctx: &Ctx, collection: &Collection, head: u64) -> Result<()>;
+
+    /// Leaves no bytes of deleted vectors in derived files or graphs. Erasure calls it.
+    async fn purge(&self, ctx: &Ctx, collection: &Collection) -> Result<()>;
+
+    /// Frees the scope's memory; derived files may stay. For [`VectorFeed::Reader`] the watermark is 0 afterwards.
+    async fn release(&self, ctx: &Ctx, collection: &Collection) -> Result<()>;
+
+    /// Forgets the whole scope, watermark and derived files too.
     async fn drop_scope(&self, ctx: &Ctx, collection: &Collection) -> Result<()>;
 
     /// Persists what helps the next start and releases everything. Closing twice is fine.

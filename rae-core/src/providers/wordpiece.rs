@@ -95,6 +95,7 @@ impl WordPiece {
 
     /// The id that stands for a word without known pieces.
     #[must_use]
+    #[cfg(test)]
     pub fn unknown(&self) -> u32 {
         self.unknown
     }

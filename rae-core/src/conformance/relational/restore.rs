@@ -44,7 +44,7 @@ pub async fn restoring_the_same_version_again_changes_nothing(store: &dyn Relati
     let before = rig.snapshot().await;
     let other = Memory { content: "not looked at".into(), ..memory.clone() };
     let outcome = rig.run(restore(other)).await;
-    assert_eq!(outcome, Outcome::Put { id: memory.id, version: 3, merged: false, replayed: false });
+    assert_eq!(outcome, Outcome::Put { id: memory.id, version: 3, merged: false, replayed: true });
     assert_eq!(rig.snapshot().await, before);
 }
 

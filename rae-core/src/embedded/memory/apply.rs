@@ -126,7 +126,15 @@ impl Work<'_> {
             holds(seen.body_hash == key.body_hash, "idempotency_key_reused", text)?;
             return Ok(Outcome::Put { id: seen.id, version: seen.version, merged: seen.merged, replayed: true });
         }
-        let (id, version, merged) = match scope.duplicate(memory.dedup_key) {
+        // What expired is over, purged or not: the same words said now are a new memory.
+        let duplicate = match scope.duplicate(memory.dedup_key) {
+            Some(id) if scope.rows.get(&id).is_some_and(|row| row.memory.is_expired(at)) => {
+                scope.delete(id);
+                None
+            }
+            duplicate => duplicate,
+        };
+        let (id, version, merged) = match duplicate {
             Some(id) => (id, scope.merge(id, memory)?, true),
             None => {
                 let absent = !scope.rows.contains_key(&memory.id);
@@ -157,7 +165,7 @@ impl Work<'_> {
             let found = row.memory.version;
             let text = || format!("memory {} is here already with version {found}, not {}", memory.id, memory.version);
             holds(found == memory.version, "version_changed", text)?;
-            return Ok(put(memory.id, found, false));
+            return Ok(Outcome::Put { id: memory.id, version: found, merged: false, replayed: true });
         }
         if let Some(id) = scope.duplicate(memory.dedup_key) {
             return Ok(put(id, scope.merge(id, memory)?, true));

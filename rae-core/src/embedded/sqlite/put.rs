@@ -26,7 +26,7 @@ const UPDATE: &str = "UPDATE memories SET version = ?2, updated_at = ?3, occurre
 
 /// What moves without the text: merging, feedback, decay. Touches one index.
 const UPDATE_LIGHT: &str = "UPDATE memories SET seq = ?2, witness_count = ?3, importance = ?4, strength = ?5, confidence = ?6, \
-    tags = ?7, provenance = ?8 WHERE rid = ?1";
+    tags = ?7, provenance = ?8, expires_at = ?9 WHERE rid = ?1";
 
 const BY_DEDUP: &str = concat!("SELECT ", columns!(), " FROM memories m WHERE m.scope = ?1 AND m.dedup_key = ?2");
 const BY_ID: &str = concat!("SELECT ", columns!(), " FROM memories m WHERE m.scope = ?1 AND m.id = ?2");
@@ -39,7 +39,12 @@ impl Work<'_> {
         }
         // The vector is checked before it is known whether the memory merges, so that the answer does not depend on it.
         let bytes = vector.map(vector_bytes).transpose()?;
-        let outcome = match self.insert(memory, None, self.at, self.at)? {
+        let inserted = match self.insert(memory, None, self.at, self.at)? {
+            // What expired is over, purged or not: the same words said now are a new memory.
+            None if self.drop_expired_duplicate(memory)? => self.insert(memory, None, self.at, self.at)?,
+            inserted => inserted,
+        };
+        let outcome = match inserted {
             Some(rid) => {
                 self.store_vector(rid, vector, bytes)?;
                 Outcome::Put { id: memory.id, version: memory.version, merged: false, replayed: false }
@@ -68,7 +73,7 @@ impl Work<'_> {
         if let Some(found) = self.version_of(memory.id)? {
             let text = || format!("memory {} is here already with version {found}, not {}", memory.id, memory.version);
             holds(found == memory.version, "version_changed", text)?;
-            return put(memory.id, found, false);
+            return Ok(Outcome::Put { id: memory.id, version: found, merged: false, replayed: true });
         }
         let Some(rid) = self.insert(memory, memory.seq_in_session, memory.created_at, memory.updated_at)? else {
             let (id, version) = self.merge(memory)?.ok_or_else(|| exists(memory.id))?;
@@ -173,6 +178,15 @@ impl Work<'_> {
         Ok(Some((memory.id, memory.version)))
     }
 
+    /// Deletes the live memory that says the same when its time is over; whether there was one.
+    fn drop_expired_duplicate(&mut self, memory: &Memory) -> Res<bool> {
+        let Some(key) = memory.dedup_key else { return Ok(false) };
+        match self.load(BY_DEDUP, &key)? {
+            Some((_, old)) if old.is_expired(self.at) => self.delete(old.id),
+            _ => Ok(false),
+        }
+    }
+
     fn load(&self, sql: &str, key: &dyn ToSql) -> Res<Option<(i64, Memory)>> {
         let mut select = self.conn.prepare_cached(sql)?;
         Ok(select.query_row(params![self.row.sid, key], |r| decode(r, self.scope)).optional()?)
@@ -189,7 +203,8 @@ impl Work<'_> {
             m.strength,
             m.confidence,
             texts.tags,
-            texts.provenance
+            texts.provenance,
+            m.expires_at.map(Micros)
         ])?;
         Ok(())
     }

@@ -4,6 +4,12 @@
 //! dump that loads without reading floats from unaligned memory. It only ever proposes: what it finds is looked up in
 //! the rows (deleted? filtered?) and rescored with all 16 bits. It knows neither deletion nor update: nodes point to
 //! slots of the rows, dead slots are skipped, and past a fifth of dead nodes it is built again.
+//!
+//! When it pays, measured at 100,000 x 128 (clustered, one thread, AVX-512): a search costs 5 to 7 us a candidate (`ef`
+//! 64: 0.5 ms, 256: 1.7 ms, 512: 2.7 ms), the scan 4 to 8 ns a row (0.44 ms for k = 10, 0.7 to 1.0 ms for k = 200). So a
+//! candidate is worth about 1,000 rows, and with 256 candidates (recall@10 of 1.0, @200 of 0.93) the two meet near
+//! 260,000 vectors. Building takes 1,500 vectors a second and 4.5 KB each, the scan none of both: the default threshold
+//! is a million, where the scan takes 6 to 9 ms.
 
 use super::{
     distance::{Kernel, Query, quantise},
@@ -25,6 +31,10 @@ const LAYERS: usize = 16;
 const STEP_BYTES: usize = size_of::<f32>();
 /// The graph is dropped once more than one node in so many is dead.
 const DEAD_SHARE: usize = 5;
+
+/// What a node takes beside its row: its lists for 16 layers and two allocations for each link. From the memory of a
+/// process with 100,000 nodes.
+const NODE_BYTES: usize = 4_400;
 
 /// The graph type of `hnsw_rs` that is used here.
 pub(super) type Links = Hnsw<'static, i8, CoarseCosine>;
@@ -90,11 +100,9 @@ impl Graph {
         &self.ids
     }
 
-    /// Memory in bytes, estimated: `hnsw_rs` does not tell. A node has a list for each of 16 layers, about 1.5 times
-    /// `ANN_LINKS` links of two allocations each, and its row.
+    /// Memory in bytes, estimated: `hnsw_rs` does not tell.
     pub(super) fn bytes(&self, dim: usize) -> usize {
-        let node = dim + STEP_BYTES + 16 * size_of::<Vec<u8>>() + 160 + ANN_LINKS * 3 / 2 * 40;
-        self.ids.len() * (node + size_of::<MemoryId>() + size_of::<u32>())
+        self.ids.len() * (dim + STEP_BYTES + NODE_BYTES)
     }
 
     /// Takes in the next live slot of `rows` that has no node. `false` when there is none left.

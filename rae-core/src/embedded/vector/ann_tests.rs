@@ -11,7 +11,7 @@ use std::{
 };
 
 const DIM: usize = 24;
-const N: usize = 3_000;
+const N: usize = 1_500;
 const STORE: Uuid = Uuid::from_u128(77);
 
 /// A store whose graph starts at 500 vectors and is asked whenever it covers the space.
@@ -219,11 +219,11 @@ fn a_loaded_graph_grows_on_with_upper_layers_as_usual() {
     let (_temporary, dir) = snapshot();
     let (store, restored) = reopened(&dir, STORE, 10);
     assert!(restored);
-    let more = clustered(&mut fastrand::Rng::with_seed(6), DIM, 2_000, 0.4);
+    let more = clustered(&mut fastrand::Rng::with_seed(6), DIM, 1_000, 0.4);
     let points = (N as u128..).zip(&more).map(|(n, v)| point(n, v.clone())).collect();
     block_on(store.write(&ctx("p"), &collection(DIM), points, &[], Some(11))).unwrap();
     store.settle();
-    assert_eq!(nodes(&store), N + 2_000);
+    assert_eq!(nodes(&store), N + 1_000);
     let all: Vec<_> = data().into_iter().chain(more).collect();
     assert!(recall(&store, &model(&all), &VectorFilter::default()) >= 0.98);
     block_on(store.close()).unwrap();
@@ -308,7 +308,7 @@ fn dropping_a_scope_deletes_its_snapshot_and_purging_leaves_no_deleted_vector_be
     let (store, _) = reopened(&dir, STORE, 10);
     let (c, coll) = (ctx("p"), collection(DIM));
     block_on(store.write(&c, &coll, vec![], &[id(5)], Some(11))).unwrap();
-    store.purge(&c, &coll);
+    futures::executor::block_on(store.purge(&c, &coll)).unwrap();
     store.settle();
     let space = space(&store);
     assert_eq!(space.graph.read().nodes(), N - 1);

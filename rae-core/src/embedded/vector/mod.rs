@@ -15,7 +15,8 @@ mod builder;
 #[cfg(feature = "embedded")]
 mod snapshot;
 
-#[cfg(all(test, feature = "embedded"))]
+#[cfg(test)]
+#[cfg(feature = "embedded")]
 mod ann_tests;
 #[cfg(test)]
 mod tests;
@@ -131,41 +132,12 @@ impl MemoryVectors {
         self.len(ctx, collection) == 0
     }
 
-    /// Takes up the graph that an earlier run left for the scope; gives whether there was a usable one. `head` is the
-    /// sequence the relational store is at: a snapshot from after it (a restored backup) is deleted.
-    ///
-    /// Call it after the scope's vectors were written. Every node is compared with the vector the scope has now; what
-    /// differs is left out. Reads the whole snapshot: not for an async worker thread. Without a graph the scan serves,
-    /// so this never fails.
-    #[cfg(feature = "embedded")]
+    /// Takes up the graph that an earlier run left for the scope; gives whether there was a usable one. Every node is
+    /// compared with the vector the scope has now; what differs is left out. Without a graph the scan serves, so this
+    /// never fails.
+    #[cfg(all(test, feature = "embedded"))]
     pub fn restore(&self, ctx: &Ctx, collection: &Collection, head: u64) -> bool {
-        let key = key(ctx, collection);
-        let restored = self.inner.restore(&key, head);
-        if let Some(space) = self.inner.space(&key) {
-            builder::kick(&self.inner, &space);
-        }
-        restored
-    }
-
-    /// Makes sure that neither graph nor snapshot of the scope still holds bytes of deleted vectors: erasure calls it. The
-    /// rows themselves are wiped at each delete. A graph that has to go is built again in the background.
-    pub fn purge(&self, ctx: &Ctx, collection: &Collection) {
-        let key = key(ctx, collection);
-        if let Some(space) = self.inner.space(&key) {
-            self.inner.purge(&space);
-            #[cfg(feature = "embedded")]
-            builder::kick(&self.inner, &space);
-        } else {
-            self.inner.remove_snapshot(&key);
-        }
-    }
-
-    /// Frees the scope's memory and keeps its snapshot: for a host that holds a bounded number of scopes. The watermark
-    /// is 0 afterwards, so the next reader feeds it again.
-    pub fn release(&self, ctx: &Ctx, collection: &Collection) {
-        if let Some(space) = self.inner.spaces.write().remove(&key(ctx, collection)) {
-            space.leave();
-        }
+        self.inner.take_up(&key(ctx, collection), head)
     }
 
     /// Waits until the graphs are up to date.
@@ -176,6 +148,15 @@ impl MemoryVectors {
 }
 
 impl Inner {
+    #[cfg(feature = "embedded")]
+    fn take_up(self: &Arc<Self>, key: &Key, head: u64) -> bool {
+        let restored = self.restore(key, head);
+        if let Some(space) = self.space(key) {
+            builder::kick(self, &space);
+        }
+        restored
+    }
+
     fn open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::unavailable("the vector index is closed").with_code("closed"));
@@ -301,6 +282,42 @@ impl VectorStore for MemoryVectors {
     async fn watermark(&self, ctx: &Ctx, collection: &Collection) -> Result<u64> {
         self.inner.open()?;
         Ok(self.inner.space(&key(ctx, collection)).map_or(0, |space| space.rows.read().watermark))
+    }
+
+    async fn loaded(&self, ctx: &Ctx, collection: &Collection, head: u64) -> Result<()> {
+        self.inner.open()?;
+        #[cfg(feature = "embedded")]
+        if self.inner.folder.is_some() && self.len(ctx, collection) >= self.inner.ann_threshold {
+            let (inner, key) = (Arc::clone(&self.inner), key(ctx, collection));
+            // Reads a file of the size of the graph; the scan serves meanwhile, and for good should no thread start.
+            let thread = std::thread::Builder::new().name("rae-graph-load".into());
+            if let Err(error) = thread.spawn(move || inner.take_up(&key, head)) {
+                tracing::warn!(%error, "the graph of an earlier run is not taken up");
+            }
+        }
+        #[cfg(not(feature = "embedded"))]
+        let _ = (ctx, collection, head);
+        Ok(())
+    }
+
+    async fn purge(&self, ctx: &Ctx, collection: &Collection) -> Result<()> {
+        let key = key(ctx, collection);
+        if let Some(space) = self.inner.space(&key) {
+            self.inner.purge(&space);
+            // A graph that had to go is built again in the background.
+            #[cfg(feature = "embedded")]
+            builder::kick(&self.inner, &space);
+        } else {
+            self.inner.remove_snapshot(&key);
+        }
+        Ok(())
+    }
+
+    async fn release(&self, ctx: &Ctx, collection: &Collection) -> Result<()> {
+        if let Some(space) = self.inner.spaces.write().remove(&key(ctx, collection)) {
+            space.leave();
+        }
+        Ok(())
     }
 
     async fn drop_scope(&self, ctx: &Ctx, collection: &Collection) -> Result<()> {

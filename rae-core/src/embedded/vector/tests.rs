@@ -19,7 +19,7 @@ pub(super) fn ctx(project: &str) -> Ctx {
 }
 
 pub(super) fn point(n: u128, vector: Vec<f32>) -> VectorPoint {
-    VectorPoint { id: id(n), vector: vector.into() }
+    VectorPoint { id: id(n), vector }
 }
 
 pub(super) fn only(ids: impl IntoIterator<Item = MemoryId>) -> VectorFilter {
@@ -207,7 +207,7 @@ fn scopes_and_collections_do_not_see_each_other_and_unknown_ones_are_empty() {
     assert!(query(&a).is_empty());
     assert_eq!(block_on(store.watermark(&a, &two)).unwrap(), 0);
     assert_eq!(block_on(store.watermark(&a, &three)).unwrap(), 6);
-    store.release(&a, &three);
+    futures::executor::block_on(store.release(&a, &three)).unwrap();
     assert_eq!(block_on(store.watermark(&a, &three)).unwrap(), 0);
 }
 

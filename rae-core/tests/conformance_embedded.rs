@@ -1,0 +1,38 @@
+//! The embedded adapters keep every rule of the public suite.
+
+use rae_core::{
+    conformance::fixtures::start,
+    conformance_cache, conformance_embed, conformance_relational, conformance_vector,
+    embedded::{
+        cache::MemoryCache,
+        sqlite::{OpenOptions, SqliteStore},
+        vector::{MemoryVectors, VectorsConfig},
+    },
+    ports::{CacheStore, Clock, Embedder, ManualClock, RelationalStore, VectorStore},
+    providers::StaticEmbedder,
+};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+type Relational = (Arc<dyn RelationalStore>, Arc<ManualClock>, TempDir);
+
+fn sqlite(on_disk: bool) -> Relational {
+    let clock = Arc::new(ManualClock::new(start()));
+    let folder = tempfile::tempdir().unwrap();
+    let options = OpenOptions {
+        path: on_disk.then(|| folder.path().join("agent.rae")),
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        ..OpenOptions::default()
+    };
+    (Arc::new(SqliteStore::open(options).unwrap()), clock, folder)
+}
+
+fn vectors() -> (Arc<dyn VectorStore>, ()) {
+    (Arc::new(MemoryVectors::new(VectorsConfig::default())), ())
+}
+
+conformance_relational!(sqlite_file, sqlite(true));
+conformance_relational!(sqlite_in_memory, sqlite(false));
+conformance_vector!(memory_vectors, vectors());
+conformance_cache!(memory_cache, (Arc::new(MemoryCache::default()) as Arc<dyn CacheStore>, ()));
+conformance_embed!(static_table, (Arc::new(StaticEmbedder::builtin().unwrap()) as Arc<dyn Embedder>, ()));
