@@ -59,7 +59,8 @@ impl PyEmbedder {
         };
         let dim = probe.map_or(0, |vector| vector.len());
         if dim == 0 || dim > DIM_MAX {
-            let message = format!("the embedder gave a vector of {dim} numbers for a first text; 1 to {DIM_MAX} are possible");
+            let message =
+                format!("the embedder gave a vector of {dim} numbers for a first text; 1 to {DIM_MAX} are possible");
             return Err(exception(py, &Error::invalid(message).with_code("wrong_dimension")));
         }
         let id = match callable.getattr_opt("rae_id")? {
@@ -87,10 +88,12 @@ impl Embedder for PyEmbedder {
         let outcome = Python::attach(|py| match call(self.callable.bind(py), texts) {
             Ok(vectors) => Ok(vectors),
             // Ctrl-C inside the callable ends the call itself; it is no failure to be worked around.
-            Err(Failure::Raised(raised)) if !raised.is_instance_of::<PyException>(py) => match runtime::interrupt(raised) {
-                Ok(()) => Err(None),
-                Err(raised) => Err(Some(failed(py, Failure::Raised(raised)))),
-            },
+            Err(Failure::Raised(raised)) if !raised.is_instance_of::<PyException>(py) => {
+                match runtime::interrupt(raised) {
+                    Ok(()) => Err(None),
+                    Err(raised) => Err(Some(failed(py, Failure::Raised(raised)))),
+                }
+            }
             Err(failure) => Err(Some(failed(py, failure))),
         });
         match outcome {
@@ -137,7 +140,11 @@ fn call(callable: &Bound<'_, PyAny>, texts: &[&str]) -> std::result::Result<Vect
     }
     let vectors = vectors(&returned)?;
     if vectors.len() != texts.len() {
-        return Err(Failure::Shape(format!("the embedder gave {} vectors for {} texts; it must give one each", vectors.len(), texts.len())));
+        return Err(Failure::Shape(format!(
+            "the embedder gave {} vectors for {} texts; it must give one each",
+            vectors.len(),
+            texts.len()
+        )));
     }
     Ok(vectors)
 }
@@ -185,7 +192,9 @@ fn vector(row: &Bound<'_, PyAny>) -> std::result::Result<Option<Vec<f32>>, Failu
 
 fn not_vectors(value: &Bound<'_, PyAny>) -> Failure {
     let what = type_name(value);
-    Failure::Shape(format!("the embedder must give one list of numbers per text, or a two-dimensional array; found {what}"))
+    Failure::Shape(format!(
+        "the embedder must give one list of numbers per text, or a two-dimensional array; found {what}"
+    ))
 }
 
 /// Floats of an object with the buffer protocol, such as a numpy array, without importing numpy.
@@ -236,7 +245,9 @@ mod tests {
 
     #[test]
     fn half_floats_read_as_numpy_writes_them() {
-        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_95), (0x0001, 5.960_464_5e-8), (0x7bff, 65504.0)] {
+        for (bits, value) in
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_95), (0x0001, 5.960_464_5e-8), (0x7bff, 65504.0)]
+        {
             assert!((half(bits) - value).abs() <= value.abs() * 1e-7, "{bits:x}");
         }
         assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan());

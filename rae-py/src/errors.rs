@@ -80,7 +80,10 @@ impl<T> OrRaise<T> for rae_core::Result<T> {
 pub(crate) fn panicked(py: Python<'_>, payload: &(dyn std::any::Any + Send)) -> PyErr {
     let what = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let what = what.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".to_owned());
-    exception(py, &Error::internal(format!("the engine panicked ({what}); this is a bug, please report it")).with_code("panic"))
+    exception(
+        py,
+        &Error::internal(format!("the engine panicked ({what}); this is a bug, please report it")).with_code("panic"),
+    )
 }
 
 /// The engine's error table as `(kind, python name, retry)`, for the test that no class is missing.

@@ -84,7 +84,10 @@ pub(crate) fn new_memories(items: &Bound<'_, PyAny>) -> PyResult<Vec<NewMemory>>
     let iterator = if single { None } else { items.try_iter().ok() };
     let Some(iterator) = iterator else {
         let what = json::type_name(items);
-        return Err(invalid(py, format!("items must be an iterable of dicts, not {what}; for one memory there is remember")));
+        return Err(invalid(
+            py,
+            format!("items must be an iterable of dicts, not {what}; for one memory there is remember"),
+        ));
     };
     let known = items.cast::<PyList>().map(|l| l.len()).or_else(|_| items.cast::<PyTuple>().map(|t| t.len()));
     let len = known.unwrap_or_default();
@@ -101,7 +104,10 @@ fn check_count(py: Python<'_>, count: usize) -> PyResult<()> {
     if count <= BATCH_ITEMS_MAX {
         return Ok(());
     }
-    Err(invalid(py, format!("items has more than {BATCH_ITEMS_MAX} memories; call remember_many once for each {BATCH_ITEMS_MAX}")))
+    Err(invalid(
+        py,
+        format!("items has more than {BATCH_ITEMS_MAX} memories; call remember_many once for each {BATCH_ITEMS_MAX}"),
+    ))
 }
 
 fn new_item(item: &Bound<'_, PyAny>) -> PyResult<NewMemory> {
@@ -132,7 +138,9 @@ pub(crate) fn update(fields: &Bound<'_, PyDict>) -> PyResult<MemoryUpdate> {
     let mut update = MemoryUpdate::default();
     for (key, value) in fields {
         let key = key_text(&key)?;
-        if value.is_none() && matches!(key.as_str(), "content" | "kind" | "layer" | "importance" | "confidence" | "info_class") {
+        if value.is_none()
+            && matches!(key.as_str(), "content" | "kind" | "layer" | "importance" | "confidence" | "info_class")
+        {
             return Err(invalid(py, format!("{key} cannot be cleared; leave it out to keep it")));
         }
         match key.as_str() {

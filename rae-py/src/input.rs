@@ -108,7 +108,9 @@ pub(crate) fn number(field: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     }
     match value.extract::<f64>() {
         Ok(n) => Ok(n),
-        Err(e) if e.is_instance_of::<PyOverflowError>(py) => Ok(if value.lt(0)? { f64::NEG_INFINITY } else { f64::INFINITY }),
+        Err(e) if e.is_instance_of::<PyOverflowError>(py) => {
+            Ok(if value.lt(0)? { f64::NEG_INFINITY } else { f64::INFINITY })
+        }
         Err(e) if e.is_instance_of::<PyTypeError>(py) => Err(wrong()),
         Err(e) => Err(e),
     }
@@ -147,9 +149,14 @@ pub(crate) fn time(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Timestamp>
         // datetime is a date; both print what the engine reads, with every digit.
         Timestamp::parse(&text(field, &value.call_method0("isoformat")?)?)
     } else {
-        return Err(invalid(py, format!("{field} must be a datetime, a date or RFC 3339 text, not {}", type_name(value))));
+        return Err(invalid(
+            py,
+            format!("{field} must be a datetime, a date or RFC 3339 text, not {}", type_name(value)),
+        ));
     };
-    let parsed = parsed.map_err(|e| exception(py, &Error::invalid(format!("{field}: {}", e.message())).with_code(e.code().to_owned())))?;
+    let parsed = parsed.map_err(|e| {
+        exception(py, &Error::invalid(format!("{field}: {}", e.message())).with_code(e.code().to_owned()))
+    })?;
     match parsed.ymd().0 {
         1..=9999 => Ok(parsed),
         _ => Err(invalid(py, format!("{field} must lie between the years 1 and 9999, as Python's datetime does"))),

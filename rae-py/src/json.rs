@@ -38,6 +38,11 @@ pub(crate) fn filter(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Value> {
     Reader { field, left: most, most }.value(value, 0)
 }
 
+/// A value that this module made itself, as it comes back from a pickle.
+pub(crate) fn restored(value: &Bound<'_, PyAny>) -> PyResult<Value> {
+    Reader { field: "a pickle", left: usize::MAX, most: usize::MAX }.value(value, 0)
+}
+
 /// A copy of any mapping as a dict.
 pub(crate) fn as_dict<'py>(mapping: &Bound<'py, PyMapping>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(mapping.py());
@@ -82,14 +87,20 @@ impl Reader<'_> {
 
     fn text(&mut self, text: &Bound<'_, PyString>) -> PyResult<String> {
         let Ok(text) = text.to_str() else {
-            return Err(invalid(text.py(), format!("{} holds text with lone surrogates, which is not Unicode", self.field)));
+            return Err(invalid(
+                text.py(),
+                format!("{} holds text with lone surrogates, which is not Unicode", self.field),
+            ));
         };
         Ok(text.to_owned())
     }
 
     fn check_depth(&self, py: Python<'_>, depth: usize) -> PyResult<()> {
         if depth > DEPTH_MAX {
-            return Err(invalid(py, format!("{} is nested more than {DEPTH_MAX} levels deep, or holds itself", self.field)));
+            return Err(invalid(
+                py,
+                format!("{} is nested more than {DEPTH_MAX} levels deep, or holds itself", self.field),
+            ));
         }
         Ok(())
     }
@@ -109,7 +120,9 @@ impl Reader<'_> {
             self.integer(value)
         } else if let Ok(float) = value.cast::<PyFloat>() {
             let number = Number::from_f64(float.value());
-            number.map(Value::Number).ok_or_else(|| invalid(py, format!("{} holds NaN or infinity, which is not JSON", self.field)))
+            number
+                .map(Value::Number)
+                .ok_or_else(|| invalid(py, format!("{} holds NaN or infinity, which is not JSON", self.field)))
         } else if let Ok(dict) = value.cast::<PyDict>() {
             self.map(dict, depth + 1).map(Value::Object)
         } else if let Ok(list) = value.cast::<PyList>() {

@@ -142,7 +142,8 @@ impl CancelState {
         if !self.cancelled.load(Ordering::Acquire) {
             return Ok(());
         }
-        let error = Error::new(rae_core::ErrorKind::Cancelled, "the call was cancelled; what was not committed is not written");
+        let error =
+            Error::new(rae_core::ErrorKind::Cancelled, "the call was cancelled; what was not committed is not written");
         Err(Python::attach(|py| errors::exception(py, &error)))
     }
 }

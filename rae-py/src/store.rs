@@ -6,7 +6,10 @@ use crate::{
     fields,
     input::{flag, id, integer, name, optional, path, text, time, timeout},
     json::type_name,
-    records::{Context, Exported, Finding, Forgotten, Hits, Imported, Maintained, Memory, MemoryVersion, Page, Receipt, Reembedded, Stats},
+    records::{
+        Context, Exported, Finding, Forgotten, Hits, Imported, Maintained, Memory, MemoryVersion, Page, Receipt,
+        Reembedded, Stats,
+    },
     runtime::{boundary, drive},
 };
 use pyo3::{
@@ -124,8 +127,8 @@ impl Store {
         if std::process::id() == self.shared.pid {
             return Ok(&self.rae);
         }
-        let message = "this store was opened before the process was forked and works in the parent only: open it in the child, or \
-                       start child processes with the \"spawn\" method";
+        let message = "this store was opened before the process was forked and works in the parent only: open the store in the \
+                       child instead (after the fork, in each process), or start child processes with the \"spawn\" method";
         Err(exception(py, &forked(message)))
     }
 }
@@ -368,7 +371,10 @@ fn embedding(value: &Bound<'_, PyAny>) -> PyResult<Embedding> {
     let is_path = value.is_instance_of::<PyString>() || value.getattr_opt("__fspath__")?.is_some();
     if !is_path {
         let what = type_name(value);
-        return Err(invalid(py, format!("embedder must be None, a folder, or a callable list[str] -> vectors, not {what}")));
+        return Err(invalid(
+            py,
+            format!("embedder must be None, a folder, or a callable list[str] -> vectors, not {what}"),
+        ));
     }
     let folder = path("embedder", value)?;
     let provider = folder.to_str().and_then(|name| name.split_once(':')).map(|(provider, _)| provider.to_owned());

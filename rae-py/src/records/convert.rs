@@ -1,8 +1,8 @@
 //! From the engine's answers.
 
 use super::{
-    Context, ContextSource, EmbedderInfo, Exported, Finding, Forgotten, Hit, Imported, Jobs, Maintained, Memory, MemoryVersion, Page,
-    Passage, Receipt, Reembedded, Signals, Stats,
+    Context, ContextSource, EmbedderInfo, Exported, Finding, Forgotten, Hit, Imported, Jobs, Maintained, Memory,
+    MemoryVersion, Page, Passage, Receipt, Reembedded, Signals, Stats,
     field::{Counts, Json, Time},
 };
 use rae_core::MemoryId;

@@ -52,7 +52,8 @@ impl Field for f64 {
         value.extract()
     }
     fn show(&self, _py: Python<'_>) -> PyResult<String> {
-        Ok(format!("{self:.4}"))
+        // Enough to compare by eye; the attribute has every digit.
+        Ok(format!("{:?}", (self * 1e4).round() / 1e4))
     }
 }
 
@@ -147,10 +148,14 @@ impl Field for Json {
         json::to_py(py, &self.0)
     }
     fn from_py(value: &Bound<'_, PyAny>) -> PyResult<Self> {
-        json::filter("a JSON field", value).map(Self)
+        json::restored(value).map(Self)
     }
     fn show(&self, py: Python<'_>) -> PyResult<String> {
-        if self.0.as_object().is_some_and(Map::is_empty) { Ok(String::new()) } else { Ok(self.to_py(py)?.repr()?.to_string()) }
+        if self.0.as_object().is_some_and(Map::is_empty) {
+            Ok(String::new())
+        } else {
+            Ok(self.to_py(py)?.repr()?.to_string())
+        }
     }
 }
 

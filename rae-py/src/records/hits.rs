@@ -30,7 +30,7 @@ impl Hits {
 
 #[pymethods]
 impl Hits {
-    /// Parts that could not be used: "dense" (the embedder failed), "rerank" (none configured, or it failed).
+    /// Parts that could not be used: "dense" (the embedder failed), "rerank" (there is none).
     #[getter]
     fn degraded(&self) -> Vec<String> {
         self.degraded.clone()

@@ -12,9 +12,10 @@ use pyo3::{
     types::{PyDict, PyTuple},
 };
 
-/// A class per record: attributes, `repr`, equality, `to_dict` and pickling from one list of fields.
+/// A class per record: attributes, `repr`, equality, `to_dict` and pickling from one list of fields. `shows` names the fields of its
+/// `repr` where all would be too many.
 macro_rules! record {
-    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $field:ident: $type:ty),+ $(,)? } $($method:item)*) => {
+    ($(#[$meta:meta])* $name:ident $(shows [$($shown:ident),+])? { $($(#[doc = $doc:literal])* $field:ident: $type:ty),+ $(,)? } $($method:item)*) => {
         $(#[$meta])*
         #[pyclass(frozen, eq, module = "rae")]
         #[derive(Debug, Clone, PartialEq)]
@@ -38,9 +39,14 @@ macro_rules! record {
             }
 
             fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-                let fields = [$((stringify!($field), self.$field.show(py)?)),+];
-                let shown: Vec<String> =
-                    fields.iter().filter(|(_, v)| !v.is_empty()).map(|(name, v)| format!("{name}={v}")).collect();
+                const SHOWN: &[&str] = &[$($(stringify!($shown)),+)?];
+                let mut shown: Vec<String> = Vec::new();
+                $(if SHOWN.is_empty() || SHOWN.contains(&stringify!($field)) {
+                    let value = self.$field.show(py)?;
+                    if !value.is_empty() {
+                        shown.push(format!("{}={value}", stringify!($field)));
+                    }
+                })+
                 Ok(format!(concat!(stringify!($name), "({})"), shown.join(", ")))
             }
 
@@ -127,7 +133,7 @@ record! {
 
 record! {
     /// A memory that answers.
-    Hit {
+    Hit shows [id, content, score, speaker, session_id, occurred_at] {
         /// Id.
         id: String,
         /// The whole text.
@@ -170,7 +176,7 @@ macro_rules! memory_record {
     ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $extra:ident: $type:ty),* }) => {
         record! {
             $(#[$meta])*
-            $name {
+            $name shows [id, content, kind, layer, speaker, session_id, tags, metadata, occurred_at, expires_at, version $(, $extra)*] {
                 /// Id.
                 id: String,
                 /// Tenant.
