@@ -9,11 +9,12 @@ use crate::{
         vector::{MemoryVectors, VectorsConfig},
     },
     error::{Error, Result},
+    guard::{Guarded, Policy},
     indexes::Indexes,
     jobs::background::Background,
     model::{IdGenerator, Op, Scope},
     ops,
-    ports::{Clock, Embedder, RelationalStore, Reranker, SystemClock, TokenCounter, VectorStore},
+    ports::{CacheStore, Clock, Embedder, RelationalStore, Reranker, SystemClock, TokenCounter, VectorStore},
     rae::embedder_mismatch,
 };
 use parking_lot::RwLock;
@@ -71,6 +72,11 @@ impl Embedding {
             Self::Folder(_) => Err(Error::unsupported("this build cannot load a model from a folder (feature local)")),
         }
     }
+}
+
+/// An embedder behind the guard's policy.
+pub(crate) fn guarded(embedder: Arc<dyn Embedder>) -> Arc<dyn Embedder> {
+    Arc::new(Guarded::embedder(embedder, Policy::default()))
 }
 
 /// Options for opening a store; see [`Rae::builder`]. Defaults: in memory, tenant and project `default`, the built-in
@@ -175,17 +181,18 @@ impl Builder {
     /// it is), Unsupported (made by a newer version), Conflict with code `embedder_mismatch`, PermissionDenied, Unavailable.
     pub async fn open(self) -> Result<Rae> {
         let scope = Scope::new(self.tenant.as_deref().unwrap_or("default"), self.project.as_deref().unwrap_or("default"))?;
-        let embedder = self.embedding.clone().load()?;
+        let embedder = guarded(self.embedding.clone().load()?);
         let clock: Arc<dyn Clock> = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
         let (relational, vectors) = self.stores(&clock)?;
         let tokens = match self.tokens.clone() {
             Some(tokens) => tokens,
             None => crate::providers::default_tokens(),
         };
+        let cache: Arc<dyn CacheStore> = Arc::new(MemoryCache::default());
         let deps = Arc::new(Deps {
-            relational,
-            vectors,
-            cache: Arc::new(MemoryCache::default()),
+            relational: Arc::new(Guarded::relational(relational, Policy::default())),
+            vectors: Arc::new(Guarded::vector(vectors, Policy::default())),
+            cache: Arc::new(Guarded::cache(cache, Policy::default())),
             embedder: RwLock::new(Arc::clone(&embedder)),
             tokens,
             reranker: self.reranker.clone(),

@@ -12,6 +12,7 @@ pub mod ctx;
 mod deps;
 pub mod embedded;
 pub mod error;
+pub mod guard;
 mod indexes;
 mod ingest;
 mod jobs;

@@ -88,6 +88,9 @@ pub const SQLITE_READER_CACHE_KIB: i64 = 4 << 10;
 pub const SQLITE_STATEMENTS: usize = 128;
 /// Bytes of SQLite's write-ahead log that stay allocated after a checkpoint.
 pub const SQLITE_WAL_BYTES_KEPT: u64 = 16 << 20;
+/// Pages in the write-ahead log after which the writer copies them to the file. Random keys touch the same index pages again
+/// and again: copied once for many commits they cost a third less than with SQLite's 1,000.
+pub const SQLITE_WAL_PAGES: u32 = 4_000;
 /// Steps of SQLite's machine between two looks at the deadline.
 pub const SQLITE_PROGRESS_STEPS: i32 = 4_000;
 /// Free pages given back to the file system by one checkpoint.

@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    builder::Builder,
+    builder::{Builder, guarded},
     deps::Deps,
     error::{Error, ErrorKind},
     ingest::{MemoryUpdate, NewMemory},
@@ -126,7 +126,7 @@ impl Rae {
 
     /// Changes the embedding model of the whole store while it stays in use. Interrupted, it goes on at the next call.
     pub async fn reembed(&self, embedder: Arc<dyn Embedder>) -> Result<Reembedded> {
-        named("reembed", ops::reembed(&self.deps, embedder).await)
+        named("reembed", ops::reembed(&self.deps, guarded(embedder)).await)
     }
 
     /// Runs due housekeeping now: purges what expired, pays owed vectors, truncates the log.

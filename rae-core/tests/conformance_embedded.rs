@@ -11,7 +11,7 @@ use rae_core::{
     ports::{CacheStore, Clock, Embedder, ManualClock, RelationalStore, VectorStore},
     providers::StaticEmbedder,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
 
 type Relational = (Arc<dyn RelationalStore>, Arc<ManualClock>, TempDir);
@@ -31,8 +31,13 @@ fn vectors() -> (Arc<dyn VectorStore>, ()) {
     (Arc::new(MemoryVectors::new(VectorsConfig::default())), ())
 }
 
+fn cache() -> (Arc<dyn CacheStore>, Box<dyn Fn(Duration) + Send + Sync>, ()) {
+    // The cache counts by the monotonic clock: time passes by passing.
+    (Arc::new(MemoryCache::default()), Box::new(std::thread::sleep), ())
+}
+
 conformance_relational!(sqlite_file, sqlite(true));
 conformance_relational!(sqlite_in_memory, sqlite(false));
 conformance_vector!(memory_vectors, vectors());
-conformance_cache!(memory_cache, (Arc::new(MemoryCache::default()) as Arc<dyn CacheStore>, ()));
+conformance_cache!(memory_cache, cache());
 conformance_embed!(static_table, (Arc::new(StaticEmbedder::builtin().unwrap()) as Arc<dyn Embedder>, ()));

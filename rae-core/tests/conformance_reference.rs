@@ -1,10 +1,15 @@
-//! The reference store keeps every rule of the public suite.
+//! The reference store keeps every rule of the public suite, and the guard bends none.
 
 use rae_core::{
     conformance::fixtures::start,
-    conformance_relational,
-    embedded::memory::ReferenceStore,
-    ports::{ManualClock, RelationalStore},
+    conformance_embed, conformance_relational, conformance_vector,
+    embedded::{
+        memory::ReferenceStore,
+        vector::{MemoryVectors, VectorsConfig},
+    },
+    guard::{Guarded, Policy},
+    ports::{Embedder, ManualClock, RelationalStore, VectorStore},
+    providers::StaticEmbedder,
 };
 use std::sync::Arc;
 
@@ -13,4 +18,20 @@ fn make() -> (Arc<dyn RelationalStore>, Arc<ManualClock>, ()) {
     (Arc::new(ReferenceStore::new(clock.clone())), clock, ())
 }
 
+fn make_guarded() -> (Arc<dyn RelationalStore>, Arc<ManualClock>, ()) {
+    let (store, clock, ()) = make();
+    (Arc::new(Guarded::relational(store, Policy::default())), clock, ())
+}
+
+fn make_vector() -> (Arc<dyn VectorStore>, ()) {
+    (Arc::new(Guarded::vector(Arc::new(MemoryVectors::new(VectorsConfig::default())), Policy::default())), ())
+}
+
+fn make_embedder() -> (Arc<dyn Embedder>, ()) {
+    (Arc::new(Guarded::embedder(Arc::new(StaticEmbedder::builtin().unwrap()), Policy::default())), ())
+}
+
 conformance_relational!(reference, make());
+conformance_relational!(guarded, make_guarded());
+conformance_vector!(vector, make_vector());
+conformance_embed!(embedder, make_embedder());

@@ -129,7 +129,11 @@ pub async fn a_removed_counter_starts_anew(cache: &dyn CacheStore, _pass: &Pass)
 /// Racing additions lose nothing.
 pub async fn racing_additions_lose_nothing(cache: &dyn CacheStore, _pass: &Pass) {
     let ctx = at("t", "p");
-    let add = || (0..100).for_each(|_| drop(block_on(cache.add(&ctx, "n", 1, LONG)).unwrap()));
+    let add = || {
+        for _ in 0..100 {
+            block_on(cache.add(&ctx, "n", 1, LONG)).unwrap();
+        }
+    };
     thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(add))));
     assert_eq!(cache.add(&ctx, "n", 0, LONG).await.unwrap(), 400);
 }

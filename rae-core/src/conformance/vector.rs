@@ -400,8 +400,8 @@ pub async fn exact_means_exact(store: &dyn VectorStore) {
     for chunk in points.chunks(500) {
         space.put(chunk).await;
     }
-    for n in 0..200 {
-        points[n].1 = random_unit(&mut rng, dim);
+    for (_, vector) in points.iter_mut().take(200) {
+        *vector = random_unit(&mut rng, dim);
     }
     let gone: Vec<_> = (1_900..2_000).collect();
     space.try_write(&points[..200], &gone, None).await.unwrap();

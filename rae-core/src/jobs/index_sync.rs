@@ -79,19 +79,18 @@ async fn load_segments(deps: &Deps, ctx: &Ctx, state: &ScopeState, collection: &
         if row.from_seq > reached {
             apply_range(deps, ctx, state, collection, reached, row.from_seq).await?;
         }
-        match segment::decode(&row.data) {
-            Ok(docs) => {
-                let mut index = state.index.write();
-                for doc in docs {
-                    index.put(doc);
-                }
+        let loaded = {
+            let mut index = state.index.write();
+            let loaded = index.load(&row.data);
+            if loaded.is_ok() {
                 index.set_applied_seq(row.to_seq);
             }
-            Err(error) => {
-                // A segment is derived: the change log has it all, only slower.
-                tracing::warn!(%error, from = row.from_seq, to = row.to_seq, "unreadable index segment, reading the memories instead");
-                apply_range(deps, ctx, state, collection, row.from_seq, row.to_seq).await?;
-            }
+            loaded
+        };
+        if let Err(error) = loaded {
+            // A segment is derived: the change log has it all, only slower.
+            tracing::warn!(%error, from = row.from_seq, to = row.to_seq, "unreadable index segment, reading the memories instead");
+            apply_range(deps, ctx, state, collection, row.from_seq, row.to_seq).await?;
         }
         reached = row.to_seq;
     }

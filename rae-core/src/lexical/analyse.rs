@@ -167,12 +167,13 @@ impl Cutter<'_> {
     /// A spaceless character takes half a term at most, so that a pair fits.
     fn grow_unit(&mut self, c: char, end: usize) {
         self.unit.span.1 = end;
-        let (unit, mut base) = (&mut self.unit.text, ' ');
+        // No mark of these scripts is left out: the base is one of theirs.
+        let (unit, mut base) = (&mut self.unit.text, 'あ');
         fold_into(c, &mut base, &mut |piece| {
-            if let Piece::Text(text) = piece {
-                if unit.len() + text.len() <= TERM_BYTES_MAX / 2 {
-                    unit.push_str(text);
-                }
+            if let Piece::Text(text) = piece
+                && unit.len() + text.len() <= TERM_BYTES_MAX / 2
+            {
+                unit.push_str(text);
             }
         });
     }
@@ -262,11 +263,13 @@ mod tests {
         assert_eq!(terms("한국어 문서"), ["한국어", "문서"]);
         assert_eq!(terms("हिन्दी"), ["हिन्दी"]);
         assert_eq!(terms("ไทย"), ["ไท", "ทย"]);
+        assert_eq!(terms("ที่นี่"), ["ที่นี่"]);
     }
 
     #[test]
     fn a_text_of_emoji_alone_has_terms() {
         assert_eq!(terms("🎉❤️ 👍🏽"), ["🎉", "❤", "👍"]);
+        assert_eq!(terms("20°C"), ["20", "c"]);
         assert_eq!(terms("so\u{AD}ft a\u{200B}bc"), ["soft", "bc"]);
     }
 

@@ -136,8 +136,12 @@ impl LexDoc {
     }
 }
 
-// An f32 is precise enough for a number between 0 and 1 that is one small part of a score.
+/// A number between 0 and 1: an f32 is precise enough for one small part of a score.
 #[allow(clippy::cast_possible_truncation)]
+fn share(value: f64) -> f32 {
+    if value.is_finite() { value.clamp(0.0, 1.0) as f32 } else { 0.0 }
+}
+
 fn columns(memory: &Memory) -> Columns {
     Columns {
         layer: memory.layer,
@@ -154,8 +158,8 @@ fn columns(memory: &Memory) -> Columns {
         valid_from: memory.valid_from.map(|t| t.micros()),
         valid_to: memory.valid_to.map(|t| t.micros()),
         expires_at: memory.expires_at.map(|t| t.micros()),
-        importance: memory.importance as f32,
-        strength: memory.strength as f32,
+        importance: share(memory.importance),
+        strength: share(memory.strength),
         seq_in_session: memory.seq_in_session,
     }
 }

@@ -39,7 +39,8 @@ pub(super) fn class(c: char) -> Class {
         GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number => Class::Word,
         GeneralCategoryGroup::Mark => Class::Mark,
         _ => match c.general_category() {
-            GeneralCategory::OtherSymbol => Class::Symbol,
+            // The degree, copyright and trade signs of Latin-1 hang on words and say little.
+            GeneralCategory::OtherSymbol if c > '\u{FF}' => Class::Symbol,
             GeneralCategory::Format if c != ZERO_WIDTH_SPACE => Class::Ignored,
             _ => Class::Break,
         },

@@ -92,7 +92,12 @@ impl ScopeIndex {
         Some(passage)
     }
 
-    fn passage_counts(&self, slot: Slot, query: &ResolvedQuery, visible: &dyn Fn(Slot) -> bool) -> Option<(Counts, usize)> {
+    fn passage_counts(
+        &self,
+        slot: Slot,
+        query: &ResolvedQuery,
+        visible: &dyn Fn(Slot) -> bool,
+    ) -> Option<(Counts, usize)> {
         let passage = self.passage(slot, visible)?;
         let mut counts = Counts::default();
         passage.parts.iter().for_each(|part| query.count(part, &mut counts));

@@ -1,15 +1,16 @@
 //! Scores, and the best memories for a query.
 //!
 //! The search goes over the pieces in windows (as Lucene's block-max MaxScore does): from the block bounds each window knows which
-//! terms could still bring a piece among the best; the postings of those are added up, and only pieces whose sum can reach the best
-//! so far are scored exactly, from their words in order. So a hit has to the last bit the score that `piece_score` gives.
+//! terms could still bring a piece among the best; the postings of those are added up, those of the others only for the pieces that
+//! can still win; and what is left is scored exactly, from its words in order. So a hit has to the last bit the score that
+//! `piece_score` gives.
 
 use super::{
     analyse,
     filter::{Bits, SlotSet},
     index::ScopeIndex,
     meta::Slot,
-    postings::{BLOCK, Best, TermList},
+    postings::{BLOCK, Best, Posting, TermList},
 };
 use crate::{
     limits::{PIECE_TERMS, QUERY_TERMS_MAX},
@@ -195,6 +196,10 @@ impl Cursor<'_> {
         self.weight * tf / (tf + norm)
     }
 
+    fn part(&self, posting: Posting, norms: &[f32]) -> f32 {
+        self.value(Best { tf: posting.tf, len: posting.len }, norms)
+    }
+
     /// Goes to the window `[low, high)`, block by block, and bounds what it adds there.
     fn enter(&mut self, low: u32, high: u32, norms: &[f32]) {
         while self.list.blocks.get(self.block).is_some_and(|b| b.last < low) {
@@ -225,30 +230,72 @@ impl Cursor<'_> {
 /// Sums of the pieces of one window.
 struct Window {
     low: u32,
+    high: u32,
     sums: Vec<f32>,
     touched: [u64; WINDOW as usize / 64],
+    /// Pieces that can still reach the best, ascending, with what is added up of them.
+    hopeful: Vec<(u32, f32)>,
 }
 
 impl Window {
-    fn add(&mut self, cursor: &mut Cursor<'_>, high: u32, norms: &[f32]) {
+    fn new() -> Self {
+        let touched = [0; WINDOW as usize / 64];
+        Self { low: 0, high: 0, sums: vec![0.0; WINDOW as usize], touched, hopeful: Vec::new() }
+    }
+
+    /// Adds a term's part to all its pieces of the window.
+    fn add(&mut self, cursor: &mut Cursor<'_>, norms: &[f32]) {
         let rest = cursor.list.postings.get(cursor.at..).unwrap_or_default();
-        let before = rest.iter().take_while(|p| p.piece < self.low).count();
-        let mut taken = before;
-        for posting in rest.get(before..).unwrap_or_default() {
-            if posting.piece >= high {
-                break;
-            }
-            taken += 1;
+        let before = first_from(rest, self.low);
+        let rest = rest.get(before..).unwrap_or_default();
+        let inside = first_from(rest, self.high);
+        for posting in rest.get(..inside).unwrap_or_default() {
             let place = (posting.piece - self.low) as usize;
-            let norm = norms.get(usize::from(posting.len)).copied().unwrap_or_default();
-            let tf = f32::from(posting.tf);
             if let (Some(sum), Some(word)) = (self.sums.get_mut(place), self.touched.get_mut(place / 64)) {
-                *sum += cursor.weight * tf / (tf + norm);
+                *sum += cursor.part(*posting, norms);
                 *word |= 1 << (place % 64);
             }
         }
-        cursor.at += taken;
+        cursor.at += before + inside;
     }
+
+    /// Takes the pieces out of the sums, which are zero again then, that can reach `least` with at most `rest` more.
+    fn collect(&mut self, rest: f32, least: f32) {
+        self.hopeful.clear();
+        for (word, base) in self.touched.iter_mut().zip((0u32..).step_by(64)) {
+            for bit in Bits(std::mem::take(word)) {
+                let place = base + bit;
+                let sum = self.sums.get_mut(place as usize).map(std::mem::take).unwrap_or_default();
+                if (sum + rest) * SLACK >= least {
+                    self.hopeful.push((self.low + place, sum));
+                }
+            }
+        }
+    }
+
+    /// Adds a term's part to the hopeful pieces alone; those stay that can reach `least` with at most `rest` more.
+    fn refine(&mut self, cursor: &mut Cursor<'_>, norms: &[f32], rest: f32, least: f32) {
+        self.hopeful.retain_mut(|(piece, sum)| {
+            let postings = cursor.list.postings.get(cursor.at..).unwrap_or_default();
+            let skipped = first_from(postings, *piece);
+            cursor.at += skipped;
+            if let Some(posting) = postings.get(skipped).filter(|p| p.piece == *piece) {
+                *sum += cursor.part(*posting, norms);
+            }
+            (*sum + rest) * SLACK >= least
+        });
+    }
+}
+
+/// Place of the first posting at or behind a piece, searched in growing steps: it is near in most cases.
+fn first_from(postings: &[Posting], piece: u32) -> usize {
+    let (mut low, mut step) = (0, 1);
+    while postings.get(low + step - 1).is_some_and(|p| p.piece < piece) {
+        low += step;
+        step *= 2;
+    }
+    let high = (low + step - 1).min(postings.len());
+    low + postings.get(low..high).map_or(0, |near| near.partition_point(|p| p.piece < piece))
 }
 
 impl ScopeIndex {
@@ -347,44 +394,49 @@ impl ScopeIndex {
             })
             .collect();
         let end = self.piece_slot.len() as u64;
-        let mut window = Window { low: 0, sums: vec![0.0; WINDOW as usize], touched: [0; WINDOW as usize / 64] };
+        let mut window = Window::new();
+        // By place of a cursor: what it and those before it can add together.
+        let mut bounds = vec![0.0f32; cursors.len()];
         for low in (0..end).step_by(WINDOW as usize) {
             let Ok(low) = u32::try_from(low) else { break };
-            let high = low.saturating_add(WINDOW);
-            cursors.iter_mut().for_each(|c| c.enter(low, high, &norms));
+            (window.low, window.high) = (low, low.saturating_add(WINDOW));
+            cursors.iter_mut().for_each(|c| c.enter(low, window.high, &norms));
             cursors.sort_by(|a, b| a.bound.total_cmp(&b.bound));
-            // Terms that even together cannot bring a piece among the best are not gone over.
-            let threshold = top.threshold();
-            let (mut rest, mut needless) = (0.0, 0);
-            for cursor in &cursors {
-                if (rest + cursor.bound) * SLACK >= threshold && cursor.bound > 0.0 {
-                    break;
-                }
-                rest += cursor.bound;
-                needless += 1;
+            let mut sum = 0.0;
+            for (bound, cursor) in bounds.iter_mut().zip(&cursors) {
+                sum += cursor.bound;
+                *bound = sum;
             }
-            window.low = low;
-            for cursor in cursors.iter_mut().skip(needless) {
-                window.add(cursor, high, &norms);
+            // Terms that even together cannot bring a piece among the best add to the pieces of the others only.
+            let least = top.threshold();
+            let minor = bounds.iter().take_while(|b| **b == 0.0 || **b * SLACK < least).count();
+            let (minors, majors) = cursors.split_at_mut(minor);
+            if majors.is_empty() {
+                continue;
             }
-            self.score_window(&mut window, rest, query, allowed, top);
+            majors.iter_mut().for_each(|c| window.add(c, &norms));
+            let below = |place: usize| place.checked_sub(1).and_then(|p| bounds.get(p)).copied().unwrap_or_default();
+            window.collect(below(minor), least);
+            window.hopeful.retain(|(piece, _)| self.may_come(*piece, allowed));
+            for (place, cursor) in minors.iter_mut().enumerate().rev().filter(|(_, c)| c.bound > 0.0) {
+                window.refine(cursor, &norms, below(place), least);
+            }
+            self.score_hopeful(&window.hopeful, query, top);
         }
     }
 
-    /// Scores the pieces of a window whose sum, with the `rest` that other terms could add, can reach the best.
-    fn score_window(&self, window: &mut Window, rest: f32, query: &ResolvedQuery, allowed: Option<&SlotSet>, top: &mut Top<'_>) {
-        for (word, base) in window.touched.iter_mut().zip((0u32..).step_by(64)) {
-            for bit in Bits(std::mem::take(word)) {
-                let place = base + bit;
-                let Some(sum) = window.sums.get_mut(place as usize).map(std::mem::take) else { continue };
-                if (sum + rest) * SLACK < top.threshold() {
-                    continue;
-                }
-                let piece = window.low + place;
-                let Some(slot) = self.piece_slot.get(piece as usize).map(|s| Slot(*s)) else { continue };
-                if self.live.contains(slot) && allowed.is_none_or(|a| a.contains(slot)) {
-                    top.offer(slot, self.score_piece(piece, query));
-                }
+    /// Whether the memory of a piece is live and allowed.
+    fn may_come(&self, piece: u32, allowed: Option<&SlotSet>) -> bool {
+        let slot = self.piece_slot.get(piece as usize).map(|s| Slot(*s));
+        slot.is_some_and(|s| self.live.contains(s) && allowed.is_none_or(|a| a.contains(s)))
+    }
+
+    fn score_hopeful(&self, hopeful: &[(u32, f32)], query: &ResolvedQuery, top: &mut Top<'_>) {
+        for (piece, sum) in hopeful {
+            if *sum * SLACK >= top.threshold()
+                && let Some(slot) = self.piece_slot.get(*piece as usize)
+            {
+                top.offer(Slot(*slot), self.score_piece(*piece, query));
             }
         }
     }

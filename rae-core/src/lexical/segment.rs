@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 const MAGIC: &[u8; 8] = b"RAE-lex\n";
 const FORMAT: u8 = 1;
 const HEADER: usize = MAGIC.len() + 1 + blake3::OUT_LEN;
-/// Most terms of one document: every one took a byte of content, date or speaker at least.
-const DOC_TERMS_MAX: usize = CONTENT_BYTES_MAX + 1_024;
+/// Most terms of one document. The densest character decomposes into four words and has three bytes.
+const DOC_TERMS_MAX: usize = 2 * CONTENT_BYTES_MAX + 1_024;
 
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
@@ -55,10 +55,14 @@ struct Row {
     terms: Vec<u32>,
 }
 
-/// Writes documents into a segment, in the order given. Fails only where the encoder does (Internal).
+/// Writes documents into a segment, in the order given. Internal when a document is one that `decode` would refuse (no
+/// [`LexDoc::from_memory`] is): better no segment than one that cannot be read.
 pub fn encode<'d>(docs: impl IntoIterator<Item = &'d LexDoc>) -> Result<Vec<u8>> {
     let (mut terms, mut strings) = (Names::default(), Names::default());
-    let rows = docs.into_iter().map(|doc| row(doc, &mut terms, &mut strings)).collect();
+    let rows = docs.into_iter().map(|doc| row(doc, &mut terms, &mut strings)).collect::<Vec<_>>();
+    if let Some(odd) = rows.iter().find_map(oddity) {
+        return Err(Error::internal(format!("an index segment would be unreadable: it {odd}")));
+    }
     let body = Body { terms: terms.all().collect(), strings: strings.all().collect(), rows };
     let mut out = Vec::with_capacity(HEADER);
     out.extend_from_slice(MAGIC);
@@ -173,20 +177,27 @@ fn doc(row: &Row, body: &Body<'_>) -> Result<LexDoc> {
     Ok(LexDoc { id: MemoryId(uuid::Uuid::from_bytes(row.id)), seq: row.seq, version: row.version, columns, terms })
 }
 
+/// What no row may have.
+fn oddity(row: &Row) -> Option<&'static str> {
+    let times = [row.occurred_at, row.valid_from, row.valid_to, row.expires_at].into_iter().flatten();
+    if row.terms.len() > DOC_TERMS_MAX || row.tags.len() > usize::from(u16::MAX) {
+        Some("has a document that is too long")
+    } else if times.chain([row.created_at, row.updated_at]).any(|t| Timestamp::from_micros(t).is_err()) {
+        Some("has a time out of range")
+    } else if ![row.importance, row.strength].iter().all(|share| (0.0..=1.0).contains(share)) {
+        Some("has a share that is not between 0 and 1")
+    } else {
+        None
+    }
+}
+
 fn columns(row: &Row, body: &Body<'_>) -> Result<Columns> {
     let string = |number: u32| {
         let text = body.strings.get(number as usize).ok_or_else(|| corrupt("names a string that it does not have"))?;
         Ok::<_, Error>((*text).to_owned())
     };
-    if row.terms.len() > DOC_TERMS_MAX || row.tags.len() > usize::from(u16::MAX) {
-        return Err(corrupt("has a document that is too long"));
-    }
-    let times = [row.occurred_at, row.valid_from, row.valid_to, row.expires_at].into_iter().flatten();
-    if times.chain([row.created_at, row.updated_at]).any(|t| Timestamp::from_micros(t).is_err()) {
-        return Err(corrupt("has a time out of range"));
-    }
-    if ![row.importance, row.strength].iter().all(|share| (0.0..=1.0).contains(share)) {
-        return Err(corrupt("has a share that is not between 0 and 1"));
+    if let Some(odd) = oddity(row) {
+        return Err(corrupt(odd));
     }
     Ok(Columns {
         layer: row.layer,

@@ -14,7 +14,18 @@ const NAME_WORDS_MAX: usize = 8;
 const SPELLINGS_MAX: usize = 8;
 /// Names that are months too; with the stop words (`will`, `may`) they count as names only when capitalised.
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
 ];
 /// Speakers that are roles, not names.
 const GENERIC: [&str; 4] = ["user", "assistant", "system", "tool"];
@@ -143,7 +154,8 @@ impl Speakers {
         let mut done = 0;
         for found in self.find(query) {
             let written = &query[found.start..found.end];
-            let as_known = self.list.get(found.speaker as usize).is_some_and(|s| s.spellings.iter().any(|w| **w == *written));
+            let as_known =
+                self.list.get(found.speaker as usize).is_some_and(|s| s.spellings.iter().any(|w| **w == *written));
             if as_known || is_capitalised(written) {
                 out.push_str(&query[done..found.start]);
                 out.push_str("they");
@@ -166,7 +178,10 @@ impl Speakers {
         let words = words(query);
         let mut at = 0;
         while at < words.len() {
-            let longest = (1..self.words_max.min(words.len() - at)).take_while(|n| joined(query, &words[at + n - 1], &words[at + n])).count() + 1;
+            let longest = (1..self.words_max.min(words.len() - at))
+                .take_while(|n| joined(query, &words[at + n - 1], &words[at + n]))
+                .count()
+                + 1;
             let found = (1..=longest).rev().find_map(|n| Some((n, self.lookup(query, &words[at..at + n])?)));
             if let Some((n, speaker)) = found {
                 out.push(Found { speaker, start: words[at].start, end: words[at + n - 1].end });

@@ -7,13 +7,13 @@ use std::{borrow::Cow, sync::LazyLock};
 /// Words that say nothing about a text; they are neither indexed nor looked up. Question words are among them on purpose: the
 /// queries of this engine are questions.
 const STOP_WORDS: [&str; 105] = [
-    "a", "about", "again", "all", "am", "an", "and", "any", "are", "as", "at", "be", "been", "being", "both", "but", "by", "can",
-    "could", "d", "did", "do", "does", "doing", "each", "few", "for", "from", "had", "has", "have", "he", "her", "here", "him",
-    "his", "how", "i", "if", "in", "into", "is", "it", "its", "just", "ll", "m", "may", "me", "might", "more", "most", "must",
-    "my", "no", "not", "of", "on", "once", "or", "other", "our", "out", "over", "own", "re", "s", "same", "she", "should", "so",
-    "some", "such", "t", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "to", "too", "under",
-    "up", "ve", "very", "was", "we", "were", "what", "when", "where", "which", "who", "whom", "why", "will", "with", "would",
-    "you", "your",
+    "a", "about", "again", "all", "am", "an", "and", "any", "are", "as", "at", "be", "been", "being", "both", "but",
+    "by", "can", "could", "d", "did", "do", "does", "doing", "each", "few", "for", "from", "had", "has", "have", "he",
+    "her", "here", "him", "his", "how", "i", "if", "in", "into", "is", "it", "its", "just", "ll", "m", "may", "me",
+    "might", "more", "most", "must", "my", "no", "not", "of", "on", "once", "or", "other", "our", "out", "over", "own",
+    "re", "s", "same", "she", "should", "so", "some", "such", "t", "than", "that", "the", "their", "them", "then",
+    "there", "these", "they", "this", "to", "too", "under", "up", "ve", "very", "was", "we", "were", "what", "when",
+    "where", "which", "who", "whom", "why", "will", "with", "would", "you", "your",
 ];
 /// Bytes of the longest stop word.
 const STOP_BYTES_MAX: usize = 6;
@@ -75,9 +75,8 @@ fn mended(word: &str) -> Option<&'static str> {
         "lateral" | "laterality" | "lateralization" | "laterally" | "laterals" => "lateral",
         "organic" | "organically" | "organics" => "organic",
         "organism" | "organisms" => "organism",
-        "organization" | "organizations" | "organize" | "organized" | "organizer" | "organizers" | "organizes" | "organizing" => {
-            "organiz"
-        }
+        "organization" | "organizations" | "organize" | "organized" | "organizer" | "organizers" | "organizes"
+        | "organizing" => "organiz",
         "paste" | "pasted" | "pastes" | "pasting" => "paste",
         "universal" | "universality" | "universally" | "universals" => "universal",
         "universities" | "university" => "universiti",

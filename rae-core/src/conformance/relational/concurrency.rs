@@ -119,6 +119,7 @@ pub async fn readers_see_whole_batches(store: &dyn RelationalStore, clock: &Manu
         }
         assert_eq!(seen, 120);
     });
+    assert_eq!(rig.seq().await, 120);
 }
 
 /// Closing twice is fine; later calls give Unavailable, every one of them.

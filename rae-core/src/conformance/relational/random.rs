@@ -329,3 +329,48 @@ pub async fn random_batches_agree_with_the_reference_store(store: &dyn Relationa
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor::block_on;
+
+    #[test]
+    fn the_same_seed_gives_the_same_steps() {
+        let text = |seed| format!("{:?}", random_ops(seed));
+        assert_eq!(text(7), text(7));
+        assert_ne!(text(7), text(8));
+    }
+
+    #[test]
+    fn runs_reach_both_success_and_every_kind_of_refusal() {
+        let clock = Arc::new(ManualClock::new(start()));
+        let store = ReferenceStore::new(clock.clone());
+        let mut seen = std::collections::BTreeMap::<String, usize>::new();
+        for step in (0..SEEDS).flat_map(random_ops) {
+            clock.set(step.now);
+            let Action::Apply(batch) = step.action else { continue };
+            match block_on(store.apply(&Ctx::new(step.scope), batch)) {
+                Ok(applied) => {
+                    *seen.entry("ok".into()).or_default() += 1;
+                    for outcome in applied.outcomes {
+                        let text = format!("{outcome:?}");
+                        let name = text.split([' ', '(']).next().unwrap_or_default().to_owned();
+                        *seen.entry(name).or_default() += 1;
+                        for flag in ["merged: true", "replayed: true", "existed: true"] {
+                            *seen.entry(flag.into()).or_default() += usize::from(text.contains(flag));
+                        }
+                    }
+                }
+                Err(error) => *seen.entry(format!("{:?} {}", error.kind(), error.code())).or_default() += 1,
+            }
+        }
+        assert!(seen["ok"] > 500, "{seen:?}");
+        for (name, least) in
+            [("merged: true", 50), ("replayed: true", 30), ("existed: true", 30), ("Patched", 50), ("Skipped", 30)]
+        {
+            assert!(seen[name] >= least, "{name}: {seen:?}");
+        }
+        assert!(seen.keys().filter(|k| k.starts_with("Conflict")).count() >= 5, "{seen:?}");
+    }
+}

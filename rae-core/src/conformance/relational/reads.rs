@@ -240,7 +240,7 @@ pub async fn reads_keep_their_limits(store: &dyn RelationalStore, clock: &Manual
     let make = |i: u16| {
         let provenance = Provenance { derived_from: vec![parent], sources: vec![] };
         let memory = Memory { provenance, expires_at: Some(rig.now()), ..rig.memory("x") };
-        if i % 2 == 0 { put(memory) } else { put_with_vector(memory, EMBEDDER, unit(i)) }
+        if i.is_multiple_of(2) { put(memory) } else { put_with_vector(memory, EMBEDDER, unit(i)) }
     };
     for _ in 0..2 {
         rig.apply((0..600).map(make).collect()).await;

@@ -72,7 +72,7 @@ pub async fn scopes_with_similar_names_see_only_their_own(store: &dyn Relational
         assert_eq!(found.iter().flatten().collect::<Vec<_>>(), [memory]);
         let access = store.access(ctx, &all).await.unwrap();
         assert_eq!(access.iter().filter(|(count, _)| *count > 0).count(), 1);
-        assert_eq!(store.derived_from(ctx, &parents, 100).await.unwrap(), [memory.clone()]);
+        assert_eq!(store.derived_from(ctx, &parents, 100).await.unwrap(), std::slice::from_ref(memory));
         assert_eq!(store.matching(ctx, &filter(&json!({}))).await.unwrap().len(), 2);
         assert_eq!(store.audit(ctx, 100).await.unwrap().len(), 1);
         for id in all.iter().filter(|id| **id != memory.id) {

@@ -16,7 +16,7 @@ pub async fn a_memory_reads_back_as_it_was_put(store: &dyn RelationalStore, cloc
     assert_eq!(outcome, Outcome::Put { id: memory.id, version: 1, merged: false, replayed: false });
     let expected = Memory { seq: 1, seq_in_session: Some(0), ..memory };
     assert_eq!(rig.live(expected.id).await, expected);
-    assert_eq!(rig.all(None).await, [expected.clone()]);
+    assert_eq!(rig.all(None).await, std::slice::from_ref(&expected));
     assert_eq!(rig.changes(0).await.puts[0].memory, expected);
 }
 

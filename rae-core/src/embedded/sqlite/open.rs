@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    limits::{SQLITE_READER_CACHE_KIB, SQLITE_STATEMENTS, SQLITE_WAL_BYTES_KEPT, SQLITE_WRITER_CACHE_KIB},
+    limits::{
+        SQLITE_READER_CACHE_KIB, SQLITE_STATEMENTS, SQLITE_WAL_BYTES_KEPT, SQLITE_WAL_PAGES, SQLITE_WRITER_CACHE_KIB,
+    },
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::{
@@ -268,7 +270,7 @@ fn configure(conn: &Connection, options: &OpenOptions, cache_kib: i64) -> Res<()
     conn.execute_batch(&format!(
         "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; \
          PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; PRAGMA cache_size = -{cache_kib}; \
-         PRAGMA journal_size_limit = {SQLITE_WAL_BYTES_KEPT};"
+         PRAGMA journal_size_limit = {SQLITE_WAL_BYTES_KEPT}; PRAGMA wal_autocheckpoint = {SQLITE_WAL_PAGES};"
     ))?;
     Ok(())
 }

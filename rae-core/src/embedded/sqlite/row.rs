@@ -184,7 +184,9 @@ pub(super) fn vector_bytes(row: &VectorRow) -> Result<Vec<u8>> {
         return Err(Error::invalid(format!("a vector must have 1 to {DIM_MAX} finite numbers that are not all zero"))
             .with_code("invalid_vector"));
     }
-    Ok(v.iter().flat_map(|x| x.to_le_bytes()).collect())
+    let mut bytes = Vec::with_capacity(v.len() * 4);
+    v.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes()));
+    Ok(bytes)
 }
 
 /// A stored vector.
