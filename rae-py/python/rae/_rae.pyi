@@ -159,7 +159,8 @@ class Hits:
     def trace(self) -> dict[str, Any] | None:
         """How the answer came about, with `explain=True`; else None."""
     def to_dict(self) -> dict[str, Any]:
-        """`{"hits": [...], "degraded": [...], "trace": ...}`; times stay datetimes."""
+        """`{"hits": [...], "degraded": [...], "trace": ...}` as fresh dicts and lists; times stay
+        datetimes."""
     def __len__(self) -> int: ...
     @overload
     def __getitem__(self, index: SupportsIndex, /) -> Hit: ...

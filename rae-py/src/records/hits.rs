@@ -36,7 +36,7 @@ impl Hits {
         self.degraded.clone()
     }
 
-    /// How the answer came about, a dict, with `explain=True`; else None.
+    /// How the answer came about, with `explain=True`; else None.
     #[getter]
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.trace.to_py(py)
