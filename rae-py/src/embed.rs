@@ -50,7 +50,7 @@ impl From<PyErr> for Failure {
 
 impl PyEmbedder {
     /// Embeds a text to learn the dimension. The id is the callable's `rae_id`, else `python:module.qualname/dim`.
-    pub fn new(callable: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Embedder>> {
+    pub fn open(callable: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Embedder>> {
         let py = callable.py();
         let probe = match call(callable, &[PROBE]) {
             Ok(vectors) => vectors.into_iter().next().flatten(),

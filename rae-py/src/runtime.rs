@@ -182,8 +182,6 @@ impl Cancel {
 #[pyfunction]
 pub(crate) fn _test_panic(py: Python<'_>) -> PyResult<()> {
     #[allow(clippy::panic)]
-    async fn broken() -> rae_core::Result<()> {
-        panic!("on purpose")
-    }
-    boundary(py, || drive(py, broken()))
+    let broken = std::future::poll_fn(|_| -> Poll<rae_core::Result<()>> { panic!("on purpose") });
+    boundary(py, || drive(py, broken))
 }

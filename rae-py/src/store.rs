@@ -366,7 +366,7 @@ fn embedding(value: &Bound<'_, PyAny>) -> PyResult<Embedding> {
         return Ok(Embedding::Builtin);
     }
     if value.is_callable() {
-        return PyEmbedder::new(value).map(Embedding::Custom);
+        return PyEmbedder::open(value).map(Embedding::Custom);
     }
     let is_path = value.is_instance_of::<PyString>() || value.getattr_opt("__fspath__")?.is_some();
     if !is_path {
