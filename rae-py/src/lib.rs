@@ -1,6 +1,33 @@
-//! Bindings; so far the engine's version only.
+//! The native half of the Python package `rae` (private module `rae._rae`): type conversion, a runtime, error mapping. The public
+//! classes with their signatures and documentation are in `python/rae`.
+//!
+//! - `store`: the handle; each verb converts its input, lets go of the interpreter, drives the engine's future, converts the answer.
+//! - `runtime`: the drive: Ctrl-C, cancellation, panics, forks.
+//! - `fields`, `input`, `json`: Python to engine. `records`: engine to Python. `errors`: the error table. `embed`: Python callables
+//!   as embedders.
+
+mod embed;
+mod errors;
+mod fields;
+mod input;
+mod json;
+mod records;
+mod runtime;
+mod store;
+
+use pyo3::prelude::*;
 
 /// Version of the engine.
 pub fn version() -> &'static str {
     rae_core::version()
+}
+
+#[pymodule(name = "_rae")]
+fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", version())?;
+    module.add_function(wrap_pyfunction!(errors::_error_table, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::_test_panic, module)?)?;
+    module.add_class::<runtime::Cancel>()?;
+    module.add_class::<store::Store>()?;
+    records::register(module)
 }

@@ -1,0 +1,118 @@
+"""RAE: long-term memory for AI agents, in one file.
+
+    import rae
+
+    with rae.open("agent.rae") as mem:
+        mem.remember("I adopted a puppy called Scout.", speaker="Caroline", session_id="s1")
+        for hit in mem.recall("What did Caroline adopt?"):
+            print(hit.score, hit.content)
+
+`open` and `aopen` give a `Rae` or an `AsyncRae`; both have the same verbs. Times come back as aware
+datetimes in UTC. Errors are subclasses of `RaeError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as _Sequence
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from rae._client import UNSET, Rae, Unset, open
+from rae._errors import (
+    BudgetExceededError,
+    CancelledError,
+    ConflictError,
+    CorruptError,
+    InternalError,
+    InvalidInputError,
+    NotFoundError,
+    PermissionDeniedError,
+    RaeError,
+    RateLimitedError,
+    TimeoutError,
+    UnavailableError,
+    UnsupportedError,
+)
+from rae._rae import (
+    Context,
+    ContextSource,
+    EmbedderInfo,
+    Exported,
+    Finding,
+    Forgotten,
+    Hit,
+    Hits,
+    Imported,
+    Jobs,
+    Maintained,
+    Memory,
+    MemoryVersion,
+    Page,
+    Passage,
+    Receipt,
+    Reembedded,
+    Signals,
+    Stats,
+    __version__,
+)
+
+if _TYPE_CHECKING:
+    from rae._aio import AsyncRae, aopen
+
+# What `match` and isinstance ask for; the native class cannot inherit from it.
+_Sequence.register(Hits)
+
+__all__ = [
+    "UNSET",
+    "AsyncRae",
+    "BudgetExceededError",
+    "CancelledError",
+    "ConflictError",
+    "Context",
+    "ContextSource",
+    "CorruptError",
+    "EmbedderInfo",
+    "Exported",
+    "Finding",
+    "Forgotten",
+    "Hit",
+    "Hits",
+    "Imported",
+    "InternalError",
+    "InvalidInputError",
+    "Jobs",
+    "Maintained",
+    "Memory",
+    "MemoryVersion",
+    "NotFoundError",
+    "Page",
+    "Passage",
+    "PermissionDeniedError",
+    "Rae",
+    "RaeError",
+    "RateLimitedError",
+    "Receipt",
+    "Reembedded",
+    "Signals",
+    "Stats",
+    "TimeoutError",
+    "UnavailableError",
+    "Unset",
+    "UnsupportedError",
+    "__version__",
+    "aopen",
+    "open",
+]
+
+
+def __getattr__(name: str) -> _Any:
+    # asyncio takes longer to import than the rest of the package.
+    if name in ("AsyncRae", "aopen"):
+        from rae import _aio
+
+        return getattr(_aio, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,417 @@
+"""The asynchronous handle: the blocking one on a few threads of its own.
+
+The engine works outside of the interpreter; what a thread here does is wait. So a small pool per
+store is all that is needed, the event loop is never blocked, and the two classes cannot drift
+apart. Cancelling a task cancels the engine's call: what was not committed is not written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextvars
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from rae import _client, _rae
+from rae._client import (
+    UNSET,
+    Embedder,
+    ForgetScope,
+    InfoClass,
+    Kind,
+    Layer,
+    Path,
+    Rae,
+    Time,
+    TrustLevel,
+    Unset,
+)
+from rae._errors import UnavailableError
+from rae._rae import (
+    Context,
+    Exported,
+    Finding,
+    Forgotten,
+    Hits,
+    Imported,
+    Maintained,
+    Memory,
+    MemoryVersion,
+    Page,
+    Receipt,
+    Reembedded,
+    Stats,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Enough for two readers, a writer and one that waits; more would only wait inside the engine.
+_THREADS = 4
+
+
+class _Pool:
+    """The threads of one open store, shared by its handles."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="rae")
+        self.closed = False
+
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        cancel = _rae.Cancel()
+
+        def work() -> T:
+            with cancel:
+                return call(*args, **kwargs)
+
+        loop = asyncio.get_running_loop()
+        context = contextvars.copy_context()
+        try:
+            return await loop.run_in_executor(self._executor, context.run, work)
+        except asyncio.CancelledError:
+            cancel.cancel()
+            raise
+
+    def shutdown(self) -> None:
+        self.closed = True
+        self._executor.shutdown(wait=False)
+
+
+async def aopen(
+    path: Path,
+    *,
+    tenant: str = "default",
+    project: str = "default",
+    embedder: Embedder | None = None,
+    durability: Literal["full", "normal"] = "full",
+    reembed: bool = False,
+    timeout: float | timedelta | None = None,
+    _test_now: Time | None = None,
+    _test_seed: int | None = None,
+) -> AsyncRae:
+    """Opens a store without blocking the event loop; arguments and errors as of `open`.
+
+    A callable embedder is a plain function; it is called in a thread of the store's pool.
+    """
+    pool = _Pool()
+    opening = functools.partial(
+        _client.open,
+        path,
+        tenant=tenant,
+        project=project,
+        embedder=embedder,
+        durability=durability,
+        reembed=reembed,
+        timeout=timeout,
+        _test_now=_test_now,
+        _test_seed=_test_seed,
+    )
+    try:
+        opened = await pool.run(opening)
+    except BaseException:
+        pool.shutdown()
+        raise
+    return AsyncRae(opened, pool)
+
+
+class AsyncRae:
+    """A store, for one tenant and project; `aopen` makes it. The verbs are those of `Rae`, awaited.
+
+    Any number of tasks may use it at once; at most four calls run at a time, the others wait their
+    turn. A task that is cancelled cancels its call: a write of many ends after the transaction in
+    hand. After a fork it works in the parent only.
+    """
+
+    __slots__ = ("__weakref__", "_pool", "_rae")
+
+    def __init__(self, opened: Rae, pool: _Pool) -> None:
+        self._rae = opened
+        self._pool = pool
+
+    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        # The pool's threads do not exist in a forked child: waiting for them would never end.
+        self._rae._native.check_process()
+        if self._pool.closed:
+            raise UnavailableError("the store is closed; open it again", code="closed")
+        return await self._pool.run(call, *args, **kwargs)
+
+    async def __aenter__(self) -> AsyncRae:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._rae).replace("<rae.Rae", "<rae.AsyncRae", 1)
+
+    @property
+    def tenant(self) -> str:
+        """The tenant of this handle."""
+        return self._rae.tenant
+
+    @property
+    def project(self) -> str:
+        """The project of this handle."""
+        return self._rae.project
+
+    def with_scope(self, tenant: str | None = None, project: str | None = None) -> AsyncRae:
+        """The same store for another tenant or project; None keeps the present one. Not awaited."""
+        return AsyncRae(self._rae.with_scope(tenant, project), self._pool)
+
+    async def close(self) -> None:
+        """Finishes what is queued and releases the file, for all handles. Twice is fine."""
+        if self._pool.closed or self._rae._native.is_forked:
+            return
+        try:
+            await self._pool.run(self._rae.close)
+        finally:
+            self._pool.shutdown()
+
+    aclose = close
+
+    async def remember(
+        self,
+        content: str,
+        *,
+        kind: Kind | None = None,
+        layer: Layer | None = None,
+        role: str | None = None,
+        speaker: str | None = None,
+        session_id: str | None = None,
+        occurred_at: Time | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        importance: float | None = None,
+        confidence: float | None = None,
+        ttl: float | timedelta | None = None,
+        source: str | None = None,
+        trust_level: TrustLevel | None = None,
+        info_class: InfoClass = "internal",
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        valid_from: Time | None = None,
+        valid_to: Time | None = None,
+        infer: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Receipt:
+        """See `Rae.remember`."""
+        return await self._run(
+            self._rae.remember,
+            content,
+            kind=kind,
+            layer=layer,
+            role=role,
+            speaker=speaker,
+            session_id=session_id,
+            occurred_at=occurred_at,
+            tags=tags,
+            metadata=metadata,
+            importance=importance,
+            confidence=confidence,
+            ttl=ttl,
+            source=source,
+            trust_level=trust_level,
+            info_class=info_class,
+            agent_id=agent_id,
+            user_id=user_id,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            infer=infer,
+            idempotency_key=idempotency_key,
+        )
+
+    async def remember_many(self, items: Iterable[Mapping[str, Any]]) -> builtins.list[Receipt]:
+        """See `Rae.remember_many`."""
+        return await self._run(self._rae.remember_many, items)
+
+    async def recall(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        layers: Iterable[Layer] | None = None,
+        kinds: Iterable[Kind] | None = None,
+        tags: Iterable[str] | None = None,
+        tags_any: Iterable[str] | None = None,
+        filter: Mapping[str, Any] | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+        as_of: Time | None = None,
+        known_at: Time | None = None,
+        session_id: str | None = None,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        min_score: float | None = None,
+        max_tokens: int | None = None,
+        rerank: bool = False,
+        explain: bool = False,
+    ) -> Hits:
+        """See `Rae.recall`."""
+        return await self._run(
+            self._rae.recall,
+            query,
+            k=k,
+            layers=layers,
+            kinds=kinds,
+            tags=tags,
+            tags_any=tags_any,
+            filter=filter,
+            since=since,
+            until=until,
+            as_of=as_of,
+            known_at=known_at,
+            session_id=session_id,
+            agent_id=agent_id,
+            user_id=user_id,
+            min_score=min_score,
+            max_tokens=max_tokens,
+            rerank=rerank,
+            explain=explain,
+        )
+
+    async def context(
+        self,
+        query: str | None = None,
+        *,
+        session_id: str | None = None,
+        max_tokens: int = 1000,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        layers: Iterable[Layer] | None = None,
+        tags: Iterable[str] | None = None,
+        filter: Mapping[str, Any] | None = None,
+        min_score: float | None = None,
+    ) -> Context:
+        """See `Rae.context`."""
+        return await self._run(
+            self._rae.context,
+            query,
+            session_id=session_id,
+            max_tokens=max_tokens,
+            agent_id=agent_id,
+            user_id=user_id,
+            layers=layers,
+            tags=tags,
+            filter=filter,
+            min_score=min_score,
+        )
+
+    async def get(self, id: str) -> Memory:
+        """See `Rae.get`."""
+        return await self._run(self._rae.get, id)
+
+    async def list(
+        self,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        layer: Layer | None = None,
+        tags: Iterable[str] | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Page:
+        """See `Rae.list`."""
+        return await self._run(self._rae.list, limit, cursor, layer=layer, tags=tags, filter=filter)
+
+    async def update(
+        self,
+        id: str,
+        *,
+        content: str | Unset = UNSET,
+        kind: Kind | Unset = UNSET,
+        layer: Layer | Unset = UNSET,
+        role: str | Unset | None = UNSET,
+        speaker: str | Unset | None = UNSET,
+        occurred_at: Time | Unset | None = UNSET,
+        tags: Iterable[str] | Unset | None = UNSET,
+        metadata: Mapping[str, Any] | Unset | None = UNSET,
+        importance: float | Unset = UNSET,
+        confidence: float | Unset = UNSET,
+        ttl: float | timedelta | Unset | None = UNSET,
+        source: str | Unset | None = UNSET,
+        trust_level: TrustLevel | Unset | None = UNSET,
+        info_class: InfoClass | Unset = UNSET,
+        valid_from: Time | Unset | None = UNSET,
+        valid_to: Time | Unset | None = UNSET,
+        superseded_by: str | Unset | None = UNSET,
+        expected_version: int | None = None,
+    ) -> Receipt:
+        """See `Rae.update`."""
+        return await self._run(
+            self._rae.update,
+            id,
+            content=content,
+            kind=kind,
+            layer=layer,
+            role=role,
+            speaker=speaker,
+            occurred_at=occurred_at,
+            tags=tags,
+            metadata=metadata,
+            importance=importance,
+            confidence=confidence,
+            ttl=ttl,
+            source=source,
+            trust_level=trust_level,
+            info_class=info_class,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            superseded_by=superseded_by,
+            expected_version=expected_version,
+        )
+
+    async def history(self, id: str) -> builtins.list[MemoryVersion]:
+        """See `Rae.history`."""
+        return await self._run(self._rae.history, id)
+
+    async def forget(
+        self,
+        id: str | None = None,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        scope: ForgetScope | None = None,
+        target: str | None = None,
+    ) -> Forgotten:
+        """See `Rae.forget`."""
+        return await self._run(self._rae.forget, id, filter=filter, scope=scope, target=target)
+
+    async def feedback(self, id: str, useful: bool) -> Memory:
+        """See `Rae.feedback`."""
+        return await self._run(self._rae.feedback, id, useful)
+
+    async def stats(self) -> Stats:
+        """See `Rae.stats`."""
+        return await self._run(self._rae.stats)
+
+    async def export(self, path: Path) -> Exported:
+        """See `Rae.export`."""
+        return await self._run(self._rae.export, path)
+
+    async def import_(self, path: Path) -> Imported:
+        """See `Rae.import_`."""
+        return await self._run(self._rae.import_, path)
+
+    async def reembed(self, embedder: Embedder | None) -> Reembedded:
+        """See `Rae.reembed`."""
+        return await self._run(self._rae.reembed, embedder)
+
+    async def maintain(self, now: Time | None = None) -> Maintained:
+        """See `Rae.maintain`."""
+        return await self._run(self._rae.maintain, now)
+
+    async def doctor(self) -> builtins.list[Finding]:
+        """See `Rae.doctor`."""
+        return await self._run(self._rae.doctor)
+
+    async def backup(self, path: Path) -> None:
+        """See `Rae.backup`."""
+        await self._run(self._rae.backup, path)

@@ -1,0 +1,481 @@
+"""The blocking handle on a store."""
+
+from __future__ import annotations
+
+import builtins
+import enum
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, timedelta
+from types import TracebackType
+from typing import Any, Final, Literal, TypeAlias
+
+from rae import _rae
+from rae._rae import (
+    Context,
+    Exported,
+    Finding,
+    Forgotten,
+    Hits,
+    Imported,
+    Maintained,
+    Memory,
+    MemoryVersion,
+    Page,
+    Receipt,
+    Reembedded,
+    Stats,
+)
+
+
+class Unset(enum.Enum):
+    """The type of `UNSET`."""
+
+    UNSET = "UNSET"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+"""Leaves a field as it is, where None would clear it."""
+
+Path: TypeAlias = str | os.PathLike[str]
+Time: TypeAlias = str | datetime | date
+"""RFC 3339 text, a datetime (a naive one is taken as UTC), or a date (midnight UTC)."""
+Kind: TypeAlias = Literal[
+    "text",
+    "fact",
+    "conversation",
+    "document",
+    "code",
+    "image-ref",
+    "reflection",
+    "lesson",
+    "strategy",
+    "entity-summary",
+]
+Layer: TypeAlias = Literal[
+    "sensory", "working", "episodic", "semantic", "reflective", "stm", "wm", "em", "ltm", "sm", "rm"
+]
+TrustLevel: TypeAlias = Literal["unverified", "low", "medium", "high"]
+InfoClass: TypeAlias = Literal["public", "internal", "confidential", "restricted"]
+ForgetScope: TypeAlias = Literal["session", "user", "project", "tenant"]
+Embedder: TypeAlias = Path | Callable[[builtins.list[str]], Any]
+
+
+def open(
+    path: Path,
+    *,
+    tenant: str = "default",
+    project: str = "default",
+    embedder: Embedder | None = None,
+    durability: Literal["full", "normal"] = "full",
+    reembed: bool = False,
+    timeout: float | timedelta | None = None,
+    _test_now: Time | None = None,
+    _test_seed: int | None = None,
+) -> Rae:
+    """Opens a store and makes it where there is none.
+
+    path: a file (its log and its index lie beside it), or ":memory:".
+    tenant, project: whose memories; nothing of another tenant or project is ever seen.
+    embedder: what turns texts into vectors. None: the built-in table (no download, no network).
+        A callable `list[str] -> vectors`: one list of floats (or None) per text, a list of arrays,
+        or a two-dimensional numpy array; its id is its attribute `rae_id`, else
+        "python:module.name/dim". It is called in the thread of the verb that needs it, with at most
+        256 texts. A path: a folder with all-MiniLM-L6-v2, in builds that have it.
+    durability: "full": on the disk when a write returns. "normal": safe from a crash of the
+        process, not from one of the machine.
+    reembed: embeds a store anew that was made with another embedder, instead of refusing it.
+    timeout: longest time of one call, in seconds; None: no limit.
+
+    Raises InvalidInputError (a directory, a missing folder, bad names), CorruptError (not a store;
+    the file is left as it is), UnsupportedError (made by a newer version; code "forked" for a file
+    that was open when this process was forked), ConflictError with code "embedder_mismatch" (made
+    with another embedder), PermissionDeniedError, UnavailableError.
+    """
+    native = _rae.Store.open(
+        path,
+        {
+            "tenant": tenant,
+            "project": project,
+            "embedder": embedder,
+            "durability": durability,
+            "reembed": reembed,
+            "timeout": timeout,
+            "test_now": _test_now,
+            "test_seed": _test_seed,
+        },
+    )
+    return Rae(native)
+
+
+class Rae:
+    """A store, for one tenant and project; `open` makes it.
+
+    Safe to use from several threads; the interpreter is free while a call runs, and Ctrl-C ends it.
+    Several processes may open one file. After a fork it works in the parent only; in the child its
+    calls raise UnsupportedError with code "forked". Close it, or use it in a `with` block; handles
+    made by `with_scope` share the store and close with it.
+
+    Every verb raises InvalidInputError for wrong input (before anything is written) and
+    UnavailableError with code "closed" after `close`.
+    """
+
+    __slots__ = ("__weakref__", "_closed", "_native")
+
+    def __init__(self, native: _rae.Store) -> None:
+        self._native = native
+        self._closed = False
+
+    def __enter__(self) -> Rae:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        path = self._native.path
+        where = ":memory:" if path is None else os.fspath(path)
+        state = " closed" if self._closed else ""
+        return f"<rae.Rae {where!r} tenant={self.tenant!r} project={self.project!r}{state}>"
+
+    @property
+    def tenant(self) -> str:
+        """The tenant of this handle."""
+        return self._native.tenant
+
+    @property
+    def project(self) -> str:
+        """The project of this handle."""
+        return self._native.project
+
+    def with_scope(self, tenant: str | None = None, project: str | None = None) -> Rae:
+        """The same store for another tenant or project; None keeps the present one."""
+        return Rae(self._native.with_scope(tenant, project))
+
+    def close(self) -> None:
+        """Finishes what is queued and releases the file, for all handles. Twice is fine."""
+        self._native.close()
+        self._closed = True
+
+    def remember(
+        self,
+        content: str,
+        *,
+        kind: Kind | None = None,
+        layer: Layer | None = None,
+        role: str | None = None,
+        speaker: str | None = None,
+        session_id: str | None = None,
+        occurred_at: Time | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        importance: float | None = None,
+        confidence: float | None = None,
+        ttl: float | timedelta | None = None,
+        source: str | None = None,
+        trust_level: TrustLevel | None = None,
+        info_class: InfoClass = "internal",
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        valid_from: Time | None = None,
+        valid_to: Time | None = None,
+        infer: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Receipt:
+        """Stores a memory, durably when it returns. No model is called.
+
+        content: 1 byte to 1 MiB of text, not only white space.
+        kind: default "conversation" when session_id, speaker or role is given, else "text".
+        layer: default by kind: conversations are episodic; texts, facts and documents semantic;
+            reflections, lessons and strategies reflective.
+        role: "user", "assistant", "system", "tool" or a name of your own. speaker: who said it.
+        session_id, agent_id, user_id: whom it belongs to, at most 256 bytes each.
+        occurred_at: when it happened.
+        tags: at most 64, of at most 128 bytes.
+        metadata: a JSON object of at most 64 KiB and 16 levels; integers have at most 64 bits.
+        importance: 0 to 1; default by layer. confidence: 0 to 1; default 1.
+        ttl: seconds to live, or a timedelta; default by layer (sensory a day, working a week).
+        source: name of its source; sources join when statements merge.
+        valid_from, valid_to: when the statement holds; `recall(as_of=...)` asks for it.
+        infer: asks for enrichment by a model; `degraded` has "infer" where none is configured.
+        idempotency_key: makes the call safe to repeat for 24 hours.
+
+        The same statement (text, fact, document, lesson, strategy) in the same layer merges, and so
+        does the same turn of a session: `receipt.merged`. Raises ConflictError when the idempotency
+        key was used for another body.
+        """
+        return self._native.remember(
+            {
+                "content": content,
+                "kind": kind,
+                "layer": layer,
+                "role": role,
+                "speaker": speaker,
+                "session_id": session_id,
+                "occurred_at": occurred_at,
+                "tags": tags,
+                "metadata": metadata,
+                "importance": importance,
+                "confidence": confidence,
+                "ttl": ttl,
+                "source": source,
+                "trust_level": trust_level,
+                "info_class": info_class,
+                "agent_id": agent_id,
+                "user_id": user_id,
+                "valid_from": valid_from,
+                "valid_to": valid_to,
+                "infer": infer,
+                "idempotency_key": idempotency_key,
+            }
+        )
+
+    def remember_many(self, items: Iterable[Mapping[str, Any]]) -> builtins.list[Receipt]:
+        """Stores many memories, at most 100,000; far faster than one by one.
+
+        items: mappings with the fields of `remember`; None is the same as no value. All are checked
+        before the first is written: an InvalidInputError names the item, in `details["item"]` too.
+        Then one transaction per at most 1,000 items; an error after that has `details["committed"]`
+        and the receipts so far.
+        """
+        return self._native.remember_many(items)
+
+    def recall(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        layers: Iterable[Layer] | None = None,
+        kinds: Iterable[Kind] | None = None,
+        tags: Iterable[str] | None = None,
+        tags_any: Iterable[str] | None = None,
+        filter: Mapping[str, Any] | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+        as_of: Time | None = None,
+        known_at: Time | None = None,
+        session_id: str | None = None,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        min_score: float | None = None,
+        max_tokens: int | None = None,
+        rerank: bool = False,
+        explain: bool = False,
+    ) -> Hits:
+        """Finds memories: meaning, words, speaker, session and time together. No model is called.
+
+        query: 1 byte to 64 KiB. k: most hits, 1 to 1,000.
+        layers, kinds: only these. tags: all of these. tags_any: any of these.
+        filter: `{field: value | {eq, ne, in, nin, gt, gte, lt, lte, contains}}`, combined by "and",
+            "or", "not"; fields are those of `Memory`, and "metadata.a.b"; at most 64 comparisons.
+        since (inclusive), until (exclusive): on occurred_at, else created_at.
+        as_of: what held at that time. known_at: what was stored by that time, in its wording then.
+        min_score: least `hit.relevance`, 0 to 1, which is absolute; 0 keeps everything.
+        max_tokens: most tokens of all hits together. rerank: asks the configured reranker.
+        explain: fills `hits.trace`.
+        """
+        return self._native.recall(
+            query,
+            {
+                "k": k,
+                "layers": layers,
+                "kinds": kinds,
+                "tags": tags,
+                "tags_any": tags_any,
+                "filter": filter,
+                "since": since,
+                "until": until,
+                "as_of": as_of,
+                "known_at": known_at,
+                "session_id": session_id,
+                "agent_id": agent_id,
+                "user_id": user_id,
+                "min_score": min_score,
+                "max_tokens": max_tokens,
+                "rerank": rerank,
+                "explain": explain,
+            },
+        )
+
+    def context(
+        self,
+        query: str | None = None,
+        *,
+        session_id: str | None = None,
+        max_tokens: int = 1000,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        layers: Iterable[Layer] | None = None,
+        tags: Iterable[str] | None = None,
+        filter: Mapping[str, Any] | None = None,
+        min_score: float | None = None,
+    ) -> Context:
+        """A block of memories for a prompt: lessons, relevant memories, the session's last turns.
+
+        query: what it is about; without one the last turn of `session_id` is the question.
+        max_tokens: most tokens of the whole text, counted exactly, 1 to 1,000,000.
+        session_id: adds its last turns. min_score: least relevance, default 0.12.
+        The other options are those of `recall`. Raises InvalidInputError without query and session.
+        """
+        return self._native.context(
+            query,
+            {
+                "session_id": session_id,
+                "max_tokens": max_tokens,
+                "agent_id": agent_id,
+                "user_id": user_id,
+                "layers": layers,
+                "tags": tags,
+                "filter": filter,
+                "min_score": min_score,
+            },
+        )
+
+    def get(self, id: str) -> Memory:
+        """A memory. Raises NotFoundError when there is none."""
+        return self._native.get(id)
+
+    def list(
+        self,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        layer: Layer | None = None,
+        tags: Iterable[str] | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Page:
+        """A page of memories, oldest first.
+
+        limit: 1 to 1,000. cursor: `next_cursor` of the page before. layer, tags (all of these) and
+        filter as in `recall`.
+        """
+        return self._native.list(
+            {"limit": limit, "cursor": cursor, "layer": layer, "tags": tags, "filter": filter}
+        )
+
+    def update(
+        self,
+        id: str,
+        *,
+        content: str | Unset = UNSET,
+        kind: Kind | Unset = UNSET,
+        layer: Layer | Unset = UNSET,
+        role: str | Unset | None = UNSET,
+        speaker: str | Unset | None = UNSET,
+        occurred_at: Time | Unset | None = UNSET,
+        tags: Iterable[str] | Unset | None = UNSET,
+        metadata: Mapping[str, Any] | Unset | None = UNSET,
+        importance: float | Unset = UNSET,
+        confidence: float | Unset = UNSET,
+        ttl: float | timedelta | Unset | None = UNSET,
+        source: str | Unset | None = UNSET,
+        trust_level: TrustLevel | Unset | None = UNSET,
+        info_class: InfoClass | Unset = UNSET,
+        valid_from: Time | Unset | None = UNSET,
+        valid_to: Time | Unset | None = UNSET,
+        superseded_by: str | Unset | None = UNSET,
+        expected_version: int | None = None,
+    ) -> Receipt:
+        """Changes a memory: its id stays, its version grows, the old version stays in `history`.
+
+        Fields that are left out stay; None clears a field. ttl counts from now; None lifts it.
+        superseded_by: id of the memory that replaces this one. expected_version: raises
+        ConflictError unless the memory has this version. Raises NotFoundError; InvalidInputError
+        when nothing would change.
+        """
+        fields: dict[str, Any] = {
+            "content": content,
+            "kind": kind,
+            "layer": layer,
+            "role": role,
+            "speaker": speaker,
+            "occurred_at": occurred_at,
+            "tags": tags,
+            "metadata": metadata,
+            "importance": importance,
+            "confidence": confidence,
+            "ttl": ttl,
+            "source": source,
+            "trust_level": trust_level,
+            "info_class": info_class,
+            "valid_from": valid_from,
+            "valid_to": valid_to,
+            "superseded_by": superseded_by,
+            "expected_version": expected_version,
+        }
+        given = {name: value for name, value in fields.items() if value is not UNSET}
+        return self._native.update(id, given)
+
+    def history(self, id: str) -> builtins.list[MemoryVersion]:
+        """All versions, oldest first; the last one is the present. Raises NotFoundError."""
+        return self._native.history(id)
+
+    def forget(
+        self,
+        id: str | None = None,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        scope: ForgetScope | None = None,
+        target: str | None = None,
+    ) -> Forgotten:
+        """Erases memories from rows, words, vectors, history and the log; exactly one way:
+
+        `forget(id)`: one memory (a missing one is no error: `deleted` is 0).
+        `forget(filter={...})`: all that match; an empty filter is InvalidInputError.
+        `forget(scope="session" | "user" | "project" | "tenant", target=name)`: a whole scope; a
+        tenant's name must be the one of this handle.
+        Memories derived from these alone go too.
+        """
+        return self._native.forget(id, filter, scope, target)
+
+    def feedback(self, id: str, useful: bool) -> Memory:
+        """Says whether a memory helped: strength moves a fifth of the way to 1 or 0, importance a
+        tenth. Gives the memory. Raises NotFoundError.
+        """
+        return self._native.feedback(id, useful)
+
+    def stats(self) -> Stats:
+        """Numbers about the project and its store; sizes in bytes."""
+        return self._native.stats()
+
+    def export(self, path: Path) -> Exported:
+        """Writes the project with vectors and history to a file of JSON lines.
+
+        Replaces an older export and nothing else: ConflictError with code "target_exists". An
+        interrupted export leaves no file.
+        """
+        return self._native.export(path)
+
+    def import_(self, path: Path) -> Imported:
+        """Reads an export into this project. The file is checked whole before the first memory is
+        written; reading it twice changes nothing.
+        """
+        return self._native.import_(path)
+
+    def reembed(self, embedder: Embedder | None) -> Reembedded:
+        """Changes the embedding model of the whole store (all tenants) while it stays in use.
+
+        embedder: as in `open`. Interrupted, it goes on at the next call. Raises UnavailableError,
+        caused by the original exception, when the embedder fails.
+        """
+        return self._native.reembed(embedder)
+
+    def maintain(self, now: Time | None = None) -> Maintained:
+        """Runs due housekeeping now and waits for it: purges what expired, pays owed vectors."""
+        return self._native.maintain(now)
+
+    def doctor(self) -> builtins.list[Finding]:
+        """Looks for damage and says what to do; takes a time in proportion to the store."""
+        return self._native.doctor()
+
+    def backup(self, path: Path) -> None:
+        """Writes a consistent copy of the whole store (all tenants) to a new file."""
+        self._native.backup(path)

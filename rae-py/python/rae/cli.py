@@ -1,0 +1,524 @@
+"""The command `rae`: a store from the terminal.
+
+Exit codes: 0 done, 1 it failed (or the doctor found damage), 2 wrong usage or input, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+import rae
+
+BATCH = 1_000
+CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+LEVELS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "error": ("error", "red")}
+
+
+class UsageError(Exception):
+    """A wrong argument that argparse cannot see."""
+
+
+# --- Output
+
+
+def colours(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def ink(text: str, *styles: str) -> str:
+    if not text or not colours(sys.stdout):
+        return text
+    return f"\x1b[{';'.join(CODES[style] for style in styles)}m{text}\x1b[0m"
+
+
+def printable(text: str) -> str:
+    """Text from a store without what a terminal would obey."""
+    return "".join(
+        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def width() -> int:
+    return max(40, min(100, shutil.get_terminal_size().columns))
+
+
+def paragraph(text: str, indent: str, lines_max: int | None = None) -> None:
+    one = " ".join(printable(text).split())
+    rows = textwrap.wrap(one, width() - len(indent), max_lines=lines_max, placeholder=" ...")
+    for row in rows:
+        print(indent + row)
+
+
+def moment(value: datetime | None) -> str:
+    return f"{value:%Y-%m-%d %H:%M}" if value else ""
+
+
+def as_json(value: Any) -> None:
+    def default(other: Any) -> Any:
+        if isinstance(other, datetime):
+            return other.isoformat().replace("+00:00", "Z")
+        if hasattr(other, "to_dict"):
+            return other.to_dict()
+        raise TypeError(type(other).__name__)
+
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2, default=default)
+    print()
+
+
+def head(memory: rae.Memory | rae.MemoryVersion | rae.Hit) -> str:
+    """Who, when and where, in one dim line."""
+    when = moment(memory.occurred_at) or f"stored {moment(memory.created_at)}"
+    session = f"session {memory.session_id}" if memory.session_id else None
+    tags = " ".join(f"#{tag}" for tag in memory.tags) or None
+    parts = [memory.speaker or memory.role, when, session, memory.kind, tags]
+    return printable("  ".join(part for part in parts if part))
+
+
+class Progress:
+    """A line on stderr that counts, on a terminal only."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._on = sys.stderr.isatty()
+
+    def show(self, count: int) -> None:
+        if self._on:
+            sys.stderr.write(f"\r{self._what} {count:,} ...")
+            sys.stderr.flush()
+
+    def done(self) -> None:
+        if self._on:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+# --- Input
+
+
+def opened(args: argparse.Namespace, *, create: bool = False) -> rae.Rae:
+    """The store. Only `remember` and `import` make one."""
+    if not create and args.store != ":memory:" and not Path(args.store).exists():
+        raise UsageError(
+            f"there is no store at {args.store}; `rae remember {args.store} TEXT` makes one"
+        )
+    return rae.open(args.store, tenant=args.tenant, project=args.project)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError('must be a JSON object, like \'{"speaker": "Ada"}\'')
+    return value
+
+
+def json_lines(stream: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(stream, start=1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except ValueError as error:
+            raise UsageError(f"line {number} is not JSON: {error}") from None
+        if not isinstance(item, dict):
+            raise UsageError(f'line {number} must be a JSON object with at least "content"')
+        yield item
+
+
+def chosen(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options that were given, under the names of the verbs."""
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+# --- Commands
+
+
+def remember(args: argparse.Namespace) -> int:
+    fields = chosen(
+        args, "speaker", "role", "session_id", "occurred_at", "kind", "layer", "tags", "metadata",
+        "source", "importance", "ttl",
+    )  # fmt: skip
+    if args.jsonl:
+        return remember_lines(args, fields)
+    content = sys.stdin.read() if args.text == "-" else args.text
+    with opened(args, create=True) as mem:
+        receipt = mem.remember(content, **fields)
+    if args.json:
+        as_json(receipt)
+    else:
+        print(("was there already, as " if receipt.merged else "remembered ") + receipt.id)
+    return 0
+
+
+def remember_lines(args: argparse.Namespace, fields: dict[str, Any]) -> int:
+    if args.text != "-":
+        raise UsageError("--jsonl reads standard input: give - as TEXT")
+    progress, count, merged, first = Progress("remembered"), 0, 0, 1
+    lines = json_lines(sys.stdin)
+    with opened(args, create=True) as mem:
+        while batch := [fields | item for item in islice(lines, BATCH)]:
+            try:
+                receipts = mem.remember_many(batch)
+            except rae.InvalidInputError as error:
+                stored = f"; the {count:,} memories before were stored" if count else ""
+                item = first + (error.details or {}).get("item", 0)
+                raise UsageError(f"memory {item} of the input: {error}{stored}") from None
+            count += len(receipts)
+            first += len(receipts)
+            merged += sum(receipt.merged for receipt in receipts)
+            progress.show(count)
+        progress.done()
+    if args.json:
+        as_json({"remembered": count - merged, "merged": merged})
+    else:
+        print(
+            f"remembered {count - merged:,}"
+            + (f", {merged:,} were there already" if merged else "")
+        )
+    return 0
+
+
+def recall(args: argparse.Namespace) -> int:
+    options = chosen(
+        args, "layers", "kinds", "tags", "filter", "since", "until", "as_of", "session_id",
+        "min_score",
+    )  # fmt: skip
+    with opened(args) as mem:
+        hits = mem.recall(args.query, k=args.k, explain=args.explain, **options)
+    if args.json:
+        as_json(hits)
+        return 0
+    if hits.degraded:
+        print(f"answered without: {', '.join(hits.degraded)}", file=sys.stderr)
+    for place, hit in enumerate(hits, start=1):
+        rank, score = ink(f"{place:2}", "bold"), ink(f"{hit.score:.2f}", "cyan")
+        print(f"{rank}  {score}  {ink(head(hit), 'dim')}")
+        paragraph(hit.content, "          ", lines_max=None if args.explain else 4)
+        if args.explain:
+            signals = [
+                f"{name} {value:.2f}" for name, value in hit.signals.to_dict().items() if value
+            ]
+            print(
+                ink(
+                    f"          {hit.id}  relevance {hit.relevance:.2f}  {'  '.join(signals)}",
+                    "dim",
+                )
+            )
+    if not hits:
+        print("nothing found")
+    if args.explain and hits.trace:
+        print(json.dumps(hits.trace, ensure_ascii=False, indent=2))
+    return 0
+
+
+def context(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        block = mem.context(args.query, max_tokens=args.max_tokens, **chosen(args, "session_id"))
+    if args.json:
+        as_json(block)
+    else:
+        sys.stdout.write(block.text)
+        print(f"{block.token_count} tokens, {len(block.sources)} memories", file=sys.stderr)
+    return 0
+
+
+def list_(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        page = mem.list(args.limit, args.cursor, **chosen(args, "layer", "tags", "filter"))
+    if args.json:
+        as_json(page)
+        return 0
+    for memory in page.items:
+        print(f"{memory.id}  {ink(head(memory), 'dim')}")
+        paragraph(memory.content, "  ", lines_max=1)
+    if page.next_cursor:
+        print(ink(f"more: --cursor {page.next_cursor}", "dim"))
+    return 0
+
+
+def get(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        shown = mem.history(args.id) if args.history else [mem.get(args.id)]
+    if args.json:
+        as_json(shown if args.history else shown[0])
+        return 0
+    for memory in shown:
+        print(ink(f"version {memory.version}  {head(memory)}", "dim"))
+        print(printable(memory.content))
+        for name, value in memory.to_dict().items():
+            if not args.history and value not in (None, [], {}) and name != "content":
+                value = moment(value) if isinstance(value, datetime) else value
+                print(f"  {ink(name.ljust(16), 'dim')} {printable(str(value))}")
+    return 0
+
+
+def forget(args: argparse.Namespace) -> int:
+    ways = [args.id is not None, args.filter is not None, args.scope is not None]
+    if sum(ways) != 1 or (args.scope is None) != (args.target is None):
+        raise UsageError("give exactly one of ID, --filter JSON, or --scope SCOPE --target NAME")
+    with opened(args) as mem:
+        if args.id is None and not args.yes:
+            what = f"{args.scope} {args.target}" if args.scope else "all memories that match"
+            confirm(f"erase {what} from {args.store}? This cannot be undone.")
+        gone = mem.forget(args.id, filter=args.filter, scope=args.scope, target=args.target)
+    if args.json:
+        as_json(gone)
+    else:
+        derived = f" and {gone.derived:,} derived from them" if gone.derived else ""
+        print(f"forgot {gone.deleted:,}{derived}")
+        if gone.pending:
+            left = ", ".join(gone.pending)
+            print(f"traces remain in: {left}; run `rae maintain {args.store}` later")
+    return 0 if gone.deleted or args.id is None else 1
+
+
+def confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Say so with --yes")
+    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UsageError("nothing was erased")
+
+
+def stats(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        numbers = mem.stats()
+    if args.json:
+        as_json(numbers)
+        return 0
+    by_layer = ", ".join(f"{layer} {count:,}" for layer, count in numbers.by_layer.items() if count)
+    rows = {
+        "memories": f"{numbers.memories:,}" + (f" ({by_layer})" if by_layer else ""),
+        "vectors": f"{numbers.vectors:,}",
+        "size": f"{numbers.bytes / 1024:,.0f} KiB",
+        "jobs": f"{numbers.jobs.queued} queued, {numbers.jobs.dead} failed",
+        "embedder": f"{numbers.embedder.id}, {numbers.embedder.dim} dimensions",
+        "changes": f"{numbers.seq:,}",
+        "schema": str(numbers.schema_version),
+    }
+    for name, value in rows.items():
+        print(f"{ink(name.ljust(10), 'dim')}{value}")
+    return 0
+
+
+def export(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        written = mem.export(args.path)
+    if args.json:
+        as_json(written)
+    else:
+        size = f"{written.bytes / 1024:,.0f} KiB"
+        print(f"exported {written.memories:,} memories to {args.path} ({size})")
+    return 0
+
+
+def import_(args: argparse.Namespace) -> int:
+    with opened(args, create=True) as mem:
+        before = mem.stats().memories
+        read = watched(
+            lambda: mem.import_(args.path),
+            Progress("imported"),
+            lambda: mem.stats().memories - before,
+        )
+    if args.json:
+        as_json(read)
+    else:
+        print(f"imported {read.imported:,}, merged {read.merged:,}, unchanged {read.unchanged:,}")
+    return 0
+
+
+def watched(
+    work: Callable[[], rae.Imported], progress: Progress, count: Callable[[], int]
+) -> rae.Imported:
+    """Shows how far a long call is: the count is read beside it."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            progress.show(count())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    if sys.stderr.isatty():
+        watcher.start()
+    try:
+        return work()
+    finally:
+        over.set()
+        if watcher.is_alive():
+            watcher.join()
+        progress.done()
+
+
+def maintain(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        done = mem.maintain()
+    if args.json:
+        as_json(done)
+    else:
+        for name, count in done.ran.items():
+            print(f"{ink(name.ljust(16), 'dim')}{count:,}")
+    return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        findings = mem.doctor()
+    if args.json:
+        as_json(findings)
+    else:
+        for finding in findings:
+            label, style = LEVELS.get(finding.level, (finding.level, "bold"))
+            print(f"{ink(label.ljust(8), style)}{finding.check.ljust(9)}{finding.message}")
+    return 1 if any(finding.level == "error" for finding in findings) else 0
+
+
+def backup(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        mem.backup(args.path)
+    if args.json:
+        as_json({"path": args.path, "bytes": Path(args.path).stat().st_size})
+    else:
+        print(f"copied to {args.path}")
+    return 0
+
+
+# --- Arguments
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(
+        prog="rae", description="Long-term memory for AI agents, in one file."
+    )
+    root.add_argument("--version", action="version", version=f"rae {rae.__version__}")
+    commands = root.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], help: str
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        sub.set_defaults(run=run)
+        sub.add_argument("store", metavar="FILE", help="the store")
+        sub.add_argument("--tenant", default="default", metavar="NAME")
+        sub.add_argument("--project", default="default", metavar="NAME")
+        sub.add_argument("--json", action="store_true", help="print JSON")
+        return sub
+
+    sub = command("remember", remember, "store a memory; makes the file where there is none")
+    sub.add_argument("text", metavar="TEXT", help="the text, or - for standard input")
+    sub.add_argument(
+        "--jsonl", action="store_true", help="read one JSON object a line: content, ..."
+    )
+    sub.add_argument("--speaker", metavar="NAME")
+    sub.add_argument("--role", metavar="ROLE", help="user, assistant, system, tool, ...")
+    sub.add_argument("--session", dest="session_id", metavar="ID")
+    sub.add_argument("--at", dest="occurred_at", metavar="TIME", help="when it happened, RFC 3339")
+    sub.add_argument("--kind", metavar="KIND", help="text, fact, conversation, document, ...")
+    sub.add_argument(
+        "--layer", metavar="LAYER", help="sensory, working, episodic, semantic, reflective"
+    )
+    sub.add_argument("--tag", dest="tags", action="append", metavar="TAG", help="may be repeated")
+    sub.add_argument("--metadata", type=json_object, metavar="JSON")
+    sub.add_argument("--source", metavar="NAME")
+    sub.add_argument("--importance", type=float, metavar="0..1")
+    sub.add_argument("--ttl", type=float, metavar="SECONDS")
+
+    sub = command("recall", recall, "find memories")
+    sub.add_argument("query", metavar="QUERY")
+    sub.add_argument("-k", type=int, default=5, metavar="N", help="most hits (5)")
+    sub.add_argument("--explain", action="store_true", help="show why: signals and the trace")
+    sub.add_argument("--session", dest="session_id", metavar="ID")
+    sub.add_argument("--since", metavar="TIME")
+    sub.add_argument("--until", metavar="TIME")
+    sub.add_argument("--as-of", metavar="TIME", help="what held then")
+    sub.add_argument("--layer", dest="layers", action="append", metavar="LAYER")
+    sub.add_argument("--kind", dest="kinds", action="append", metavar="KIND")
+    sub.add_argument("--tag", dest="tags", action="append", metavar="TAG")
+    sub.add_argument("--filter", type=json_object, metavar="JSON")
+    sub.add_argument("--min-score", type=float, metavar="0..1")
+
+    sub = command("context", context, "print a block of memories for a prompt")
+    sub.add_argument("query", metavar="QUERY", nargs="?")
+    sub.add_argument("--max-tokens", type=int, default=1000, metavar="N", help="(1000)")
+    sub.add_argument("--session", dest="session_id", metavar="ID")
+
+    sub = command("list", list_, "list memories, oldest first")
+    sub.add_argument("--limit", type=int, default=50, metavar="N", help="size of the page (50)")
+    sub.add_argument("--cursor", metavar="CURSOR", help="go on where the page before ended")
+    sub.add_argument("--layer", metavar="LAYER")
+    sub.add_argument("--tag", dest="tags", action="append", metavar="TAG")
+    sub.add_argument("--filter", type=json_object, metavar="JSON")
+
+    sub = command("get", get, "show a memory")
+    sub.add_argument("id", metavar="ID")
+    sub.add_argument("--history", action="store_true", help="all its versions")
+
+    sub = command("forget", forget, "erase a memory, all that match a filter, or a scope")
+    sub.add_argument("id", metavar="ID", nargs="?")
+    sub.add_argument("--filter", type=json_object, metavar="JSON")
+    sub.add_argument("--scope", choices=("session", "user", "project", "tenant"))
+    sub.add_argument("--target", metavar="NAME", help="which session, user, project or tenant")
+    sub.add_argument("--yes", action="store_true", help="do not ask")
+
+    command("stats", stats, "show numbers about the store")
+    sub = command("export", export, "write the project to a file of JSON lines")
+    sub.add_argument("path", metavar="PATH")
+    sub = command("import", import_, "read an export; makes the file where there is none")
+    sub.add_argument("path", metavar="PATH")
+    command("maintain", maintain, "run due housekeeping now")
+    command("doctor", doctor, "look for damage")
+    sub = command("backup", backup, "copy the whole store to a new file")
+    sub.add_argument("path", metavar="PATH")
+    return root
+
+
+def fail(message: str, code: int) -> int:
+    label = "\x1b[31mrae:\x1b[0m" if colours(sys.stderr) else "rae:"
+    print(f"{label} {message}", file=sys.stderr)
+    return code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; gives its exit code."""
+    for stream, encoding in ((sys.stdin, "utf-8"), (sys.stdout, None), (sys.stderr, None)):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=encoding, errors="strict" if encoding else "replace")
+    args = parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except UsageError as error:
+        return fail(str(error), 2)
+    except rae.InvalidInputError as error:
+        return fail(str(error), 2)
+    except rae.RaeError as error:
+        return fail(str(error), 1)
+    except KeyboardInterrupt:
+        return fail("interrupted", 130)
+    except UnicodeDecodeError as error:
+        return fail(f"the input is not UTF-8: {error}", 2)
+    except BrokenPipeError:
+        return broken_pipe()
+    return code
+
+
+def broken_pipe() -> NoReturn:
+    # Whoever read the output has gone; Python would complain once more when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,391 @@
+//! The handle: each verb converts its input, drives the engine's future and converts the answer.
+
+use crate::{
+    embed::PyEmbedder,
+    errors::{OrRaise, exception, invalid},
+    fields,
+    input::{flag, id, integer, name, optional, path, text, time, timeout},
+    json::type_name,
+    records::{
+        Context, Exported, Finding, Forgotten, Hits, Imported, Maintained, Memory, MemoryVersion, Page, Receipt,
+        Reembedded, Stats,
+    },
+    runtime::{boundary, drive},
+};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyList, PyString},
+};
+use rae_core::{
+    Embedding, Error, ErrorKind, Rae,
+    model::Scope,
+    ports::{Clock, Embedder, ManualClock},
+};
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// What all handles on one open store share. Dropping the last one closes the store.
+struct Shared {
+    rae: Option<Rae>,
+    /// The process that opened it: threads and locks of the store live there and nowhere else.
+    pid: u32,
+    file: Mutex<Option<OpenFile>>,
+    clock: Option<Arc<ManualClock>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let Some(rae) = self.rae.take() else { return };
+        if std::process::id() != self.pid {
+            // In a forked child the store's threads do not exist: waiting for them would never end, and the file is the parent's.
+            mem::forget(rae);
+            return;
+        }
+        let close = move || {
+            // Every acknowledged write is on the disk already; a panic here must not cross into Python's deallocator.
+            let _ = catch_unwind(AssertUnwindSafe(|| rae_core::block_on(rae.close())));
+        };
+        // The interpreter must not be held while threads are waited for. At its very end it cannot be had any more.
+        let mut close = Some(close);
+        Python::try_attach(|py| close.take().map(|close| py.detach(close)));
+        if let Some(close) = close {
+            close();
+        }
+        self.release_file();
+    }
+}
+
+impl Shared {
+    fn release_file(&self) {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
+        file.into_iter().for_each(OpenFile::released);
+    }
+}
+
+/// A file that is open in some process, by device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct OpenFile {
+    pid: u32,
+    dev: u64,
+    ino: u64,
+}
+
+/// Files that are open in this process, and in those it was forked from.
+static OPEN_FILES: Mutex<Vec<OpenFile>> = Mutex::new(Vec::new());
+
+impl OpenFile {
+    #[cfg(unix)]
+    fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let meta = std::fs::metadata(path).ok()?;
+        Some(Self { pid: std::process::id(), dev: meta.dev(), ino: meta.ino() })
+    }
+
+    #[cfg(not(unix))]
+    fn of(_path: &Path) -> Option<Self> {
+        None
+    }
+
+    fn opened(self) {
+        OPEN_FILES.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+    }
+
+    fn released(self) {
+        let mut files = OPEN_FILES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(i) = files.iter().position(|f| *f == self) {
+            files.swap_remove(i);
+        }
+    }
+
+    /// Whether it was open when this process was forked. SQLite keeps the file's locks in its own memory too; the child inherits
+    /// that memory but not the locks, and would write without holding them.
+    fn is_inherited(self) -> bool {
+        let files = OPEN_FILES.lock().unwrap_or_else(PoisonError::into_inner);
+        files.iter().any(|f| (f.dev, f.ino) == (self.dev, self.ino) && f.pid != self.pid)
+    }
+}
+
+fn forked(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Unsupported, message).with_code("forked")
+}
+
+/// A handle on an open store, for one tenant and project. `rae.Rae` wraps it.
+#[pyclass(frozen, module = "rae._rae")]
+pub(crate) struct Store {
+    rae: Rae,
+    shared: Arc<Shared>,
+    path: Option<PathBuf>,
+}
+
+impl Store {
+    /// The handle, in the process that opened it.
+    fn rae(&self, py: Python<'_>) -> PyResult<&Rae> {
+        if std::process::id() == self.shared.pid {
+            return Ok(&self.rae);
+        }
+        let message = "this store was opened before the process was forked and works in the parent only: open the store in the \
+                       child instead (after the fork, in each process), or start child processes with the \"spawn\" method";
+        Err(exception(py, &forked(message)))
+    }
+}
+
+#[pymethods]
+impl Store {
+    /// Opens a store. `options`: tenant, project, embedder, durability, reembed, timeout, test_now, test_seed.
+    #[staticmethod]
+    fn open(py: Python<'_>, path: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
+        boundary(py, || {
+            let file = self::path("path", path)?;
+            let file = if file.as_os_str() == ":memory:" { None } else { Some(file) };
+            if let Some(path) = &file
+                && OpenFile::of(path).is_some_and(OpenFile::is_inherited)
+            {
+                let message = "this file was open when the process was forked, and its locks do not survive that: close it before \
+                               the fork, or start child processes with the \"spawn\" method";
+                return Err(exception(py, &forked(message)));
+            }
+            let (builder, clock) = builder(options)?;
+            let builder = match &file {
+                Some(path) => builder.path(path),
+                None => builder,
+            };
+            let rae = drive(py, builder.open())?;
+            let open_file = file.as_deref().and_then(OpenFile::of);
+            open_file.into_iter().for_each(OpenFile::opened);
+            let shared = Shared { rae: Some(rae.clone()), pid: std::process::id(), file: Mutex::new(open_file), clock };
+            Ok(Self { rae, shared: Arc::new(shared), path: file })
+        })
+    }
+
+    /// The same store for another tenant or project.
+    fn with_scope(&self, py: Python<'_>, tenant: &Bound<'_, PyAny>, project: &Bound<'_, PyAny>) -> PyResult<Self> {
+        boundary(py, || {
+            let scope = self.rae.scope();
+            let tenant = optional("tenant", tenant, text)?.unwrap_or_else(|| scope.tenant().to_owned());
+            let project = optional("project", project, text)?.unwrap_or_else(|| scope.project().to_owned());
+            let rae = self.rae(py)?.with_scope(Scope::new(tenant, project).or_raise(py)?);
+            Ok(Self { rae, shared: Arc::clone(&self.shared), path: self.path.clone() })
+        })
+    }
+
+    #[getter]
+    fn tenant(&self) -> &str {
+        self.rae.scope().tenant()
+    }
+
+    #[getter]
+    fn project(&self) -> &str {
+        self.rae.scope().project()
+    }
+
+    /// The file; None in memory.
+    #[getter]
+    fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Whether this process is a fork of the one that opened it.
+    #[getter]
+    fn is_forked(&self) -> bool {
+        std::process::id() != self.shared.pid
+    }
+
+    /// Raises UnsupportedError in a forked child.
+    fn check_process(&self, py: Python<'_>) -> PyResult<()> {
+        self.rae(py).map(drop)
+    }
+
+    fn remember(&self, py: Python<'_>, fields: &Bound<'_, PyDict>) -> PyResult<Receipt> {
+        boundary(py, || {
+            let new = fields::new_memory(fields)?;
+            drive(py, self.rae(py)?.remember(new)).map(Receipt::from)
+        })
+    }
+
+    fn remember_many<'py>(&self, py: Python<'py>, items: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        boundary(py, || {
+            let rae = self.rae(py)?;
+            let items = fields::new_memories(items)?;
+            let receipts = drive(py, rae.remember_many(items))?;
+            PyList::new(py, receipts.into_iter().map(Receipt::from).collect::<Vec<_>>())
+        })
+    }
+
+    fn recall(&self, py: Python<'_>, query: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<Hits> {
+        boundary(py, || {
+            let (query, options) = (text("query", query)?, fields::recall(options)?);
+            Hits::new(py, drive(py, self.rae(py)?.recall(&query, options))?)
+        })
+    }
+
+    fn context(&self, py: Python<'_>, query: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<Context> {
+        boundary(py, || {
+            let (query, options) = (optional("query", query, text)?, fields::context(options)?);
+            drive(py, self.rae(py)?.context(query.as_deref(), options)).map(Context::from)
+        })
+    }
+
+    fn get(&self, py: Python<'_>, memory_id: &Bound<'_, PyAny>) -> PyResult<Memory> {
+        boundary(py, || drive(py, self.rae(py)?.get(id("id", memory_id)?)).map(Memory::from))
+    }
+
+    fn list(&self, py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Page> {
+        boundary(py, || drive(py, self.rae(py)?.list(fields::list(options)?)).map(Page::from))
+    }
+
+    fn update(&self, py: Python<'_>, memory_id: &Bound<'_, PyAny>, fields: &Bound<'_, PyDict>) -> PyResult<Receipt> {
+        boundary(py, || {
+            let (memory_id, update) = (id("id", memory_id)?, fields::update(fields)?);
+            drive(py, self.rae(py)?.update(memory_id, update)).map(Receipt::from)
+        })
+    }
+
+    fn history(&self, py: Python<'_>, memory_id: &Bound<'_, PyAny>) -> PyResult<Vec<MemoryVersion>> {
+        boundary(py, || {
+            let versions = drive(py, self.rae(py)?.history(id("id", memory_id)?))?;
+            Ok(versions.into_iter().map(Into::into).collect())
+        })
+    }
+
+    fn forget(
+        &self,
+        py: Python<'_>,
+        memory_id: &Bound<'_, PyAny>,
+        filter: &Bound<'_, PyAny>,
+        scope: &Bound<'_, PyAny>,
+        target: &Bound<'_, PyAny>,
+    ) -> PyResult<Forgotten> {
+        boundary(py, || {
+            let what = fields::forget(memory_id, filter, scope, target)?;
+            drive(py, self.rae(py)?.forget(what)).map(Forgotten::from)
+        })
+    }
+
+    fn feedback(&self, py: Python<'_>, memory_id: &Bound<'_, PyAny>, useful: &Bound<'_, PyAny>) -> PyResult<Memory> {
+        boundary(py, || {
+            let (memory_id, useful) = (id("id", memory_id)?, flag("useful", useful)?);
+            drive(py, self.rae(py)?.feedback(memory_id, useful)).map(Memory::from)
+        })
+    }
+
+    fn stats(&self, py: Python<'_>) -> PyResult<Stats> {
+        boundary(py, || drive(py, self.rae(py)?.stats()).map(Stats::from))
+    }
+
+    fn export(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Exported> {
+        boundary(py, || drive(py, self.rae(py)?.export(self::path("path", path)?)).map(Exported::from))
+    }
+
+    fn import_(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Imported> {
+        boundary(py, || drive(py, self.rae(py)?.import(self::path("path", path)?)).map(Imported::from))
+    }
+
+    fn reembed(&self, py: Python<'_>, embedder: &Bound<'_, PyAny>) -> PyResult<Reembedded> {
+        boundary(py, || {
+            let rae = self.rae(py)?;
+            let embedding = embedding(embedder)?;
+            let embedder: Arc<dyn Embedder> = py.detach(|| embedding.load()).or_raise(py)?;
+            drive(py, rae.reembed(embedder)).map(Reembedded::from)
+        })
+    }
+
+    fn maintain(&self, py: Python<'_>, now: &Bound<'_, PyAny>) -> PyResult<Maintained> {
+        boundary(py, || drive(py, self.rae(py)?.maintain(optional("now", now, time)?)).map(Maintained::from))
+    }
+
+    fn doctor(&self, py: Python<'_>) -> PyResult<Vec<Finding>> {
+        boundary(py, || Ok(drive(py, self.rae(py)?.doctor())?.into_iter().map(Into::into).collect()))
+    }
+
+    fn backup(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<()> {
+        boundary(py, || drive(py, self.rae(py)?.backup(self::path("path", path)?)))
+    }
+
+    /// Closes the store for all handles. In a forked child it does nothing: the store is the parent's.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_forked() {
+            return Ok(());
+        }
+        boundary(py, || {
+            // Neither Ctrl-C nor a cancelled task may leave it half closed; it is a matter of milliseconds.
+            py.detach(|| rae_core::block_on(self.rae.close())).or_raise(py)?;
+            self.shared.release_file();
+            Ok(())
+        })
+    }
+
+    /// Moves the clock of a store that was opened with one of its own.
+    fn test_advance(&self, py: Python<'_>, seconds: i64) -> PyResult<()> {
+        match &self.shared.clock {
+            Some(clock) => {
+                clock.advance_seconds(seconds);
+                Ok(())
+            }
+            None => Err(invalid(py, "the store was opened without a clock of its own")),
+        }
+    }
+}
+
+fn builder(options: &Bound<'_, PyDict>) -> PyResult<(rae_core::Builder, Option<Arc<ManualClock>>)> {
+    let py = options.py();
+    let (mut builder, mut clock) = (Rae::builder(), None);
+    for (key, value) in options {
+        builder = match text("an option", &key)?.as_str() {
+            "tenant" => builder.tenant(text("tenant", &value)?),
+            "project" => builder.project(text("project", &value)?),
+            "embedder" => builder.embedding(embedding(&value)?),
+            "durability" => builder.durability(name("durability", &value)?),
+            "reembed" => builder.reembed(flag("reembed", &value)?),
+            "timeout" if value.is_none() => builder,
+            "timeout" => builder.timeout(timeout(&value)?),
+            "test_now" if value.is_none() => builder,
+            "test_now" => {
+                let manual = Arc::new(ManualClock::new(time("_test_now", &value)?));
+                clock = Some(Arc::clone(&manual));
+                builder.clock(manual as Arc<dyn Clock>)
+            }
+            "test_seed" if value.is_none() => builder,
+            "test_seed" => {
+                let seed = u64::try_from(integer("_test_seed", &value)?);
+                builder.seed(seed.map_err(|_| invalid(py, "_test_seed must not be negative"))?)
+            }
+            other => return Err(invalid(py, format!("unknown option \"{other}\""))),
+        };
+    }
+    Ok((builder, clock))
+}
+
+/// The built-in table, a folder, or a callable.
+fn embedding(value: &Bound<'_, PyAny>) -> PyResult<Embedding> {
+    let py = value.py();
+    if value.is_none() {
+        return Ok(Embedding::Builtin);
+    }
+    if value.is_callable() {
+        return PyEmbedder::open(value).map(Embedding::Custom);
+    }
+    let is_path = value.is_instance_of::<PyString>() || value.getattr_opt("__fspath__")?.is_some();
+    if !is_path {
+        let what = type_name(value);
+        return Err(invalid(
+            py,
+            format!("embedder must be None, a folder, or a callable list[str] -> vectors, not {what}"),
+        ));
+    }
+    let folder = path("embedder", value)?;
+    let provider = folder.to_str().and_then(|name| name.split_once(':')).map(|(provider, _)| provider.to_owned());
+    match provider {
+        // One letter is a drive.
+        Some(provider) if provider.len() > 1 && !folder.exists() => {
+            let message = format!(
+                "embedding providers such as \"{provider}:...\" come in a later version; until then give a callable that asks the provider"
+            );
+            Err(exception(py, &Error::unsupported(message).with_code("embedder_provider")))
+        }
+        _ => Ok(Embedding::Folder(folder)),
+    }
+}

@@ -1,0 +1,93 @@
+"""Uses the whole surface, for the type checker alone; it is never run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import rae
+
+
+def embed(texts: list[str]) -> list[list[float]]:
+    return [[1.0] for _ in texts]
+
+
+def blocking() -> None:
+    with rae.open(
+        Path("a.rae"), tenant="t", project="p", embedder=embed, durability="normal", timeout=5
+    ) as mem:
+        receipt: rae.Receipt = mem.remember(
+            "x",
+            kind="fact",
+            layer="em",
+            tags=("a",),
+            metadata={"n": 1},
+            ttl=timedelta(days=1),
+            occurred_at=date(2024, 1, 2),
+        )
+        receipts: list[rae.Receipt] = mem.remember_many([{"content": "x"}])
+        merged: bool = receipts[0].merged
+        degraded: list[str] = receipt.degraded
+        hits: rae.Hits = mem.recall(
+            "x", k=5, layers=["semantic"], since=datetime.now(timezone.utc), filter={"kind": "fact"}
+        )
+        first: rae.Hit = hits[0]
+        some: list[rae.Hit] = hits[1:3]
+        for hit in hits:
+            when: datetime | None = hit.occurred_at
+            parts: tuple[float, int] = (hit.signals.dense, hit.passage.start)
+            print(hit.metadata["n"], when, parts)
+        trace: dict[str, Any] | None = hits.trace
+        context: rae.Context = mem.context(session_id="s", max_tokens=10)
+        text: str = context.text + str(context.token_count) + context.sources[0].id
+        memory: rae.Memory = mem.get(receipt.id)
+        page: rae.Page = mem.list(10, None, layer="working")
+        cursor: str | None = page.next_cursor
+        mem.update(memory.id, content="y", speaker=None, tags=None, expected_version=1)
+        versions: list[rae.MemoryVersion] = mem.history(memory.id)
+        replaced: datetime | None = versions[0].replaced_at
+        forgotten: rae.Forgotten = mem.forget(scope="session", target="s")
+        mem.forget(memory.id)
+        mem.forget(filter={"kind": "fact"})
+        mem.feedback(memory.id, useful=True)
+        stats: rae.Stats = mem.stats()
+        layers: dict[str, int] = stats.by_layer
+        dim: int = stats.embedder.dim + stats.jobs.queued
+        exported: rae.Exported = mem.export("d.jsonl")
+        imported: rae.Imported = mem.import_(Path("d.jsonl"))
+        done: rae.Reembedded = mem.reembed(None)
+        ran: dict[str, int] = mem.maintain(now="2024-01-01").ran
+        findings: list[rae.Finding] = mem.doctor()
+        mem.backup("b.rae")
+        other: rae.Rae = mem.with_scope(project="q")
+        print(merged, degraded, first, some, trace, text, cursor, replaced, forgotten, layers, dim)
+        print(exported, imported, done.from_, ran, findings, other.tenant, sequence(list(hits)))
+
+
+def sequence(hits: Sequence[rae.Hit]) -> int:
+    return len(hits)
+
+
+async def awaited() -> None:
+    async with await rae.aopen(":memory:") as mem:
+        receipt: rae.Receipt = await mem.remember("x", role="user")
+        hits: rae.Hits = await mem.recall("x")
+        page: rae.Page = await mem.list()
+        await mem.update(receipt.id, ttl=None)
+        other: rae.AsyncRae = mem.with_scope(tenant="t")
+        await other.aclose()
+        print(hits[0].score, page.items)
+
+
+def errors() -> None:
+    try:
+        blocking()
+    except rae.NotFoundError as error:
+        raise KeyError(error.code) from error
+    except rae.InvalidInputError as error:
+        value: ValueError = error
+        print(value, error.details, error.retry_after, error.kind, error.operation)
+    except rae.RaeError:
+        raise
