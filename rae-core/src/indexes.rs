@@ -2,13 +2,7 @@
 
 use crate::{lexical::ScopeIndex, limits::INDEX_SCOPES_MAX, model::Scope};
 use parking_lot::{Mutex, RwLock};
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::HashMap, sync::Arc};
 
 /// The index of one scope and what is known about its upkeep.
 #[derive(Debug)]
@@ -16,8 +10,8 @@ pub(crate) struct ScopeState {
     pub index: RwLock<ScopeIndex>,
     /// Held while the index catches up, so that two readers do not do the same work.
     pub catching_up: futures::lock::Mutex<()>,
-    /// Everything up to this change is in stored segments.
-    pub segmented: AtomicU64,
+    /// Which changes are in stored segments.
+    pub coverage: Mutex<Coverage>,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +50,7 @@ impl Indexes {
         let state = Arc::new(ScopeState {
             index: RwLock::new(ScopeIndex::new()),
             catching_up: futures::lock::Mutex::new(()),
-            segmented: AtomicU64::new(0),
+            coverage: Mutex::default(),
         });
         inner.scopes.insert(scope.clone(), Entry { used, state: Arc::clone(&state) });
         (state, evicted)
@@ -78,8 +72,67 @@ impl Indexes {
     }
 }
 
-impl ScopeState {
-    pub fn segmented(&self) -> u64 {
-        self.segmented.load(Ordering::Acquire)
+/// Ranges `(from, to]` of the change log that stored segments cover, as far as this process knows.
+#[derive(Debug, Default)]
+pub(crate) struct Coverage {
+    ranges: Vec<(u64, u64)>,
+}
+
+impl Coverage {
+    /// A stored segment; those inside it are gone.
+    pub fn add(&mut self, from: u64, to: u64) {
+        self.ranges.retain(|&(f, t)| !(from <= f && t <= to));
+        let at = self.ranges.partition_point(|&range| range < (from, to));
+        self.ranges.insert(at, (from, to));
+    }
+
+    /// A memory of this change was deleted, and every segment that held it with it.
+    pub fn remove_holding(&mut self, seq: u64) {
+        self.ranges.retain(|&(from, to)| !(from < seq && seq <= to));
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.ranges.clear();
+    }
+
+    /// The next range worth writing, with `applied` changes known: a hole on the grid of `step`, or a whole block of `step *
+    /// per_block` that lies in several segments.
+    pub fn next_to_write(&self, applied: u64, step: u64, per_block: u64) -> Option<(u64, u64)> {
+        let block = step * per_block;
+        (0..applied / step).map(|i| i * step).find_map(|from| {
+            let (block_from, block_to) = (from / block * block, from / block * block + block);
+            if from == block_from && block_to <= applied && self.parts(block_from, block_to) != 1 {
+                return Some((block_from, block_to));
+            }
+            self.parts(from, from + step).eq(&0).then_some((from, from + step))
+        })
+    }
+
+    /// Segments that overlap a range.
+    fn parts(&self, from: u64, to: u64) -> usize {
+        self.ranges.iter().filter(|&&(f, t)| f < to && from < t).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_are_written_again_and_full_blocks_become_one_segment() {
+        let mut coverage = Coverage::default();
+        let mut written = Vec::new();
+        for applied in [9, 10, 25, 39, 40, 45] {
+            while let Some((from, to)) = coverage.next_to_write(applied, 10, 4) {
+                coverage.add(from, to);
+                written.push((from, to));
+            }
+        }
+        assert_eq!(written, [(0, 10), (10, 20), (20, 30), (0, 40)]);
+        coverage.remove_holding(15);
+        assert_eq!(coverage.next_to_write(45, 10, 4), Some((0, 40)));
+        coverage.add(0, 40);
+        assert_eq!(coverage.next_to_write(49, 10, 4), None);
     }
 }

@@ -60,8 +60,10 @@ pub const READERS: usize = 2;
 pub const INDEX_SCOPES_MAX: usize = 64;
 /// Changes applied to an index at a time.
 pub const INDEX_DELTA_PAGE: usize = 1_000;
-/// Changes after which the memtable is written as a segment.
-pub const SEGMENT_CHANGES_MIN: usize = 8_192;
+/// Changes of one segment of the word index; fewer than this stay unwritten and are analysed again at the next opening.
+pub const SEGMENT_CHANGES: u64 = 8_192;
+/// Segments that are joined into one when all of them are full. A deletion rewrites the segment it falls into.
+pub const SEGMENTS_PER_BLOCK: u64 = 8;
 /// Tombstones kept per scope; a reader further behind rebuilds.
 pub const TOMBSTONES_MAX: usize = 100_000;
 /// Versions of one memory kept in history; the oldest go first.
@@ -74,8 +76,6 @@ pub const IDEMPOTENCY_SECONDS: i64 = 86_400;
 pub const JOB_ATTEMPTS_MAX: u32 = 5;
 /// Bytes of one line of an import file.
 pub const IMPORT_LINE_BYTES_MAX: usize = 16 << 20;
-/// Query vectors kept in the cache.
-pub const QUERY_CACHE_MAX: usize = 1_024;
 /// How long SQLite waits for a lock of another process, in milliseconds, before the call is Unavailable (`busy`).
 pub const SQLITE_BUSY_MILLIS: u64 = 10_000;
 /// How long a checkpoint waits for readers to leave the log, in milliseconds.

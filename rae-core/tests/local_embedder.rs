@@ -2,7 +2,6 @@
 //!
 //! The real model is tried when `RAE_TEST_MINILM` names a folder with all-MiniLM-L6-v2.
 #![cfg(feature = "local")]
-
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)] // a test reports by panicking
 
 use rae_core::{

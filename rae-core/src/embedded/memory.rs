@@ -223,6 +223,11 @@ impl IndexRead for ReferenceStore {
         Ok(points.take(limit).collect())
     }
 
+    async fn vectors_of(&self, ctx: &Ctx, embedder: &str, ids: &[MemoryId]) -> Result<Vec<Option<Vec<f32>>>> {
+        let scope = self.read(ctx)?;
+        Ok(ids.iter().map(|id| scope.rows.get(id).and_then(|row| row.vectors.get(embedder).cloned())).collect())
+    }
+
     async fn without_vector(
         &self,
         ctx: &Ctx,

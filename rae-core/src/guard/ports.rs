@@ -141,6 +141,10 @@ impl IndexRead for Guarded<dyn RelationalStore> {
         self.call(ctx, "vectors", Repeatable, |_| self.inner.vectors(ctx, embedder, after, limit)).await
     }
 
+    async fn vectors_of(&self, ctx: &Ctx, embedder: &str, ids: &[MemoryId]) -> Result<Vec<Option<Vec<f32>>>> {
+        self.call(ctx, "vectors_of", Repeatable, |_| self.inner.vectors_of(ctx, embedder, ids)).await
+    }
+
     async fn without_vector(
         &self,
         ctx: &Ctx,

@@ -122,7 +122,8 @@ impl NewMemory {
             dedup_key: None,
             witness_count: 1,
         };
-        memory.dedup_key = dedup_key(&memory);
+        // A statement about the past alone must not swallow the same one about now.
+        memory.dedup_key = if memory.is_over(now) { None } else { dedup_key(&memory) };
         Ok(memory)
     }
 }
@@ -221,8 +222,7 @@ impl MemoryUpdate {
         let mut next = current.clone();
         patch.apply_to(&mut next);
         // What no longer holds must not swallow the same statement said again.
-        let over = next.superseded_by.is_some() || next.valid_to.is_some_and(|t| t <= now);
-        let key = if over { None } else { dedup_key(&next) };
+        let key = if next.is_over(now) { None } else { dedup_key(&next) };
         if key != current.dedup_key {
             patch.dedup_key = Some(key);
         }

@@ -80,7 +80,7 @@ fn run(inbox: &Inbox, deps: &Weak<Deps>) {
 async fn attend(deps: &Deps, scope: &Scope) -> crate::Result<()> {
     let ctx = deps.ctx(scope)?;
     let state = index_sync::fresh(deps, &ctx).await?;
-    index_sync::flush_segment(deps, &ctx, &state).await?;
+    index_sync::flush_segments(deps, &ctx, &state).await?;
     if deps.access.is_worth_flushing() {
         ops::flush_access(deps).await?;
     }

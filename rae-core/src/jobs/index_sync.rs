@@ -7,11 +7,11 @@ use crate::{
     error::{Error, Result},
     indexes::ScopeState,
     lexical::{LexDoc, ScopeIndex, segment},
-    limits::{INDEX_DELTA_PAGE, SEGMENT_CHANGES_MIN},
+    limits::{INDEX_DELTA_PAGE, SEGMENT_CHANGES, SEGMENTS_PER_BLOCK},
     model::{Changes, Head, Op, Outcome, SegmentRow, VectorPoint},
     ports::Collection,
 };
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 /// The scope's index, containing everything that was committed before the call.
 pub(crate) async fn fresh(deps: &Deps, ctx: &Ctx) -> Result<Arc<ScopeState>> {
@@ -39,7 +39,7 @@ async fn catch_up(deps: &Deps, ctx: &Ctx, state: &ScopeState, head: &Head, colle
     if applied < head.tombstone_floor && applied > 0 {
         // The tombstones between are gone: what was deleted meanwhile cannot be known, so start over.
         *state.index.write() = ScopeIndex::new();
-        state.segmented.store(0, Ordering::Release);
+        state.coverage.lock().clear();
         deps.vectors.drop_scope(ctx, collection).await?;
     }
     if state.index.read().applied_seq() == 0 {
@@ -91,10 +91,11 @@ async fn load_segments(deps: &Deps, ctx: &Ctx, state: &ScopeState, collection: &
             // A segment is derived: the change log has it all, only slower.
             tracing::warn!(%error, from = row.from_seq, to = row.to_seq, "unreadable index segment, reading the memories instead");
             apply_range(deps, ctx, state, collection, row.from_seq, row.to_seq).await?;
+        } else {
+            state.coverage.lock().add(row.from_seq, row.to_seq);
         }
         reached = row.to_seq;
     }
-    state.segmented.store(reached, Ordering::Release);
     Ok(())
 }
 
@@ -160,6 +161,10 @@ async fn apply_page(
             index.put(doc);
         }
         for (_, id) in &changes.deletes {
+            let held = index.slot_of(*id).and_then(|slot| index.meta(slot)).map(|meta| meta.seq());
+            if let Some(seq) = held {
+                state.coverage.lock().remove_holding(seq);
+            }
             index.remove(*id);
         }
         let applied = index.applied_seq().max(changes.upto);
@@ -171,28 +176,25 @@ async fn apply_page(
     deps.vectors.write(ctx, collection, points, &removed, watermark).await
 }
 
-/// Writes what the index has beyond the stored segments as a segment, once it is much.
-pub(crate) async fn flush_segment(deps: &Deps, ctx: &Ctx, state: &ScopeState) -> Result<()> {
+/// Stores what the index knows and the segments do not, in ranges on a fixed grid; joins the small ones of a full block.
+pub(crate) async fn flush_segments(deps: &Deps, ctx: &Ctx, state: &ScopeState) -> Result<()> {
+    if deps.relational.capability().read_only {
+        return Ok(());
+    }
     loop {
-        let (from, docs) = {
+        let (from, to, docs) = {
             let index = state.index.read();
-            let from = state.segmented();
-            let pending = usize::try_from(index.applied_seq().saturating_sub(from)).unwrap_or(usize::MAX);
-            if pending < SEGMENT_CHANGES_MIN || deps.relational.capability().read_only {
-                return Ok(());
-            }
-            let upto = index.applied_seq().min(from + 2 * SEGMENT_CHANGES_MIN as u64);
-            (from, (upto, index.docs_between(from, upto)))
+            let next = state.coverage.lock().next_to_write(index.applied_seq(), SEGMENT_CHANGES, SEGMENTS_PER_BLOCK);
+            let Some((from, to)) = next else { return Ok(()) };
+            (from, to, index.docs_between(from, to))
         };
-        let (upto, docs) = docs;
         let mut ids: Vec<_> = docs.iter().map(|d| d.id).collect();
         ids.sort_unstable();
-        let data = segment::encode(&docs)?;
-        let row = SegmentRow { from_seq: from, to_seq: upto, ids, data };
+        let row = SegmentRow { from_seq: from, to_seq: to, ids, data: segment::encode(&docs)? };
         let applied = deps.relational.apply(ctx, deps.batch(vec![Op::PutSegment { row }])).await?;
         if applied.outcomes.first() == Some(&Outcome::Skipped) {
-            return Ok(()); // something in it was deleted meanwhile: the next round sees it
+            return Ok(()); // something in it was deleted meanwhile: the next round knows
         }
-        state.segmented.store(upto, Ordering::Release);
+        state.coverage.lock().add(from, to);
     }
 }

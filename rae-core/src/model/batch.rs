@@ -58,7 +58,8 @@ pub struct VectorRow {
 #[non_exhaustive]
 pub enum Op {
     /// Inserts, or merges into the live memory with the same `dedup_key` (see `Memory::absorb`).
-    /// One that expired by `now` does not merge: it is deleted and the new one inserted.
+    /// One that expired by `now` does not merge: it is deleted and the new one inserted. One that ended or was superseded by
+    /// `now` stays as it is, loses its `dedup_key`, and the new one is inserted.
     /// The store assigns `seq` and `seq_in_session`. Gives [`Outcome::Put`].
     PutMemory {
         /// The new memory, version 1.

@@ -203,6 +203,11 @@ impl Memory {
         self.expires_at.is_some_and(|t| t <= now)
     }
 
+    /// Whether it no longer holds at `now`: its validity ended or something superseded it.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.superseded_by.is_some() || self.valid_to.is_some_and(|t| t <= now)
+    }
+
     /// Takes in `other`, the same statement said again: id, text and metadata stay, tags and sources join, importance and
     /// confidence keep the maximum, `witness_count` grows, the later expiry (or none) holds.
     pub fn absorb(&mut self, other: &Memory) {

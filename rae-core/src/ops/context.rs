@@ -10,6 +10,7 @@ use crate::{
     retrieve::{Packed, Packer, Section},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::HashSet;
 
 /// How many hits compete for the budget.
@@ -171,13 +172,23 @@ fn query_from(content: &str) -> String {
 
 /// The last turns of a session, oldest first.
 async fn recent_turns(deps: &Deps, ctx: &Ctx, session: &str, options: &ContextOptions) -> Result<Vec<Memory>> {
-    let mut wanted = serde_json::json!({ "session_id": session });
+    let mut all = vec![Filter::parse(&json!({ "session_id": session }))?];
     for (field, value) in [("agent_id", &options.agent_id), ("user_id", &options.user_id)] {
         if let Some(value) = value {
-            wanted[field] = value.as_str().into();
+            all.push(Filter::parse(&json!({ field: value }))?);
         }
     }
-    let filter = Filter::parse(&wanted)?;
+    // What may not be recalled may not come in as a recent turn either.
+    if let Some(layers) = &options.layers {
+        all.push(Filter::parse(&json!({ "layer": { "in": layers } }))?);
+    }
+    for tag in options.tags.iter().flatten() {
+        all.push(Filter::parse(&json!({ "tags": { "contains": tag } }))?);
+    }
+    if let Some(filter) = &options.filter {
+        all.push(Filter::parse(filter)?);
+    }
+    let filter = Filter::And(all);
     let now = deps.clock.now();
     let mut turns: Vec<Memory> = Vec::new();
     let mut scan = Scan { filter: Some(filter), after: None, limit: crate::limits::PAGE_MAX };
@@ -186,7 +197,7 @@ async fn recent_turns(deps: &Deps, ctx: &Ctx, session: &str, options: &ContextOp
         let Some(last) = page.last() else { break };
         scan.after = Some(crate::model::Cursor(last.id));
         let full = page.len() == scan.limit;
-        turns.extend(page.into_iter().filter(|m| !m.is_expired(now)));
+        turns.extend(page.into_iter().filter(|m| !m.is_expired(now) && !m.is_over(now)));
         turns.sort_by_key(|m| (m.event_time(), m.seq_in_session, m.id));
         turns.drain(..turns.len().saturating_sub(RECENT_TURNS));
         if !full {

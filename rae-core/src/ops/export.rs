@@ -4,8 +4,8 @@ use crate::{
     Ctx,
     deps::Deps,
     error::{Error, Result},
-    limits::INDEX_DELTA_PAGE,
-    model::{Memory, MemoryVersion, Scope, Timestamp},
+    limits::PAGE_MAX,
+    model::{Cursor, Memory, MemoryVersion, Scan, Scope, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -109,21 +109,24 @@ async fn write_file(deps: &Deps, ctx: &Ctx, path: &Path) -> Result<u64> {
         embedder: super::stats::EmbedderInfo { id: embedder.id().to_owned(), dim: embedder.dim() },
     };
     write_line(&mut out, &header, path)?;
-    let head = deps.relational.head(ctx).await?;
-    let (mut after, mut memories) = (0, 0);
-    while after < head.seq {
-        let changes = deps.relational.changes_since(ctx, after, head.seq, INDEX_DELTA_PAGE, embedder.id()).await?;
-        after = changes.upto.max(after + 1);
-        let ids: Vec<_> = changes.puts.iter().map(|c| c.memory.id).collect();
+    // By id, not by change: what changes while this runs must not slip from a page still to come into one already read.
+    let mut scan = Scan { filter: None, after: None, limit: PAGE_MAX };
+    let mut memories = 0;
+    loop {
+        let page = deps.relational.scan(ctx, &scan).await?;
+        let Some(last) = page.last() else { break };
+        scan.after = Some(Cursor(last.id));
+        let ids: Vec<_> = page.iter().map(|m| m.id).collect();
+        let vectors = deps.relational.vectors_of(ctx, embedder.id(), &ids).await?;
         let access = deps.relational.access(ctx, &ids).await?;
-        for (changed, (count, last)) in changes.puts.into_iter().zip(access) {
+        for ((memory, vector), (count, last)) in page.into_iter().zip(vectors).zip(access) {
             let mut history = Vec::new();
-            if changed.memory.version > 1 {
-                history = deps.relational.history(ctx, changed.memory.id).await?;
-                history.retain(|v| v.replaced_at.is_some());
+            if memory.version > 1 {
+                history = deps.relational.history(ctx, memory.id).await?;
+                history.retain(|v| v.memory.version < memory.version);
             }
             let access = last.map(|last| (count, last));
-            write_line(&mut out, &Line { memory: changed.memory, vector: changed.vector, history, access }, path)?;
+            write_line(&mut out, &Line { memory, vector, history, access }, path)?;
             memories += 1;
         }
     }

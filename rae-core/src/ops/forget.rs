@@ -7,7 +7,7 @@ use crate::{
     ingest::event_name,
     jobs::index_sync,
     limits::PAGE_MAX,
-    model::{Audit, DropTarget, Filter, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
+    model::{Audit, DropTarget, Filter, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -137,55 +137,68 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
     Ok(json!({ "scope": name }))
 }
 
-/// Deletes `asked` and, wave by wave, what was derived from nothing else.
+/// Deletes `asked` and before it, wave by wave, what was derived from nothing else. Interrupted, what was asked for is still
+/// there, and asking again goes on.
 async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Gone) -> Result<()> {
-    let mut wave = asked;
-    for depth in 0..CASCADE_DEPTH_MAX {
-        if wave.is_empty() {
-            return Ok(());
+    gone.ids.extend(asked.iter().copied());
+    let mut waves: Vec<Vec<MemoryId>> = vec![asked.into_iter().collect()];
+    while let Some(wave) = waves.last() {
+        if waves.len() > CASCADE_DEPTH_MAX {
+            return Err(Error::internal(
+                "memories derived from one another form too long a chain; forget the last ones first",
+            ));
         }
-        gone.ids.extend(wave.iter().copied());
-        let (next, mut ops) = cascade(deps, ctx, &wave, &gone.ids).await?;
-        ops.extend(wave.iter().map(|&id| Op::DeleteMemory { id }));
-        for page in ops.chunks(PAGE_MAX) {
-            let applied = deps.relational.apply(ctx, deps.batch(page.to_vec())).await?;
-            let existed =
-                applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
-            if depth == 0 { gone.deleted += existed } else { gone.derived += existed }
+        let (orphans, shared) = derived(deps, ctx, wave, &gone.ids).await?;
+        if !shared.is_empty() {
+            deps.relational.apply(ctx, deps.batch(shared)).await?;
         }
-        wave = next;
-    }
-    Err(Error::internal("memories derived from one another form a chain that is too long; call forget again"))
-}
-
-/// Memories derived from `wave`: those with no source left are the next wave, the others lose the sources that go.
-async fn cascade(
-    deps: &Deps,
-    ctx: &Ctx,
-    wave: &BTreeSet<MemoryId>,
-    going: &BTreeSet<MemoryId>,
-) -> Result<(BTreeSet<MemoryId>, Vec<Op>)> {
-    let sources: Vec<MemoryId> = wave.iter().copied().collect();
-    let mut derived: Vec<Memory> = Vec::new();
-    for page in sources.chunks(PAGE_MAX) {
-        derived.extend(deps.relational.derived_from(ctx, page, PAGE_MAX).await?);
-    }
-    let mut seen = HashSet::new();
-    let (mut next, mut ops) = (BTreeSet::new(), Vec::new());
-    for memory in derived {
-        if going.contains(&memory.id) || !seen.insert(memory.id) {
+        if !orphans.is_empty() {
+            gone.ids.extend(orphans.iter().copied());
+            waves.push(orphans);
             continue;
         }
-        let mut provenance = memory.provenance.clone();
-        provenance.derived_from.retain(|id| !going.contains(id));
-        if provenance.derived_from.is_empty() {
-            next.insert(memory.id);
+        let mut existed = 0;
+        for page in wave.chunks(PAGE_MAX) {
+            let ops = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
+            let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
+            existed +=
+                applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
+        }
+        if waves.len() == 1 {
+            gone.deleted += existed
         } else {
-            let patch = Box::new(MemoryPatch { provenance: Some(provenance), ..MemoryPatch::default() });
-            ops.push(Op::PatchMemory { id: memory.id, patch, mode: PatchMode::InPlace, vector: None });
+            gone.derived += existed
+        }
+        waves.pop();
+    }
+    Ok(())
+}
+
+/// Memories derived from `wave`, a page of them: those with no source left, and for the others the ops that take the sources
+/// from them which go. Both are gone from the next page.
+async fn derived(
+    deps: &Deps,
+    ctx: &Ctx,
+    wave: &[MemoryId],
+    going: &BTreeSet<MemoryId>,
+) -> Result<(Vec<MemoryId>, Vec<Op>)> {
+    let (mut orphans, mut shared, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    for page in wave.chunks(PAGE_MAX) {
+        for memory in deps.relational.derived_from(ctx, page, PAGE_MAX).await? {
+            if going.contains(&memory.id) || !seen.insert(memory.id) {
+                continue;
+            }
+            let mut provenance = memory.provenance.clone();
+            provenance.derived_from.retain(|id| !going.contains(id));
+            if provenance.derived_from.is_empty() {
+                orphans.push(memory.id);
+            } else {
+                let patch = Box::new(MemoryPatch { provenance: Some(provenance), ..MemoryPatch::default() });
+                shared.push(Op::PatchMemory { id: memory.id, patch, mode: PatchMode::InPlace, vector: None });
+            }
         }
     }
-    Ok((next, ops))
+    Ok((orphans, shared))
 }
 
 async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgotten> {

@@ -95,23 +95,18 @@ async fn write(deps: &Deps, ctx: &Ctx, chunk: Vec<Line>, header: &Header, done: 
     let embedder = deps.embedder();
     let same = header.embedder.id == embedder.id();
     let mut vectors = Vec::with_capacity(chunk.len());
+    for line in &chunk {
+        // Another embedder's vectors mean nothing here.
+        let given = line.vector.as_ref().filter(|_| same);
+        vectors.push(normalise_vector(given.cloned(), embedder.dim())?);
+    }
+    let without: Vec<usize> = (0..chunk.len()).filter(|&i| vectors[i].is_none()).collect();
+    let memories: Vec<_> = without.iter().map(|&i| chunk[i].memory.clone()).collect();
     let mut owed = Vec::new();
-    if same {
-        for line in &chunk {
-            let vector = normalise_vector(line.vector.clone(), embedder.dim())?;
-            vectors.push(vector);
-        }
-    } else {
-        // Another embedder made these vectors: they mean nothing here.
-        let memories: Vec<_> = chunk.iter().map(|l| l.memory.clone()).collect();
-        match embed_debt::embed_documents(&*embedder, &memories).await {
-            Ok(embedded) => vectors = embedded,
-            Err(error) if error.kind() == crate::ErrorKind::InvalidInput => return Err(error),
-            Err(_) => {
-                vectors = vec![None; memories.len()];
-                owed = memories.iter().map(|m| m.id).collect();
-            }
-        }
+    match embed_debt::embed_documents(&*embedder, &memories).await {
+        Ok(embedded) => without.into_iter().zip(embedded).for_each(|(i, vector)| vectors[i] = vector),
+        Err(error) if error.kind() == crate::ErrorKind::InvalidInput => return Err(error),
+        Err(_) => owed = memories.iter().map(|m| m.id).collect(),
     }
     let expected = chunk.len();
     let mut ops: Vec<Op> = Vec::with_capacity(expected + 1);

@@ -36,7 +36,7 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     let ctx = deps.ctx(scope)?;
     ran.insert("embedded".to_owned(), embed_debt::run_due(deps, &ctx).await?);
     let state = index_sync::fresh(deps, &ctx).await?;
-    index_sync::flush_segment(deps, &ctx, &state).await?;
+    index_sync::flush_segments(deps, &ctx, &state).await?;
     ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&ctx, now).await?));
     Ok(Maintained { ran })
 }
@@ -93,9 +93,16 @@ pub(crate) async fn doctor(deps: &Deps, scope: &Scope) -> Result<Vec<Finding>> {
             format!("{found}; restore a backup, or export what can be read and import it into a new file"),
         );
     }
-    let stats = deps.relational.stats(&ctx).await?;
-    let state = index_sync::fresh(deps, &ctx).await?;
-    let indexed = state.index.read().len() as u64;
+    let (mut stats, mut indexed) = (deps.relational.stats(&ctx).await?, 0);
+    for _ in 0..3 {
+        let state = index_sync::fresh(deps, &ctx).await?;
+        indexed = state.index.read().len() as u64;
+        stats = deps.relational.stats(&ctx).await?;
+        // A writer between the two look-ups makes them differ; only a difference that stays is one.
+        if indexed == stats.memories {
+            break;
+        }
+    }
     if indexed == stats.memories {
         say("ok", "words", format!("all {indexed} memories are in the word index"));
     } else {

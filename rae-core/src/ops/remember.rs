@@ -6,10 +6,10 @@ use crate::{
     ingest::{NewMemory, request_hash},
     jobs::embed_debt,
     limits::{BATCH_ITEMS_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_ITEMS_MAX},
-    model::{Idempotency, Layer, Memory, MemoryId, Op, Outcome, Precondition, Scope, VectorRow},
+    model::{Audit, Idempotency, Layer, Memory, MemoryId, Op, Outcome, Precondition, Scope, VectorRow},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// What became of a write.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Receipt {
     pub version: u32,
     /// Whether the text was there already, so that its witness count grew instead.
     pub merged: bool,
-    /// What could not be done at once: `dense` (no vector yet, owed as a job), `infer` (no model configured).
+    /// What could not be done at once: `dense` (no vector yet, owed as a job), `infer` (no model configured); `capacity`: newer ones filled its layer, it is gone again.
     pub degraded: Vec<String>,
 }
 
@@ -121,17 +121,28 @@ async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>) -> Result<Vec<R
     }
     let same_embedder = Precondition::EmbedderIs(embedder.id().to_owned());
     let applied = deps.relational.apply(ctx, deps.batch_if(vec![same_embedder], ops)).await?;
-    let outcomes = applied.outcomes.into_iter().take(ids.len()).zip(infer);
-    outcomes.map(|(outcome, infer)| receipt(outcome, infer, owed)).collect()
+    let mut outcomes = applied.outcomes.into_iter();
+    let puts: Vec<Outcome> = outcomes.by_ref().take(ids.len()).collect();
+    let trimmed: HashSet<MemoryId> =
+        outcomes.filter_map(|o| if let Outcome::Trimmed { ids } = o { Some(ids) } else { None }).flatten().collect();
+    if !trimmed.is_empty() {
+        let details = serde_json::json!({ "deleted": trimmed.len() });
+        let audit = Op::Audit(Audit { action: "capacity".to_owned(), details });
+        deps.relational.apply(ctx, deps.batch(vec![audit])).await?;
+    }
+    puts.into_iter().zip(infer).map(|(put, infer)| receipt(put, infer, owed, &trimmed)).collect()
 }
 
-fn receipt(outcome: Outcome, infer: bool, owed: bool) -> Result<Receipt> {
+fn receipt(outcome: Outcome, infer: bool, owed: bool, trimmed: &HashSet<MemoryId>) -> Result<Receipt> {
     let Outcome::Put { id, version, merged, replayed } = outcome else {
         return Err(Error::internal("a put had another outcome"));
     };
     let mut degraded = Vec::new();
     if owed && !merged && !replayed {
         degraded.push("dense".to_owned());
+    }
+    if trimmed.contains(&id) {
+        degraded.push("capacity".to_owned());
     }
     if infer {
         degraded.push("infer".to_owned());

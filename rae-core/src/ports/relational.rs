@@ -106,6 +106,9 @@ pub trait IndexRead {
     /// A page of vectors of live memories under `embedder`, of memories with `seq > after`, by ascending seq; with the seq of each.
     async fn vectors(&self, ctx: &Ctx, embedder: &str, after: u64, limit: usize) -> Result<Vec<(u64, VectorPoint)>>;
 
+    /// Vectors of live memories under `embedder`, in the order asked, `None` where there is none.
+    async fn vectors_of(&self, ctx: &Ctx, embedder: &str, ids: &[MemoryId]) -> Result<Vec<Option<Vec<f32>>>>;
+
     /// At most `limit` live memories without a vector under `embedder`, with `id > after`, in id order.
     async fn without_vector(
         &self,

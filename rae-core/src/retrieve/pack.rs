@@ -147,11 +147,24 @@ fn entry(memory: &Memory, content: &str) -> String {
         let _ = write!(out, "[{}] ", at.in_words());
     }
     if let Some(who) = memory.speaker.as_deref().or(memory.role.as_deref()) {
-        let _ = write!(out, "{who}: ");
+        let _ = write!(out, "{}: ", harmless(who));
     }
-    // A memory must not be able to close the block it stands in.
-    let content = content.trim().replace("</memory", "<\u{200b}/memory").replace('\n', "\n  ");
-    out.push_str(&content);
+    out.push_str(&harmless(content.trim()).replace('\n', "\n  "));
     out.push('\n');
+    out
+}
+
+/// The text without anything that opens or closes a block: a memory must not be able to leave the one it stands in.
+fn harmless(text: &str) -> String {
+    const TAG: &[u8] = b"memory";
+    let mut out = String::with_capacity(text.len());
+    for (i, c) in text.char_indices() {
+        out.push(c);
+        let rest = text.as_bytes().get(i + 1..).unwrap_or_default();
+        let rest = rest.strip_prefix(b"/").unwrap_or(rest).trim_ascii_start();
+        if c == '<' && rest.get(..TAG.len()).is_some_and(|tag| tag.eq_ignore_ascii_case(TAG)) {
+            out.push('\u{200b}');
+        }
+    }
     out
 }

@@ -95,8 +95,12 @@ pub(crate) struct Ranked {
     pub raw: [f64; 3],
 }
 
+/// Least relevance of what the one speaker whom the question names said.
+const NAMED_RELEVANCE: f64 = 0.2;
+
 struct Parts {
     slot: Slot,
+    named: bool,
     id: MemoryId,
     cos: f64,
     words: f64,
@@ -183,6 +187,7 @@ fn parts(
         }
         out.push(Parts {
             slot,
+            named,
             id,
             cos,
             words: f64::from(words),
@@ -245,7 +250,8 @@ fn finish(
     Some(Ranked {
         id: part.id,
         score: (sum / weights.total()).clamp(0.0, 1.0),
-        relevance: (0.5 * dense + 0.5 * coverage).clamp(0.0, 1.0),
+        // A question that names a person is about what they said, whatever the words.
+        relevance: (0.5 * dense + 0.5 * coverage).max(if part.named { NAMED_RELEVANCE } else { 0.0 }).clamp(0.0, 1.0),
         signals: Signals {
             dense,
             lexical: words.clamp(0.0, 1.0),

@@ -126,8 +126,14 @@ impl Work<'_> {
             holds(seen.body_hash == key.body_hash, "idempotency_key_reused", text)?;
             return Ok(Outcome::Put { id: seen.id, version: seen.version, merged: seen.merged, replayed: true });
         }
-        // What expired is over, purged or not: the same words said now are a new memory.
+        // What expired or ended is over, purged or not: the same words said now are a new memory.
         let duplicate = match scope.duplicate(memory.dedup_key) {
+            Some(id) if scope.rows.get(&id).is_some_and(|r| !r.memory.is_expired(at) && r.memory.is_over(at)) => {
+                if let Some(row) = scope.row_mut(id) {
+                    row.memory.dedup_key = None;
+                }
+                None
+            }
             Some(id) if scope.rows.get(&id).is_some_and(|row| row.memory.is_expired(at)) => {
                 scope.delete(id);
                 None

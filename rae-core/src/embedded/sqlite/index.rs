@@ -121,6 +121,29 @@ pub(super) fn vectors(
     Ok(points)
 }
 
+pub(super) fn vectors_of(
+    conn: &Connection,
+    scope: &Scope,
+    embedder: &str,
+    ids: &[MemoryId],
+) -> Res<Vec<Option<Vec<f32>>>> {
+    let (Some(row), Some(no)) = (ScopeRow::find(conn, scope)?, embedder_no(conn, embedder)?) else {
+        return Ok(vec![None; ids.len()]);
+    };
+    let mut select = conn.prepare_cached(
+        "SELECT v.data FROM memories m JOIN vectors v ON v.key = m.rid * 256 + ?3 WHERE m.scope = ?1 AND m.id = ?2",
+    )?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        let mut rows = select.query(params![row.sid, Id(id.0), no])?;
+        found.push(match rows.next()? {
+            Some(row) => Some(vector_from(row.get_ref(0)?.as_blob()?)?),
+            None => None,
+        });
+    }
+    Ok(found)
+}
+
 pub(super) fn without_vector(
     conn: &Connection,
     scope: &Scope,

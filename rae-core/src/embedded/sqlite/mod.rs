@@ -393,6 +393,11 @@ impl IndexRead for SqliteStore {
         self.read(ctx, move |conn| index::vectors(conn, &scope, &embedder, after, limit)).await
     }
 
+    async fn vectors_of(&self, ctx: &Ctx, embedder: &str, ids: &[MemoryId]) -> Result<Vec<Option<Vec<f32>>>> {
+        let (scope, embedder, ids) = (ctx.scope().clone(), embedder.to_owned(), ids.to_vec());
+        self.read(ctx, move |conn| index::vectors_of(conn, &scope, &embedder, &ids)).await
+    }
+
     async fn without_vector(
         &self,
         ctx: &Ctx,

@@ -44,8 +44,8 @@ impl Work<'_> {
         // The vector is checked before it is known whether the memory merges, so that the answer does not depend on it.
         let bytes = vector.map(vector_bytes).transpose()?;
         let inserted = match self.insert(memory, None, self.at, self.at)? {
-            // What expired is over, purged or not: the same words said now are a new memory.
-            None if self.drop_expired_duplicate(memory)? => self.insert(memory, None, self.at, self.at)?,
+            // What expired or ended is over, purged or not: the same words said now are a new memory.
+            None if self.retire_duplicate(memory)? => self.insert(memory, None, self.at, self.at)?,
             inserted => inserted,
         };
         let outcome = match inserted {
@@ -182,11 +182,16 @@ impl Work<'_> {
         Ok(Some((memory.id, memory.version)))
     }
 
-    /// Deletes the live memory that says the same when its time is over; whether there was one.
-    fn drop_expired_duplicate(&mut self, memory: &Memory) -> Res<bool> {
+    /// Makes way where the live memory that says the same has expired (it is deleted) or ended (it merges no more); whether it
+    /// did.
+    fn retire_duplicate(&mut self, memory: &Memory) -> Res<bool> {
         let Some(key) = memory.dedup_key else { return Ok(false) };
         match self.load(BY_DEDUP, &key)? {
             Some((_, old)) if old.is_expired(self.at) => self.delete(old.id),
+            Some((rid, old)) if old.is_over(self.at) => {
+                self.conn.prepare_cached("UPDATE memories SET dedup_key = NULL WHERE rid = ?1")?.execute([rid])?;
+                Ok(true)
+            }
             _ => Ok(false),
         }
     }

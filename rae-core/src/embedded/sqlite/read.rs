@@ -34,9 +34,11 @@ pub(super) fn scan(conn: &Connection, scope: &Scope, scan: &Scan) -> Res<Vec<Mem
     let Some(row) = ScopeRow::find(conn, scope)? else { return Ok(Vec::new()) };
     let filter = scan.filter.as_ref();
     let pre = Prefilter::of(filter, 3);
+    // A session's rows are few: its own index beats the order of ids, which the `+` keeps the planner from choosing.
+    let id = if pre.sql.contains("m.session_id = ") { "+m.id" } else { "m.id" };
     let sql = format!(
-        concat!("SELECT ", columns!(), " FROM memories m WHERE m.scope = ?1 AND m.id > ?2{} ORDER BY m.id"),
-        pre.sql
+        concat!("SELECT ", columns!(), " FROM memories m WHERE m.scope = ?1 AND {} > ?2{} ORDER BY {}"),
+        id, pre.sql, id
     );
     let after = scan.after.map_or_else(Vec::new, |cursor| cursor.0.0.as_bytes().to_vec());
     let mut select = conn.prepare(&sql)?;
