@@ -180,7 +180,8 @@ impl Builder {
     /// Opens the store. Errors: InvalidInput (a directory, a missing folder, bad names), Corrupt (not a store of ours; it is left as
     /// it is), Unsupported (made by a newer version), Conflict with code `embedder_mismatch`, PermissionDenied, Unavailable.
     pub async fn open(self) -> Result<Rae> {
-        let scope = Scope::new(self.tenant.as_deref().unwrap_or("default"), self.project.as_deref().unwrap_or("default"))?;
+        let scope =
+            Scope::new(self.tenant.as_deref().unwrap_or("default"), self.project.as_deref().unwrap_or("default"))?;
         let embedder = guarded(self.embedding.clone().load()?);
         let clock: Arc<dyn Clock> = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
         let (relational, vectors) = self.stores(&clock)?;
@@ -274,6 +275,8 @@ impl Builder {
 
     #[cfg(not(feature = "embedded"))]
     fn sqlite(&self, _: &Arc<dyn Clock>, _: &mut VectorsConfig) -> Result<Arc<dyn RelationalStore>> {
-        Err(Error::unsupported("this build has no embedded store (feature embedded); give a relational store of your own"))
+        Err(Error::unsupported(
+            "this build has no embedded store (feature embedded); give a relational store of your own",
+        ))
     }
 }

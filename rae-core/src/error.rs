@@ -54,7 +54,14 @@ pub struct ErrorRow {
     pub js: &'static str,
 }
 
-const fn row(kind: ErrorKind, name: &'static str, retry: bool, http: u16, python: &'static str, js: &'static str) -> ErrorRow {
+const fn row(
+    kind: ErrorKind,
+    name: &'static str,
+    retry: bool,
+    http: u16,
+    python: &'static str,
+    js: &'static str,
+) -> ErrorRow {
     ErrorRow { kind, name, retry, http, python, js }
 }
 

@@ -22,46 +22,59 @@ pub(crate) struct ScopeState {
 
 #[derive(Debug, Default)]
 pub(crate) struct Indexes {
-    scopes: Mutex<(u64, HashMap<Scope, (u64, Arc<ScopeState>)>)>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Counts look-ups: the clock of "least recently used".
+    tick: u64,
+    scopes: HashMap<Scope, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    used: u64,
+    state: Arc<ScopeState>,
 }
 
 impl Indexes {
     /// The scope's state, empty when it was not there; and the scope that had to go for it, whose vectors should go too.
     pub fn get_or_create(&self, scope: &Scope) -> (Arc<ScopeState>, Option<Scope>) {
-        let mut guard = self.scopes.lock();
-        let (tick, scopes) = &mut *guard;
-        *tick += 1;
-        if let Some((used, state)) = scopes.get_mut(scope) {
-            *used = *tick;
-            return (Arc::clone(state), None);
+        let mut inner = self.inner.lock();
+        inner.tick += 1;
+        let used = inner.tick;
+        if let Some(entry) = inner.scopes.get_mut(scope) {
+            entry.used = used;
+            return (Arc::clone(&entry.state), None);
         }
         let mut evicted = None;
-        if scopes.len() >= INDEX_SCOPES_MAX {
-            evicted = scopes.iter().min_by_key(|(_, (used, _))| *used).map(|(scope, _)| scope.clone());
-            evicted.as_ref().and_then(|scope| scopes.remove(scope));
+        if inner.scopes.len() >= INDEX_SCOPES_MAX {
+            evicted = inner.scopes.iter().min_by_key(|(_, entry)| entry.used).map(|(scope, _)| scope.clone());
+            evicted.as_ref().and_then(|scope| inner.scopes.remove(scope));
         }
         let state = Arc::new(ScopeState {
             index: RwLock::new(ScopeIndex::new()),
             catching_up: futures::lock::Mutex::new(()),
             segmented: AtomicU64::new(0),
         });
-        scopes.insert(scope.clone(), (*tick, Arc::clone(&state)));
+        inner.scopes.insert(scope.clone(), Entry { used, state: Arc::clone(&state) });
         (state, evicted)
     }
 
     /// The scope's state, where it is in memory.
     pub fn get(&self, scope: &Scope) -> Option<Arc<ScopeState>> {
-        self.scopes.lock().1.get(scope).map(|(_, state)| Arc::clone(state))
+        self.inner.lock().scopes.get(scope).map(|entry| Arc::clone(&entry.state))
     }
 
     /// Forgets a scope.
     pub fn remove(&self, scope: &Scope) {
-        self.scopes.lock().1.remove(scope);
+        self.inner.lock().scopes.remove(scope);
     }
 
     /// Forgets everything.
     pub fn clear(&self) {
-        self.scopes.lock().1.clear();
+        self.inner.lock().scopes.clear();
     }
 }
 

@@ -35,8 +35,8 @@ pub use futures::executor::block_on;
 pub use ingest::{MemoryUpdate, NewMemory};
 pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
-    Context, ContextOptions, ContextSource, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, ListOptions,
-    Maintained, Page, Passage, RecallOptions, Receipt, Reembedded, Stats,
+    Context, ContextOptions, ContextSource, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported,
+    ListOptions, Maintained, Page, Passage, RecallOptions, Receipt, Reembedded, Stats,
 };
 pub use rae::Rae;
 pub use retrieve::{Signals, Weights};

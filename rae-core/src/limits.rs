@@ -88,8 +88,8 @@ pub const SQLITE_READER_CACHE_KIB: i64 = 4 << 10;
 pub const SQLITE_STATEMENTS: usize = 128;
 /// Bytes of SQLite's write-ahead log that stay allocated after a checkpoint.
 pub const SQLITE_WAL_BYTES_KEPT: u64 = 16 << 20;
-/// Pages in the write-ahead log after which the writer copies them to the file. Random keys touch the same index pages again
-/// and again: copied once for many commits they cost a third less than with SQLite's 1,000.
+/// Pages in the write-ahead log after which the writer copies them to the file. More than SQLite's 1,000, as random keys
+/// touch the same index pages again and again, and a page is copied once however often it was written.
 pub const SQLITE_WAL_PAGES: u32 = 4_000;
 /// Steps of SQLite's machine between two looks at the deadline.
 pub const SQLITE_PROGRESS_STEPS: i32 = 4_000;
@@ -118,3 +118,15 @@ pub const CACHE_ENTRIES_MAX: usize = 16_384;
 pub const CACHE_BYTES_MAX: usize = 64 << 20;
 /// Vectors taken into a graph between two snapshots of an unfinished one.
 pub const ANN_SNAPSHOT_STEP: usize = 200_000;
+/// Bytes of the weights of a local model.
+pub const MODEL_BYTES_MAX: u64 = 2 << 30;
+/// Bytes of a configuration or vocabulary file of a local model.
+pub const MODEL_SIDE_FILE_BYTES_MAX: u64 = 32 << 20;
+/// Layers of a local model.
+pub const MODEL_LAYERS_MAX: usize = 64;
+/// Tokens that a local model reads of one text, its `[CLS]` and `[SEP]` included.
+pub const MODEL_TOKENS_MAX: usize = EMBED_TOKENS_MAX + 2;
+/// Tokens that go through a local model at once: bounds its working memory.
+pub const MODEL_BATCH_TOKENS: usize = 1_024;
+/// Threads on which a local model computes.
+pub const MODEL_THREADS: usize = 2;

@@ -8,8 +8,8 @@ use crate::{
     ingest::{MemoryUpdate, NewMemory},
     model::{Memory, MemoryId, MemoryVersion, Scope, Timestamp},
     ops::{
-        self, Context, ContextOptions, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, Maintained, Page,
-        RecallOptions, Receipt, Reembedded, Stats,
+        self, Context, ContextOptions, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, Maintained,
+        Page, RecallOptions, Receipt, Reembedded, Stats,
     },
     ports::Embedder,
 };
@@ -149,7 +149,8 @@ impl Rae {
     pub async fn close(&self) -> Result<()> {
         self.deps.background.stop();
         // Counts are a convenience: a full disk must not keep a store from closing.
-        let flushed = if self.deps.closed.load(Ordering::Acquire) { Ok(0) } else { ops::flush_access(&self.deps).await };
+        let flushed =
+            if self.deps.closed.load(Ordering::Acquire) { Ok(0) } else { ops::flush_access(&self.deps).await };
         if let Err(error) = flushed {
             tracing::warn!(%error, "access counts were not written");
         }

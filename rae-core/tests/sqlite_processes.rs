@@ -218,8 +218,8 @@ fn fill(file: &Path) {
 
 #[test]
 fn a_file_that_can_grow_no_more_keeps_what_was_acknowledged() {
-    // The limit on the size of files stands in for a full disk: it needs no rights and no mount. Its signal is ignored, so
-    // that writing fails instead.
+    // The limit on the size of files stands in for a full disk: it needs no rights and no mount. Its signal is
+    // ignored, so that writing fails instead.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.rae");
     let program = child("fill", &file);

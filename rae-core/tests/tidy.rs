@@ -1,5 +1,7 @@
 //! The house rules that a machine can check: import directions, sizes, what may not stand in shipped code (ARCHITECTURE.md).
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test reports by panicking
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -18,9 +20,43 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("lexical", &["error", "model", "limits", "lexical", "Error", "ErrorKind", "Result"]),
     ("ingest", &["error", "model", "limits", "ingest", "Error", "ErrorKind", "Result"]),
     ("retrieve", &["error", "model", "limits", "lexical", "retrieve", "ports", "Result", "Error"]),
-    ("guard", &["error", "ctx", "model", "ports", "limits", "guard", "conformance", "embedded", "Ctx", "Error", "ErrorKind", "Result"]),
-    ("embedded", &["error", "ctx", "model", "ports", "limits", "embedded", "conformance", "Ctx", "Error", "ErrorKind", "Result"]),
-    ("providers", &["error", "ctx", "model", "ports", "limits", "providers", "conformance", "Ctx", "Error", "ErrorKind", "Result"]),
+    (
+        "guard",
+        &[
+            "error",
+            "ctx",
+            "model",
+            "ports",
+            "limits",
+            "guard",
+            "conformance",
+            "embedded",
+            "Ctx",
+            "Error",
+            "ErrorKind",
+            "Result",
+        ],
+    ),
+    (
+        "embedded",
+        &["error", "ctx", "model", "ports", "limits", "embedded", "conformance", "Ctx", "Error", "ErrorKind", "Result"],
+    ),
+    (
+        "providers",
+        &[
+            "error",
+            "ctx",
+            "model",
+            "ports",
+            "limits",
+            "providers",
+            "conformance",
+            "Ctx",
+            "Error",
+            "ErrorKind",
+            "Result",
+        ],
+    ),
 ];
 
 fn sources() -> Vec<(String, PathBuf)> {
@@ -57,7 +93,9 @@ fn is_test_file(name: &str) -> bool {
 fn imports_go_one_way() {
     let mut wrong = Vec::new();
     for (name, path) in sources() {
-        let Some((_, allowed)) = IMPORTS.iter().find(|(place, _)| name == *place || name.starts_with(&format!("{place}/"))) else {
+        let Some((_, allowed)) =
+            IMPORTS.iter().find(|(place, _)| name == *place || name.starts_with(&format!("{place}/")))
+        else {
             continue;
         };
         if is_test_file(&name) {
@@ -71,7 +109,12 @@ fn imports_go_one_way() {
             } else {
                 vec![rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()]
             };
-            wrong.extend(named.into_iter().filter(|n| !n.is_empty() && !allowed.contains(n)).map(|n| format!("{name} imports crate::{n}")));
+            wrong.extend(
+                named
+                    .into_iter()
+                    .filter(|n| !n.is_empty() && !allowed.contains(n))
+                    .map(|n| format!("{name} imports crate::{n}")),
+            );
         }
     }
     assert!(wrong.is_empty(), "import directions of ARCHITECTURE.md are broken:\n{}", wrong.join("\n"));
@@ -139,7 +182,15 @@ fn files_and_functions_are_small_rooms() {
         for (i, line) in lines.iter().enumerate() {
             let indent = line.len() - line.trim_start().len();
             let code = line.trim_start();
-            let starts = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn ", "pub(crate) async fn "];
+            let starts = [
+                "fn ",
+                "pub fn ",
+                "pub(crate) fn ",
+                "pub(super) fn ",
+                "async fn ",
+                "pub async fn ",
+                "pub(crate) async fn ",
+            ];
             if starts.iter().any(|s| code.starts_with(s)) && !code.ends_with(';') {
                 open = Some((i, indent));
             }
@@ -148,7 +199,11 @@ fn files_and_functions_are_small_rooms() {
                 && code.starts_with('}')
             {
                 if i - from > FUNCTION_LINES_MAX {
-                    wrong.push(format!("{name}:{} is a function of {} lines (most {FUNCTION_LINES_MAX})", from + 1, i - from));
+                    wrong.push(format!(
+                        "{name}:{} is a function of {} lines (most {FUNCTION_LINES_MAX})",
+                        from + 1,
+                        i - from
+                    ));
                 }
                 open = None;
             }
@@ -161,7 +216,13 @@ fn files_and_functions_are_small_rooms() {
 fn no_unfinished_marks_in_shipped_code() {
     for (name, path) in sources() {
         let text = fs::read_to_string(&path).unwrap();
-        for mark in [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("todo", "!("), concat!("#[ign", "ore")] {
+        for mark in [
+            concat!("TO", "DO"),
+            concat!("FIX", "ME"),
+            concat!("XX", "X"),
+            concat!("todo", "!("),
+            concat!("#[ign", "ore"),
+        ] {
             assert!(!text.contains(mark), "{name} holds {mark}");
         }
     }

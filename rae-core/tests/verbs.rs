@@ -1,11 +1,13 @@
 //! The verbs, as their users meet them, on every embedded store.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test reports by panicking
+
 mod common;
 
 use common::{on_every_store, time, turn};
 use rae_core::{
-    ContextOptions, ErrorKind, Forget, ForgetScope, Layer, ListOptions, MemoryUpdate, NewMemory, RecallOptions, block_on,
-    model::Scope,
+    ContextOptions, ErrorKind, Forget, ForgetScope, Layer, ListOptions, MemoryUpdate, NewMemory, RecallOptions,
+    block_on, model::Scope,
 };
 use serde_json::json;
 
@@ -38,7 +40,11 @@ fn a_statement_said_again_merges_and_a_turn_only_with_itself() {
                 ..NewMemory::new("The  door code is 4711. ")
             };
             let first = b.mem.remember(fact("home", 0.2)).await.unwrap();
-            let again = b.mem.remember(NewMemory { content: "The door code is 4711.".into(), ..fact("safety", 0.9) }).await.unwrap();
+            let again = b
+                .mem
+                .remember(NewMemory { content: "The door code is 4711.".into(), ..fact("safety", 0.9) })
+                .await
+                .unwrap();
             assert_eq!((first.merged, again.merged, again.id), (false, true, first.id));
             let memory = b.mem.get(first.id).await.unwrap();
             assert_eq!((memory.witness_count, memory.importance, memory.version), (2, 0.9, 1));
@@ -53,7 +59,10 @@ fn a_statement_said_again_merges_and_a_turn_only_with_itself() {
             assert!(same.merged && same.id == a.id && !later.merged && !other.merged);
             let undated = NewMemory { occurred_at: None, ..said("s1", "2025-01-01") };
             assert!(!b.mem.remember(undated.clone()).await.unwrap().merged);
-            assert!(!b.mem.remember(undated).await.unwrap().merged, "without a time nothing says that it is the same event");
+            assert!(
+                !b.mem.remember(undated).await.unwrap().merged,
+                "without a time nothing says that it is the same event"
+            );
         });
     });
 }
@@ -90,7 +99,8 @@ fn an_expired_statement_said_again_is_a_new_memory() {
 fn an_idempotency_key_gives_the_first_receipt_and_refuses_another_body() {
     on_every_store(|b| {
         block_on(async {
-            let keyed = |text: &str| NewMemory { idempotency_key: Some("k1".into()), ..turn("s", "Ada", "2025-01-01", text) };
+            let keyed =
+                |text: &str| NewMemory { idempotency_key: Some("k1".into()), ..turn("s", "Ada", "2025-01-01", text) };
             let first = b.mem.remember(keyed("Hello")).await.unwrap();
             assert_eq!(b.mem.remember(keyed("Hello")).await.unwrap(), first);
             let error = b.mem.remember(keyed("Good bye")).await.unwrap_err();
@@ -142,7 +152,9 @@ fn bad_input_is_a_typed_error_and_odd_text_is_a_memory() {
             for bad in [-1, 0, 1_001, 1_000_000_000, i64::MAX, i64::MIN] {
                 assert_eq!(b.mem.recall("x", k(bad)).await.unwrap_err().code(), "invalid_k");
             }
-            for bad in [json!([]), json!({"nope": 1}), json!({"tags": {"near": 1}}), json!({"occurred_at": {"gt": "soon"}})] {
+            for bad in
+                [json!([]), json!({"nope": 1}), json!({"tags": {"near": 1}}), json!({"occurred_at": {"gt": "soon"}})]
+            {
                 let options = RecallOptions { filter: Some(bad), ..k(3) };
                 assert_eq!(b.mem.recall("x", options).await.unwrap_err().code(), "invalid_filter");
             }
@@ -159,7 +171,12 @@ fn filters_narrow_before_the_ranking_does() {
         block_on(async {
             for i in 0..40 {
                 let session = format!("s{}", i % 4);
-                let mut memory = turn(&session, "Ada", &format!("2025-03-{:02}T10:00:00Z", 1 + i % 28), &format!("Note {i} on the harbour"));
+                let mut memory = turn(
+                    &session,
+                    "Ada",
+                    &format!("2025-03-{:02}T10:00:00Z", 1 + i % 28),
+                    &format!("Note {i} on the harbour"),
+                );
                 memory.tags = vec![if i % 2 == 0 { "even".into() } else { "odd".into() }];
                 memory.metadata = json!({ "n": i, "deep": { "third": i % 3 == 0 } }).as_object().cloned();
                 b.mem.remember(memory).await.unwrap();
@@ -185,7 +202,8 @@ fn an_update_keeps_the_id_grows_the_version_and_is_found_by_its_new_words_only()
         block_on(async {
             let id = b.mem.remember(NewMemory::new("The opening is in May.")).await.unwrap().id;
             b.clock.advance_seconds(10);
-            let update = MemoryUpdate { content: Some("The opening is in September.".into()), ..MemoryUpdate::default() };
+            let update =
+                MemoryUpdate { content: Some("The opening is in September.".into()), ..MemoryUpdate::default() };
             let receipt = b.mem.update(id, update.clone()).await.unwrap();
             assert_eq!((receipt.id, receipt.version), (id, 2));
             let hits = b.mem.recall("When is the opening?", RecallOptions { explain: true, ..k(5) }).await.unwrap();
@@ -214,7 +232,12 @@ fn as_of_finds_what_held_then_and_the_default_what_holds_now() {
             new.valid_from = Some(time("2023-01-01"));
             b.mem.remember_many(vec![old, new]).await.unwrap();
             let at = async |t: Option<&str>| {
-                let hits = b.mem.recall("Where does Ada live?", RecallOptions { as_of: t.map(time), ..k(5) }).await.unwrap().hits;
+                let hits = b
+                    .mem
+                    .recall("Where does Ada live?", RecallOptions { as_of: t.map(time), ..k(5) })
+                    .await
+                    .unwrap()
+                    .hits;
                 hits.into_iter().map(|h| h.content).collect::<Vec<_>>()
             };
             assert_eq!(at(None).await, ["Ada lives in Ghent."]);
@@ -241,7 +264,10 @@ fn what_is_forgotten_is_gone_from_every_answer_and_the_receipt_counts_it() {
             assert_eq!(b.mem.history(id).await.unwrap_err().kind(), ErrorKind::NotFound);
             assert_eq!(b.mem.forget(Forget::Id(id)).await.unwrap().deleted, 0);
             assert_eq!(b.mem.forget(Forget::Filter(json!({}))).await.unwrap_err().code(), "empty_filter");
-            assert_eq!(b.mem.forget(Forget::Filter(json!({"content": {"contains": "locker"}}))).await.unwrap().deleted, 1);
+            assert_eq!(
+                b.mem.forget(Forget::Filter(json!({"content": {"contains": "locker"}}))).await.unwrap().deleted,
+                1
+            );
         });
     });
 }
@@ -253,12 +279,14 @@ fn a_scope_is_forgotten_whole_and_nothing_beside_it() {
             let other = b.mem.with_scope(Scope::new("default", "defaul%").unwrap());
             for mem in [&b.mem, &other] {
                 for session in ["a", "b"] {
-                    let mut memory = turn(session, "Ada", "2025-01-01", &format!("In session {session} we spoke of boats"));
+                    let mut memory =
+                        turn(session, "Ada", "2025-01-01", &format!("In session {session} we spoke of boats"));
                     memory.user_id = Some(format!("user-{session}"));
                     mem.remember(memory).await.unwrap();
                 }
             }
-            let forget = async |kind, target: &str| b.mem.forget(Forget::Scope(kind, target.into())).await.unwrap().deleted;
+            let forget =
+                async |kind, target: &str| b.mem.forget(Forget::Scope(kind, target.into())).await.unwrap().deleted;
             assert_eq!(forget(ForgetScope::Session, "a").await, 1);
             assert_eq!(b.mem.recall("boats", k(5)).await.unwrap().hits.len(), 1);
             assert_eq!(forget(ForgetScope::User, "user-b").await, 1);
@@ -288,7 +316,10 @@ fn tenants_and_projects_never_see_each_other_whatever_their_names() {
                 handle("t", name).remember(NewMemory::new(format!("secret of project number {i}"))).await.unwrap();
             }
             for (i, name) in names.iter().enumerate() {
-                for (mem, text) in [(handle(name, "p"), format!("secret of tenant number {i}")), (handle("t", name), format!("secret of project number {i}"))] {
+                for (mem, text) in [
+                    (handle(name, "p"), format!("secret of tenant number {i}")),
+                    (handle("t", name), format!("secret of project number {i}")),
+                ] {
                     let hits = mem.recall("secret of tenant or project number", k(50)).await.unwrap().hits;
                     assert_eq!(hits.iter().map(|h| h.content.clone()).collect::<Vec<_>>(), [text]);
                     let page = mem.list(ListOptions::default()).await.unwrap();
@@ -330,7 +361,11 @@ fn a_listing_pages_through_everything_once() {
 fn bounded_layers_keep_the_newest() {
     on_every_store(|b| {
         block_on(async {
-            let note = |i: usize| NewMemory { layer: Some(Layer::Working), session_id: Some("s".into()), ..NewMemory::new(format!("step {i}")) };
+            let note = |i: usize| NewMemory {
+                layer: Some(Layer::Working),
+                session_id: Some("s".into()),
+                ..NewMemory::new(format!("step {i}"))
+            };
             b.mem.remember_many((0..150).map(note).collect()).await.unwrap();
             let stats = b.mem.stats().await.unwrap();
             assert_eq!(stats.by_layer[&Layer::Working], 100);
@@ -346,7 +381,15 @@ fn a_context_stays_inside_its_budget_and_names_its_sources() {
         block_on(async {
             for i in 0..30 {
                 let at = format!("2025-05-{:02}T09:00:00Z", 1 + i % 28);
-                b.mem.remember(turn(&format!("s{}", i / 10), "Ada", &at, &format!("The lighthouse lamp number {i} needs a new lens and careful polishing."))).await.unwrap();
+                b.mem
+                    .remember(turn(
+                        &format!("s{}", i / 10),
+                        "Ada",
+                        &at,
+                        &format!("The lighthouse lamp number {i} needs a new lens and careful polishing."),
+                    ))
+                    .await
+                    .unwrap();
             }
             for max_tokens in [40, 200, 1_000] {
                 let options = ContextOptions { max_tokens, session_id: Some("s2".into()), ..ContextOptions::default() };

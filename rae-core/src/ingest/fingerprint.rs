@@ -57,6 +57,7 @@ pub fn dedup_key(memory: &Memory) -> Option<[u8; 32]> {
 
 /// Hash of a request as its JSON, for idempotency keys.
 pub fn request_hash<T: Serialize>(request: &T) -> Result<[u8; 32]> {
-    let json = serde_json::to_vec(request).map_err(|e| Error::internal("a request cannot be written as JSON").with_source(e))?;
+    let json = serde_json::to_vec(request)
+        .map_err(|e| Error::internal("a request cannot be written as JSON").with_source(e))?;
     Ok(*blake3::hash(&json).as_bytes())
 }

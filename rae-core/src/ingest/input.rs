@@ -4,8 +4,8 @@ use super::fingerprint::{content_hash, dedup_key};
 use crate::{
     error::{Error, Result},
     limits::{
-        CONTENT_BYTES_MAX, METADATA_BYTES_MAX, METADATA_DEPTH_MAX, NAME_BYTES_MAX, QUERY_BYTES_MAX, ROLE_BYTES_MAX, TAG_BYTES_MAX,
-        TAGS_MAX, TTL_SECONDS_MAX,
+        CONTENT_BYTES_MAX, METADATA_BYTES_MAX, METADATA_DEPTH_MAX, NAME_BYTES_MAX, QUERY_BYTES_MAX, ROLE_BYTES_MAX,
+        TAG_BYTES_MAX, TAGS_MAX, TTL_SECONDS_MAX,
     },
     model::{InfoClass, Kind, Layer, Memory, MemoryId, MemoryPatch, Provenance, Scope, Timestamp, TrustLevel},
 };
@@ -294,8 +294,12 @@ pub fn event_name(what: &str, value: Option<&str>) -> Result<()> {
 fn check_name(what: &str, value: Option<&str>, most: usize) -> Result<()> {
     match value {
         None => Ok(()),
-        Some(v) if v.trim().is_empty() => Err(Error::invalid(format!("{what} must not be empty; leave it out instead"))),
-        Some(v) if v.len() > most => Err(Error::invalid(format!("{what} has {} bytes; at most {most} are allowed", v.len()))),
+        Some(v) if v.trim().is_empty() => {
+            Err(Error::invalid(format!("{what} must not be empty; leave it out instead")))
+        }
+        Some(v) if v.len() > most => {
+            Err(Error::invalid(format!("{what} has {} bytes; at most {most} are allowed", v.len())))
+        }
         Some(v) if v.chars().any(char::is_control) => {
             Err(Error::invalid(format!("{what} must not contain control characters")))
         }
@@ -340,7 +344,10 @@ fn check_metadata(metadata: &Map<String, Value>) -> Result<()> {
     let mut bytes = ByteCount(0);
     serde_json::to_writer(&mut bytes, metadata).map_err(|e| Error::invalid("metadata is not JSON").with_source(e))?;
     if bytes.0 > METADATA_BYTES_MAX {
-        return Err(Error::invalid(format!("metadata has {} bytes of JSON; at most {METADATA_BYTES_MAX} are allowed", bytes.0)));
+        return Err(Error::invalid(format!(
+            "metadata has {} bytes of JSON; at most {METADATA_BYTES_MAX} are allowed",
+            bytes.0
+        )));
     }
     Ok(())
 }

@@ -5,6 +5,6 @@ mod input;
 mod vector;
 
 pub(crate) use fingerprint::request_hash;
-pub(crate) use input::{check_imported, check_query, check_tags, event_name};
 pub use input::{MemoryUpdate, NewMemory};
+pub(crate) use input::{check_imported, check_query, check_tags, event_name};
 pub(crate) use vector::normalise_vector;

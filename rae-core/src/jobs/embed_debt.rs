@@ -77,7 +77,10 @@ pub(crate) async fn vectors_of(deps: &Deps, memories: &[Memory]) -> Result<Vec<O
 }
 
 /// Unit vectors of memories, `None` where a text has nothing the embedder knows.
-pub(crate) async fn embed_documents(embedder: &dyn crate::ports::Embedder, memories: &[Memory]) -> Result<Vec<Option<Vec<f32>>>> {
+pub(crate) async fn embed_documents(
+    embedder: &dyn crate::ports::Embedder,
+    memories: &[Memory],
+) -> Result<Vec<Option<Vec<f32>>>> {
     let texts: Vec<_> = memories.iter().map(embed_text).collect();
     let mut out = Vec::with_capacity(memories.len());
     for page in texts.chunks(EMBED_BATCH_MAX) {

@@ -136,7 +136,13 @@ async fn apply_range(deps: &Deps, ctx: &Ctx, state: &ScopeState, coll: &Collecti
     Ok(())
 }
 
-async fn apply_page(deps: &Deps, ctx: &Ctx, state: &ScopeState, collection: &Collection, changes: Changes) -> Result<()> {
+async fn apply_page(
+    deps: &Deps,
+    ctx: &Ctx,
+    state: &ScopeState,
+    collection: &Collection,
+    changes: Changes,
+) -> Result<()> {
     // Analysis is the slow part and needs no lock.
     let docs: Vec<LexDoc> = changes.puts.iter().map(|c| LexDoc::from_memory(&c.memory)).collect();
     let mut removed: Vec<_> = changes.deletes.iter().map(|(_, id)| *id).collect();

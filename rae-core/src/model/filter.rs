@@ -153,7 +153,9 @@ fn parse_field(key: &str, value: &Json, terms: &mut usize) -> Result<Filter> {
         return Ok(Filter::Cmp(field.clone(), Cmp::Eq(field.value(value)?)));
     };
     if ops.is_empty() {
-        return Err(bad(format!("the filter on {key} has no comparison; use one of eq, ne, in, nin, gt, gte, lt, lte, contains")));
+        return Err(bad(format!(
+            "the filter on {key} has no comparison; use one of eq, ne, in, nin, gt, gte, lt, lte, contains"
+        )));
     }
     let mut all = Vec::with_capacity(ops.len());
     for (op, value) in ops {
@@ -181,7 +183,11 @@ fn parse_field(key: &str, value: &Json, terms: &mut usize) -> Result<Filter> {
 
 fn count(terms: &mut usize, n: usize) -> Result<()> {
     *terms += n;
-    if *terms > FILTER_TERMS_MAX { Err(bad(format!("a filter may have at most {FILTER_TERMS_MAX} terms"))) } else { Ok(()) }
+    if *terms > FILTER_TERMS_MAX {
+        Err(bad(format!("a filter may have at most {FILTER_TERMS_MAX} terms")))
+    } else {
+        Ok(())
+    }
 }
 
 fn clip(text: &str) -> String {
@@ -219,7 +225,12 @@ impl Field {
                 Some(path) if !path.split('.').any(str::is_empty) => {
                     Self::Metadata(path.split('.').map(str::to_owned).collect())
                 }
-                _ => return Err(bad(format!("unknown filter field \"{}\"; fields of your own are metadata.NAME", clip(key)))),
+                _ => {
+                    return Err(bad(format!(
+                        "unknown filter field \"{}\"; fields of your own are metadata.NAME",
+                        clip(key)
+                    )));
+                }
             },
         })
     }
@@ -238,7 +249,9 @@ impl Field {
         let wrong = |want: &str| bad(format!("the filter on {self:?} takes {want}"));
         Ok(match json {
             Json::Null => Value::Null,
-            Json::String(s) if self.is_time() => Value::Time(Timestamp::parse(s).map_err(|e| e.with_code("invalid_filter"))?),
+            Json::String(s) if self.is_time() => {
+                Value::Time(Timestamp::parse(s).map_err(|e| e.with_code("invalid_filter"))?)
+            }
             _ if self.is_time() => return Err(wrong("a time in RFC 3339")),
             Json::Number(n) => {
                 let n = n.as_f64().filter(|n| n.is_finite()).ok_or_else(|| wrong("a finite number"))?;
@@ -251,7 +264,9 @@ impl Field {
             Json::Bool(b) if matches!(self, Self::Metadata(_)) => Value::Bool(*b),
             Json::String(s) => match self {
                 // The old layer codes mean the same here as everywhere.
-                Self::Layer => Value::Text(s.parse::<super::Layer>().map_err(|e| e.with_code("invalid_filter"))?.to_string()),
+                Self::Layer => {
+                    Value::Text(s.parse::<super::Layer>().map_err(|e| e.with_code("invalid_filter"))?.to_string())
+                }
                 _ => Value::Text(s.clone()),
             },
             _ => return Err(wrong("a text")),

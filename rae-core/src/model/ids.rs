@@ -29,9 +29,9 @@ impl fmt::Debug for MemoryId {
 impl FromStr for MemoryId {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        Uuid::try_parse(text)
-            .map(Self)
-            .map_err(|_| Error::invalid("a memory id must be a UUID, as `remember` returned it").with_code("invalid_id"))
+        Uuid::try_parse(text).map(Self).map_err(|_| {
+            Error::invalid("a memory id must be a UUID, as `remember` returned it").with_code("invalid_id")
+        })
     }
 }
 

@@ -97,7 +97,9 @@ impl Kind {
         match self {
             Self::Conversation => Layer::Episodic,
             Self::Reflection | Self::Lesson | Self::Strategy => Layer::Reflective,
-            Self::Text | Self::Fact | Self::Document | Self::Code | Self::ImageRef | Self::EntitySummary => Layer::Semantic,
+            Self::Text | Self::Fact | Self::Document | Self::Code | Self::ImageRef | Self::EntitySummary => {
+                Layer::Semantic
+            }
         }
     }
 
@@ -265,8 +267,26 @@ impl MemoryPatch {
             ($($field:ident),+) => { $(if let Some(v) = &self.$field { memory.$field = v.clone(); })+ };
         }
         set!(
-            content, content_hash, dedup_key, layer, kind, role, speaker, tags, metadata, importance, strength, confidence,
-            trust_level, info_class, provenance, occurred_at, valid_from, valid_to, superseded_by, expires_at
+            content,
+            content_hash,
+            dedup_key,
+            layer,
+            kind,
+            role,
+            speaker,
+            tags,
+            metadata,
+            importance,
+            strength,
+            confidence,
+            trust_level,
+            info_class,
+            provenance,
+            occurred_at,
+            valid_from,
+            valid_to,
+            superseded_by,
+            expires_at
         );
     }
 

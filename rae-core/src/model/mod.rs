@@ -10,12 +10,13 @@ mod query;
 mod time;
 
 pub use batch::{
-    Applied, Audit, DropTarget, Idempotency, NewJob, Op, Outcome, PatchMode, Precondition, SegmentRow, VectorRow, WriteBatch,
+    Applied, Audit, DropTarget, Idempotency, NewJob, Op, Outcome, PatchMode, Precondition, SegmentRow, VectorRow,
+    WriteBatch,
 };
 pub use filter::{Cmp, Field, Filter, Value};
 pub use ids::{IdGenerator, MemoryId, Scope};
 pub use job::{Job, JobKind, JobState, Lease};
 pub use layer::{Layer, LayerPolicy};
 pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
-pub use query::{Changes, Changed, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};
+pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};
 pub use time::Timestamp;

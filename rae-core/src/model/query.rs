@@ -16,9 +16,9 @@ impl Cursor {
 
     /// From a caller's text.
     pub fn decode(text: &str) -> Result<Self> {
-        uuid::Uuid::try_parse(text)
-            .map(|u| Self(MemoryId(u)))
-            .map_err(|_| Error::invalid("cursor must be a `next_cursor` of an earlier page").with_code("invalid_cursor"))
+        uuid::Uuid::try_parse(text).map(|u| Self(MemoryId(u))).map_err(|_| {
+            Error::invalid("cursor must be a `next_cursor` of an earlier page").with_code("invalid_cursor")
+        })
     }
 }
 

@@ -26,9 +26,8 @@ impl Timestamp {
     /// offset (taken as UTC).
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
-        let bad = || {
-            Error::invalid("a time must be RFC 3339, like 2023-05-08T13:56:00Z, between the years -9999 and 9999")
-        };
+        let bad =
+            || Error::invalid("a time must be RFC 3339, like 2023-05-08T13:56:00Z, between the years -9999 and 9999");
         if text.len() > 64 {
             return Err(bad());
         }
@@ -69,7 +68,17 @@ impl Timestamp {
     /// The date in words, as it goes into the indexed text: `8 May, 2023`.
     pub fn in_words(self) -> String {
         const MONTHS: [&str; 12] = [
-            "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
             "December",
         ];
         let (year, month, day) = self.ymd();
@@ -107,7 +116,9 @@ mod tests {
 
     #[test]
     fn a_time_reads_back_what_it_prints() {
-        for text in ["2023-05-08T13:56:00Z", "1969-12-31T23:59:59.5Z", "-009999-06-01T00:00:00Z", "9999-06-30T22:00:00Z"] {
+        for text in
+            ["2023-05-08T13:56:00Z", "1969-12-31T23:59:59.5Z", "-009999-06-01T00:00:00Z", "9999-06-30T22:00:00Z"]
+        {
             let t = Timestamp::parse(text).unwrap();
             assert_eq!(Timestamp::parse(&t.to_string()).unwrap(), t);
         }

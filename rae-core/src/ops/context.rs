@@ -94,7 +94,12 @@ impl From<Packed> for ContextSource {
     }
 }
 
-pub(crate) async fn context(deps: &Deps, scope: &Scope, query: Option<&str>, options: ContextOptions) -> Result<Context> {
+pub(crate) async fn context(
+    deps: &Deps,
+    scope: &Scope,
+    query: Option<&str>,
+    options: ContextOptions,
+) -> Result<Context> {
     let ctx = deps.ctx(scope)?;
     let tokens_max = check_max_tokens(options.max_tokens)?;
     event_name("session_id", options.session_id.as_deref())?;

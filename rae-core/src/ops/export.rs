@@ -89,8 +89,10 @@ fn refuse_foreign_target(path: &Path) -> Result<()> {
     match file.read_exact(&mut start) {
         Ok(()) if start == *MARK => Ok(()),
         _ if file.metadata().is_ok_and(|m| m.len() == 0) => Ok(()),
-        _ => Err(Error::conflict("the export's path holds a file that is not an export; remove it or choose another path")
-            .with_code("target_exists")),
+        _ => Err(Error::conflict(
+            "the export's path holds a file that is not an export; remove it or choose another path",
+        )
+        .with_code("target_exists")),
     }
 }
 

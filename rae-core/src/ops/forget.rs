@@ -149,7 +149,8 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         ops.extend(wave.iter().map(|&id| Op::DeleteMemory { id }));
         for page in ops.chunks(PAGE_MAX) {
             let applied = deps.relational.apply(ctx, deps.batch(page.to_vec())).await?;
-            let existed = applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
+            let existed =
+                applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
             if depth == 0 { gone.deleted += existed } else { gone.derived += existed }
         }
         wave = next;
@@ -158,7 +159,12 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
 }
 
 /// Memories derived from `wave`: those with no source left are the next wave, the others lose the sources that go.
-async fn cascade(deps: &Deps, ctx: &Ctx, wave: &BTreeSet<MemoryId>, going: &BTreeSet<MemoryId>) -> Result<(BTreeSet<MemoryId>, Vec<Op>)> {
+async fn cascade(
+    deps: &Deps,
+    ctx: &Ctx,
+    wave: &BTreeSet<MemoryId>,
+    going: &BTreeSet<MemoryId>,
+) -> Result<(BTreeSet<MemoryId>, Vec<Op>)> {
     let sources: Vec<MemoryId> = wave.iter().copied().collect();
     let mut derived: Vec<Memory> = Vec::new();
     for page in sources.chunks(PAGE_MAX) {

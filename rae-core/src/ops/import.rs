@@ -52,7 +52,8 @@ pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Im
 /// First pass: every line parses and is inside the limits, and the file is whole.
 fn check_file(path: &Path, scope: &Scope) -> Result<Header> {
     let mut reader = Lines::open(path)?;
-    let not_ours = || Error::invalid("this is not a RAE export: its first line is not the header").with_code("not_an_export");
+    let not_ours =
+        || Error::invalid("this is not a RAE export: its first line is not the header").with_code("not_an_export");
     let first = reader.next_line()?.ok_or_else(not_ours)?;
     let header: Header = serde_json::from_str(&first).map_err(|e| not_ours().with_source(e))?;
     if header.rae_export > FORMAT {
@@ -116,7 +117,12 @@ async fn write(deps: &Deps, ctx: &Ctx, chunk: Vec<Line>, header: &Header, done: 
     let mut ops: Vec<Op> = Vec::with_capacity(expected + 1);
     for (line, vector) in chunk.into_iter().zip(vectors) {
         let vector = vector.map(|vector| VectorRow { embedder: embedder.id().to_owned(), vector });
-        ops.push(Op::RestoreMemory { memory: Box::new(line.memory), vector, history: line.history, access: line.access });
+        ops.push(Op::RestoreMemory {
+            memory: Box::new(line.memory),
+            vector,
+            history: line.history,
+            access: line.access,
+        });
     }
     if !owed.is_empty() {
         ops.push(embed_debt::job(deps, &owed));
@@ -159,7 +165,10 @@ impl Lines {
             return Ok(None);
         }
         if line.len() > IMPORT_LINE_BYTES_MAX {
-            return Err(Error::invalid(format!("line {} of the export is longer than {IMPORT_LINE_BYTES_MAX} bytes", self.number)));
+            return Err(Error::invalid(format!(
+                "line {} of the export is longer than {IMPORT_LINE_BYTES_MAX} bytes",
+                self.number
+            )));
         }
         let text = String::from_utf8(line)
             .map_err(|e| Error::invalid(format!("line {} of the export is not UTF-8", self.number)).with_source(e))?;

@@ -87,7 +87,11 @@ pub(crate) async fn doctor(deps: &Deps, scope: &Scope) -> Result<Vec<Finding>> {
         say("ok", "store", "the file is sound".to_owned());
     }
     for found in damage {
-        say("error", "store", format!("{found}; restore a backup, or export what can be read and import it into a new file"));
+        say(
+            "error",
+            "store",
+            format!("{found}; restore a backup, or export what can be read and import it into a new file"),
+        );
     }
     let stats = deps.relational.stats(&ctx).await?;
     let state = index_sync::fresh(deps, &ctx).await?;
@@ -95,12 +99,18 @@ pub(crate) async fn doctor(deps: &Deps, scope: &Scope) -> Result<Vec<Finding>> {
     if indexed == stats.memories {
         say("ok", "words", format!("all {indexed} memories are in the word index"));
     } else {
-        say("error", "words", format!("{indexed} of {} memories are in the word index; this is a bug, please report it", stats.memories));
+        say(
+            "error",
+            "words",
+            format!("{indexed} of {} memories are in the word index; this is a bug, please report it", stats.memories),
+        );
     }
     let without = deps.relational.without_vector(&ctx, &deps.collection().embedder, None, PAGE_MAX).await?.len();
     match without {
         0 => say("ok", "vectors", "every memory has a vector".to_owned()),
-        n if stats.jobs_queued > 0 => say("warning", "vectors", format!("{n} memories wait for a vector; run maintain")),
+        n if stats.jobs_queued > 0 => {
+            say("warning", "vectors", format!("{n} memories wait for a vector; run maintain"))
+        }
         n => say("ok", "vectors", format!("{n} memories have nothing the embedder knows and are found by words alone")),
     }
     if stats.jobs_dead > 0 {

@@ -187,7 +187,8 @@ pub(crate) async fn recall(deps: &Deps, scope: &Scope, query: &str, options: Rec
 /// Checks the options.
 pub(super) fn plan(deps: &Deps, o: RecallOptions) -> Result<Plan> {
     let k = usize::try_from(o.k).ok().filter(|k| (1..=K_MAX).contains(k));
-    let k = k.ok_or_else(|| Error::invalid(format!("k must be a whole number from 1 to {K_MAX}")).with_code("invalid_k"))?;
+    let k =
+        k.ok_or_else(|| Error::invalid(format!("k must be a whole number from 1 to {K_MAX}")).with_code("invalid_k"))?;
     let max_tokens = match o.max_tokens {
         None => None,
         Some(n) => Some(check_max_tokens(n)?),
@@ -225,7 +226,9 @@ pub(super) fn plan(deps: &Deps, o: RecallOptions) -> Result<Plan> {
 /// One of none is nothing: an empty list is a mistake, not a wish.
 fn chosen<T>(what: &str, list: Option<Vec<T>>) -> Result<Vec<T>> {
     match list {
-        Some(list) if list.is_empty() => Err(Error::invalid(format!("{what} must not be empty; leave it out to allow all"))),
+        Some(list) if list.is_empty() => {
+            Err(Error::invalid(format!("{what} must not be empty; leave it out to allow all")))
+        }
         list => Ok(list.unwrap_or_default()),
     }
 }
@@ -330,7 +333,9 @@ async fn hydrate(deps: &Deps, ctx: &Ctx, plan: &Plan, ranked: Vec<Ranked>) -> Re
         }
         let ids: Vec<MemoryId> = page.iter().map(|r| r.id).collect();
         for (ranked, memory) in page.into_iter().zip(deps.relational.get(ctx, &ids).await?) {
-            let Some(memory) = memory.filter(|m| m.scope == *ctx.scope() && !m.is_expired(plan.filter.now)) else { continue };
+            let Some(memory) = memory.filter(|m| m.scope == *ctx.scope() && !m.is_expired(plan.filter.now)) else {
+                continue;
+            };
             let Some(memory) = as_known(deps, ctx, memory, plan.filter.known_at).await? else { continue };
             found.push(Found { ranked, memory });
         }
@@ -342,7 +347,7 @@ async fn hydrate(deps: &Deps, ctx: &Ctx, plan: &Plan, ranked: Vec<Ranked>) -> Re
 async fn as_known(deps: &Deps, ctx: &Ctx, memory: Memory, known_at: Option<Timestamp>) -> Result<Option<Memory>> {
     let Some(at) = known_at.filter(|&at| memory.updated_at > at) else { return Ok(Some(memory)) };
     let versions = deps.relational.history(ctx, memory.id).await?;
-    Ok(versions.into_iter().map(|v| v.memory).filter(|m| m.updated_at <= at).next_back())
+    Ok(versions.into_iter().map(|v| v.memory).rfind(|m| m.updated_at <= at))
 }
 
 fn cut_to_tokens(deps: &Deps, found: Vec<Found>, max_tokens: Option<usize>) -> Result<Vec<Found>> {

@@ -56,7 +56,10 @@ pub(crate) async fn remember_many(deps: &Deps, scope: &Scope, items: Vec<NewMemo
 /// Checks every item before anything is written.
 fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Item>> {
     if items.len() > BATCH_ITEMS_MAX {
-        return Err(Error::invalid(format!("{} items in one call; at most {BATCH_ITEMS_MAX} are allowed", items.len())));
+        return Err(Error::invalid(format!(
+            "{} items in one call; at most {BATCH_ITEMS_MAX} are allowed",
+            items.len()
+        )));
     }
     let now = deps.clock.now();
     let several = items.len() > 1;
@@ -67,7 +70,11 @@ fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Item>>
         };
         let infer = new.infer;
         let memory = new.into_memory(scope, deps.ids.next(now), now).map_err(|e| {
-            if several { e.with_context("item", i.to_string()).with_details(serde_json::json!({ "item": i })) } else { e }
+            if several {
+                e.with_context("item", i.to_string()).with_details(serde_json::json!({ "item": i }))
+            } else {
+                e
+            }
         })?;
         Ok(Item { memory, idempotency, infer })
     };
@@ -89,7 +96,8 @@ fn next_chunk(rest: &mut std::iter::Peekable<std::vec::IntoIter<Item>>) -> Vec<I
 
 async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>) -> Result<Vec<Receipt>> {
     let embedder = deps.embedder();
-    let (memories, extras): (Vec<Memory>, Vec<_>) = chunk.into_iter().map(|i| (i.memory, (i.idempotency, i.infer))).unzip();
+    let (memories, extras): (Vec<Memory>, Vec<_>) =
+        chunk.into_iter().map(|i| (i.memory, (i.idempotency, i.infer))).unzip();
     // An embedder that fails must not lose the text: it is stored, and the vector is owed.
     let (vectors, owed) = match embed_debt::embed_documents(&*embedder, &memories).await {
         Ok(vectors) => (vectors, false),

@@ -4,8 +4,8 @@ use crate::{
     ctx::Ctx,
     error::Result,
     model::{
-        Applied, Audit, Changes, Head, Job, Lease, Memory, MemoryId, MemoryVersion, Scan, SegmentRow, StoreStats, Timestamp,
-        VectorPoint, WriteBatch,
+        Applied, Audit, Changes, Head, Job, Lease, Memory, MemoryId, MemoryVersion, Scan, SegmentRow, StoreStats,
+        Timestamp, VectorPoint, WriteBatch,
     },
 };
 use async_trait::async_trait;
@@ -107,7 +107,13 @@ pub trait IndexRead {
     async fn vectors(&self, ctx: &Ctx, embedder: &str, after: u64, limit: usize) -> Result<Vec<(u64, VectorPoint)>>;
 
     /// At most `limit` live memories without a vector under `embedder`, with `id > after`, in id order.
-    async fn without_vector(&self, ctx: &Ctx, embedder: &str, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>>;
+    async fn without_vector(
+        &self,
+        ctx: &Ctx,
+        embedder: &str,
+        after: Option<MemoryId>,
+        limit: usize,
+    ) -> Result<Vec<Memory>>;
 }
 
 /// Reading and taking jobs.

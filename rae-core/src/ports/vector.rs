@@ -65,11 +65,23 @@ pub trait VectorStore: Debug + Send + Sync + 'static {
     ) -> Result<()>;
 
     /// The `k` nearest to `vector`.
-    async fn query(&self, ctx: &Ctx, collection: &Collection, vector: &[f32], filter: &VectorFilter, k: usize)
-    -> Result<Vec<VectorHit>>;
+    async fn query(
+        &self,
+        ctx: &Ctx,
+        collection: &Collection,
+        vector: &[f32],
+        filter: &VectorFilter,
+        k: usize,
+    ) -> Result<Vec<VectorHit>>;
 
     /// Cosines of given memories in the order asked, `None` without a vector.
-    async fn score(&self, ctx: &Ctx, collection: &Collection, vector: &[f32], ids: &[MemoryId]) -> Result<Vec<Option<f32>>>;
+    async fn score(
+        &self,
+        ctx: &Ctx,
+        collection: &Collection,
+        vector: &[f32],
+        ids: &[MemoryId],
+    ) -> Result<Vec<Option<f32>>>;
 
     /// The last `watermark` written for the scope; 0 at first. Only for [`VectorFeed::Reader`].
     async fn watermark(&self, ctx: &Ctx, collection: &Collection) -> Result<u64>;

@@ -11,7 +11,7 @@ mod static_embed;
 mod static_table;
 #[cfg(feature = "tiktoken")]
 mod tiktoken;
-#[cfg(feature = "static-table")]
+#[cfg(any(feature = "static-table", feature = "local"))]
 mod wordpiece;
 
 #[cfg(feature = "local")]

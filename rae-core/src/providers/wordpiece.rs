@@ -15,6 +15,7 @@
 //!
 //! ASCII takes a path of its own, one table look-up per byte: nearly all bytes of nearly all texts.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -32,9 +33,10 @@ const UNKNOWN: &str = "[UNK]";
 /// Literal text that the model's tokenizer turns into its special token wherever it occurs.
 const SPECIALS: [&str; 5] = ["[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]"];
 
-/// Pieces by their bytes. A slice that ends inside a character is not UTF-8, so it equals no
-/// piece, and the search need not look for character boundaries.
-type Pieces = HashMap<&'static [u8], u32, FxBuildHasher>;
+/// Pieces by their bytes: borrowed from the built-in vocabulary, owned when read from a file. A slice
+/// that ends inside a character is not UTF-8, so it equals no piece, and the search need not look for
+/// character boundaries.
+type Pieces = HashMap<Cow<'static, [u8]>, u32, FxBuildHasher>;
 
 /// A `WordPiece` vocabulary with the text rules of uncased BERT models. The default knows no word.
 #[derive(Default)]
@@ -65,22 +67,34 @@ impl WordPiece {
     ///
     /// # Errors
     /// When `[UNK]` is missing: there would be no id for an unknown word.
+    #[cfg(any(test, feature = "static-table"))]
     pub fn from_vocabulary(vocabulary: &'static str) -> Result<Self, String> {
+        Self::from_tokens(vocabulary.split('\n').map(Cow::Borrowed))
+    }
+
+    /// Takes the tokens in the order of their ids, from 0.
+    ///
+    /// # Errors
+    /// When `[UNK]` is missing, or there are more tokens than ids.
+    pub fn from_tokens(tokens: impl Iterator<Item = Cow<'static, str>>) -> Result<Self, String> {
         let (mut starts, mut tails) = (Pieces::default(), Pieces::default());
         let mut specials = Vec::with_capacity(SPECIALS.len());
         let mut unknown = None;
-        for (line, token) in vocabulary.split('\n').enumerate() {
+        for (line, token) in tokens.enumerate() {
             let id = u32::try_from(line).map_err(|_| "vocabulary has too many lines".to_owned())?;
-            if SPECIALS.contains(&token) {
-                specials.push((token, id));
-                if token == UNKNOWN {
+            if let Some(special) = SPECIALS.into_iter().find(|s| *s == token) {
+                specials.push((special, id));
+                if special == UNKNOWN {
                     unknown = Some(id);
                 }
             }
-            match token.strip_prefix(CONTINUATION) {
-                Some(tail) if !tail.is_empty() => tails.insert(tail.as_bytes(), id),
-                _ => starts.insert(token.as_bytes(), id),
+            let is_tail = token.len() > CONTINUATION.len() && token.starts_with(CONTINUATION);
+            let from = if is_tail { CONTINUATION.len() } else { 0 };
+            let piece = match token {
+                Cow::Borrowed(token) => Cow::Borrowed(&token.as_bytes()[from..]),
+                Cow::Owned(token) => Cow::Owned(token.as_bytes()[from..].to_vec()),
             };
+            if is_tail { &mut tails } else { &mut starts }.insert(piece, id);
         }
         let longest = |pieces: &Pieces| pieces.keys().map(|p| p.len()).max().unwrap_or(0);
         Ok(Self {
@@ -93,9 +107,16 @@ impl WordPiece {
         })
     }
 
+    /// The id of a special token such as `[CLS]`, where the vocabulary has it.
+    #[cfg(feature = "local")]
+    #[must_use]
+    pub fn special(&self, token: &str) -> Option<u32> {
+        self.specials.iter().find(|(t, _)| *t == token).map(|(_, id)| *id)
+    }
+
     /// The id that stands for a word without known pieces.
     #[must_use]
-    #[cfg(test)]
+    #[cfg(any(test, feature = "local"))]
     pub fn unknown(&self) -> u32 {
         self.unknown
     }

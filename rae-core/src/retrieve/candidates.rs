@@ -82,7 +82,11 @@ pub(crate) fn candidates(index: &ScopeIndex, words: ByWords, dense: &[VectorHit]
     ids.into_iter().collect()
 }
 
-fn with_neighbours(index: &ScopeIndex, slots: impl Iterator<Item = Slot>, allowed: &dyn Fn(Slot) -> bool) -> BTreeSet<MemoryId> {
+fn with_neighbours(
+    index: &ScopeIndex,
+    slots: impl Iterator<Item = Slot>,
+    allowed: &dyn Fn(Slot) -> bool,
+) -> BTreeSet<MemoryId> {
     let mut ids = BTreeSet::new();
     for slot in slots {
         ids.extend(index.id_of(slot));

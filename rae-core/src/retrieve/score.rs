@@ -156,7 +156,13 @@ fn over(value: f64, best: f64) -> f64 {
     if best > 0.0 { value / best } else { 0.0 }
 }
 
-fn parts(index: &ScopeIndex, query: &Query, filter: &DocFilter, ids: &[MemoryId], cosines: &[Option<f32>]) -> Vec<Parts> {
+fn parts(
+    index: &ScopeIndex,
+    query: &Query,
+    filter: &DocFilter,
+    ids: &[MemoryId],
+    cosines: &[Option<f32>],
+) -> Vec<Parts> {
     let matcher = index.matcher(filter);
     let seen = visibility(filter);
     let seen = index.matcher(&seen);
@@ -196,7 +202,8 @@ fn pool(parts: &[Parts], n: usize) -> Vec<usize> {
     let keys: [fn(&Parts) -> f64; 4] = [|p| p.cos, |p| p.words, |p| p.passage, |p| p.own];
     for key in keys {
         let mut order: Vec<usize> = (0..parts.len()).collect();
-        let better = |&a: &usize, &b: &usize| key(&parts[b]).total_cmp(&key(&parts[a])).then(parts[a].id.cmp(&parts[b].id));
+        let better =
+            |&a: &usize, &b: &usize| key(&parts[b]).total_cmp(&key(&parts[a])).then(parts[a].id.cmp(&parts[b].id));
         if order.len() > n {
             order.select_nth_unstable_by(n, better);
             order.truncate(n);

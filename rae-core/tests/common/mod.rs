@@ -1,5 +1,5 @@
 //! The stores that every scenario of these tests runs on.
-#![allow(dead_code)] // each test binary uses its part
+#![allow(dead_code, clippy::unwrap_used, clippy::print_stdout)] // each test binary uses its part
 
 use rae_core::{
     Builder, NewMemory, Rae, Timestamp,
@@ -33,7 +33,9 @@ pub fn stores() -> Vec<Bench> {
         Bench { name, mem, clock, folder }
     };
     vec![
-        open("reference", &|b, clock, _| b.relational(Arc::new(ReferenceStore::new(Arc::clone(clock) as Arc<dyn Clock>)))),
+        open("reference", &|b, clock, _| {
+            b.relational(Arc::new(ReferenceStore::new(Arc::clone(clock) as Arc<dyn Clock>)))
+        }),
         open("sqlite in memory", &|b, _, _| b),
         open("sqlite file", &|b, _, folder| b.path(folder.join("agent.rae"))),
     ]

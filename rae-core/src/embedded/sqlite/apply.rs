@@ -56,10 +56,20 @@ impl ScopeRow {
     pub fn save(&self, conn: &Connection) -> Res<()> {
         let [sensory, working, episodic, semantic, reflective] = self.counts.map(int);
         conn.prepare_cached(
-            "UPDATE scopes SET seq = ?2, tombstone_floor = ?3, sensory = ?4, working = ?5, episodic = ?6, semantic = ?7, \
+            "UPDATE scopes SET seq = ?2, tombstone_floor = ?3, sensory = ?4, working = ?5, episodic = ?6, \
+             semantic = ?7, \
              reflective = ?8 WHERE sid = ?1",
         )?
-        .execute(params![self.sid, int(self.seq), int(self.floor), sensory, working, episodic, semantic, reflective])?;
+        .execute(params![
+            self.sid,
+            int(self.seq),
+            int(self.floor),
+            sensory,
+            working,
+            episodic,
+            semantic,
+            reflective
+        ])?;
         Ok(())
     }
 
@@ -269,7 +279,8 @@ impl Work<'_> {
     pub fn record_access(&self, id: MemoryId, count: u64, last: Timestamp) -> Res<()> {
         self.conn
             .prepare_cached(
-                "INSERT INTO access (memory, count, last_at) SELECT rid, ?3, ?4 FROM memories WHERE scope = ?1 AND id = ?2 \
+                "INSERT INTO access (memory, count, last_at) SELECT rid, ?3, ?4 FROM memories WHERE scope = ?1 AND \
+                 id = ?2 \
                  ON CONFLICT (memory) DO UPDATE SET count = count + excluded.count, \
                  last_at = max(ifnull(last_at, excluded.last_at), excluded.last_at)",
             )?
@@ -318,7 +329,8 @@ impl Work<'_> {
         let no = self.embedder(name, dim)?;
         let conn = self.conn;
         conn.prepare_cached(
-            "INSERT INTO meta (key, value) VALUES ('embedder', ?1) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            "INSERT INTO meta (key, value) VALUES ('embedder', ?1) ON CONFLICT (key) \
+             DO UPDATE SET value = excluded.value",
         )?
         .execute([no])?;
         // Without another embedder there are no other vectors, and the whole tree need not be read.

@@ -111,7 +111,8 @@ impl Work<'_> {
         conn.prepare_cached("DELETE FROM segments WHERE scope = ?1 AND from_seq >= ?2 AND to_seq <= ?3")?
             .execute(range)?;
         conn.prepare_cached(
-            "INSERT INTO segments (scope, from_seq, to_seq, least, greatest, ids, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO segments (scope, from_seq, to_seq, least, greatest, ids, data) VALUES (?1, ?2, ?3, ?4, ?5, \
+             ?6, ?7)",
         )?
         .execute(params![
             sid,
@@ -173,7 +174,8 @@ impl Work<'_> {
     fn erase_one(&self, row: &mut ScopeRow, first_audit: Option<i64>) -> Res<u64> {
         let conn = self.conn;
         conn.execute(
-            "DELETE FROM vectors WHERE key IN (SELECT m.rid * 256 + e.no FROM memories m, embedders e WHERE m.scope = ?1)",
+            "DELETE FROM vectors WHERE key IN (SELECT m.rid * 256 + e.no FROM memories m, embedders e \
+             WHERE m.scope = ?1)",
             [row.sid],
         )?;
         for table in ["memories", "derived", "segments", "tombstones", "idempotency", "jobs"] {

@@ -4,8 +4,8 @@ use crate::error::{Error, ErrorKind};
 use rusqlite::{ErrorCode, types::FromSqlError};
 use std::io;
 
-/// A failure inside the store: SQLite's, or already ours. Kept apart so that `?` works on both while the driver's error type
-/// stays out of the public API.
+/// A failure inside the store: SQLite's, or already ours. Kept apart so that `?` works on both while the driver's
+/// error type stays out of the public API.
 #[derive(Debug)]
 pub(super) enum Fault {
     Sql(rusqlite::Error),

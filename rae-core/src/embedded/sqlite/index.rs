@@ -44,14 +44,16 @@ pub(super) fn changes_since(
     let range = params![row.sid, int(after), int(upto), limit.saturating_add(1)];
     let mut log: Vec<(u64, Result<i64, MemoryId>)> = Vec::new();
     let mut puts = conn.prepare_cached(
-        "SELECT seq, rid FROM memories INDEXED BY memories_seq WHERE scope = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
+        "SELECT seq, rid FROM memories INDEXED BY memories_seq WHERE scope = ?1 AND seq > ?2 AND seq <= ?3 \
+         ORDER BY seq LIMIT ?4",
     )?;
     let mut rows = puts.query(range)?;
     while let Some(row) = rows.next()? {
         log.push((uint(row, 0)?, Ok(row.get(1)?)));
     }
     let mut deletes = conn.prepare_cached(
-        "SELECT t.seq, t.id FROM tombstones t INDEXED BY tombstones_seq WHERE t.scope = ?1 AND t.seq > ?2 AND t.seq <= ?3 \
+        "SELECT t.seq, t.id FROM tombstones t INDEXED BY tombstones_seq WHERE t.scope = ?1 AND t.seq > ?2 \
+         AND t.seq <= ?3 \
          AND NOT EXISTS (SELECT 1 FROM memories m WHERE m.scope = t.scope AND m.id = t.id) ORDER BY t.seq LIMIT ?4",
     )?;
     let mut rows = deletes.query(range)?;

@@ -1,13 +1,15 @@
 //! The embedded store: one SQLite file, or memory.
 //!
 //! One writer thread owns the only writing connection and joins batches that wait together into one transaction (group
-//! commit); a few reader threads own read-only connections. A store in memory has one connection, which the writer thread uses
-//! for reading too. Several processes may have one file open; writers take turns.
+//! commit); a few reader threads own read-only connections. A store in memory has one connection, which the writer
+//! thread uses for reading too. Several processes may have one file open; writers take turns.
 //!
 //! - A full queue makes callers wait for room without blocking their executor.
-//! - `Timeout` from `apply` means that nothing was written: a batch that the writer has begun is answered however long it takes.
+//! - `Timeout` from `apply` means that nothing was written: a batch that the writer has begun is answered however long
+//!   it takes.
 //! - Dropping the future of `apply` leaves open whether the batch is written; applying it again under its id is safe.
-//! - After a `fork` the child's calls give Unsupported (`forked`): threads do not survive it. Open the store in the child.
+//! - After a `fork` the child's calls give Unsupported (`forked`): threads do not survive it. Open the store in the
+//!   child.
 
 mod admin;
 mod apply;
@@ -83,8 +85,9 @@ pub enum ReadOnly {
 /// How to open a [`SqliteStore`].
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
-    /// The file, which is made where there is none (its folder must exist). `None`, the default, or `:memory:` is a store in
-    /// memory that goes with its handle. Nothing in the path has a special meaning: `?`, `%` and `file:` are plain names.
+    /// The file, which is made where there is none (its folder must exist). `None`, the default, or `:memory:` is a
+    /// store in memory that goes with its handle. Nothing in the path has a special meaning: `?`, `%` and `file:` are
+    /// plain names.
     pub path: Option<PathBuf>,
     /// When an acknowledged write is safe.
     pub durability: Durability,
@@ -138,10 +141,10 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens a store, making or migrating it where needed. Blocks on the disk.
     ///
-    /// Errors: InvalidInput (`invalid_path`) for a folder, a missing parent folder or a path that names no file; NotFound
-    /// (`no_store`) when it must be read-only and there is none; Corrupt (`not_a_store`) for a file that is something else, which is
-    /// left as it is; Unsupported (`newer_schema`, `no_wal`); PermissionDenied (`no_permission`, `read_only`); Unavailable
-    /// (`disk_full`, `busy`, `io_error`).
+    /// Errors: InvalidInput (`invalid_path`) for a folder, a missing parent folder or a path that names no file;
+    /// NotFound (`no_store`) when it must be read-only and there is none; Corrupt (`not_a_store`) for a file that is
+    /// something else, which is left as it is; Unsupported (`newer_schema`, `no_wal`); PermissionDenied
+    /// (`no_permission`, `read_only`); Unavailable (`disk_full`, `busy`, `io_error`).
     pub fn open(options: OpenOptions) -> Result<Self> {
         let path = open::resolve(options.path.as_deref())?;
         let opened = match &path {
@@ -153,7 +156,9 @@ impl SqliteStore {
         let (uuid, receipt_key) = schema::identity(first)?;
         let reads = (!opened.readers.is_empty()).then(|| Arc::new(Queue::new(READ_QUEUE_MAX)));
         let writes = opened.writer.is_some().then(|| Arc::new(Queue::new(WRITE_QUEUE_MAX)));
-        let (threads, ended) = start(opened, path.as_deref(), reads.as_ref(), writes.as_ref(), &options.clock)?;
+        let (threads, ended) = start(opened, path.as_deref(), reads.as_ref(), writes.as_ref(), &options.clock)
+            // Readers that were started already must not wait for ever.
+            .inspect_err(|_| reads.iter().for_each(|reads| reads.close()))?;
         let (clock, pid, threads) = (options.clock, std::process::id(), Mutex::new(threads));
         Ok(Self { path, uuid, receipt_key, clock, pid, writes, reads, threads, ended })
     }
@@ -173,8 +178,8 @@ impl SqliteStore {
         &self.clock
     }
 
-    /// Fails in a child of the process that opened the store. Must come before any lock: in a child nobody may be left to
-    /// release it.
+    /// Fails in a child of the process that opened the store. Must come before any lock: in a child nobody may be left
+    /// to release it.
     fn at_home(&self) -> Result<()> {
         if std::process::id() == self.pid {
             return Ok(());
@@ -252,9 +257,7 @@ fn start(
         for (n, conn) in opened.readers.into_iter().enumerate() {
             let frozen = path.filter(|_| opened.immutable).map(open::frozen).transpose()?;
             let worker = Worker::new(conn, frozen)?;
-            readers.push(
-                worker::reader(&format!("rae-read-{n}"), worker, Arc::clone(reads)).inspect_err(|_| reads.close())?,
-            );
+            readers.push(worker::reader(&format!("rae-read-{n}"), worker, Arc::clone(reads))?);
         }
     }
     let (end, ended) = oneshot::channel::<()>();

@@ -128,7 +128,8 @@ fn probe(path: &Path) -> Res<Option<Mark>> {
     };
     let page = if page == 1 { 65_536 } else { u64::from(page) };
     let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|m| m.len() > 0);
-    // The header is what the file says unless the log has a newer one. A single page may be a store that was being made.
+    // The header is what the file says unless the log has a newer one. A single page may be a store that was being
+    // made.
     if has_log || (application == 0 && length <= page) {
         match probe_through_sqlite(path) {
             Ok(mark) => return Ok(Some(mark)),
@@ -268,7 +269,8 @@ fn configure(conn: &Connection, options: &OpenOptions, cache_kib: i64) -> Res<()
         Durability::Normal => "NORMAL",
     };
     conn.execute_batch(&format!(
-        "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; \
+        "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
+         PRAGMA temp_store = MEMORY; \
          PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; PRAGMA cache_size = -{cache_kib}; \
          PRAGMA journal_size_limit = {SQLITE_WAL_BYTES_KEPT}; PRAGMA wal_autocheckpoint = {SQLITE_WAL_PAGES};"
     ))?;

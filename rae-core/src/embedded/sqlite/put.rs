@@ -13,20 +13,24 @@ use crate::{
 use rusqlite::{OptionalExtension, ToSql, params};
 
 /// Nothing is written where the id or the dedup key is taken: the caller finds out which.
-const INSERT: &str = "INSERT INTO memories (scope, id, seq, seq_in_session, version, witness_count, importance, strength, \
+const INSERT: &str = "INSERT INTO memories (scope, id, seq, seq_in_session, version, witness_count, importance, \
+    strength, \
     confidence, created_at, updated_at, occurred_at, valid_from, valid_to, expires_at, superseded_by, content_hash, \
     dedup_key, layer, kind, info_class, trust_level, role, speaker, session_id, agent_id, user_id, tags, provenance, \
-    metadata, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
+    metadata, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+    ?20, \
     ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31) ON CONFLICT DO NOTHING";
 
 /// What a patch can move, beside the columns of [`UPDATE_LIGHT`].
-const UPDATE: &str = "UPDATE memories SET version = ?2, updated_at = ?3, occurred_at = ?4, valid_from = ?5, valid_to = ?6, \
-    expires_at = ?7, superseded_by = ?8, content_hash = ?9, dedup_key = ?10, layer = ?11, kind = ?12, info_class = ?13, \
+const UPDATE: &str = "UPDATE memories SET version = ?2, updated_at = ?3, occurred_at = ?4, valid_from = ?5, \
+    valid_to = ?6, \
+    expires_at = ?7, superseded_by = ?8, content_hash = ?9, dedup_key = ?10, layer = ?11, kind = ?12, \
+    info_class = ?13, \
     trust_level = ?14, role = ?15, speaker = ?16, metadata = ?17, content = ?18 WHERE rid = ?1";
 
 /// What moves without the text: merging, feedback, decay. Touches one index.
-const UPDATE_LIGHT: &str = "UPDATE memories SET seq = ?2, witness_count = ?3, importance = ?4, strength = ?5, confidence = ?6, \
-    tags = ?7, provenance = ?8, expires_at = ?9 WHERE rid = ?1";
+const UPDATE_LIGHT: &str = "UPDATE memories SET seq = ?2, witness_count = ?3, importance = ?4, strength = ?5, \
+    confidence = ?6, tags = ?7, provenance = ?8, expires_at = ?9 WHERE rid = ?1";
 
 const BY_DEDUP: &str = concat!("SELECT ", columns!(), " FROM memories m WHERE m.scope = ?1 AND m.dedup_key = ?2");
 const BY_ID: &str = concat!("SELECT ", columns!(), " FROM memories m WHERE m.scope = ?1 AND m.id = ?2");

@@ -73,8 +73,8 @@ pub(super) fn not_a_store() -> Error {
     .with_code("not_a_store")
 }
 
-/// Brings the file to [`VERSION`], each step in a transaction of its own that looks again first: another process may have
-/// been quicker.
+/// Brings the file to [`VERSION`], each step in a transaction of its own that looks again first: another process may
+/// have been quicker.
 pub(super) fn migrate(conn: &Connection, clock: &dyn Clock, seed: Option<u64>) -> Res<()> {
     for (target, script) in (1u32..).zip(MIGRATIONS) {
         if mark(conn)?.version >= target {

@@ -1,4 +1,5 @@
-//! Rules that need a look inside the store; what the port promises is tried through the port (`tests/sqlite_*.rs`, `conformance`).
+//! Rules that need a look inside the store; what the port promises is tried through the port (`tests/sqlite_*.rs`,
+//! `conformance`).
 
 use super::*;
 use crate::model::{
@@ -231,6 +232,8 @@ fn a_deleted_memory_leaves_no_row_and_no_byte() {
         assert_eq!(f.on_writer(move |c| Ok(c.query_row(&count, [], |r| r.get::<_, i64>(0))?)), 0, "{table}");
     }
     assert!(block_on(f.store.checkpoint(&f.ctx, f.now)).unwrap(), "nobody reads, so the log is empty");
+    let pragma = |sql| f.on_writer(move |c| Ok(c.query_row(sql, [], |r| r.get::<_, i64>(0))?));
+    assert_eq!((pragma("PRAGMA auto_vacuum"), pragma("PRAGMA freelist_count")), (2, 0), "free pages were given back");
     let bytes = std::fs::read(&path).unwrap();
     assert!(!bytes.windows(15).any(|w| w == b"secret sentence"));
     assert_eq!(std::fs::metadata(open::beside(&path, "-wal")).unwrap().len(), 0);
@@ -270,11 +273,13 @@ fn what_is_looked_up_often_is_answered_from_an_index() {
             "memories_sensory",
         ),
         (
-            "SELECT id FROM memories WHERE scope = 1 AND layer = 'working' AND session_id = 's' ORDER BY created_at DESC, id DESC",
+            "SELECT id FROM memories WHERE scope = 1 AND layer = 'working' AND session_id = 's' \
+             ORDER BY created_at DESC, id DESC",
             "memories_working",
         ),
         (
-            "SELECT id FROM memories WHERE scope = 1 AND expires_at IS NOT NULL AND expires_at <= 5 ORDER BY expires_at, id",
+            "SELECT id FROM memories WHERE scope = 1 AND expires_at IS NOT NULL AND expires_at <= 5 \
+             ORDER BY expires_at, id",
             "memories_expiry",
         ),
         ("SELECT 1 FROM memories WHERE scope = 1 AND dedup_key = x'00'", "memories_dedup"),

@@ -1,7 +1,7 @@
-//! Figures of the SQLite store, printed; nothing is asserted. Run with
-//! `cargo test --release -p rae-core --test sqlite_speed -- --ignored --nocapture`.
+//! Figures of the SQLite store, printed: `cargo bench -p rae-core --bench sqlite`. RAE_BENCH_FOLDER names the disk to try.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "../tests/sqlite_support/mod.rs"]
 mod sqlite_support;
 
 use futures::{executor::block_on, future::join_all};
@@ -70,10 +70,8 @@ fn fsync(folder: &Path) -> String {
     })
 }
 
-#[test]
-#[ignore = "prints figures"]
-fn figures() {
-    let folder = tempfile::tempdir_in(std::env::var("RAE_SPEED_FOLDER").unwrap_or_else(|_| "/tmp".into())).unwrap();
+fn main() {
+    let folder = tempfile::tempdir_in(std::env::var("RAE_BENCH_FOLDER").unwrap_or_else(|_| "/tmp".into())).unwrap();
     println!("write 4 KiB + fdatasync, a plain file:   {}", fsync(folder.path()));
     for durability in [Durability::Full, Durability::Normal] {
         for at_once in [1, 8] {
