@@ -160,6 +160,10 @@ impl Store {
                 Some(path) => builder.path(path),
                 None => builder,
             };
+            // The engine's ids come from this thread's generator. Forked children inherit its state: without a new seed their ids
+            // would be the same, and a write under an id that was applied already is taken for a repetition.
+            let seed: [u8; 8] = PyModule::import(py, "os")?.call_method1("urandom", (8,))?.extract()?;
+            fastrand::seed(u64::from_ne_bytes(seed));
             let rae = drive(py, builder.open())?;
             let open_file = file.as_deref().and_then(OpenFile::of);
             open_file.into_iter().for_each(OpenFile::opened);
