@@ -1,5 +1,7 @@
 //! The reference store keeps every rule of the public suite, and the guard bends none.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)] // a test reports by panicking
+
 use rae_core::{
     conformance::fixtures::start,
     conformance_embed, conformance_relational, conformance_vector,
