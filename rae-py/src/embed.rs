@@ -20,7 +20,7 @@ use rae_core::{
     limits::DIM_MAX,
     ports::{EmbedRole, Embedder},
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Vectors = Vec<Option<Vec<f32>>>;
 
@@ -29,7 +29,9 @@ const PROBE: &str = "How many numbers does a vector have?";
 
 #[derive(Debug)]
 pub(crate) struct PyEmbedder {
-    callable: Py<PyAny>,
+    /// Let go when the store closes: an agent that passes a method of its own would otherwise live as long as the store's handle,
+    /// and the handle as long as the agent.
+    callable: Mutex<Option<Py<PyAny>>>,
     id: String,
     dim: usize,
 }
@@ -40,6 +42,8 @@ enum Failure {
     Raised(PyErr),
     /// What it returned is not vectors.
     Shape(String),
+    /// The store was closed meanwhile.
+    Released,
 }
 
 impl From<PyErr> for Failure {
@@ -50,7 +54,7 @@ impl From<PyErr> for Failure {
 
 impl PyEmbedder {
     /// Embeds a text to learn the dimension. The id is the callable's `rae_id`, else `python:module.qualname/dim`.
-    pub fn open(callable: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Embedder>> {
+    pub fn open(callable: &Bound<'_, PyAny>) -> PyResult<Arc<Self>> {
         let py = callable.py();
         let probe = match call(callable, &[PROBE]) {
             Ok(vectors) => vectors.into_iter().next().flatten(),
@@ -70,7 +74,25 @@ impl PyEmbedder {
         if id.trim().is_empty() || id.len() > 256 {
             return Err(invalid(py, "rae_id must be a name of 1 to 256 bytes"));
         }
-        Ok(Arc::new(Self { callable: callable.clone().unbind(), id, dim }))
+        Ok(Arc::new(Self { callable: Mutex::new(Some(callable.clone().unbind())), id, dim }))
+    }
+
+    /// Lets go of the callable; later calls fail.
+    pub fn release(&self) {
+        self.lock().take();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        // Held for a clone only, and never while Python runs.
+        self.callable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call(&self, py: Python<'_>, texts: &[&str]) -> std::result::Result<Vectors, Failure> {
+        let callable = self.lock().as_ref().map(|callable| callable.clone_ref(py));
+        match callable {
+            Some(callable) => call(callable.bind(py), texts),
+            None => Err(Failure::Released),
+        }
     }
 }
 
@@ -85,7 +107,7 @@ impl Embedder for PyEmbedder {
     }
 
     async fn embed(&self, texts: &[&str], _role: EmbedRole) -> Result<Vectors> {
-        let outcome = Python::attach(|py| match call(self.callable.bind(py), texts) {
+        let outcome = Python::attach(|py| match self.call(py, texts) {
             Ok(vectors) => Ok(vectors),
             // Ctrl-C inside the callable ends the call itself; it is no failure to be worked around.
             Err(Failure::Raised(raised)) if !raised.is_instance_of::<PyException>(py) => {
@@ -111,6 +133,7 @@ fn failed(py: Python<'_>, failure: Failure) -> Error {
             let code = "embedder_failed";
             Error::unavailable(format!("the embedder raised {kind}")).with_code(code).with_source(Raised(raised))
         }
+        Failure::Released => Error::unavailable("the store is closed; open it again").with_code("closed"),
         Failure::Shape(message) => Error::invalid(message).with_code("embedder_output"),
     }
 }

@@ -14,8 +14,29 @@ use rae_core::{
     ContextOptions, Error, Forget, ListOptions, MemoryUpdate, NewMemory, RecallOptions, limits::BATCH_ITEMS_MAX,
 };
 
-const NEW_FIELDS: &str = "content, kind, layer, role, speaker, session_id, occurred_at, tags, metadata, importance, confidence, ttl, \
-                          source, trust_level, info_class, agent_id, user_id, valid_from, valid_to, infer, idempotency_key";
+const NEW_FIELDS: [&str; 21] = [
+    "content",
+    "kind",
+    "layer",
+    "role",
+    "speaker",
+    "session_id",
+    "occurred_at",
+    "tags",
+    "metadata",
+    "importance",
+    "confidence",
+    "ttl",
+    "source",
+    "trust_level",
+    "info_class",
+    "agent_id",
+    "user_id",
+    "valid_from",
+    "valid_to",
+    "infer",
+    "idempotency_key",
+];
 
 /// What `remember` takes.
 pub(crate) fn new_memory(fields: &Bound<'_, PyDict>) -> PyResult<NewMemory> {
@@ -26,10 +47,10 @@ pub(crate) fn new_memory(fields: &Bound<'_, PyDict>) -> PyResult<NewMemory> {
         let key = key_text(&key)?;
         if value.is_none() {
             // Still a name that must be known.
-            if !NEW_FIELDS.split(", ").any(|known| known == key) {
-                return Err(unknown(py, &key, NEW_FIELDS));
+            if NEW_FIELDS.contains(&key.as_str()) {
+                continue;
             }
-            continue;
+            return Err(unknown(py, &key));
         }
         match key.as_str() {
             "content" => {
@@ -56,7 +77,7 @@ pub(crate) fn new_memory(fields: &Bound<'_, PyDict>) -> PyResult<NewMemory> {
             "valid_to" => new.valid_to = Some(time("valid_to", &value)?),
             "infer" => new.infer = flag("infer", &value)?,
             "idempotency_key" => new.idempotency_key = Some(text("idempotency_key", &value)?),
-            _ => return Err(unknown(py, &key, NEW_FIELDS)),
+            _ => return Err(unknown(py, &key)),
         }
     }
     if has_content { Ok(new) } else { Err(invalid(py, "content is missing; it must be a str")) }
@@ -69,8 +90,8 @@ fn key_text(key: &Bound<'_, PyAny>) -> PyResult<String> {
     text("a field name", key)
 }
 
-fn unknown(py: Python<'_>, key: &str, known: &str) -> PyErr {
-    let key: String = key.chars().take(80).collect();
+fn unknown(py: Python<'_>, key: &str) -> PyErr {
+    let (key, known) = (key.chars().take(80).collect::<String>(), NEW_FIELDS.join(", "));
     exception(py, &Error::invalid(format!("unknown field \"{key}\"; known are {known}")).with_code("unknown_field"))
 }
 

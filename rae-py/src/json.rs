@@ -1,9 +1,9 @@
 //! JSON values to and from Python.
 
-use crate::errors::invalid;
+use crate::{errors::invalid, input::time};
 use pyo3::{
     prelude::*,
-    types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple},
+    types::{PyBool, PyDate, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple},
 };
 use rae_core::limits::METADATA_BYTES_MAX;
 use serde_json::{Map, Number, Value};
@@ -17,11 +17,13 @@ struct Reader<'a> {
     field: &'a str,
     left: usize,
     most: usize,
+    /// Whether it is a filter, where a time or a set means what it would mean as text or list.
+    is_filter: bool,
 }
 
 /// A JSON object, bounded as metadata is.
 pub(crate) fn object(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Map<String, Value>> {
-    let mut reader = Reader { field, left: METADATA_BYTES_MAX, most: METADATA_BYTES_MAX };
+    let mut reader = Reader { field, left: METADATA_BYTES_MAX, most: METADATA_BYTES_MAX, is_filter: false };
     if let Ok(dict) = value.cast::<PyDict>() {
         return reader.map(dict, 1);
     }
@@ -35,12 +37,12 @@ pub(crate) fn object(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Map<Stri
 pub(crate) fn filter(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Value> {
     // Sixty-four terms of the longest values; the engine counts exactly.
     let most = 64 * METADATA_BYTES_MAX;
-    Reader { field, left: most, most }.value(value, 0)
+    Reader { field, left: most, most, is_filter: true }.value(value, 0)
 }
 
 /// A value that this module made itself, as it comes back from a pickle.
 pub(crate) fn restored(value: &Bound<'_, PyAny>) -> PyResult<Value> {
-    Reader { field: "a pickle", left: usize::MAX, most: usize::MAX }.value(value, 0)
+    Reader { field: "a pickle", left: usize::MAX, most: usize::MAX, is_filter: false }.value(value, 0)
 }
 
 /// A copy of any mapping as a dict.
@@ -133,6 +135,10 @@ impl Reader<'_> {
             self.list(tuple.iter(), depth + 1)
         } else if let Ok(mapping) = value.cast::<PyMapping>() {
             self.map(&as_dict(mapping)?, depth + 1).map(Value::Object)
+        } else if self.is_filter && value.is_instance_of::<PyDate>() {
+            Ok(Value::String(time(self.field, value)?.to_string()))
+        } else if self.is_filter && (value.is_instance_of::<PySet>() || value.is_instance_of::<PyFrozenSet>()) {
+            self.list(value.try_iter()?.collect::<PyResult<Vec<_>>>()?.into_iter(), depth + 1)
         } else {
             Err(invalid(py, format!("{} holds {}, which is not JSON", self.field, type_name(value))))
         }

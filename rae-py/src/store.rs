@@ -35,6 +35,8 @@ struct Shared {
     pid: u32,
     file: Mutex<Option<OpenFile>>,
     clock: Option<Arc<ManualClock>>,
+    /// Embedders whose callables are let go at close.
+    embedders: Mutex<Vec<Arc<PyEmbedder>>>,
 }
 
 impl Drop for Shared {
@@ -60,6 +62,11 @@ impl Drop for Shared {
 }
 
 impl Shared {
+    fn release_embedders(&self) {
+        let embedders = mem::take(&mut *self.embedders.lock().unwrap_or_else(PoisonError::into_inner));
+        embedders.iter().for_each(|embedder| embedder.release());
+    }
+
     fn release_file(&self) {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
         file.into_iter().for_each(OpenFile::released);
@@ -148,15 +155,26 @@ impl Store {
                                the fork, or start child processes with the \"spawn\" method";
                 return Err(exception(py, &forked(message)));
             }
-            let (builder, clock) = builder(options)?;
+            let Options { builder, clock, embedder } = builder(options)?;
             let builder = match &file {
                 Some(path) => builder.path(path),
                 None => builder,
             };
+            // The engine's ids come from this thread's generator. Forked children inherit its state: without a new seed their ids
+            // would be the same, and a write under an id that was applied already is taken for a repetition.
+            let seed: [u8; 8] = PyModule::import(py, "os")?.call_method1("urandom", (8,))?.extract()?;
+            fastrand::seed(u64::from_ne_bytes(seed));
             let rae = drive(py, builder.open())?;
             let open_file = file.as_deref().and_then(OpenFile::of);
             open_file.into_iter().for_each(OpenFile::opened);
-            let shared = Shared { rae: Some(rae.clone()), pid: std::process::id(), file: Mutex::new(open_file), clock };
+            let embedders = Mutex::new(embedder.into_iter().collect());
+            let shared = Shared {
+                rae: Some(rae.clone()),
+                pid: std::process::id(),
+                file: Mutex::new(open_file),
+                clock,
+                embedders,
+            };
             Ok(Self { rae, shared: Arc::new(shared), path: file })
         })
     }
@@ -287,9 +305,11 @@ impl Store {
     fn reembed(&self, py: Python<'_>, embedder: &Bound<'_, PyAny>) -> PyResult<Reembedded> {
         boundary(py, || {
             let rae = self.rae(py)?;
-            let embedding = embedding(embedder)?;
+            let (embedding, callable) = embedding(embedder)?;
             let embedder: Arc<dyn Embedder> = py.detach(|| embedding.load()).or_raise(py)?;
-            drive(py, rae.reembed(embedder)).map(Reembedded::from)
+            let done = drive(py, rae.reembed(embedder))?;
+            self.shared.embedders.lock().unwrap_or_else(PoisonError::into_inner).extend(callable);
+            Ok(Reembedded::from(done))
         })
     }
 
@@ -314,6 +334,7 @@ impl Store {
             // Neither Ctrl-C nor a cancelled task may leave it half closed; it is a matter of milliseconds.
             py.detach(|| rae_core::block_on(self.rae.close())).or_raise(py)?;
             self.shared.release_file();
+            self.shared.release_embedders();
             Ok(())
         })
     }
@@ -330,14 +351,25 @@ impl Store {
     }
 }
 
-fn builder(options: &Bound<'_, PyDict>) -> PyResult<(rae_core::Builder, Option<Arc<ManualClock>>)> {
+/// What `open` was given.
+struct Options {
+    builder: rae_core::Builder,
+    clock: Option<Arc<ManualClock>>,
+    embedder: Option<Arc<PyEmbedder>>,
+}
+
+fn builder(options: &Bound<'_, PyDict>) -> PyResult<Options> {
     let py = options.py();
-    let (mut builder, mut clock) = (Rae::builder(), None);
+    let (mut builder, mut clock, mut embedder) = (Rae::builder(), None, None);
     for (key, value) in options {
         builder = match text("an option", &key)?.as_str() {
             "tenant" => builder.tenant(text("tenant", &value)?),
             "project" => builder.project(text("project", &value)?),
-            "embedder" => builder.embedding(embedding(&value)?),
+            "embedder" => {
+                let (embedding, callable) = embedding(&value)?;
+                embedder = callable;
+                builder.embedding(embedding)
+            }
             "durability" => builder.durability(name("durability", &value)?),
             "reembed" => builder.reembed(flag("reembed", &value)?),
             "timeout" if value.is_none() => builder,
@@ -356,17 +388,18 @@ fn builder(options: &Bound<'_, PyDict>) -> PyResult<(rae_core::Builder, Option<A
             other => return Err(invalid(py, format!("unknown option \"{other}\""))),
         };
     }
-    Ok((builder, clock))
+    Ok(Options { builder, clock, embedder })
 }
 
 /// The built-in table, a folder, or a callable.
-fn embedding(value: &Bound<'_, PyAny>) -> PyResult<Embedding> {
+fn embedding(value: &Bound<'_, PyAny>) -> PyResult<(Embedding, Option<Arc<PyEmbedder>>)> {
     let py = value.py();
     if value.is_none() {
-        return Ok(Embedding::Builtin);
+        return Ok((Embedding::Builtin, None));
     }
     if value.is_callable() {
-        return PyEmbedder::open(value).map(Embedding::Custom);
+        let embedder = PyEmbedder::open(value)?;
+        return Ok((Embedding::Custom(Arc::clone(&embedder) as Arc<dyn Embedder>), Some(embedder)));
     }
     let is_path = value.is_instance_of::<PyString>() || value.getattr_opt("__fspath__")?.is_some();
     if !is_path {
@@ -386,6 +419,6 @@ fn embedding(value: &Bound<'_, PyAny>) -> PyResult<Embedding> {
             );
             Err(exception(py, &Error::unsupported(message).with_code("embedder_provider")))
         }
-        _ => Ok(Embedding::Folder(folder)),
+        _ => Ok((Embedding::Folder(folder), None)),
     }
 }

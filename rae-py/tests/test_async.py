@@ -102,7 +102,7 @@ def test_errors_of_open_arrive_and_leave_no_thread() -> None:
     deadline = time.monotonic() + 30
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_the_event_loop_runs_while_a_call_does() -> None:

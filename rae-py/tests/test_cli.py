@@ -181,6 +181,24 @@ def test_tenants_and_projects_are_apart(cli: Cli) -> None:
     assert "secret" in cli("recall", "a.rae", "secret", "--tenant", "one").stdout
 
 
+def test_a_store_of_another_embedder_is_read_by_words(cli: Cli, tmp_path: Path) -> None:
+    def embed(texts: list[str]) -> list[list[float]]:
+        return [[float(len(text)), 1.0] for text in texts]
+
+    with rae.open(tmp_path / "a.rae", embedder=embed) as mem:
+        mem.remember("The ferry leaves at ten.")
+        embedder = mem.stats().embedder
+    assert cli.json("stats", "a.rae")["embedder"] == embedder.to_dict()
+    found = cli("recall", "a.rae", "ferry")
+    assert "leaves at ten" in found.stdout
+    assert found.stderr == "answered without: dense\n"
+    assert cli.json("remember", "a.rae", "The harbour is shut.")["degraded"] == ["dense"]
+    assert cli.json("export", "a.rae", "dump.jsonl")["memories"] == 2
+    with rae.open(tmp_path / "a.rae", embedder=embed) as mem:
+        assert mem.stats().embedder == embedder
+        assert mem.maintain().ran["embedded"] == 1
+
+
 def test_text_cannot_command_the_terminal(cli: Cli) -> None:
     cli("remember", "a.rae", "innocent \x1b[2J\x1b]0;title\x07 text", "--speaker", "Eve")
     for command in (["recall", "a.rae", "innocent"], ["list", "a.rae"]):

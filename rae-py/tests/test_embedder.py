@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gc
 import math
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -244,6 +246,24 @@ def test_an_embedder_may_use_the_store_it_serves() -> None:
         model.answer = nested
         mem.remember("Second.")
         assert len(mem.recall("second first")) == 2
+
+
+def test_an_agent_that_embeds_for_its_own_store_is_collected_after_close() -> None:
+    class Agent:
+        def __init__(self) -> None:
+            self.mem = rae.open(":memory:", embedder=self.embed)
+
+        def embed(self, texts: list[str]) -> list[list[float]]:
+            return vowels(texts)
+
+    agent = Agent()
+    agent.mem.remember("aaa")
+    agent.mem.reembed(agent.embed)
+    gone = weakref.ref(agent)
+    agent.mem.close()
+    del agent
+    gc.collect()
+    assert gone() is None
 
 
 def test_threads_may_share_a_slow_embedder() -> None:

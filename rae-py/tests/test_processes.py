@@ -150,18 +150,38 @@ def test_a_forked_child_gets_an_error_and_never_hangs(store: Path, python: Pytho
 
 
 @FORK
+def test_forked_children_make_ids_of_their_own() -> None:
+    # The clock stands still for all of them, so that only the generators can tell them apart.
+    rae.open(":memory:", _test_now="2024-01-01").close()
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        batches = pool.map(_ids, range(8))
+    assert len({memory_id for batch in batches for memory_id in batch}) == 8 * 10
+
+
+def _ids(_n: int) -> list[str]:
+    with rae.open(":memory:", _test_now="2024-01-01") as mem:
+        return [mem.remember(f"note {i}").id for i in range(10)]
+
+
+@FORK
 def test_a_pool_of_forked_workers_opens_stores_of_its_own(store: Path) -> None:
     rae.open(store).close()
     context = multiprocessing.get_context("fork")
-    with context.Pool(2) as pool:
-        assert pool.map(_write, [(store, n) for n in range(4)]) == [25] * 4
-    assert check_sound(store) == 100
+    with context.Pool(4) as pool:
+        ids = [
+            memory_id
+            for batch in pool.map(_write, [(store, n) for n in range(8)])
+            for memory_id in batch
+        ]
+    # Children of one process must not make the same ids: one of two writes would be taken for the other.
+    assert len(set(ids)) == len(ids) == 200
+    assert check_sound(store) == 200
 
 
-def _write(job: tuple[Path, int]) -> int:
+def _write(job: tuple[Path, int]) -> list[str]:
     store, n = job
     with rae.open(store, durability="normal") as mem:
-        return sum(bool(mem.remember(f"worker {n} note {i}").id) for i in range(25))
+        return [mem.remember(f"worker {n} note {i}").id for i in range(25)]
 
 
 INTERRUPTED = """

@@ -182,6 +182,11 @@ def test_the_options_of_recall_choose(mem: rae.Rae) -> None:
         "in spring",
         "in summer",
     }
+    assert found(filter={"occurred_at": {"gte": datetime(2024, 7, 1, tzinfo=timezone.utc)}}) == {
+        "in summer"
+    }
+    assert found(filter={"occurred_at": {"lt": date(2024, 7, 1)}}) == {"in spring"}
+    assert found(filter={"session_id": {"in": {"s1", "s9"}}}) == {"in spring"}
     assert found(min_score=1.0) == set()
     assert "rerank" in mem.recall("boats", rerank=True).degraded
 

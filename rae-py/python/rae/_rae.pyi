@@ -467,7 +467,8 @@ class Forgotten:
         """What still holds traces for now: "wal" until the next `maintain`."""
     @property
     def receipt(self) -> dict[str, Any]:
-        """What was done and when, with keyed hashes of the ids: to be checked, not to be read."""
+        """What was done and when, with keyed hashes of the ids: enough to check, nothing to
+        read."""
     def to_dict(self) -> dict[str, Any]:
         """The fields as a fresh dict; times stay datetimes."""
     def __eq__(self, other: object, /) -> bool: ...

@@ -113,7 +113,33 @@ def opened(args: argparse.Namespace, *, create: bool = False) -> rae.Rae:
         raise UsageError(
             f"there is no store at {args.store}; `rae remember {args.store} TEXT` makes one"
         )
-    return rae.open(args.store, tenant=args.tenant, project=args.project)
+    where = {"tenant": args.tenant, "project": args.project}
+    try:
+        return rae.open(args.store, **where)
+    except rae.ConflictError as error:
+        stored = (error.details or {}).get("stored", "")
+        dim = stored.rpartition("/")[2]
+        if error.code != "embedder_mismatch" or not dim.isdigit():
+            raise
+        return rae.open(args.store, embedder=Absent(stored, int(dim)), **where)
+
+
+class Absent:
+    """Stands for the embedder of a program of the user's: everything works but meaning.
+
+    Recall answers by words alone and says so; what is written waits for its vector until that
+    program calls `maintain`.
+    """
+
+    def __init__(self, id: str, dim: int) -> None:
+        self.rae_id = id
+        self._first: list[float] | None = [1.0] * dim
+
+    def __call__(self, texts: list[str]) -> list[list[float]]:
+        if self._first is None:
+            raise RuntimeError(f"{self.rae_id} is not available on the command line")
+        answer, self._first = [self._first] * len(texts), None
+        return answer
 
 
 def json_object(text: str) -> dict[str, Any]:
