@@ -44,9 +44,11 @@ pub struct IdGenerator {
 }
 
 impl IdGenerator {
-    /// Seeded by the system.
+    /// Seeded by the system's entropy: a generator seeded within the process would give forked children the same ids, and a
+    /// batch id seen before is taken for a repeat.
     pub fn random() -> Self {
-        Self { state: Mutex::new((fastrand::Rng::new(), Uuid::nil())) }
+        let (seed, _) = Uuid::new_v4().as_u64_pair();
+        Self { state: Mutex::new((fastrand::Rng::with_seed(seed), Uuid::nil())) }
     }
 
     /// The same ids for the same seed and clock.
@@ -128,6 +130,12 @@ mod tests {
             assert_eq!(id.0.get_version_num(), 7);
             last = id;
         }
+    }
+
+    #[test]
+    fn two_generators_of_the_system_give_different_ids() {
+        let now = Timestamp::parse("2026-01-01").unwrap();
+        assert_ne!(IdGenerator::random().next(now), IdGenerator::random().next(now));
     }
 
     #[test]
