@@ -204,7 +204,7 @@ fn damaged_files_are_corrupt() {
     let config = |pointer: &str, to: Value| Model::with("config.json", changed(config(), pointer, to));
     config("/hidden_size", u64::MAX.into()).refused(ErrorKind::Corrupt, "hidden_size");
     config("/num_hidden_layers", 1_000_000.into()).refused(ErrorKind::Corrupt, "num_hidden_layers");
-    config("/num_attention_heads", 3.into()).refused(ErrorKind::Corrupt, "heads");
+    config("/num_attention_heads", 5.into()).refused(ErrorKind::Corrupt, "heads");
     config("/max_position_embeddings", 2.into()).refused(ErrorKind::Corrupt, "room");
     let tokenizer = |pointer: &str, to: Value| Model::with("tokenizer.json", changed(tokenizer(), pointer, to));
     tokenizer("/model/vocab/red", 6.into()).refused(ErrorKind::Corrupt, "ids");
