@@ -24,6 +24,7 @@ The table replaces the transformer by a mean of token rows. It is made in five s
 Transformer outputs are cached in --cache, block by block, so that an interrupted run goes on where
 it stopped. Everything is deterministic apart from the last bits of BLAS sums.
 """
+
 from __future__ import annotations
 
 import os
@@ -103,7 +104,9 @@ class MiniLm:
         head = size // self.heads
 
         def split(name):
-            return self._linear(x, prefix + "self." + name).reshape(batch, length, self.heads, head).transpose(0, 2, 1, 3)
+            return (
+                self._linear(x, prefix + "self." + name).reshape(batch, length, self.heads, head).transpose(0, 2, 1, 3)
+            )
 
         scores = split("query") @ split("key").transpose(0, 1, 3, 2) / np.float32(np.sqrt(head))
         scores = np.exp(scores - scores.max(-1, keepdims=True))
@@ -171,7 +174,10 @@ def encode_cached(model_dir: Path, cache: Path, inputs: list, workers: int, what
         for future in concurrent.futures.as_completed([pool.submit(_encode_block, p, b) for p, b in todo]):
             future.result()
             done += 1
-            print(f"{what}: {done}/{len(todo)} blocks, {done * BLOCK_TEXTS / (time.time() - started):.0f}/s", flush=True)
+            print(
+                f"{what}: {done}/{len(todo)} blocks, {done * BLOCK_TEXTS / (time.time() - started):.0f}/s",
+                flush=True,
+            )
     return np.concatenate([np.load(p) for p in paths])
 
 
@@ -240,7 +246,14 @@ def ridge_offset(x: sparse.csr_matrix, residual: np.ndarray, penalty: float, ite
     return z
 
 
-def fit(rows: np.ndarray, x: sparse.csr_matrix, y: np.ndarray, penalty: float, rounds: int, iterations: int) -> np.ndarray:
+def fit(
+    rows: np.ndarray,
+    x: sparse.csr_matrix,
+    y: np.ndarray,
+    penalty: float,
+    rounds: int,
+    iterations: int,
+) -> np.ndarray:
     """Moves `rows` until the normalised sum of a text's rows is near `y` (unit vectors).
 
     The normalisation makes the problem non-linear: each round takes the lengths of the sums as
@@ -266,7 +279,14 @@ def quantise(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(table, -127, 127).astype(np.int8), scale
 
 
-def write_table(path: Path, table: np.ndarray, scale: np.ndarray, vocabulary: list[str], built_by: str, fit_note: str) -> None:
+def write_table(
+    path: Path,
+    table: np.ndarray,
+    scale: np.ndarray,
+    vocabulary: list[str],
+    built_by: str,
+    fit_note: str,
+) -> None:
     """Magic, u32 header length, header of key=value lines, scales (f16), rows (i8), vocabulary lines."""
     lines = "\n".join(vocabulary).encode()
     header = {
@@ -329,7 +349,9 @@ def main() -> None:
     if a.npz:
         np.savez(a.npz, table=table, scale=scale)
     if a.out:
-        note = f"WordNet 3.0, {len(texts)} texts, sif {a.sif:g}, penalty {a.penalty:g}, {a.rounds} x {a.iterations} steps"
+        note = (
+            f"WordNet 3.0, {len(texts)} texts, sif {a.sif:g}, penalty {a.penalty:g}, {a.rounds} x {a.iterations} steps"
+        )
         write_table(a.out, table, scale, vocabulary, "scripts/build_static_table.py", note)
 
 

@@ -43,10 +43,7 @@ def demo(folder: Path) -> dict[str, float]:
     turns = [json.loads(line) for line in (folder / "lighthouse.jsonl").read_text().splitlines()]
     questions = json.loads((folder / "lighthouse-questions.json").read_text())["questions"]
     with tempfile.TemporaryDirectory() as tmp, rae.open(Path(tmp) / "demo.rae") as mem:
-        items = [
-            {**{k: v for k, v in turn.items() if k != "id"}, "metadata": {"id": turn["id"]}}
-            for turn in turns
-        ]
+        items = [{**{k: v for k, v in turn.items() if k != "id"}, "metadata": {"id": turn["id"]}} for turn in turns]
         mem.remember_many(items)
         scores = []
         for question in questions:

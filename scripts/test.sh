@@ -33,7 +33,10 @@ clippy() {
   cargo check --profile ci -p rae-core --no-default-features
 }
 
-rust_core() { rust -p rae-core --features local; }
+rust_core() {
+  rust -p rae-core --features local
+  cargo run --quiet --profile ci -p rae-core --features local --example quickstart | grep -q "hazelnuts" && echo "Rust quickstart: 1 passed, 0 failed"
+}
 rust_server() { rust -p rae-server && "$(cargo_bin rae-server)" | grep -qx "rae-server $(version)" && echo "rae-server binary: 1 passed, 0 failed"; }
 cargo_bin() { cargo build --quiet --profile ci -p "$1" >&2 && echo "$CARGO_TARGET_DIR/ci/$1"; }
 version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
@@ -48,7 +51,7 @@ python_env() {
 python_lint() {
   .venv/bin/ruff check rae-py examples scripts
   .venv/bin/ruff format --check rae-py examples scripts
-  .venv/bin/mypy --config-file rae-py/pyproject.toml rae-py/python rae-py/tests/typing
+  (cd rae-py && ../.venv/bin/mypy)
 }
 
 python_tests() { (cd "$work" && "$OLDPWD/.venv/bin/python" -m pytest -q -p no:cacheprovider "$OLDPWD/rae-py/tests" --rootdir "$OLDPWD/rae-py"); }

@@ -58,14 +58,10 @@ Turn = dict[str, str]
 class Page:
     """Writes to the terminal: width, colour and the characters it can show."""
 
-    width: int = field(
-        default_factory=lambda: max(48, min(100, shutil.get_terminal_size().columns))
-    )
+    width: int = field(default_factory=lambda: max(48, min(100, shutil.get_terminal_size().columns)))
     colour: bool = field(
         default_factory=lambda: (
-            sys.stdout.isatty()
-            and not os.environ.get("NO_COLOR")
-            and os.environ.get("TERM") != "dumb"
+            sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         )
     )
     unicode: bool = field(default_factory=lambda: "utf" in (sys.stdout.encoding or "").lower())
@@ -157,9 +153,7 @@ def load_questions() -> list[dict[str, Any]]:
 
 def as_memory(turn: Turn) -> dict[str, Any]:
     """One turn as `remember_many` takes it; the turn's id travels along as metadata."""
-    memory: dict[str, Any] = {
-        k: turn[k] for k in ("content", "speaker", "role", "session_id", "occurred_at")
-    }
+    memory: dict[str, Any] = {k: turn[k] for k in ("content", "speaker", "role", "session_id", "occurred_at")}
     return memory | {"kind": "conversation", "metadata": {"turn": turn["id"]}}
 
 
@@ -225,15 +219,11 @@ def remember(page: Page, mem: Any, turns: list[Turn], tally: Tally) -> dict[str,
         cells = max(4, min(36, page.width - 60))
         bar = page.ink(page.bar(len(session) / longest, cells), "cyan")
         who = page.ink(names(session), "dim") if page.width >= 70 else ""
-        page.line(
-            f"  {session[0]['session_id']}  {bar}  {len(session):3} turns "
-            f"{spent * 1000:8.1f} ms  {who}".rstrip()
-        )
+        page.line(f"  {session[0]['session_id']}  {bar}  {len(session):3} turns {spent * 1000:8.1f} ms  {who}".rstrip())
     tally.turns, tally.sessions = len(turns), len(by_session)
     page.line()
     page.line(
-        f"  {len(turns)} turns stored in {tally.write_s * 1000:,.0f} ms, "
-        f"{len(turns) / tally.write_s:,.0f} a second."
+        f"  {len(turns)} turns stored in {tally.write_s * 1000:,.0f} ms, {len(turns) / tally.write_s:,.0f} a second."
     )
     if merged:
         page.line(f"  {merged} were in this file already and were merged, not doubled.")
@@ -244,11 +234,7 @@ def signals_line(page: Page, hit: Any) -> str:
     """Why this memory was found: its strongest signals, with their figures."""
     values = {word: float(part(hit.signals, name) or 0.0) for name, word in SIGNALS.items()}
     strong = sorted(values.items(), key=lambda item: -item[1])[:SIGNALS_SHOWN_MAX]
-    cells = [
-        f"{word} {page.level(value)}{figure(value)}"
-        for word, value in strong
-        if value >= SIGNAL_SHOWN_MIN
-    ]
+    cells = [f"{word} {page.level(value)}{figure(value)}" for word, value in strong if value >= SIGNAL_SHOWN_MIN]
     return "  ".join(cells) or "no signal above the threshold"
 
 
@@ -265,9 +251,7 @@ def ask(page: Page, mem: Any, number: int, question: dict[str, Any], tally: Tall
     tally.found += bool(places)
     tally.first += places[:1] == [0]
 
-    mark = (
-        page.ink(page.glyph("✓", "+"), "green") if places else page.ink(page.glyph("✗", "x"), "red")
-    )
+    mark = page.ink(page.glyph("✓", "+"), "green") if places else page.ink(page.glyph("✗", "x"), "red")
     page.line(f" {mark} {number:2}  {page.ink(question['category'], 'dim')}")
     page.sides(question["question"], f"{spent_ms:.1f} ms", indent=7, styles=("bold", "yellow"))
     if hits:
@@ -297,9 +281,7 @@ def show_context(page: Page, mem: Any, turn_of: dict[str, Turn]) -> None:
     for row in block.text.splitlines():
         page.wrapped(row, "  " + page.glyph("│ ", "| "))
     known = [turn_of.get(part(source, "id")) for source in block.sources]
-    told = "; ".join(
-        dict.fromkeys(f"{turn['speaker']} {turn['session_id']}" for turn in known if turn)
-    )
+    told = "; ".join(dict.fromkeys(f"{turn['speaker']} {turn['session_id']}" for turn in known if turn))
     page.line()
     page.line(f"  {block.token_count} of {CONTEXT_TOKENS} tokens, {len(block.sources)} sources:")
     page.wrapped(told or "none", "  ", "dim")
@@ -329,9 +311,7 @@ def answers(mem: Any, questions: list[dict[str, Any]], tally: Tally) -> list[lis
     return [[hit.id for hit in timed_recall(mem, q["question"], tally)[0]] for q in questions]
 
 
-def reopen(
-    page: Page, path: Path, before: list[list[str]], fact: str, tally: Tally
-) -> tuple[Any, bool]:
+def reopen(page: Page, path: Path, before: list[list[str]], fact: str, tally: Tally) -> tuple[Any, bool]:
     """Opens the file a second time; true when nothing that was remembered is missing."""
     page.heading("5  Close, open again", "the same file")
     start = time.perf_counter()
@@ -340,9 +320,7 @@ def reopen(
         page.line(f"  open          {opened_ms:.1f} ms, {mem.stats().memories} memories")
         after = answers(mem, load_questions(), tally)
         same = sum(a == b for a, b in zip(after, before, strict=True))
-        page.line(
-            f"  questions     {same} of {len(before)} with the same memories in the same order"
-        )
+        page.line(f"  questions     {same} of {len(before)} with the same memories in the same order")
         page.line(f"  the fact      {len(mem.history(fact))} versions in its history")
         mem.forget(fact)
         kept = mem.stats()
@@ -365,8 +343,7 @@ def totals(page: Page, stats: Any, path: Path, tally: Tally) -> None:
         "evidence": f"first in {tally.first} of {tally.asked} questions, "
         f"among the first {FETCHED} in {tally.found} of {tally.asked}",
         "embedder": f"{part(embedder, 'id')}, {part(embedder, 'dim')} dimensions",
-        "network": f"{tally.connections} connections through Python's sockets (watched); "
-        "no API key in this script",
+        "network": f"{tally.connections} connections through Python's sockets (watched); no API key in this script",
     }
     for name, text in rows.items():
         label = name.ljust(10)
@@ -390,9 +367,7 @@ def run(page: Page, path: Path) -> int:
     stats, kept = reopen(page, path, before, fact, tally)
     totals(page, stats, path, tally)
     if tally.found < FOUND_MIN:
-        page.line(
-            page.ink(f"  {tally.found} of {tally.asked} found; {FOUND_MIN} are needed.", "red")
-        )
+        page.line(page.ink(f"  {tally.found} of {tally.asked} found; {FOUND_MIN} are needed.", "red"))
     if not kept:
         page.line(page.ink("  Memories are missing after the file was opened again.", "red"))
     return 0 if kept and tally.found >= FOUND_MIN else 1
