@@ -168,7 +168,7 @@ def encode_cached(model_dir: Path, cache: Path, inputs: list, workers: int, what
     blocks = [inputs[i : i + BLOCK_TEXTS] for i in range(0, len(inputs), BLOCK_TEXTS)]
     key = lambda b: hashlib.sha256((MODEL_SHA256 + json.dumps(b)).encode()).hexdigest()[:24]
     paths = [cache / f"{key(b)}.npy" for b in blocks]
-    todo = [(p, b) for p, b in zip(paths, blocks) if not p.exists()]
+    todo = [(p, b) for p, b in zip(paths, blocks, strict=False) if not p.exists()]
     started, done = time.time(), 0
     with concurrent.futures.ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(model_dir,)) as pool:
         for future in concurrent.futures.as_completed([pool.submit(_encode_block, p, b) for p, b in todo]):
