@@ -27,6 +27,9 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", version())?;
     module.add_function(wrap_pyfunction!(errors::_error_table, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::_test_panic, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::_before_fork, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::_after_fork_in_parent, module)?)?;
+    module.add_function(wrap_pyfunction!(runtime::_after_fork_in_child, module)?)?;
     module.add_class::<runtime::Cancel>()?;
     module.add_class::<store::Store>()?;
     records::register(module)

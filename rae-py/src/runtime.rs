@@ -185,3 +185,21 @@ pub(crate) fn _test_panic(py: Python<'_>) -> PyResult<()> {
     let broken = std::future::poll_fn(|_| -> Poll<rae_core::Result<()>> { panic!("on purpose") });
     boundary(py, || drive(py, broken))
 }
+
+/// Holds SQLite still for a fork; `os.register_at_fork` calls it before.
+#[pyfunction]
+pub fn _before_fork(py: Python<'_>) -> bool {
+    py.detach(rae_core::embedded::sqlite::before_fork)
+}
+
+/// Lets it go on in the parent.
+#[pyfunction]
+pub fn _after_fork_in_parent() {
+    rae_core::embedded::sqlite::after_fork_in_parent();
+}
+
+/// Lets it go on in the child.
+#[pyfunction]
+pub fn _after_fork_in_child() {
+    rae_core::embedded::sqlite::after_fork_in_child();
+}

@@ -13,10 +13,12 @@ datetimes in UTC. Errors are subclasses of `RaeError`.
 
 from __future__ import annotations
 
+import os as _os
 from collections.abc import Sequence as _Sequence
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from rae import _rae as _native
 from rae._client import UNSET, Rae, Unset, open
 from rae._errors import (
     BudgetExceededError,
@@ -103,6 +105,15 @@ __all__ = [
     "aopen",
     "open",
 ]
+
+
+if hasattr(_os, "register_at_fork"):
+    # SQLite's global locks must be free at the fork, or the child could never open a store.
+    _os.register_at_fork(
+        before=_native._before_fork,
+        after_in_parent=_native._after_fork_in_parent,
+        after_in_child=_native._after_fork_in_child,
+    )
 
 
 def __getattr__(name: str) -> _Any:

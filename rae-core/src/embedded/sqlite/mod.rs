@@ -15,6 +15,7 @@ mod admin;
 mod apply;
 mod erase;
 mod errors;
+mod fork;
 mod index;
 mod jobs;
 mod open;
@@ -27,6 +28,8 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod worker;
+
+pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
 
 use crate::{
     ctx::Ctx,
@@ -146,6 +149,7 @@ impl SqliteStore {
     /// something else, which is left as it is; Unsupported (`newer_schema`, `no_wal`); PermissionDenied
     /// (`no_permission`, `read_only`); Unavailable (`disk_full`, `busy`, `io_error`).
     pub fn open(options: OpenOptions) -> Result<Self> {
+        let _inside = fork::enter();
         let path = open::resolve(options.path.as_deref())?;
         let opened = match &path {
             None => open::in_memory(&options)?,

@@ -3,6 +3,7 @@
 use super::{
     apply,
     errors::{Fault, Res, again, closed},
+    fork,
     queue::Queue,
 };
 use crate::{
@@ -125,8 +126,11 @@ pub(super) fn reader(name: &str, worker: Worker, queue: Arc<Queue<Task>>) -> Res
     spawn(name, move || {
         let mut tasks = Vec::with_capacity(1);
         while queue.pop(1, &mut tasks) {
+            let _inside = fork::enter();
             tasks.drain(..).for_each(|task| task(&worker));
         }
+        let _inside = fork::enter();
+        drop(worker);
     })
 }
 
@@ -142,6 +146,7 @@ pub(super) fn writer(
     spawn(name, move || {
         let mut tasks = Vec::with_capacity(GROUP_COMMIT_MAX);
         while queue.pop(GROUP_COMMIT_MAX, &mut tasks) {
+            let _inside = fork::enter();
             let mut group = Vec::with_capacity(tasks.len());
             for task in tasks.drain(..) {
                 match task {
@@ -158,7 +163,9 @@ pub(super) fn writer(
             // A reader catches the panics of its tasks; if it died all the same there is nothing left to release.
             let _ = reader.join();
         }
+        let _inside = fork::enter();
         finish(&worker.conn);
+        drop(worker);
     })
 }
 
