@@ -54,7 +54,7 @@ python_lint() {
   (cd rae-py && ../.venv/bin/mypy)
 }
 
-python_tests() { (cd "$work" && "$OLDPWD/.venv/bin/python" -m pytest -q -p no:cacheprovider "$OLDPWD/rae-py/tests" --rootdir "$OLDPWD/rae-py"); }
+python_tests() { (cd "$work" && "$OLDPWD/.venv/bin/python" -m pytest -p no:cacheprovider "$OLDPWD/rae-py/tests" --rootdir "$OLDPWD/rae-py"); }
 
 # Recall with floors: on the demo conversation everywhere, on the development corpora where they lie beside the checkout.
 recall() {
