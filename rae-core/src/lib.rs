@@ -24,6 +24,7 @@ pub mod ports;
 pub mod providers;
 mod rae;
 pub mod retrieve;
+pub mod wire;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

@@ -57,6 +57,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "Result",
         ],
     ),
+    (
+        "wire",
+        &["error", "ingest", "model", "ops", "wire", "Error", "ErrorKind", "MemoryId", "Rae", "Result", "block_on"],
+    ),
 ];
 
 fn sources() -> Vec<(String, PathBuf)> {

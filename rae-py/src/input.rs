@@ -154,13 +154,9 @@ pub(crate) fn time(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Timestamp>
             format!("{field} must be a datetime, a date or RFC 3339 text, not {}", type_name(value)),
         ));
     };
-    let parsed = parsed.map_err(|e| {
+    parsed.and_then(Timestamp::in_calendar).map_err(|e| {
         exception(py, &Error::invalid(format!("{field}: {}", e.message())).with_code(e.code().to_owned()))
-    })?;
-    match parsed.ymd().0 {
-        1..=9999 => Ok(parsed),
-        _ => Err(invalid(py, format!("{field} must lie between the years 1 and 9999, as Python's datetime does"))),
-    }
+    })
 }
 
 /// A path: str or os.PathLike.

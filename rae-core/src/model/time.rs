@@ -39,6 +39,15 @@ impl Timestamp {
         Ok(Self(zoned.timestamp().as_microsecond()))
     }
 
+    /// Itself, or InvalidInput outside the years 1 to 9999: what RFC 3339 can write and the dates of every language can hold.
+    /// Surfaces whose callers give and take text ask for it.
+    pub fn in_calendar(self) -> Result<Self> {
+        match self.ymd().0 {
+            1..=9999 => Ok(self),
+            _ => Err(Error::invalid("a time must lie between the years 1 and 9999")),
+        }
+    }
+
     /// The instant `seconds` later (earlier when negative), held inside the range.
     pub fn saturating_add_seconds(self, seconds: i64) -> Self {
         let micros = self.0.saturating_add(seconds.saturating_mul(1_000_000));

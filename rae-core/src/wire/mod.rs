@@ -1,0 +1,129 @@
+//! The verbs in JSON: `snake_case` names in, plain JSON out. The Node module speaks it, and the scenarios that are replayed
+//! on every surface are written in it. Parsing is strict: an unknown name, a wrong type or a null where a value is needed is
+//! InvalidInput that names the field.
+//!
+//! `export`, `import` and `backup` take paths of this machine. A surface that faces a network must not pass those on.
+
+mod input;
+mod output;
+
+use crate::{
+    MemoryId, Rae,
+    error::{Error, Result},
+};
+use input::Fields;
+use serde_json::{Map, Value};
+
+pub use input::{context, forget, list, new_memories, new_memory, recall, update};
+pub use output::{memory, version};
+
+/// Every verb that [`call`] knows, by its name on all surfaces.
+pub const VERBS: [&str; 16] = [
+    "remember",
+    "remember_many",
+    "recall",
+    "context",
+    "get",
+    "list",
+    "update",
+    "history",
+    "forget",
+    "feedback",
+    "stats",
+    "export",
+    "import",
+    "maintain",
+    "doctor",
+    "backup",
+];
+
+/// Calls a verb with its arguments by name, as the other surfaces name them. `reembed` and `close` are not here: the first
+/// takes an embedder, which is not JSON, and the second belongs to whoever opened the store.
+///
+/// ```
+/// # rae_core::block_on(async {
+/// use serde_json::json;
+/// let mem = rae_core::Rae::builder().open().await?;
+/// let args = |v: serde_json::Value| v.as_object().cloned().unwrap_or_default();
+/// rae_core::wire::call(&mem, "remember", args(json!({ "content": "The ferry leaves at ten." }))).await?;
+/// let hits = rae_core::wire::call(&mem, "recall", args(json!({ "query": "When does the ferry leave?", "k": 1 }))).await?;
+/// assert_eq!(hits["hits"][0]["content"], "The ferry leaves at ten.");
+/// mem.close().await
+/// # }).unwrap();
+/// ```
+pub async fn call(rae: &Rae, verb: &str, args: Map<String, Value>) -> Result<Value> {
+    let mut args = Fields::new(args);
+    Ok(match verb {
+        "remember" => output::plain(&rae.remember(new_memory(args.rest())?).await?)?,
+        "remember_many" => {
+            let items = args.required("items", new_memories)?;
+            args.finish()?;
+            output::plain(&rae.remember_many(items).await?)?
+        }
+        "recall" => {
+            let query = args.required("query", input::text)?;
+            output::plain(&rae.recall(&query, recall(args.rest())?).await?)?
+        }
+        "context" => {
+            let query = args.optional("query", input::text)?;
+            output::plain(&rae.context(query.as_deref(), context(args.rest())?).await?)?
+        }
+        "get" => output::memory(&rae.get(id(args)?).await?)?,
+        "list" => output::page(&rae.list(list(args.rest())?).await?)?,
+        "update" => {
+            let id = args.required("id", input::name)?;
+            output::plain(&rae.update(id, update(args.rest())?).await?)?
+        }
+        "history" => output::versions(&rae.history(id(args)?).await?)?,
+        "forget" => output::plain(&rae.forget(forget(args.rest())?).await?)?,
+        "feedback" => {
+            let (id, useful) = (args.required("id", input::name)?, args.required("useful", input::flag)?);
+            args.finish()?;
+            output::memory(&rae.feedback(id, useful).await?)?
+        }
+        "stats" => {
+            args.finish()?;
+            output::plain(&rae.stats().await?)?
+        }
+        "export" => output::plain(&rae.export(path(args)?).await?)?,
+        "import" => output::plain(&rae.import(path(args)?).await?)?,
+        "maintain" => {
+            let now = args.optional("now", input::time)?;
+            args.finish()?;
+            output::plain(&rae.maintain(now).await?)?
+        }
+        "doctor" => {
+            args.finish()?;
+            output::plain(&rae.doctor().await?)?
+        }
+        "backup" => {
+            rae.backup(path(args)?).await?;
+            Value::Null
+        }
+        _ => {
+            return Err(
+                Error::unsupported(format!("there is no verb {}", input::shown(verb))).with_code("no_such_verb")
+            );
+        }
+    })
+}
+
+/// The one argument `id`.
+fn id(mut args: Fields) -> Result<MemoryId> {
+    let id = args.required("id", input::name)?;
+    args.finish()?;
+    Ok(id)
+}
+
+/// The one argument `path`.
+fn path(mut args: Fields) -> Result<String> {
+    let path = args.required("path", input::text)?;
+    args.finish()?;
+    if path.is_empty() || path.contains('\0') {
+        return Err(Error::invalid("path must not be empty or contain NUL"));
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests;
