@@ -1,2 +1,8 @@
 "use strict";
-module.exports = require("./rae.node");
+// The package, for `require` and, by index.mjs, for `import`.
+
+const { native } = require("./lib/native.js");
+const { classes } = require("./lib/errors.js");
+const { Hits, Rae, open } = require("./lib/store.js");
+
+module.exports = { open, version: native.version, Hits, Rae, ...classes };

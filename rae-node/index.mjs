@@ -1,3 +1,21 @@
-import native from "./index.js";
+import rae from "./index.js";
 
-export const version = native.version;
+export const {
+  open,
+  version,
+  Hits,
+  Rae,
+  RaeError,
+  InvalidInputError,
+  PermissionDeniedError,
+  BudgetExceededError,
+  NotFoundError,
+  ConflictError,
+  RateLimitedError,
+  TimeoutError,
+  CancelledError,
+  UnavailableError,
+  UnsupportedError,
+  CorruptError,
+  InternalError,
+} = rae;

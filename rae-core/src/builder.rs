@@ -58,6 +58,22 @@ pub enum Embedding {
 }
 
 impl Embedding {
+    /// The embedder that a text names: a folder with all-MiniLM-L6-v2. Names of providers, such as `openai:...`, are Unsupported with
+    /// code `embedder_provider`.
+    pub fn named(name: impl Into<PathBuf>) -> Result<Self> {
+        let folder: PathBuf = name.into();
+        let provider = folder.to_str().and_then(|name| name.split_once(':')).map(|(provider, _)| provider);
+        match provider {
+            // One letter is a drive.
+            Some(provider) if provider.len() > 1 && !folder.exists() => Err(Error::unsupported(format!(
+                "embedding providers such as \"{provider}:...\" come in a later version; until then give a function that asks \
+                 the provider"
+            ))
+            .with_code("embedder_provider")),
+            _ => Ok(Self::Folder(folder)),
+        }
+    }
+
     /// Loads it.
     pub fn load(self) -> Result<Arc<dyn Embedder>> {
         match self {

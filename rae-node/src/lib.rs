@@ -1,7 +1,13 @@
-//! The Node module. So far it exposes the engine's version; the verbs are an issue of their own.
+//! The native half of the Node module. It takes and gives JSON text; `lib/*.js` makes it the package that people use: names in
+//! camelCase, checks of what JSON cannot say, error classes, AbortSignal.
 
-// The macro's registration code is unsafe by nature.
+// The macros' registration code is unsafe by nature.
 #![allow(unsafe_code)]
+
+mod answer;
+mod embed;
+mod errors;
+mod store;
 
 use napi_derive::napi;
 
@@ -9,4 +15,18 @@ use napi_derive::napi;
 #[napi]
 pub fn version() -> &'static str {
     rae_core::version()
+}
+
+/// The engine's error table as JSON: `[{kind, code, retry}]`, in its order.
+#[napi]
+pub fn error_table() -> String {
+    let rows = rae_core::ErrorKind::TABLE;
+    let rows = rows.iter().map(|r| serde_json::json!({ "kind": r.name, "code": r.js, "retry": r.retry }));
+    serde_json::Value::from_iter(rows).to_string()
+}
+
+/// The verbs that `Store.call` knows.
+#[napi]
+pub fn verbs() -> Vec<&'static str> {
+    rae_core::wire::VERBS.to_vec()
 }

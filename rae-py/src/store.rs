@@ -409,16 +409,5 @@ fn embedding(value: &Bound<'_, PyAny>) -> PyResult<(Embedding, Option<Arc<PyEmbe
             format!("embedder must be None, a folder, or a callable list[str] -> vectors, not {what}"),
         ));
     }
-    let folder = path("embedder", value)?;
-    let provider = folder.to_str().and_then(|name| name.split_once(':')).map(|(provider, _)| provider.to_owned());
-    match provider {
-        // One letter is a drive.
-        Some(provider) if provider.len() > 1 && !folder.exists() => {
-            let message = format!(
-                "embedding providers such as \"{provider}:...\" come in a later version; until then give a callable that asks the provider"
-            );
-            Err(exception(py, &Error::unsupported(message).with_code("embedder_provider")))
-        }
-        _ => Ok((Embedding::Folder(folder), None)),
-    }
+    Ok((Embedding::named(path("embedder", value)?).or_raise(py)?, None))
 }

@@ -1,0 +1,289 @@
+//! The handle: a verb and its arguments as JSON in, a promise of JSON out.
+
+use crate::{
+    answer::{Answer, answer},
+    embed::{EmbedderInfo, JsFunction, NodeEmbedder},
+    errors::{boundary, js},
+};
+use futures::future::{AbortHandle, AbortRegistration, Abortable};
+use napi::{Either, Env, bindgen_prelude::PromiseRaw};
+use napi_derive::napi;
+use rae_core::{
+    Durability, Embedding, Error, ErrorKind, Rae, Result, Timestamp, block_on,
+    model::Scope,
+    ports::{Clock, Embedder, ManualClock},
+    wire,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::{
+    future::Future,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+/// What `Store.open` takes, already checked for its types in JavaScript.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OpenOptions {
+    path: String,
+    tenant: Option<String>,
+    project: Option<String>,
+    durability: Option<String>,
+    #[serde(default)]
+    reembed: bool,
+    timeout: Option<f64>,
+    embedder: Option<String>,
+    test_now: Option<String>,
+    test_seed: Option<u64>,
+}
+
+/// What all handles on one open store share.
+struct Shared {
+    rae: Option<Rae>,
+    clock: Option<Arc<ManualClock>>,
+    /// Embedders whose functions are let go at close.
+    embedders: Mutex<Vec<Arc<NodeEmbedder>>>,
+}
+
+impl Shared {
+    fn keep(&self, embedder: Option<Arc<NodeEmbedder>>) {
+        self.embedders.lock().unwrap_or_else(PoisonError::into_inner).extend(embedder);
+    }
+
+    fn release_embedders(&self) {
+        let embedders = mem::take(&mut *self.embedders.lock().unwrap_or_else(PoisonError::into_inner));
+        embedders.iter().for_each(|embedder| embedder.release());
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.release_embedders();
+        // A handle that was collected without `close`. Every acknowledged write is on the disk already; waiting for the store's threads
+        // would hold the event loop.
+        if let Some(rae) = self.rae.take() {
+            let _ = thread::Builder::new().name("rae-drop".into()).spawn(move || block_on(rae.close()));
+        }
+    }
+}
+
+/// Cancels one call.
+#[napi]
+pub struct Cancel {
+    handle: AbortHandle,
+    registration: Option<AbortRegistration>,
+}
+
+#[napi]
+impl Cancel {
+    /// For one call to come.
+    #[napi(constructor)]
+    #[allow(clippy::new_without_default)] // JavaScript's constructor
+    pub fn new() -> Self {
+        let (handle, registration) = AbortHandle::new_pair();
+        Self { handle, registration: Some(registration) }
+    }
+
+    /// Ends the call: what was not committed is not written.
+    #[napi]
+    pub fn cancel(&self) {
+        self.handle.abort();
+    }
+}
+
+/// The items of a large call, handed over piece by piece.
+#[napi]
+#[derive(Default)]
+pub struct Batch(Vec<String>);
+
+#[napi]
+impl Batch {
+    /// Empty.
+    #[napi(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a JSON list of items.
+    #[napi]
+    pub fn push(&mut self, items: String) {
+        self.0.push(items);
+    }
+}
+
+/// An open store, for one tenant and project.
+#[napi]
+pub struct Store {
+    rae: Rae,
+    shared: Arc<Shared>,
+}
+
+#[napi]
+impl Store {
+    /// Opens a store. `options` is JSON; `embedder` and `function` belong together.
+    #[napi(ts_return_type = "Promise<Store>")]
+    pub fn open<'env>(
+        env: &'env Env,
+        options: String,
+        embedder: Option<EmbedderInfo>,
+        function: Option<JsFunction<'_>>,
+    ) -> napi::Result<PromiseRaw<'env, Store>> {
+        let custom = custom(embedder, function)?;
+        env.spawn_future(boundary(async move { open(&options, custom).await }))
+    }
+
+    /// Calls a verb with its arguments in JSON, or `remember_many` with a batch.
+    #[napi(ts_return_type = "Promise<string | Answer>")]
+    pub fn call<'env>(
+        &self,
+        env: &'env Env,
+        verb: String,
+        args: Either<String, &mut Batch>,
+        cancel: Option<&mut Cancel>,
+    ) -> napi::Result<PromiseRaw<'env, Either<String, Answer>>> {
+        let rae = self.rae.clone();
+        let args = match args {
+            Either::A(json) => Args::Object(json),
+            Either::B(batch) => Args::Items(mem::take(&mut batch.0)),
+        };
+        let call = async move { Ok(answer(wire::call(&rae, &verb, args.read()?).await?)) };
+        env.spawn_future(boundary(cancellable(call, cancel)))
+    }
+
+    /// Changes the embedding model of the whole store; without an embedder to the built-in one.
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn reembed<'env>(
+        &self,
+        env: &'env Env,
+        name: Option<String>,
+        embedder: Option<EmbedderInfo>,
+        function: Option<JsFunction<'_>>,
+        cancel: Option<&mut Cancel>,
+    ) -> napi::Result<PromiseRaw<'env, String>> {
+        let custom = custom(embedder, function)?;
+        let (rae, shared) = (self.rae.clone(), Arc::clone(&self.shared));
+        let call = async move {
+            let embedder = embedding(name, custom.clone())?.load()?;
+            let done = rae.reembed(embedder).await?;
+            shared.keep(custom);
+            serde_json::to_string(&done).map_err(|e| Error::internal("an answer could not be written").with_source(e))
+        };
+        env.spawn_future(boundary(cancellable(call, cancel)))
+    }
+
+    /// The same store for another tenant or project.
+    #[napi]
+    pub fn with_scope(&self, tenant: String, project: String) -> napi::Result<Store> {
+        let scope = Scope::new(tenant, project).map_err(|e| js(&e))?;
+        Ok(Store { rae: self.rae.with_scope(scope), shared: Arc::clone(&self.shared) })
+    }
+
+    /// Closes the store for all handles.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn close<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
+        let (rae, shared) = (self.rae.clone(), Arc::clone(&self.shared));
+        env.spawn_future(boundary(async move {
+            rae.close().await?;
+            shared.release_embedders();
+            Ok(())
+        }))
+    }
+
+    /// Moves the clock of a store that was opened with one of its own.
+    #[napi]
+    pub fn test_advance(&self, seconds: i64) -> napi::Result<()> {
+        let clock = self.shared.clock.as_ref();
+        let clock = clock.ok_or_else(|| js(&Error::invalid("the store was opened without a clock of its own")))?;
+        clock.advance_seconds(seconds);
+        Ok(())
+    }
+}
+
+/// The arguments of a call, parsed off the event loop.
+enum Args {
+    Object(String),
+    Items(Vec<String>),
+}
+
+impl Args {
+    fn read(self) -> Result<Map<String, Value>> {
+        let bad = |e: serde_json::Error| Error::invalid("the arguments are not JSON").with_source(e);
+        match self {
+            Self::Object(json) => serde_json::from_str(&json).map_err(bad),
+            Self::Items(pieces) => {
+                let mut items = Vec::new();
+                for piece in pieces {
+                    items.extend(serde_json::from_str::<Vec<Value>>(&piece).map_err(bad)?);
+                }
+                Ok(Map::from_iter([("items".to_owned(), Value::Array(items))]))
+            }
+        }
+    }
+}
+
+/// Lets a call be given up: its future is dropped, and what was not committed yet is not written.
+fn cancellable<T, F: Future<Output = Result<T>>>(
+    call: F,
+    cancel: Option<&mut Cancel>,
+) -> impl Future<Output = Result<T>> + use<T, F> {
+    let registration = cancel.and_then(|cancel| cancel.registration.take());
+    // Without anybody who could cancel, the pair below is never aborted.
+    let registration = registration.unwrap_or_else(|| AbortHandle::new_pair().1);
+    let call = Abortable::new(call, registration);
+    async move {
+        call.await.unwrap_or_else(|_| {
+            let message = "the call was aborted; what was not committed is not written";
+            Err(Error::new(ErrorKind::Cancelled, message))
+        })
+    }
+}
+
+fn custom(info: Option<EmbedderInfo>, function: Option<JsFunction<'_>>) -> napi::Result<Option<Arc<NodeEmbedder>>> {
+    info.zip(function).map(|(info, function)| NodeEmbedder::new(info, &function)).transpose()
+}
+
+fn embedding(name: Option<String>, custom: Option<Arc<NodeEmbedder>>) -> Result<Embedding> {
+    match (custom, name) {
+        (Some(embedder), _) => Ok(Embedding::Custom(embedder as Arc<dyn Embedder>)),
+        (None, Some(name)) => Embedding::named(name),
+        (None, None) => Ok(Embedding::Builtin),
+    }
+}
+
+async fn open(options: &str, custom: Option<Arc<NodeEmbedder>>) -> Result<Store> {
+    let options: OpenOptions =
+        serde_json::from_str(options).map_err(|e| Error::invalid(format!("the options of open are wrong: {e}")))?;
+    let mut builder = Rae::builder().reembed(options.reembed).embedding(embedding(options.embedder, custom.clone())?);
+    if options.path != ":memory:" {
+        builder = builder.path(options.path);
+    }
+    if let Some(tenant) = options.tenant {
+        builder = builder.tenant(tenant);
+    }
+    if let Some(project) = options.project {
+        builder = builder.project(project);
+    }
+    if let Some(durability) = options.durability {
+        builder = builder.durability(durability.parse::<Durability>()?);
+    }
+    if let Some(seconds) = options.timeout {
+        let timeout = if seconds > 0.0 { Duration::try_from_secs_f64(seconds).ok() } else { None };
+        builder =
+            builder.timeout(timeout.ok_or_else(|| Error::invalid("timeout must be a number of seconds above 0"))?);
+    }
+    let mut clock = None;
+    if let Some(now) = options.test_now {
+        let manual = Arc::new(ManualClock::new(Timestamp::parse(&now)?));
+        clock = Some(Arc::clone(&manual));
+        builder = builder.clock(manual as Arc<dyn Clock>);
+    }
+    if let Some(seed) = options.test_seed {
+        builder = builder.seed(seed);
+    }
+    let rae = builder.open().await?;
+    let embedders = Mutex::new(custom.into_iter().collect());
+    Ok(Store { shared: Arc::new(Shared { rae: Some(rae.clone()), clock, embedders }), rae })
+}
