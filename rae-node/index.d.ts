@@ -1,2 +1,582 @@
+/// <reference lib="esnext.disposable" />
+
 /** Version of the engine, for example `0.1.0`. */
-export function version(): string;
+export const version: () => string;
+
+export type Layer = "sensory" | "working" | "episodic" | "semantic" | "reflective";
+/** A layer, or one of its old codes. */
+export type LayerName = Layer | "stm" | "wm" | "em" | "ltm" | "sm" | "rm";
+export type Kind =
+  | "text"
+  | "fact"
+  | "conversation"
+  | "document"
+  | "code"
+  | "image-ref"
+  | "reflection"
+  | "lesson"
+  | "strategy"
+  | "entity-summary";
+export type TrustLevel = "unverified" | "low" | "medium" | "high";
+export type InfoClass = "public" | "internal" | "confidential" | "restricted";
+
+/** What JSON can say. Integers beyond 2^53 lose digits in JavaScript: store them as text. */
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type Metadata = { [key: string]: Json };
+
+/**
+ * A time to give: a `Date`, or RFC 3339 text (any offset; a date alone is midnight UTC), years 1 to 9999. Times that come back are RFC 3339
+ * text in UTC with all microseconds, which a `Date` could not hold.
+ */
+export type Time = Date | string;
+
+/** What every verb takes as its last options. */
+export interface CallOptions {
+  /** Ends the call: it rejects with `CancelledError`, and what was not committed is not written. */
+  signal?: AbortSignal | null;
+}
+
+/** An operator of a filter. */
+export type Comparison =
+  | Json
+  | Date
+  | {
+      eq?: Json | Date;
+      ne?: Json | Date;
+      in?: Iterable<Json | Date>;
+      nin?: Iterable<Json | Date>;
+      gt?: number | string | Date;
+      gte?: number | string | Date;
+      lt?: number | string | Date;
+      lte?: number | string | Date;
+      contains?: Json;
+    };
+
+/**
+ * `{ field: value | { eq, ne, in, nin, gt, gte, lt, lte, contains } }`, combined by `and`, `or`, `not`. Fields are those of `Memory`, in camelCase
+ * or snake_case, and `"metadata.a.b"`. At most 8 levels and 64 comparisons.
+ */
+export type Filter =
+  | { and: Filter[] }
+  | { or: Filter[] }
+  | { not: Filter }
+  | { [field: string]: Comparison };
+
+/** What `remember` takes beside the content. null is the same as no value. */
+export interface NewMemoryFields {
+  /** Default `conversation` when sessionId, speaker or role is given, else `text`. */
+  kind?: Kind | null;
+  /** Default by kind. */
+  layer?: LayerName | null;
+  /** `user`, `assistant`, `system`, `tool` or your own, at most 64 bytes. */
+  role?: string | null;
+  /** Who said it, at most 256 bytes. */
+  speaker?: string | null;
+  /** Session, at most 256 bytes. */
+  sessionId?: string | null;
+  /** Agent, at most 256 bytes. */
+  agentId?: string | null;
+  /** User, at most 256 bytes. */
+  userId?: string | null;
+  /** When it happened. */
+  occurredAt?: Time | null;
+  /** At most 64 labels of 128 bytes. */
+  tags?: Iterable<string> | null;
+  /** A plain object of your own, at most 64 KiB of JSON and 16 levels. */
+  metadata?: Metadata | null;
+  /** 0 to 1; default the layer's. */
+  importance?: number | null;
+  /** 0 to 1; default 1. */
+  confidence?: number | null;
+  /** Seconds to live from now; default the layer's. */
+  ttl?: number | null;
+  /** Name of the source. */
+  source?: string | null;
+  /** Trust in the source. */
+  trustLevel?: TrustLevel | null;
+  /** Default `internal`. */
+  infoClass?: InfoClass | null;
+  /** From when it holds; default occurredAt, else now. */
+  validFrom?: Time | null;
+  /** Until when it holds (exclusive); default open. */
+  validTo?: Time | null;
+  /** Asks for enrichment by a model; `degraded: ["infer"]` where none is configured. */
+  infer?: boolean | null;
+  /** Makes the write safe to repeat for 24 h; another body under the same key is `ConflictError`. */
+  idempotencyKey?: string | null;
+}
+
+/** An item of `rememberMany`. */
+export interface NewMemory extends NewMemoryFields {
+  /** The text, 1 byte to 1 MiB. */
+  content: string;
+}
+
+/** What `update` can change. Left out (or undefined): it stays. null: it is cleared. */
+export interface MemoryUpdate {
+  content?: string;
+  kind?: Kind;
+  layer?: LayerName;
+  role?: string | null;
+  speaker?: string | null;
+  occurredAt?: Time | null;
+  tags?: Iterable<string> | null;
+  metadata?: Metadata | null;
+  importance?: number;
+  confidence?: number;
+  /** Seconds from now; null lifts the limit. */
+  ttl?: number | null;
+  source?: string | null;
+  trustLevel?: TrustLevel | null;
+  infoClass?: InfoClass;
+  validFrom?: Time | null;
+  validTo?: Time | null;
+  /** Id of the memory that replaces this one. */
+  supersededBy?: string | null;
+  /** `ConflictError` unless the memory has this version. */
+  expectedVersion?: number | null;
+}
+
+/** What became of a write. */
+export interface Receipt {
+  /** Id of the memory that holds the text now: an older one when it merged. */
+  id: string;
+  version: number;
+  /** Whether the text was there already, so that its witness count grew instead. */
+  merged: boolean;
+  /** What could not be done at once: `dense` (the vector is owed as a job), `infer` (no model is configured). */
+  degraded: string[];
+}
+
+export interface RecallOptions extends CallOptions {
+  /** Most hits, 1 to 1,000; default 10. */
+  k?: number | null;
+  layers?: Iterable<LayerName> | null;
+  kinds?: Iterable<Kind> | null;
+  /** All of these. */
+  tags?: Iterable<string> | null;
+  /** Any of these. */
+  tagsAny?: Iterable<string> | null;
+  filter?: Filter | null;
+  /** Inclusive, on occurredAt, else createdAt. */
+  since?: Time | null;
+  /** Exclusive, on occurredAt, else createdAt. */
+  until?: Time | null;
+  /** What held at that time. */
+  asOf?: Time | null;
+  /** What was stored by that time, in its wording then. */
+  knownAt?: Time | null;
+  sessionId?: string | null;
+  agentId?: string | null;
+  userId?: string | null;
+  /** Least `relevance`, 0 to 1, which is absolute. */
+  minScore?: number | null;
+  /** Most tokens of all hits together. */
+  maxTokens?: number | null;
+  /** Asks the configured reranker; `degraded: ["rerank"]` where there is none. */
+  rerank?: boolean | null;
+  /** Fills `trace`. */
+  explain?: boolean | null;
+}
+
+/** The parts of a hit's score, each 0 to 1. */
+export interface Signals {
+  dense: number;
+  lexical: number;
+  passage: number;
+  actor: number;
+  session: number;
+  time: number;
+  graph: number;
+  recency: number;
+  importance: number;
+}
+
+/** A part of a content, in code points: `[...content].slice(start, end)`. */
+export interface Passage {
+  start: number;
+  end: number;
+}
+
+/** A memory that answers. */
+export interface Hit {
+  id: string;
+  version: number;
+  content: string;
+  /** 0 to 1, in relation to the best that was found; hits sort by it, then by id. */
+  score: number;
+  /** 0 to 1, absolute: what `minScore` compares. */
+  relevance: number;
+  signals: Signals;
+  /** The part of a long text that fits best; all of a short one. */
+  passage: Passage;
+  kind: Kind;
+  layer: Layer;
+  role: string | null;
+  speaker: string | null;
+  sessionId: string | null;
+  tags: string[];
+  metadata: Metadata;
+  occurredAt: string | null;
+  createdAt: string;
+  importance: number;
+}
+
+/** The answer of `recall`, best first. What `map`, `filter` and `slice` make of it is a plain array. */
+export class Hits extends Array<Hit> {
+  /** Parts that could not be used: `dense` (the embedder failed), `rerank` (there is none). */
+  degraded: string[];
+  /** How the answer came about, with `explain: true`; else null. Its keys are the engine's, in snake_case. */
+  trace: { [key: string]: Json } | null;
+}
+
+/** One memory. */
+export interface Memory {
+  id: string;
+  version: number;
+  content: string;
+  kind: Kind;
+  layer: Layer;
+  role: string | null;
+  speaker: string | null;
+  sessionId: string | null;
+  tags: string[];
+  agentId: string | null;
+  confidence: number;
+  /** BLAKE3 of the content, in hexadecimal digits. */
+  contentHash: string;
+  createdAt: string;
+  derivedFrom: string[];
+  expiresAt: string | null;
+  importance: number;
+  infoClass: InfoClass;
+  metadata: Metadata;
+  occurredAt: string | null;
+  project: string;
+  seq: number;
+  seqInSession: number | null;
+  sources: string[];
+  /** How vivid it is, 0 to 1; feedback moves it. */
+  strength: number;
+  supersededBy: string | null;
+  tenant: string;
+  trustLevel: TrustLevel | null;
+  updatedAt: string;
+  userId: string | null;
+  validFrom: string | null;
+  validTo: string | null;
+  /** How often it was said. */
+  witnessCount: number;
+}
+
+/** A memory as it was, or is. */
+export interface MemoryVersion extends Memory {
+  /** When this state was replaced; null for the present one. */
+  replacedAt: string | null;
+}
+
+export interface Page {
+  /** Oldest first. */
+  items: Memory[];
+  /** What `list({ cursor })` takes to go on; null on the last page. */
+  nextCursor: string | null;
+}
+
+export interface ListOptions extends CallOptions {
+  /** 1 to 1,000; default 50. */
+  limit?: number | null;
+  cursor?: string | null;
+  layer?: LayerName | null;
+  /** All of these. */
+  tags?: Iterable<string> | null;
+  filter?: Filter | null;
+}
+
+export interface ContextOptions extends CallOptions {
+  /** Adds this session's last turns; its last turn is the question where there is no query. */
+  sessionId?: string | null;
+  /** Most tokens of the whole text, counted exactly, 1 to 1,000,000; default 1,000. */
+  maxTokens?: number | null;
+  agentId?: string | null;
+  userId?: string | null;
+  layers?: Iterable<LayerName> | null;
+  tags?: Iterable<string> | null;
+  filter?: Filter | null;
+  /** Least relevance, default 0.12. */
+  minScore?: number | null;
+}
+
+/** A memory in a context's text: `[...text].slice(start, end)`. */
+export interface ContextSource {
+  id: string;
+  start: number;
+  end: number;
+  kind: Kind;
+  layer: Layer;
+  /** 0 for a recent turn that was not recalled. */
+  score: number;
+}
+
+/** A block for a prompt. */
+export interface Context {
+  /** Empty when nothing was relevant enough. */
+  text: string;
+  tokenCount: number;
+  sources: ContextSource[];
+  degraded: string[];
+}
+
+export type ForgetWhat =
+  | string
+  | ({ filter: Filter } & CallOptions)
+  | ({ scope: "session" | "user" | "project" | "tenant"; target: string } & CallOptions);
+
+export interface Forgotten {
+  /** Memories that were asked for and are gone. */
+  deleted: number;
+  /** Memories derived from these alone, gone with them. */
+  derived: number;
+  /** What still holds traces for now: `wal` until the next `maintain`. */
+  pending: string[];
+  /** What was done and when, with keyed hashes of the ids. Its keys are the engine's. */
+  receipt: { [key: string]: Json };
+}
+
+export interface Stats {
+  memories: number;
+  byLayer: Record<Layer, number>;
+  vectors: number;
+  /** Bytes of the whole store. */
+  bytes: number;
+  jobs: { queued: number; dead: number };
+  embedder: { id: string; dim: number };
+  seq: number;
+  schemaVersion: number;
+}
+
+export interface Exported {
+  memories: number;
+  bytes: number;
+}
+
+export interface Imported {
+  imported: number;
+  merged: number;
+  unchanged: number;
+}
+
+export interface Reembedded {
+  from: string;
+  to: string;
+  vectors: number;
+}
+
+export interface Maintained {
+  /** What ran, and how much of it. */
+  ran: { [name: string]: number };
+}
+
+export interface Finding {
+  level: "ok" | "warning" | "error";
+  check: string;
+  message: string;
+}
+
+/** A vector; null (or undefined) for a text the model knows nothing of. */
+export type Vector = Float32Array | Float64Array | readonly number[] | null | undefined;
+
+/**
+ * Texts to vectors, one each, at most 256 texts at once. It is called on this thread and must not block it; it has 30 seconds. What it throws
+ * is the `cause` of the call's `UnavailableError`; in `remember` and `recall` it only costs the meaning (`degraded: ["dense"]`).
+ *
+ * The store keeps its id: `raeId`, else `node:NAME/DIM` by the function's name.
+ */
+export interface EmbedderFunction {
+  (texts: string[], role: "document" | "query"): Promise<readonly Vector[]> | readonly Vector[];
+  raeId?: string;
+}
+
+/** null or undefined: the built-in table. A text: a folder with all-MiniLM-L6-v2. */
+export type Embedder = null | undefined | string | EmbedderFunction;
+
+export interface OpenOptions {
+  /** Default `default`. */
+  tenant?: string | null;
+  /** Default `default`. */
+  project?: string | null;
+  /** Default the built-in table. A store refuses another one than it was made with: `ConflictError`, reason `embedder_mismatch`. */
+  embedder?: Embedder;
+  /** `full` (default): on the disk when the call resolves. `normal`: safe from a crash of the process, not of the machine. */
+  durability?: "full" | "normal" | null;
+  /** Re-embeds a store that was made with another embedder instead of refusing it. */
+  reembed?: boolean | null;
+  /** Longest time of one call, in seconds; default none. */
+  timeout?: number | null;
+}
+
+/** A path: text, or a `file:` URL. */
+export type Path = string | URL;
+
+/**
+ * Opens a store: a file, made where there is none, or `":memory:"`. Errors: `InvalidInputError` (a directory, a missing folder, bad names),
+ * `CorruptError` (not a store; it is left as it is), `UnsupportedError` (made by a newer version), `ConflictError`, `PermissionDeniedError`,
+ * `UnavailableError`.
+ *
+ * An open store does not keep the process alive; a call that is under way does.
+ */
+export function open(path: Path, options?: OpenOptions | null): Promise<Rae>;
+
+/** An open memory of one tenant and project. Made by `open`. */
+export class Rae {
+  private constructor();
+  /** The file; null in memory. */
+  readonly path: string | null;
+  readonly tenant: string;
+  readonly project: string;
+
+  /** The same store for another tenant or project. */
+  withScope(scope: { tenant?: string | null; project?: string | null }): Rae;
+
+  /** Stores a memory, durably when it resolves. */
+  remember(content: string, options?: (NewMemoryFields & CallOptions) | null): Promise<Receipt>;
+
+  /**
+   * Stores many, faster than one by one. All are checked before the first is written: `InvalidInputError` with `details.item`. Then one
+   * transaction per at most 1,000 items; an error after that has `details.committed` and the receipts so far. The items must not be
+   * changed until it resolves. At most 100,000.
+   */
+  rememberMany(items: Iterable<NewMemory>, options?: CallOptions | null): Promise<Receipt[]>;
+
+  /** Finds memories: meaning, words, speaker, session and time together. No model is called. query: 1 byte to 64 KiB. */
+  recall(query: string, options?: RecallOptions | null): Promise<Hits>;
+
+  /** A block of memories for a prompt: lessons, relevant memories, the session's last turns, each with its id in `sources`. */
+  context(query?: string | null, options?: ContextOptions | null): Promise<Context>;
+  context(options: ContextOptions): Promise<Context>;
+
+  /** A memory. `NotFoundError` when there is none. */
+  get(id: string, options?: CallOptions | null): Promise<Memory>;
+
+  /** A page of memories, oldest first. */
+  list(options?: ListOptions | null): Promise<Page>;
+
+  /** Changes a memory: its id stays, its version grows, the old version stays in `history`. */
+  update(id: string, fields: MemoryUpdate, options?: CallOptions | null): Promise<Receipt>;
+
+  /** All versions, oldest first; the last one is the present. */
+  history(id: string, options?: CallOptions | null): Promise<MemoryVersion[]>;
+
+  /**
+   * Erases a memory (an id; a missing one is no error), all that match a filter (an empty one is `InvalidInputError`), or a scope. Memories
+   * derived from these alone go too.
+   */
+  forget(what: ForgetWhat, options?: CallOptions | null): Promise<Forgotten>;
+
+  /** Says whether a memory helped: strength moves a fifth of the way to 1 or 0, importance a tenth. */
+  feedback(id: string, useful: boolean, options?: CallOptions | null): Promise<Memory>;
+
+  /** Numbers about the project and its store. */
+  stats(options?: CallOptions | null): Promise<Stats>;
+
+  /** Writes the project with vectors and history to a file of JSON lines. Replaces an older export and nothing else. */
+  export(path: Path, options?: CallOptions | null): Promise<Exported>;
+
+  /** Reads an export into this project. The file is checked whole first; reading it twice changes nothing. */
+  import(path: Path, options?: CallOptions | null): Promise<Imported>;
+
+  /** Changes the embedding model of the whole store while it stays in use. Interrupted, it goes on at the next call. */
+  reembed(embedder: Embedder, options?: CallOptions | null): Promise<Reembedded>;
+
+  /** Runs due housekeeping now: purges what expired, pays owed vectors. */
+  maintain(options?: ({ now?: Time | null } & CallOptions) | null): Promise<Maintained>;
+
+  /** Looks for damage and says what to do. */
+  doctor(options?: CallOptions | null): Promise<Finding[]>;
+
+  /** Writes a consistent copy of the whole store to a new file. */
+  backup(path: Path, options?: CallOptions | null): Promise<void>;
+
+  /** Finishes what is queued and releases the file, for all handles. Twice is fine. */
+  close(): Promise<void>;
+  /** `await using mem = await open(...)`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What went wrong, in the terms a caller can act on. */
+export type ErrorKind =
+  | "invalid_input"
+  | "unauthenticated"
+  | "permission_denied"
+  | "budget_exceeded"
+  | "not_found"
+  | "conflict"
+  | "rate_limited"
+  | "timeout"
+  | "cancelled"
+  | "unavailable"
+  | "unsupported"
+  | "corrupt"
+  | "internal";
+
+export type ErrorCode =
+  | "INVALID_INPUT"
+  | "UNAUTHENTICATED"
+  | "PERMISSION_DENIED"
+  | "BUDGET_EXCEEDED"
+  | "NOT_FOUND"
+  | "CONFLICT"
+  | "RATE_LIMITED"
+  | "TIMEOUT"
+  | "ABORTED"
+  | "UNAVAILABLE"
+  | "UNSUPPORTED"
+  | "CORRUPT"
+  | "INTERNAL";
+
+export interface RaeErrorFields {
+  kind?: ErrorKind;
+  reason?: string;
+  details?: { [key: string]: Json } | null;
+  retryAfter?: number | null;
+  operation?: string | null;
+  cause?: unknown;
+}
+
+/** Any failure of RAE. */
+export class RaeError extends Error {
+  constructor(message: string, fields?: RaeErrorFields);
+  readonly kind: ErrorKind;
+  /** The kind as a code of JavaScript's convention. */
+  readonly code: ErrorCode;
+  /** A finer name, for example `invalid_k` (Python's and REST's `code`); the kind where there is none. */
+  readonly reason: string;
+  readonly details: { [key: string]: Json } | null;
+  /** Seconds to wait before the same call may succeed. */
+  readonly retryAfter: number | null;
+  /** The verb that failed. */
+  readonly operation: string | null;
+}
+/** The input is wrong; nothing was written. */
+export class InvalidInputError extends RaeError {}
+/** The credential or the file's permissions do not allow this. */
+export class PermissionDeniedError extends RaeError {}
+/** A money or token limit would be passed. */
+export class BudgetExceededError extends RaeError {}
+/** What was named does not exist in this scope. */
+export class NotFoundError extends RaeError {}
+/** The state is not what the call expected. */
+export class ConflictError extends RaeError {}
+/** Too many requests; see `retryAfter`. */
+export class RateLimitedError extends RaeError {}
+/** The deadline passed. */
+export class TimeoutError extends RaeError {}
+/** The call's signal fired. Its `name` is `AbortError`, its `cause` the signal's reason. */
+export class CancelledError extends RaeError {}
+/** A backend does not answer, has no room left, or is closed. */
+export class UnavailableError extends RaeError {}
+/** This build or store cannot do that. */
+export class UnsupportedError extends RaeError {}
+/** Stored data is damaged or is not a store of ours. */
+export class CorruptError extends RaeError {}
+/** A fault of the engine. */
+export class InternalError extends RaeError {}

@@ -390,7 +390,8 @@ fn hit(found: Found) -> Hit {
         content: memory.content,
         score: ranked.score,
         relevance: ranked.relevance,
-        signals: ranked.signals,
+        // As stored; the index keeps it in fewer bits.
+        signals: Signals { importance: memory.importance, ..ranked.signals },
         kind: memory.kind,
         layer: memory.layer,
         role: memory.role,

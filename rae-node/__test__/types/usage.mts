@@ -1,0 +1,47 @@
+// Compiled, never run: what people write must type-check, and what is wrong must not.
+import { open, InvalidInputError, RaeError, Hits, type EmbedderFunction, type Filter, type Memory, type NewMemory } from "rae";
+
+const embedder: EmbedderFunction = async (texts) => texts.map(() => new Float32Array(4));
+embedder.raeId = "mine@1/4";
+
+await using mem = await open("agent.rae", { tenant: "t", project: "p", embedder, durability: "normal", timeout: 5 });
+const filter: Filter = { and: [{ "metadata.n": { gte: 1 } }, { not: { sessionId: "s1" } }, { occurredAt: { lt: new Date() } }] };
+const receipt = await mem.remember("text", { speaker: "Ada", occurredAt: new Date(), tags: new Set(["a"]), metadata: { n: [1, null] } });
+const id: string = receipt.id;
+const items: NewMemory[] = [{ content: "a", layer: "wm" }];
+await mem.rememberMany(items, { signal: AbortSignal.timeout(1_000) });
+const hits: Hits = await mem.recall("q", { k: 3, filter, since: "2024-01-01", explain: true });
+const contents: string[] = hits.map((hit) => hit.content);
+const first: string | null | undefined = hits[0]?.occurredAt;
+for (const hit of hits) console.log(hit.signals.dense, hit.passage.start, hits.degraded);
+console.log((await mem.context({ sessionId: "s1" })).tokenCount, (await mem.context("q", { maxTokens: 9 })).sources);
+const memory: Memory = await mem.get(id);
+await mem.update(id, { content: "b", speaker: null }, { signal: null });
+await mem.forget({ scope: "session", target: "s1" });
+await mem.forget({ filter });
+await mem.export(new URL("file:///tmp/dump.jsonl"));
+await mem.reembed(null);
+await mem.maintain({ now: new Date() });
+const other = mem.withScope({ project: "q" });
+try {
+  await other.recall("x");
+} catch (error) {
+  if (error instanceof InvalidInputError) console.log(error.reason, error.details);
+  if (error instanceof RaeError && error.code === "NOT_FOUND") console.log(error.kind satisfies "not_found" | string);
+}
+console.log(contents, first, memory.witnessCount);
+
+// @ts-expect-error a query is needed
+await mem.recall();
+// @ts-expect-error snake_case is Python's
+await mem.remember("x", { session_id: "s" });
+// @ts-expect-error no such layer
+await mem.recall("x", { layers: ["long"] });
+// @ts-expect-error metadata is JSON
+await mem.remember("x", { metadata: { at: new Date() } });
+// @ts-expect-error content cannot be cleared
+await mem.update(id, { content: null });
+// @ts-expect-error a scope needs its target
+await mem.forget({ scope: "session" });
+// @ts-expect-error frozen
+memory.content satisfies number;
