@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench soak fmt lint wheel clean
+.PHONY: help demo test bench soak fmt lint wheels npm clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -30,9 +30,11 @@ fmt:  ## format everything
 lint:  ## rustfmt, clippy, ruff, stubs
 	@STAGES="fmt clippy python-lint" scripts/test.sh
 
-wheel:  ## the release wheel, in target/wheels
-	@scripts/venv.sh
-	cd rae-py && ../.venv/bin/maturin build --release --strip
+wheels:  ## the release wheel for this machine, in target/wheels
+	@scripts/wheels.sh
+
+npm:  ## the package for npm with the native module of this machine, in target/npm
+	@scripts/npm.sh
 
 clean:  ## remove what was built here
-	rm -rf target .venv .build rae-node/node_modules
+	rm -rf target .venv .build rae-node/node_modules rae-node/rae.node
