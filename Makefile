@@ -25,7 +25,7 @@ soak:  ## long crash, fuzz and model runs
 
 fmt:  ## format everything
 	cargo fmt --all
-	@if [ -x .venv/bin/ruff ]; then .venv/bin/ruff format examples scripts rae-py; fi
+	@if [ -x .venv/bin/ruff ]; then .venv/bin/ruff format examples scripts tests rae-py; fi
 
 lint:  ## rustfmt, clippy, ruff, stubs
 	@STAGES="fmt clippy python-lint" scripts/test.sh

@@ -49,8 +49,8 @@ python_env() {
 }
 
 python_lint() {
-  .venv/bin/ruff check rae-py examples scripts
-  .venv/bin/ruff format --check rae-py examples scripts
+  .venv/bin/ruff check rae-py examples scripts tests
+  .venv/bin/ruff format --check rae-py examples scripts tests
   (cd rae-py && ../.venv/bin/mypy)
 }
 
@@ -65,6 +65,12 @@ recall() {
 
 node_tests() { (cd rae-node && npm install --silent --no-audit --no-fund && RAE_PROFILE=ci npm run --silent build && npm test --silent); }
 
+# A file of one language in the others. The Rust side is built as rust-core builds it.
+interop() {
+  cargo build --quiet --profile ci -p rae-core --features local --example interop
+  .venv/bin/python tests/interop/interop.py "$CARGO_TARGET_DIR/ci/examples/interop" "$PWD/.venv/bin/python" rae-node/index.mjs
+}
+
 stage fmt fmt
 stage clippy clippy
 stage rust-core rust_core
@@ -74,6 +80,7 @@ stage python-lint python_lint
 stage python python_tests
 stage recall recall
 stage node node_tests
+stage interop interop
 
 echo; echo "=== seconds"; cat "$summary"
 echo "all stages passed"

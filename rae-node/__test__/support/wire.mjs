@@ -1,0 +1,56 @@
+// The verbs by their wire names and shapes (snake_case), for what is replayed in every language: the scenarios and the interop driver.
+
+// Data of the caller's or the engine's own making: their keys are not ours.
+const OPAQUE = new Set(["metadata", "trace", "receipt", "details", "ran", "byLayer", "by_layer"]);
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** The names of an options object in camelCase; filters and metadata stay as they are. */
+function camelOptions(options) {
+  if (!isObject(options)) return options;
+  return Object.fromEntries(Object.entries(options).map(([name, value]) => [camel(name), value]));
+}
+
+/** An answer with the wire's names. */
+export function toWire(value) {
+  if (Array.isArray(value)) return Array.from(value, toWire);
+  if (!isObject(value)) return value === undefined ? null : value;
+  const fields = Object.entries(value).map(([name, inner]) => [snake(name), OPAQUE.has(name) ? inner : toWire(inner)]);
+  return Object.fromEntries(fields);
+}
+
+const verbs = {
+  remember: (mem, { content, ...rest }) => mem.remember(content, camelOptions(rest)),
+  remember_many: (mem, { items }) => mem.rememberMany(Array.isArray(items) ? items.map(camelOptions) : items),
+  recall: async (mem, { query, ...rest }) => {
+    const hits = await mem.recall(query, camelOptions(rest));
+    return { hits: [...hits], degraded: hits.degraded, trace: hits.trace };
+  },
+  context: (mem, { query, ...rest }) => mem.context(query, camelOptions(rest)),
+  get: (mem, { id }) => mem.get(id),
+  list: (mem, args) => mem.list(camelOptions(args)),
+  update: (mem, { id, ...fields }) => mem.update(id, camelOptions(fields)),
+  history: (mem, { id }) => mem.history(id),
+  forget: (mem, { id, ...rest }) => {
+    // Both at once can only be said as options, where an id is an unknown name: as invalid as elsewhere.
+    return id !== undefined && Object.keys(rest).length === 0 ? mem.forget(id) : mem.forget(camelOptions({ id, ...rest }));
+  },
+  feedback: (mem, { id, useful }) => mem.feedback(id, useful),
+  stats: (mem) => mem.stats(),
+  export: (mem, { path }) => mem.export(path),
+  import: (mem, { path }) => mem.import(path),
+  reembed: (mem, { embedder }) => mem.reembed(embedder),
+  maintain: (mem, args) => mem.maintain(camelOptions(args)),
+  doctor: (mem) => mem.doctor(),
+  backup: (mem, { path }) => mem.backup(path),
+};
+
+/** The verbs that can be called, by their wire names. */
+export const VERBS = Object.keys(verbs);
+
+/** Calls a verb; gives the wire's shape. */
+export async function callVerb(mem, verb, args) {
+  return toWire(await verbs[verb](mem, args));
+}
