@@ -328,6 +328,7 @@ export interface Context {
 
 export type ForgetWhat =
   | string
+  | ({ id: string } & CallOptions)
   | ({ filter: Filter } & CallOptions)
   | ({ scope: "session" | "user" | "project" | "tenant"; target: string } & CallOptions);
 

@@ -29,7 +29,7 @@ def main():
     rust = {r["verb"]: r for r in found if r["surface"] == "Rust"}
     print("| surface | verb | n | p50 us | p99 us | p50 over Rust us | event loop held ms |")
     print("|---|---|---|---|---|---|---|")
-    for r in sorted(found, key=lambda r: (COMPARED + (r["verb"],)).index(r["verb"])):
+    for r in sorted(found, key=lambda r: (*COMPARED, r["verb"]).index(r["verb"])):
         over = f"{r['p50'] - rust[r['verb']]['p50']:+.0f}" if r["verb"] in rust else ""
         held = f"{r['held_ms']:.1f}" if "held_ms" in r else ""
         print(f"| {r['surface']} | {r['verb']} | {r['n']} | {r['p50']:.0f} | {r['p99']:.0f} | {over} | {held} |")

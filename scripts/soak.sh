@@ -12,3 +12,4 @@ for round in $(seq 1 "${ROUNDS:-20}"); do
   cargo test --quiet --profile ci -p rae-core --test sqlite_processes --test sqlite_store
   .venv/bin/python -m pytest -q -p no:cacheprovider rae-py/tests -k "process or kill or fork or thread or interrupt"
 done
+echo "=== Node, Bun and Deno on the packed module"; scripts/npm.sh; scripts/runtimes.sh

@@ -26,7 +26,7 @@ const RECALL = names(
 );
 const CONTEXT = names("sessionId maxTokens agentId userId layers tags filter minScore");
 const LIST = names("limit cursor layer tags filter");
-const FORGET = names("filter scope target");
+const FORGET = names("id filter scope target");
 const TIMES = new Set(["occurredAt", "validFrom", "validTo", "since", "until", "asOf", "knownAt", "now"]);
 
 function names(text) {

@@ -33,10 +33,8 @@ const verbs = {
   list: (mem, args) => mem.list(camelOptions(args)),
   update: (mem, { id, ...fields }) => mem.update(id, camelOptions(fields)),
   history: (mem, { id }) => mem.history(id),
-  forget: (mem, { id, ...rest }) => {
-    // Both at once can only be said as options, where an id is an unknown name: as invalid as elsewhere.
-    return id !== undefined && Object.keys(rest).length === 0 ? mem.forget(id) : mem.forget(camelOptions({ id, ...rest }));
-  },
+  // An id beside something else can only be said as an option, and is as invalid there as elsewhere.
+  forget: (mem, args) => mem.forget("id" in args && Object.keys(args).length === 1 ? args.id : camelOptions(args)),
   feedback: (mem, { id, useful }) => mem.feedback(id, useful),
   stats: (mem) => mem.stats(),
   export: (mem, { path }) => mem.export(path),
