@@ -26,7 +26,11 @@ export async function complete({ baseUrl, apiKey, model }, messages, signal) {
     await response.body?.cancel();
     throw new Error(`the model answered with status ${response.status}`);
   }
-  const content = (await response.json()).choices?.[0]?.message?.content;
+  // A parser's error would quote what it could not read.
+  const body = await response.json().catch((error) => {
+    throw signal?.aborted ? error : new Error("the model answered something that is not JSON");
+  });
+  const content = body?.choices?.[0]?.message?.content;
   if (typeof content !== "string" || content.trim() === "") throw new Error("the model answered without a text");
   return content;
 }
