@@ -46,6 +46,8 @@ python_env() {
   rm -rf "$work/wheels"
   (cd rae-py && ../.venv/bin/maturin build --quiet --profile ci --out "$work/wheels")
   .venv/bin/python -m pip install --quiet --force-reinstall --no-deps "$work"/wheels/rae-*.whl
+  # The Node examples are compared with the Python ones of the same sources.
+  export RAE_TEST_PYTHON="$PWD/.venv/bin/python"
 }
 
 python_lint() {

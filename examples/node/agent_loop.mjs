@@ -63,9 +63,8 @@ async function talk(path, session, messages) {
 /** The two runs, each a process of its own. */
 function twoRuns() {
   const folder = mkdtempSync(join(tmpdir(), "rae-agent-"));
-  const run = (...args) => {
-    execFileSync(process.execPath, [fileURLToPath(import.meta.url), join(folder, "agent.rae"), ...args], { stdio: "inherit" });
-  };
+  const command = [fileURLToPath(import.meta.url), join(folder, "agent.rae")];
+  const run = (...args) => execFileSync(process.execPath, [...command, ...args], { stdio: "inherit" });
   try {
     run(
       "monday",

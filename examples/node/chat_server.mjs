@@ -20,6 +20,9 @@ const CONNECTIONS_MAX = 256;
 const CONTEXT_TOKENS = 800;
 const CALL_MS_MAX = 60_000;
 const DRAIN_MS_MAX = 10_000;
+const PAGE_POLICY =
+  "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; " +
+  "form-action 'none'; frame-ancestors 'none'";
 const LOOPBACK = new Set(["127.0.0.1", "localhost", "[::1]", "::1"]);
 
 const { HOST = "127.0.0.1", PORT = "8080" } = process.env;
@@ -78,8 +81,7 @@ async function route(req, res, signal) {
     await mem.stats({ signal });
     sendJson(res, server.listening ? 200 : 503, { status: server.listening ? "ok" : "draining" });
   } else if (where === "GET /") {
-    const policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'";
-    send(res, 200, "text/html; charset=utf-8", page, { "content-security-policy": `${policy}; frame-ancestors 'none'` });
+    send(res, 200, "text/html; charset=utf-8", page, { "content-security-policy": PAGE_POLICY });
   } else {
     throw new HttpError(404, "there are POST /chat, GET /health and GET /");
   }
@@ -119,8 +121,8 @@ server.maxConnections = CONNECTIONS_MAX;
 
 /** Takes no more callers, lets those who wait have their answer, and closes the store. A second signal ends at once. */
 async function stop() {
-  console.log(`draining: ${calls.size} calls run`);
   const closed = new Promise((done) => server.close(done));
+  console.log(`draining: ${calls.size} calls run`);
   for (const { res } of calls.values()) if (!res.headersSent) res.setHeader("connection", "close");
   const late = setTimeout(() => {
     for (const { controller } of calls.values()) controller.abort(new Error("the server stops"));

@@ -205,7 +205,8 @@ async function showUpdate(page, mem) {
   await mem.update(id, { content: "The guesthouse opens on 31 October 2025." });
   for (const { version, content, replacedAt } of await mem.history(id)) {
     const now = replacedAt === null;
-    page.line(`  version ${version}  ${page.ink(content, now ? "bold" : "dim")}${now ? page.ink("  now", "green") : ""}`);
+    const mark = now ? page.ink("  now", "green") : "";
+    page.line(`  version ${version}  ${page.ink(content, now ? "bold" : "dim")}${mark}`);
   }
   page.line();
   page.wrapped("One id. Recall sees the last version; the history keeps the others.", "  ");
@@ -249,8 +250,9 @@ async function reopen(page, path, questions, before, fact, tally) {
 async function totals(page, stats, path, tally) {
   page.heading("Totals");
   const { recallMs } = tally;
+  const size = grouped((await sizeBytes(path)) / 1024);
   const rows = {
-    memories: `${stats.memories} in ${tally.sessions} sessions, a file of ${grouped((await sizeBytes(path)) / 1024)} KiB`,
+    memories: `${stats.memories} in ${tally.sessions} sessions, a file of ${size} KiB`,
     written: `${grouped((tally.turns / tally.writeMs) * 1000)} turns a second, one call per session`,
     recall: `median ${fixed(median(recallMs))} ms, worst ${fixed(Math.max(...recallMs))} ms, ${recallMs.length} calls`,
     evidence:

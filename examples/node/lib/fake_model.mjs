@@ -42,7 +42,8 @@ export async function startFakeModel() {
     try {
       if (req.method !== "POST" || req.url !== "/v1/chat/completions") throw new HttpError(404, "no such route");
       const { messages, model = "fake" } = await readJson(req, BODY_BYTES_MAX);
-      if (!Array.isArray(messages) || !messages.every((m) => typeof m?.role === "string" && typeof m?.content === "string")) {
+      const isMessage = (m) => typeof m?.role === "string" && typeof m?.content === "string";
+      if (!Array.isArray(messages) || !messages.every(isMessage)) {
         throw new HttpError(400, "messages must be a list of {role, content}");
       }
       const message = { role: "assistant", content: answer(messages) };

@@ -11,7 +11,8 @@ export async function modelFromEnv(env = process.env) {
   const { OPENAI_BASE_URL, OPENAI_API_KEY, OPENAI_MODEL = "gpt-4o-mini" } = env;
   if (!OPENAI_BASE_URL && !OPENAI_API_KEY) return startFakeModel();
   const baseUrl = (OPENAI_BASE_URL || "https://api.openai.com/v1").replace(/\/+$/, "");
-  return { baseUrl, apiKey: OPENAI_API_KEY, model: OPENAI_MODEL, name: `${OPENAI_MODEL} at ${baseUrl}`, close: async () => {} };
+  const name = `${OPENAI_MODEL} at ${baseUrl}`;
+  return { baseUrl, apiKey: OPENAI_API_KEY, model: OPENAI_MODEL, name, close: async () => {} };
 }
 
 /** One chat completion in OpenAI's wire format. Errors name the status, never what was sent or received. */

@@ -6,12 +6,13 @@ const CODES = { bold: 1, dim: 2, green: 32, yellow: 33, cyan: 36, red: 31 };
 export function wrap(text, width, rowsMax = Infinity, mark = " …") {
   const rows = [];
   let row = "";
-  for (const word of text.split(/\s+/).filter(Boolean)) {
-    if (row !== "" && row.length + 1 + word.length > width) {
+  // Words with the spaces before them; those at a break are dropped.
+  for (const [, space, word] of text.matchAll(/(\s*)(\S+)/g)) {
+    if (row !== "" && row.length + space.length + word.length > width) {
       rows.push(row);
       row = word;
     } else {
-      row = row === "" ? word : `${row} ${word}`;
+      row = row === "" ? word : row + space + word;
     }
   }
   if (row !== "") rows.push(row);
