@@ -323,7 +323,8 @@ describe("chat_server.mjs", LIMIT, () => {
     await model.close();
   });
 
-  test("ends the call of a caller who leaves, and writes nothing of it", async () => {
+  // Sooner than the server would give the call up by itself, after a minute.
+  test("ends the call of a caller who leaves, and writes nothing of it", { timeout: 45_000 }, async () => {
     const store = newStore();
     const model = await heldModel();
     const { program, address, say, end } = await start(store, { OPENAI_BASE_URL: model.baseUrl });
