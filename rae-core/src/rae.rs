@@ -47,6 +47,11 @@ impl Rae {
         Self { deps, scope }
     }
 
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (&Deps, &Scope) {
+        (&self.deps, &self.scope)
+    }
+
     /// The same store seen by another tenant or project.
     pub fn with_scope(&self, scope: Scope) -> Self {
         Self { deps: Arc::clone(&self.deps), scope }

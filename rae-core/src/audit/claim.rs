@@ -93,7 +93,8 @@ impl<'t> Sentence<'t> {
         for token in text.split_whitespace() {
             let bare = token.trim_matches(['"', '\'', '“', '”', '‘', '’', '«', '»', '(', ')', '[', ']', '*']);
             let raw = bare.trim_end_matches(['.', ',', ';', ':', '!', '?', '…', '"', '\'', '”', '’', ')']);
-            if token.contains('?') && !token.contains("://") {
+            // A question, or a heading over what is not here.
+            if (token.contains('?') && !token.contains("://")) || bare.ends_with(':') {
                 return None;
             }
             if raw.is_empty() {

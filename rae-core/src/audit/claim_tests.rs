@@ -85,6 +85,8 @@ fn what_may_both_be_true_does_not_contradict() {
         ("The ticket costs 12 EUR.", "The ticket costs 13 USD."),
         ("The door code is 47-11.", "The door code is 4711."),
         ("Does Ada live in Porto?", "Does Ada live in Ghent?"),
+        ("So, the number of outcomes is 2.", "So, the number of outcomes is 6."),
+        ("For the record: Ada lives in Porto.", "For the record: Ada lives in Ghent."),
         ("If Ada lives in Porto, call.", "If Ada lives in Ghent, call."),
         ("Ada lives in Porto. Ben does too.", "Ada lives in Ghent. Ben does too."),
         ("The sale runs from 5 to 7.", "The sale runs from 5 to 9."),

@@ -134,6 +134,11 @@ pub(super) const VAGUE: &[&str] = &[
     "or",
     "except",
     "between",
+    "given",
+    "so",
+    "then",
+    "thus",
+    "therefore",
 ];
 
 /// Words that make who speaks a part of what is said.

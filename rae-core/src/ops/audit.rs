@@ -90,17 +90,22 @@ pub(crate) async fn audit(deps: &Deps, scope: &Scope, options: AuditOptions) -> 
         Error::invalid(format!("limit must be a whole number from 1 to {AUDIT_FINDINGS_MAX}"))
             .with_code("invalid_limit")
     })?;
-    let now = deps.clock.now();
     let passes = deps.relational.stats(&ctx).await?.memories.div_ceil(AUDIT_PASS_MEMORIES).max(1);
+    in_passes(deps, &ctx, limit, passes).await
+}
+
+/// Each pass takes the keys of its share.
+async fn in_passes(deps: &Deps, ctx: &Ctx, limit: usize, passes: u64) -> Result<Audit> {
+    let now = deps.clock.now();
     let mut found = Found { limit, ..Found::default() };
     let mut checked = 0;
     for pass in 0..passes {
         let mut seen = Seen::default();
         let mut pages = Pages::new(now);
-        while let Some(page) = pages.next(deps, &ctx).await? {
+        while let Some(page) = pages.next(deps, ctx).await? {
             if pass == 0 {
                 checked += page.len() as u64;
-                orphans(deps, &ctx, &page, now, &mut found).await?;
+                orphans(deps, ctx, &page, now, &mut found).await?;
             }
             let keys = page.iter().flat_map(|m| compared(m, now)).map(|c| c.key());
             keys.filter(|key| key % passes == pass).for_each(|key| seen.note(key));
@@ -110,7 +115,7 @@ pub(crate) async fn audit(deps: &Deps, scope: &Scope, options: AuditOptions) -> 
             continue;
         }
         let (mut buckets, mut pages) = (Buckets::default(), Pages::new(now));
-        while let Some(page) = pages.next(deps, &ctx).await? {
+        while let Some(page) = pages.next(deps, ctx).await? {
             for memory in &page {
                 for compared in compared(memory, now).filter(|c| repeated.contains(&c.key())) {
                     buckets.add(memory, compared);
@@ -252,3 +257,33 @@ fn spoken(raw: &Raw) -> AuditFinding {
 
 const REPLACE: &str = "read them with get(id); for one that no longer holds update(id, valid_to=..., superseded_by=...) \
                        with the one that does, for one that never held forget(id); if all hold, leave them";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NewMemory, Rae, block_on};
+
+    #[test]
+    fn any_number_of_passes_finds_the_same() {
+        block_on(async {
+            let mem = Rae::builder().open().await.unwrap();
+            let text = |i: usize| match i % 4 {
+                0 => format!("Locker {i} is empty."),
+                1 => format!("locker {} is empty", i - 1),
+                2 => format!("The code of locker {i} is 12."),
+                _ => format!("The code of locker {} is 13.", i - 1),
+            };
+            mem.remember_many((0..400).map(|i| NewMemory::new(text(i))).collect()).await.unwrap();
+            let (deps, scope) = mem.parts();
+            let ctx = deps.ctx(scope).unwrap();
+            let whole = in_passes(deps, &ctx, 1_000, 1).await.unwrap();
+            assert_eq!((whole.checked, whole.findings.len(), whole.truncated), (400, 200, false));
+            let few = in_passes(deps, &ctx, 50, 1).await.unwrap();
+            assert_eq!((few.findings.len(), few.truncated), (50, true));
+            for passes in [2, 7, 25] {
+                assert_eq!(in_passes(deps, &ctx, 1_000, passes).await.unwrap(), whole);
+                assert_eq!(in_passes(deps, &ctx, 50, passes).await.unwrap(), few);
+            }
+        });
+    }
+}

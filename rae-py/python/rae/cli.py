@@ -415,17 +415,25 @@ def doctor(args: argparse.Namespace) -> int:
 def audit(args: argparse.Namespace) -> int:
     with opened(args) as mem:
         report = mem.audit(limit=args.limit)
-    if args.json:
-        as_json(report)
-        return 0
-    for finding in report.findings:
-        print(f"{ink(finding.kind, KINDS.get(finding.kind, 'bold'))}  {finding.message}")
-        for memory_id in finding.ids:
-            print(f"  {memory_id}")
-        paragraph(finding.fix, "  fix: ")
+        if args.json:
+            as_json(report)
+            return 0
+        for finding in report.findings:
+            print(f"{ink(finding.kind, KINDS.get(finding.kind, 'bold'))}  {finding.message}")
+            for memory_id in finding.ids:
+                print(f"  {memory_id}")
+                paragraph(told(mem, memory_id), "    ", lines_max=1)
+            paragraph(f"fix: {finding.fix}", "  ")
     more = " or more; --limit shows up to 1,000" if report.truncated else ""
     print(f"checked {report.checked:,}, findings {len(report.findings):,}{more}")
     return 0
+
+
+def told(mem: rae.Rae, memory_id: str) -> str:
+    try:
+        return mem.get(memory_id).content
+    except rae.NotFoundError:
+        return "(gone meanwhile)"
 
 
 def backup(args: argparse.Namespace) -> int:
