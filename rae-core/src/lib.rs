@@ -7,6 +7,7 @@
 //! a folder), `conformance` (the public suite for adapters). Without any of them: ports, verbs and the pure code.
 
 mod access;
+mod audit;
 mod builder;
 pub mod ctx;
 mod deps;
@@ -36,9 +37,11 @@ pub use futures::executor::block_on;
 pub use ingest::{MemoryUpdate, NewMemory};
 pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
-    Context, ContextOptions, ContextSource, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported,
-    ListOptions, Maintained, Page, Passage, RecallOptions, Receipt, Reembedded, Stats,
+    Audit, AuditFinding, AuditKind, AuditOptions, Context, ContextOptions, ContextSource, Exported, Finding, Forget,
+    ForgetScope, Forgotten, Hit, Hits, Imported, ListOptions, Maintained, Page, Passage, RecallOptions, Receipt,
+    Reembedded, Stats,
 };
+pub use ports::EmbedRole;
 pub use rae::Rae;
 pub use retrieve::{Signals, Weights};
 

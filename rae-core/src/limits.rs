@@ -46,6 +46,8 @@ pub const QUERY_TERMS_MAX: usize = 64;
 pub const EMBED_TOKENS_MAX: usize = 254;
 /// Largest dimension of an embedder.
 pub const DIM_MAX: usize = 4_096;
+/// Most texts of one `embed` call.
+pub const EMBED_TEXTS_MAX: usize = 1_000;
 /// Texts given to an embedder at once.
 pub const EMBED_BATCH_MAX: usize = 256;
 /// Commands waiting for the SQLite writer before callers wait too.
@@ -130,3 +132,16 @@ pub const MODEL_TOKENS_MAX: usize = EMBED_TOKENS_MAX + 2;
 pub const MODEL_BATCH_TOKENS: usize = 1_024;
 /// Threads on which a local model computes.
 pub const MODEL_THREADS: usize = 2;
+/// Most findings of one `audit`.
+pub const AUDIT_FINDINGS_MAX: usize = 1_000;
+/// Memories read at a time by `audit`: bounds its working memory where texts are long.
+pub const AUDIT_PAGE: usize = 100;
+/// Memories whose keys `audit` holds at once, at most three of some 20 bytes for each; a larger project is read once more for
+/// each part of its keys.
+pub const AUDIT_PASS_MEMORIES: u64 = 1_000_000;
+/// Memories that `audit` holds as parts of possible findings.
+pub const AUDIT_MEMBERS_MAX: usize = 200_000;
+/// Memories of one finding.
+pub const AUDIT_BUCKET_MEMBERS_MAX: usize = 32;
+/// Different values of one statement; with more it is a series of readings.
+pub const AUDIT_VALUES_MAX: usize = 8;

@@ -8,10 +8,10 @@ use crate::{
     ingest::{MemoryUpdate, NewMemory},
     model::{Memory, MemoryId, MemoryVersion, Scope, Timestamp},
     ops::{
-        self, Context, ContextOptions, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, Maintained,
-        Page, RecallOptions, Receipt, Reembedded, Stats,
+        self, Audit, AuditOptions, Context, ContextOptions, Exported, Finding, Forget, Forgotten, Hits, Imported,
+        ListOptions, Maintained, Page, RecallOptions, Receipt, Reembedded, Stats,
     },
-    ports::Embedder,
+    ports::{EmbedRole, Embedder},
 };
 use std::{
     path::Path,
@@ -47,6 +47,11 @@ impl Rae {
         Self { deps, scope }
     }
 
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (&Deps, &Scope) {
+        (&self.deps, &self.scope)
+    }
+
     /// The same store seen by another tenant or project.
     pub fn with_scope(&self, scope: Scope) -> Self {
         Self { deps: Arc::clone(&self.deps), scope }
@@ -55,6 +60,11 @@ impl Rae {
     /// Tenant and project of this handle.
     pub fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// Numbers per vector of the embedder in use.
+    pub fn dim(&self) -> usize {
+        self.deps.embedder().dim()
     }
 
     /// Stores a memory, durably when it returns. InvalidInput before anything is written; Conflict for an idempotency key
@@ -109,6 +119,17 @@ impl Rae {
         named("feedback", ops::feedback(&self.deps, &self.scope, id, useful).await)
     }
 
+    /// Unit vectors of texts as given, by the embedder in use; `None` for a text with nothing it knows. InvalidInput for more
+    /// than 1,000 texts or a text of more than 1 MiB; the embedder's own error where it fails.
+    pub async fn embed(&self, texts: &[&str], role: EmbedRole) -> Result<Vec<Option<Vec<f32>>>> {
+        named("embed", ops::embed(&self.deps, &self.scope, texts, role).await)
+    }
+
+    /// The stored vector of a memory under the embedder in use; `None` where it has none. NotFound when there is no memory.
+    pub async fn vector(&self, id: MemoryId) -> Result<Option<Vec<f32>>> {
+        named("vector", ops::vector(&self.deps, &self.scope, id).await)
+    }
+
     /// Numbers about the project and its store.
     pub async fn stats(&self) -> Result<Stats> {
         named("stats", ops::stats(&self.deps, &self.scope).await)
@@ -132,6 +153,11 @@ impl Rae {
     /// Runs due housekeeping now: purges what expired, pays owed vectors, truncates the log.
     pub async fn maintain(&self, now: Option<Timestamp>) -> Result<Maintained> {
         named("maintain", ops::maintain(&self.deps, &self.scope, now).await)
+    }
+
+    /// Looks for duplicates, contradictions and orphans among the project's memories, and says what to do. Changes nothing.
+    pub async fn audit(&self, options: AuditOptions) -> Result<Audit> {
+        named("audit", ops::audit(&self.deps, &self.scope, options).await)
     }
 
     /// Looks for damage and says what to do.

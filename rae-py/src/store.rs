@@ -4,17 +4,17 @@ use crate::{
     embed::PyEmbedder,
     errors::{OrRaise, exception, invalid},
     fields,
-    input::{flag, id, integer, name, optional, path, text, time, timeout},
+    input::{flag, id, integer, name, optional, path, text, texts, time, timeout},
     json::type_name,
     records::{
-        Context, Exported, Finding, Forgotten, Hits, Imported, Maintained, Memory, MemoryVersion, Page, Receipt,
+        Audit, Context, Exported, Finding, Forgotten, Hits, Imported, Maintained, Memory, MemoryVersion, Page, Receipt,
         Reembedded, Stats,
     },
     runtime::{boundary, drive},
 };
 use pyo3::{
     prelude::*,
-    types::{PyDict, PyList, PyString},
+    types::{PyByteArray, PyDict, PyList, PyString},
 };
 use rae_core::{
     Embedding, Error, ErrorKind, Rae,
@@ -317,6 +317,39 @@ impl Store {
         boundary(py, || drive(py, self.rae(py)?.maintain(optional("now", now, time)?)).map(Maintained::from))
     }
 
+    fn audit(&self, py: Python<'_>, limit: &Bound<'_, PyAny>) -> PyResult<Audit> {
+        boundary(py, || {
+            let options = rae_core::AuditOptions { limit: integer("limit", limit)? };
+            drive(py, self.rae(py)?.audit(options)).map(Audit::from)
+        })
+    }
+
+    /// The vectors of texts as the bytes of their floats, zeros for none, and their dimension.
+    fn embed<'py>(
+        &self,
+        py: Python<'py>,
+        given: &Bound<'py, PyAny>,
+        role: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyByteArray>, usize)> {
+        boundary(py, || {
+            let (given, role) = (texts("texts", given)?, name("role", role)?);
+            let given: Vec<&str> = given.iter().map(String::as_str).collect();
+            let rae = self.rae(py)?;
+            let vectors = drive(py, rae.embed(&given, role))?;
+            // Those of one call are from one embedder; the one in use may be another by now.
+            let dim = vectors.iter().flatten().next().map_or_else(|| rae.dim(), Vec::len);
+            Ok((float_bytes(py, &vectors, dim)?, dim))
+        })
+    }
+
+    /// The vector of a memory as the bytes of its floats.
+    fn vector<'py>(&self, py: Python<'py>, memory_id: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyByteArray>>> {
+        boundary(py, || {
+            let vector = drive(py, self.rae(py)?.vector(id("id", memory_id)?))?;
+            vector.map(|v| float_bytes(py, &[Some(&v)], v.len())).transpose()
+        })
+    }
+
     fn doctor(&self, py: Python<'_>) -> PyResult<Vec<Finding>> {
         boundary(py, || Ok(drive(py, self.rae(py)?.doctor())?.into_iter().map(Into::into).collect()))
     }
@@ -349,6 +382,24 @@ impl Store {
             None => Err(invalid(py, "the store was opened without a clock of its own")),
         }
     }
+}
+
+/// Rows of `dim` floats in the machine's byte order, in memory that Python owns and may change.
+fn float_bytes<'py, V: AsRef<[f32]>>(
+    py: Python<'py>,
+    rows: &[Option<V>],
+    dim: usize,
+) -> PyResult<Bound<'py, PyByteArray>> {
+    const FLOAT: usize = size_of::<f32>();
+    PyByteArray::new_with(py, rows.len() * dim * FLOAT, |bytes| {
+        for (row, vector) in bytes.chunks_exact_mut((dim * FLOAT).max(1)).zip(rows) {
+            let floats = vector.as_ref().map(AsRef::as_ref).unwrap_or_default();
+            for (place, float) in row.as_chunks_mut::<FLOAT>().0.iter_mut().zip(floats) {
+                *place = float.to_ne_bytes();
+            }
+        }
+        Ok(())
+    })
 }
 
 /// What `open` was given.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib.util
 import inspect
 import threading
 import time
@@ -76,6 +77,10 @@ def test_all_verbs_work(tmp_path: Path) -> None:
             assert (await mem.with_scope(project="q").import_(tmp_path / "d.jsonl")).imported == 21
             assert (await mem.maintain()).ran["expired"] == 0
             assert {f.level for f in await mem.doctor()} == {"ok"}
+            assert (await mem.audit(limit=3)).checked == 21
+            if importlib.util.find_spec("numpy"):
+                assert (await mem.embed(["key"], role="query")).shape == (1, 128)
+                assert await mem.vector(receipt.id) is not None
             await mem.backup(tmp_path / "b.rae")
             assert (await mem.reembed(lambda texts: [[1.0, 2.0]] * len(texts))).vectors == 42
             assert (await mem.forget(receipt.id)).deleted == 1

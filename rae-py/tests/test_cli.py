@@ -108,11 +108,32 @@ def test_reading_commands_never_make_a_file(cli: Cli, tmp_path: Path) -> None:
         ["stats", "none.rae"],
         ["export", "none.rae", "out.jsonl"],
         ["doctor", "none.rae"],
+        ["audit", "none.rae"],
         ["maintain", "none.rae"],
         ["backup", "none.rae", "copy.rae"],
     ):
         assert "there is no store at none.rae" in cli(*command, code=2).stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_audit_names_what_to_do_and_does_not_fail(cli: Cli) -> None:
+    cli("remember", "a.rae", "Ada lives in Porto.")
+    assert cli("audit", "a.rae").stdout == "checked 1, findings 0\n"
+    cli("remember", "a.rae", "Ada lives in Ghent.")
+    cli("remember", "a.rae", "ada lives in Ghent")
+    out = cli("audit", "a.rae").stdout
+    assert out.startswith("duplicate  2 memories say the same")
+    assert "contradiction" in out
+    assert "superseded_by" in " ".join(out.split())
+    assert out.endswith("checked 3, findings 2\n")
+    assert out.count("Porto") == 1  # what it is about is shown here, and not in the report
+    assert out.count("fix: ") == 2
+    assert "Porto" not in cli("audit", "a.rae", "--json").stdout
+    assert "findings 1 or more" in cli("audit", "a.rae", "--limit", 1).stdout
+    report = cli.json("audit", "a.rae")
+    assert [finding["kind"] for finding in report["findings"]] == ["duplicate", "contradiction"]
+    assert (report["checked"], report["truncated"]) == (3, False)
+    assert "limit must be a whole number" in cli("audit", "a.rae", "--limit", 0, code=2).stderr
 
 
 def test_json_lines_are_read_in_batches(cli: Cli) -> None:

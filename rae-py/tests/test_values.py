@@ -22,6 +22,9 @@ def every_value(mem: rae.Rae, folder: Path) -> list[Any]:
     hits = mem.recall("herons", explain=True)
     context = mem.context("herons")
     stats = mem.stats()
+    mem.remember("Ada lives in Porto.")
+    mem.remember("Ada lives in Ghent.")
+    report = mem.audit()
     return [
         receipt,
         hits,
@@ -42,6 +45,8 @@ def every_value(mem: rae.Rae, folder: Path) -> list[Any]:
         mem.reembed(lambda texts: [[1.0, 2.0]] * len(texts)),
         mem.maintain(),
         *mem.doctor(),
+        report,
+        *report.findings,
     ]
 
 

@@ -82,10 +82,19 @@ pub(crate) async fn embed_documents(
     memories: &[Memory],
 ) -> Result<Vec<Option<Vec<f32>>>> {
     let texts: Vec<_> = memories.iter().map(embed_text).collect();
-    let mut out = Vec::with_capacity(memories.len());
+    let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+    embed_texts(embedder, &texts, EmbedRole::Document).await
+}
+
+/// Unit vectors of texts, a batch at a time.
+pub(crate) async fn embed_texts(
+    embedder: &dyn crate::ports::Embedder,
+    texts: &[&str],
+    role: EmbedRole,
+) -> Result<Vec<Option<Vec<f32>>>> {
+    let mut out = Vec::with_capacity(texts.len());
     for page in texts.chunks(EMBED_BATCH_MAX) {
-        let page: Vec<&str> = page.iter().map(AsRef::as_ref).collect();
-        let vectors = embedder.embed(&page, EmbedRole::Document).await?;
+        let vectors = embedder.embed(page, role).await?;
         if vectors.len() != page.len() {
             return Err(crate::Error::invalid(format!(
                 "the embedder gave {} vectors for {} texts; it must give one each",

@@ -1,6 +1,8 @@
 //! The verbs, one file each, read from top to bottom.
 
+mod audit;
 mod context;
+mod embed;
 mod export;
 mod feedback;
 mod forget;
@@ -13,6 +15,7 @@ mod remember;
 mod stats;
 mod update;
 
+pub use audit::{Audit, AuditFinding, AuditKind, AuditOptions};
 pub use context::{Context, ContextOptions, ContextSource};
 pub use export::Exported;
 pub use forget::{Forget, ForgetScope, Forgotten};
@@ -24,7 +27,9 @@ pub use reembed::Reembedded;
 pub use remember::Receipt;
 pub use stats::Stats;
 
+pub(crate) use audit::audit;
 pub(crate) use context::context;
+pub(crate) use embed::{embed, vector};
 pub(crate) use export::export;
 pub(crate) use feedback::feedback;
 pub(crate) use forget::forget;

@@ -1,6 +1,6 @@
 //! Texts to vectors.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use async_trait::async_trait;
 use std::fmt::Debug;
 
@@ -11,6 +11,17 @@ pub enum EmbedRole {
     Document,
     /// A question.
     Query,
+}
+
+impl std::str::FromStr for EmbedRole {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "document" => Ok(Self::Document),
+            "query" => Ok(Self::Query),
+            _ => Err(Error::invalid("role must be document or query")),
+        }
+    }
 }
 
 /// An embedder. Deterministic: the same text gives the same vector.

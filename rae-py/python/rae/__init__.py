@@ -36,6 +36,8 @@ from rae._errors import (
     UnsupportedError,
 )
 from rae._rae import (
+    Audit,
+    AuditFinding,
     Context,
     ContextSource,
     EmbedderInfo,
@@ -67,6 +69,8 @@ _Sequence.register(Hits)
 __all__ = [
     "UNSET",
     "AsyncRae",
+    "Audit",
+    "AuditFinding",
     "BudgetExceededError",
     "CancelledError",
     "ConflictError",

@@ -20,7 +20,9 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from rae import _client, _rae
 from rae._client import (
     UNSET,
+    Array,
     Embedder,
+    EmbedRole,
     ForgetScope,
     InfoClass,
     Kind,
@@ -33,6 +35,7 @@ from rae._client import (
 )
 from rae._errors import UnavailableError
 from rae._rae import (
+    Audit,
     Context,
     Exported,
     Finding,
@@ -388,6 +391,14 @@ class AsyncRae:
         """See `Rae.feedback`."""
         return await self._run(self._rae.feedback, id, useful)
 
+    async def embed(self, texts: Iterable[str], *, role: EmbedRole = "document") -> Array:
+        """See `Rae.embed`."""
+        return await self._run(self._rae.embed, texts, role=role)
+
+    async def vector(self, id: str) -> Array | None:
+        """See `Rae.vector`."""
+        return await self._run(self._rae.vector, id)
+
     async def stats(self) -> Stats:
         """See `Rae.stats`."""
         return await self._run(self._rae.stats)
@@ -407,6 +418,10 @@ class AsyncRae:
     async def maintain(self, now: Time | None = None) -> Maintained:
         """See `Rae.maintain`."""
         return await self._run(self._rae.maintain, now)
+
+    async def audit(self, *, limit: int = 100) -> Audit:
+        """See `Rae.audit`."""
+        return await self._run(self._rae.audit, limit=limit)
 
     async def doctor(self) -> builtins.list[Finding]:
         """See `Rae.doctor`."""

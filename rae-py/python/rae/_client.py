@@ -8,10 +8,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from types import TracebackType
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from rae import _rae
+from rae._errors import UnsupportedError
 from rae._rae import (
+    Audit,
     Context,
     Exported,
     Finding,
@@ -26,6 +28,15 @@ from rae._rae import (
     Reembedded,
     Stats,
 )
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[numpy.float32]
+else:
+    # numpy is not needed to install or import rae; `embed` and `vector` alone ask for it.
+    Array = Any
 
 
 class Unset(enum.Enum):
@@ -61,6 +72,7 @@ Layer: TypeAlias = Literal[
 TrustLevel: TypeAlias = Literal["unverified", "low", "medium", "high"]
 InfoClass: TypeAlias = Literal["public", "internal", "confidential", "restricted"]
 ForgetScope: TypeAlias = Literal["session", "user", "project", "tenant"]
+EmbedRole: TypeAlias = Literal["document", "query"]
 Embedder: TypeAlias = Path | Callable[[builtins.list[str]], Any]
 
 
@@ -442,6 +454,36 @@ class Rae:
         """
         return self._native.feedback(id, useful)
 
+    def embed(self, texts: Iterable[str], *, role: EmbedRole = "document") -> Array:
+        """Vectors of texts, as a numpy array of float32 with a row of unit length for each text.
+
+        texts: at most 1,000, of at most 1 MiB each; taken as they are, without a date or names.
+        role: "document" for what is to be found, "query" for a question; some embedders tell them
+            apart, the built-in one and callables do not.
+
+        The shape is (number of texts, dimension). A text with nothing the embedder knows has a row
+        of zeros. Raises UnsupportedError with code "numpy_missing" where numpy is not installed,
+        UnavailableError when the embedder fails.
+        """
+        array = _numpy("embed")
+        floats, dim = self._native.embed(texts, role)
+        rows: Array = array.frombuffer(floats, dtype=array.float32).reshape(-1, dim)
+        return rows
+
+    def vector(self, id: str) -> Array | None:
+        """The stored vector of a memory, as a numpy array of float32 and unit length.
+
+        None where the memory has none: its text has nothing the embedder knows, or its vector is
+        still owed (see `maintain`). Raises NotFoundError, and UnsupportedError with code
+        "numpy_missing" where numpy is not installed.
+        """
+        array = _numpy("vector")
+        floats = self._native.vector(id)
+        if floats is None:
+            return None
+        vector: Array = array.frombuffer(floats, dtype=array.float32)
+        return vector
+
     def stats(self) -> Stats:
         """Numbers about the project and its store; sizes in bytes."""
         return self._native.stats()
@@ -472,6 +514,19 @@ class Rae:
         """Runs due housekeeping now and waits for it: purges what expired, pays owed vectors."""
         return self._native.maintain(now)
 
+    def audit(self, *, limit: int = 100) -> Audit:
+        """Looks for duplicates, contradictions and orphans in the project. Changes nothing.
+
+        limit: most findings, 1 to 1,000, shared by the kinds; `truncated` says that there are more.
+
+        "duplicate": the same words but for case, punctuation and white space. "contradiction":
+        English facts and texts with two values for what has one ("Ada lives in ..."), or one that
+        denies the other; found by patterns, so most go unseen, and some that are found may both
+        hold. "orphan": derived from memories that are gone, or superseded by one that is gone.
+        Takes a time in proportion to the project: about a second for 100,000 memories.
+        """
+        return self._native.audit(limit)
+
     def doctor(self) -> builtins.list[Finding]:
         """Looks for damage and says what to do; takes a time in proportion to the store."""
         return self._native.doctor()
@@ -479,3 +534,14 @@ class Rae:
     def backup(self, path: Path) -> None:
         """Writes a consistent copy of the whole store (all tenants) to a new file."""
         self._native.backup(path)
+
+
+def _numpy(verb: str) -> Any:
+    try:
+        import numpy
+    except ImportError as error:
+        raise UnsupportedError(
+            f"{verb} gives numpy arrays and numpy is not installed: pip install numpy",
+            code="numpy_missing",
+        ) from error
+    return numpy

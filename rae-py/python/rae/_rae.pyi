@@ -619,6 +619,45 @@ class Finding:
     __hash__ = None  # type: ignore[assignment]
 
 @final
+class AuditFinding:
+    """Something that `audit` found, for you to judge."""
+
+    @property
+    def kind(self) -> str:
+        """ "duplicate", "contradiction" or "orphan"."""
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the memories, oldest first; at most 32."""
+    @property
+    def message(self) -> str:
+        """What was seen, without content."""
+    @property
+    def fix(self) -> str:
+        """What to do, in the verbs of `Rae`."""
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a fresh dict; times stay datetimes."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__ = None  # type: ignore[assignment]
+
+@final
+class Audit:
+    """The answer of `audit`."""
+
+    @property
+    def checked(self) -> int:
+        """Memories looked at: all that have not expired."""
+    @property
+    def findings(self) -> list[AuditFinding]:
+        """By kind, then by the oldest memory."""
+    @property
+    def truncated(self) -> bool:
+        """Whether there is more to find than is told."""
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a fresh dict; times stay datetimes."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__ = None  # type: ignore[assignment]
+
+@final
 class Cancel:
     """Cancels calls from another thread; in force for the thread inside the `with` block."""
 
@@ -661,6 +700,9 @@ class Store:
     def reembed(self, embedder: object) -> Reembedded: ...
     def maintain(self, now: object) -> Maintained: ...
     def doctor(self) -> list[Finding]: ...
+    def audit(self, limit: int) -> Audit: ...
+    def embed(self, given: object, role: str) -> tuple[bytearray, int]: ...
+    def vector(self, memory_id: str) -> bytearray | None: ...
     def backup(self, path: str | PathLike[str]) -> None: ...
     def close(self) -> None: ...
     def test_advance(self, seconds: int) -> None: ...

@@ -23,6 +23,7 @@ import rae
 
 BATCH = 1_000
 CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+KINDS = {"duplicate": "yellow", "contradiction": "red", "orphan": "cyan"}
 LEVELS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "error": ("error", "red")}
 
 
@@ -411,6 +412,30 @@ def doctor(args: argparse.Namespace) -> int:
     return 1 if any(finding.level == "error" for finding in findings) else 0
 
 
+def audit(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        report = mem.audit(limit=args.limit)
+        if args.json:
+            as_json(report)
+            return 0
+        for finding in report.findings:
+            print(f"{ink(finding.kind, KINDS.get(finding.kind, 'bold'))}  {finding.message}")
+            for memory_id in finding.ids:
+                print(f"  {memory_id}")
+                paragraph(told(mem, memory_id), "    ", lines_max=1)
+            paragraph(f"fix: {finding.fix}", "  ")
+    more = " or more; --limit shows up to 1,000" if report.truncated else ""
+    print(f"checked {report.checked:,}, findings {len(report.findings):,}{more}")
+    return 0
+
+
+def told(mem: rae.Rae, memory_id: str) -> str:
+    try:
+        return mem.get(memory_id).content
+    except rae.NotFoundError:
+        return "(gone meanwhile)"
+
+
 def backup(args: argparse.Namespace) -> int:
     with opened(args) as mem:
         mem.backup(args.path)
@@ -504,6 +529,8 @@ def parser() -> argparse.ArgumentParser:
     sub = command("import", import_, "read an export; makes the file where there is none")
     sub.add_argument("path", metavar="PATH")
     command("maintain", maintain, "run due housekeeping now")
+    sub = command("audit", audit, "look for duplicates, contradictions and orphans")
+    sub.add_argument("--limit", type=int, default=100, metavar="N", help="most findings (100)")
     command("doctor", doctor, "look for damage")
     sub = command("backup", backup, "copy the whole store to a new file")
     sub.add_argument("path", metavar="PATH")

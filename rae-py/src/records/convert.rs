@@ -1,8 +1,8 @@
 //! From the engine's answers.
 
 use super::{
-    Context, ContextSource, EmbedderInfo, Exported, Finding, Forgotten, Hit, Imported, Jobs, Maintained, Memory,
-    MemoryVersion, Page, Passage, Receipt, Reembedded, Signals, Stats,
+    Audit, AuditFinding, Context, ContextSource, EmbedderInfo, Exported, Finding, Forgotten, Hit, Imported, Jobs,
+    Maintained, Memory, MemoryVersion, Page, Passage, Receipt, Reembedded, Signals, Stats,
     field::{Counts, Json, Time},
 };
 use rae_core::MemoryId;
@@ -172,5 +172,17 @@ impl From<rae_core::Maintained> for Maintained {
 impl From<rae_core::Finding> for Finding {
     fn from(f: rae_core::Finding) -> Self {
         Self { level: f.level, check: f.check, message: f.message }
+    }
+}
+
+impl From<rae_core::Audit> for Audit {
+    fn from(a: rae_core::Audit) -> Self {
+        let finding = |f: rae_core::AuditFinding| AuditFinding {
+            kind: f.kind.to_string(),
+            ids: f.ids.iter().map(MemoryId::to_string).collect(),
+            message: f.message,
+            fix: f.fix,
+        };
+        Self { checked: a.checked, findings: a.findings.into_iter().map(finding).collect(), truncated: a.truncated }
     }
 }

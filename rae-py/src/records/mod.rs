@@ -414,11 +414,37 @@ record! {
     }
 }
 
+record! {
+    /// Something that `audit` found, for you to judge.
+    AuditFinding {
+        /// "duplicate", "contradiction" or "orphan".
+        kind: String,
+        /// Ids of the memories, oldest first; at most 32.
+        ids: Vec<String>,
+        /// What was seen, without content.
+        message: String,
+        /// What to do, in the verbs of `Rae`.
+        fix: String,
+    }
+}
+
+record! {
+    /// The answer of `audit`.
+    Audit {
+        /// Memories looked at: all that have not expired.
+        checked: u64,
+        /// By kind, then by the oldest memory.
+        findings: Vec<AuditFinding>,
+        /// Whether there is more to find than is told.
+        truncated: bool,
+    }
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     macro_rules! add {
         ($($class:ty),+ $(,)?) => { $(module.add_class::<$class>()?;)+ };
     }
     add!(Receipt, Signals, Passage, Hit, Hits, Memory, MemoryVersion, Page, Context, ContextSource, Forgotten, Jobs);
-    add!(EmbedderInfo, Stats, Exported, Imported, Reembedded, Maintained, Finding);
+    add!(EmbedderInfo, Stats, Exported, Imported, Reembedded, Maintained, Finding, Audit, AuditFinding);
     Ok(())
 }

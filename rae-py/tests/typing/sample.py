@@ -60,6 +60,13 @@ def blocking() -> None:
         done: rae.Reembedded = mem.reembed(None)
         ran: dict[str, int] = mem.maintain(now="2024-01-01").ran
         findings: list[rae.Finding] = mem.doctor()
+        report: rae.Audit = mem.audit(limit=10)
+        for found in report.findings:
+            told: tuple[str, list[str], str] = (found.kind, found.ids, found.message + found.fix)
+            print(told, report.checked + 1, report.truncated)
+        rows = mem.embed(["x", "y"], role="query")
+        vector = mem.vector(memory.id)
+        print(rows.shape[1] + 1, rows @ rows.T, None if vector is None else vector.tolist())
         mem.backup("b.rae")
         other: rae.Rae = mem.with_scope(project="q")
         print(merged, degraded, first, some, trace, text, cursor, replaced, forgotten, layers, dim)

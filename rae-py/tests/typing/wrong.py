@@ -17,3 +17,7 @@ mem.forget(scope="planet", target="earth")  # wrong
 print(mem.recall("x")[0].scores)  # wrong
 mem.get("id").version = 2  # wrong
 rae.open(":memory:", durability="maybe")  # wrong
+mem.embed(["x"], role="question")  # wrong
+mem.embed("x", "query")  # wrong
+mem.audit(10)  # wrong
+print(mem.audit().findings[0].id)  # wrong

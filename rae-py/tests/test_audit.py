@@ -1,0 +1,87 @@
+"""`audit`, from Python."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+import rae
+
+
+def kinds(report: rae.Audit) -> list[tuple[str, list[str]]]:
+    return [(finding.kind, finding.ids) for finding in report.findings]
+
+
+def test_an_audit_finds_duplicates_contradictions_and_orphans(mem: rae.Rae) -> None:
+    assert mem.audit() == mem.audit()
+    assert mem.audit().to_dict() == {"checked": 0, "findings": [], "truncated": False}
+    code = mem.remember("The door code is 4711.", kind="fact").id
+    same = mem.remember("the door code is 4711", kind="fact").id
+    other = mem.remember("The door code is 4712.", kind="fact").id
+    old = mem.remember("The office is in Gdansk.", kind="fact").id
+    new = mem.remember("The office is in Warsaw.", kind="fact").id
+    mem.update(old, superseded_by=new)
+    mem.forget(new)
+    report = mem.audit()
+    assert report.checked == 4
+    assert kinds(report) == [
+        ("duplicate", [code, same]),
+        ("contradiction", [code, same, other]),
+        ("orphan", [old]),
+    ]
+    for finding in report.findings:
+        assert not re.search("door|471|office|Gdansk|Warsaw", finding.message + finding.fix)
+        assert re.search(r"forget\(|update\(", finding.fix)
+
+
+def test_what_the_fix_says_can_be_done_and_helps(mem: rae.Rae) -> None:
+    old = mem.remember("Ada lives in Porto.", kind="fact", valid_from="2020-01-01").id
+    new = mem.remember("Ada lives in Ghent.", kind="fact", valid_from="2024-01-01").id
+    assert kinds(mem.audit()) == [("contradiction", [old, new])]
+    mem.update(old, valid_to="2024-01-01", superseded_by=new)
+    assert mem.audit().findings == []
+    assert [hit.id for hit in mem.recall("Where does Ada live?")] == [new]
+    mem.forget(new)
+    (orphan,) = mem.audit().findings
+    assert orphan.fix.startswith(f'update("{old}", superseded_by=')
+    mem.update(old, superseded_by=None)
+    assert mem.audit().findings == []
+
+
+def test_users_keep_their_own_and_projects_are_apart(mem: rae.Rae) -> None:
+    mem.remember("I live in Porto.", user_id="ada")
+    mem.remember("I live in Ghent.", user_id="bob")
+    mem.remember("i live in porto", user_id="bob")
+    mem.with_scope(project="other").remember("I live in Ghent.", user_id="ada")
+    assert mem.audit().findings == []
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 1001, 10**9, 10**30, -(10**30)])
+def test_a_limit_out_of_range_is_refused(mem: rae.Rae, limit: int) -> None:
+    with pytest.raises(rae.InvalidInputError, match="from 1 to 1000") as caught:
+        mem.audit(limit=limit)
+    assert (caught.value.code, caught.value.operation) == ("invalid_limit", "audit")
+
+
+@pytest.mark.parametrize("limit", [True, 1.5, "5", None, [], Decimal(3)])
+def test_a_limit_of_another_type_is_refused(mem: rae.Rae, limit: Any) -> None:
+    with pytest.raises(rae.InvalidInputError, match="limit must be a whole number"):
+        mem.audit(limit=limit)
+
+
+def test_the_limit_cuts_and_says_so(mem: rae.Rae) -> None:
+    for i in range(5):
+        mem.remember(f"Note {i} stands here.")
+        mem.remember(f"note {i} stands here")
+    cut = mem.audit(limit=3)
+    assert (len(cut.findings), cut.truncated, cut.checked) == (3, True, 10)
+    assert cut.findings == mem.audit(limit=1000).findings[:3]
+
+
+def test_a_closed_store_is_not_audited(mem: rae.Rae) -> None:
+    mem.close()
+    with pytest.raises(rae.UnavailableError):
+        mem.audit()
