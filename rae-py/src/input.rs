@@ -154,9 +154,9 @@ pub(crate) fn time(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Timestamp>
             format!("{field} must be a datetime, a date or RFC 3339 text, not {}", type_name(value)),
         ));
     };
-    parsed.and_then(Timestamp::in_calendar).map_err(|e| {
-        exception(py, &Error::invalid(format!("{field}: {}", e.message())).with_code(e.code().to_owned()))
-    })
+    parsed
+        .and_then(Timestamp::in_calendar)
+        .map_err(|e| exception(py, &Error::invalid(format!("{field}: {}", e.message())).with_code(e.code().to_owned())))
 }
 
 /// A path: str or os.PathLike.
