@@ -1,7 +1,7 @@
 //! The scenarios: files of steps and expected answers, replayed through Rust, Python and Node, so that all surfaces are held to
 //! one text. The format is in CONTRIBUTING.md. An adapter of your own replays them with [`replay_all`]:
 //!
-//! ```ignore
+//! ```text
 //! let folder = tempfile::tempdir()?;
 //! rae_core::conformance::scenario::replay_all(folder.path(), &|builder, clock| builder.relational(my_store(clock)));
 //! ```
