@@ -383,6 +383,25 @@ export interface Finding {
   message: string;
 }
 
+export interface AuditFinding {
+  /** `duplicate`: memories that say the same. `contradiction`: statements that cannot both hold. `orphan`: refers to what is gone. */
+  kind: "duplicate" | "contradiction" | "orphan";
+  /** The memories, oldest first; at most 32. */
+  ids: string[];
+  /** What was seen, without content. */
+  message: string;
+  /** What to do, in the verbs of the engine. */
+  fix: string;
+}
+
+export interface Audit {
+  /** Memories looked at. */
+  checked: number;
+  findings: AuditFinding[];
+  /** Whether there are more findings than `limit`. */
+  truncated: boolean;
+}
+
 /** A vector; null (or undefined) for a text the model knows nothing of. */
 export type Vector = Float32Array | Float64Array | readonly number[] | null | undefined;
 
@@ -476,6 +495,15 @@ export class Rae {
   /** Says whether a memory helped: strength moves a fifth of the way to 1 or 0, importance a tenth. */
   feedback(id: string, useful: boolean, options?: CallOptions | null): Promise<Memory>;
 
+  /**
+   * Vectors of texts, of unit length; null for one with nothing that the embedder knows. At most 1,000 texts of 1 MiB. role: which side of a
+   * search they are on, default `document`.
+   */
+  embed(texts: Iterable<string>, options?: ({ role?: "document" | "query" | null } & CallOptions) | null): Promise<(Float32Array | null)[]>;
+
+  /** The stored vector of a memory; null where it has none, or its vector is still owed. */
+  vector(id: string, options?: CallOptions | null): Promise<Float32Array | null>;
+
   /** Numbers about the project and its store. */
   stats(options?: CallOptions | null): Promise<Stats>;
 
@@ -490,6 +518,9 @@ export class Rae {
 
   /** Runs due housekeeping now: purges what expired, pays owed vectors. */
   maintain(options?: ({ now?: Time | null } & CallOptions) | null): Promise<Maintained>;
+
+  /** Looks for duplicates, contradictions and orphans in the project. Changes nothing. limit: 1 to 1,000 findings, default 100. */
+  audit(options?: ({ limit?: number | null } & CallOptions) | null): Promise<Audit>;
 
   /** Looks for damage and says what to do. */
   doctor(options?: CallOptions | null): Promise<Finding[]>;

@@ -10,6 +10,9 @@ shared="$PWD/../shared"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 summary="$work/summary"
+# The tests of each language leave the answers of the scenarios here; the stage scenarios compares them.
+export RAE_SCENARIO_TRANSCRIPTS="$work/transcripts"
+mkdir "$RAE_SCENARIO_TRANSCRIPTS"
 
 stage() { # stage NAME COMMAND...: runs it, notes the seconds
   local name=$1; shift
@@ -65,6 +68,9 @@ recall() {
   (cd "$work" && "$here/.venv/bin/python" "$here/scripts/recall_floors.py" --demo "$here/examples/data" --shared "$shared")
 }
 
+# After rust-core, python and node: the same answers in every language, floats to the last bit.
+scenarios() { python3 scripts/compare_transcripts.py "$RAE_SCENARIO_TRANSCRIPTS"; }
+
 node_tests() { (cd rae-node && npm install --silent --no-audit --no-fund && RAE_PROFILE=ci npm run --silent build && npm test --silent); }
 
 # A file of one language in the others. The Rust side is built as rust-core builds it.
@@ -82,6 +88,7 @@ stage python-lint python_lint
 stage python python_tests
 stage recall recall
 stage node node_tests
+stage scenarios scenarios
 stage interop interop
 
 echo; echo "=== seconds"; cat "$summary"

@@ -239,7 +239,17 @@ fn no_unfinished_marks_in_shipped_code() {
 fn every_relative_link_in_the_documents_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut documents: Vec<PathBuf> = Vec::new();
-    for folder in ["", "docs", "docs/adr", "docs/concepts", "examples/data", "examples/node", "rae-node", "helm", "rae-core/assets"] {
+    for folder in [
+        "",
+        "docs",
+        "docs/adr",
+        "docs/concepts",
+        "examples/data",
+        "examples/node",
+        "rae-node",
+        "helm",
+        "rae-core/assets",
+    ] {
         let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
         documents.extend(entries.map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "md")));
     }

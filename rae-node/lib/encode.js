@@ -215,6 +215,14 @@ function path(name, value) {
   return found;
 }
 
+/** Texts, at most of a memory's length each. */
+function texts(name, value) {
+  if (typeof value === "string" || typeof value?.[Symbol.iterator] !== "function") {
+    throw invalid(`${name} must be an array or another iterable of strings, not ${typeName(value)}`);
+  }
+  return Array.from(value, (item) => content(name, item));
+}
+
 /** A flag. */
 function flag(name, value) {
   if (typeof value !== "boolean") throw invalid(`${name} must be true or false, not ${typeName(value)}`);
@@ -249,4 +257,4 @@ function item(value, index) {
   }
 }
 
-module.exports = { NEW_MEMORY, UPDATE, RECALL, CONTEXT, LIST, FORGET, content, flag, isPlain, item, items, object, path, text, time, typeName };
+module.exports = { NEW_MEMORY, UPDATE, RECALL, CONTEXT, LIST, FORGET, content, flag, isPlain, item, items, object, path, text, texts, time, typeName };

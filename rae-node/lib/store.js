@@ -100,6 +100,13 @@ async function batchOf(items, signal) {
   return batch;
 }
 
+/** One Float32Array a text, null for one without a vector. */
+function rows({ flat, has }) {
+  const dim = flat.length / (has.filter(Boolean).length || 1);
+  let at = 0;
+  return has.map((there) => (there ? flat.slice(at, (at += dim)) : null));
+}
+
 class Rae {
   #store;
   #path;
@@ -204,6 +211,20 @@ class Rae {
     return this.#call("feedback", { id: encode.text("id", id), useful: encode.flag("useful", useful) }, options);
   }
 
+  async embed(texts, options) {
+    const rest = withoutSignal("the options of embed", options);
+    const args = encode.object("the options of embed", rest, new Set(["role"]));
+    args.texts = encode.texts("texts", texts);
+    const json = JSON.stringify(args);
+    return rows(await cancellable("embed", signalOf(options), (cancel) => this.#store.embed(json, cancel)));
+  }
+
+  async vector(id, options) {
+    const given = encode.text("id", id);
+    const [vector] = rows(await cancellable("vector", signalOf(options), (cancel) => this.#store.vector(given, cancel)));
+    return vector;
+  }
+
   async stats(options) {
     return this.#call("stats", {}, options);
   }
@@ -226,6 +247,11 @@ class Rae {
   async maintain(options) {
     const rest = withoutSignal("the options of maintain", options);
     return this.#call("maintain", encode.object("the options of maintain", rest, new Set(["now"])), options);
+  }
+
+  async audit(options) {
+    const rest = withoutSignal("the options of audit", options);
+    return this.#call("audit", encode.object("the options of audit", rest, new Set(["limit"])), options);
   }
 
   async doctor(options) {

@@ -39,6 +39,22 @@ pub struct EmbedReply {
     pub thrown: Option<u32>,
 }
 
+/// Vectors that the engine gives.
+#[napi(object)]
+pub struct Vectors {
+    /// All numbers, vector after vector.
+    pub flat: Float32Array,
+    /// For each text whether it has a vector.
+    pub has: Vec<bool>,
+}
+
+impl From<Vec<Option<Vec<f32>>>> for Vectors {
+    fn from(vectors: Vec<Option<Vec<f32>>>) -> Self {
+        let has = vectors.iter().map(Option::is_some).collect();
+        Self { flat: vectors.into_iter().flatten().flatten().collect::<Vec<f32>>().into(), has }
+    }
+}
+
 /// Id and dimension of an embedder.
 #[napi(object)]
 pub struct EmbedderInfo {

@@ -2,7 +2,7 @@
 
 use crate::{
     answer::{Answer, answer},
-    embed::{EmbedderInfo, JsFunction, NodeEmbedder},
+    embed::{EmbedderInfo, JsFunction, NodeEmbedder, Vectors},
     errors::{boundary, js},
 };
 use futures::future::{AbortHandle, AbortRegistration, Abortable};
@@ -171,6 +171,36 @@ impl Store {
             shared.keep(custom);
             serde_json::to_string(&done).map_err(|e| Error::internal("an answer could not be written").with_source(e))
         };
+        env.spawn_future(boundary(cancellable(call, cancel)))
+    }
+
+    /// Vectors of texts; `arguments` is JSON as of the verb `embed`.
+    #[napi(ts_return_type = "Promise<Vectors>")]
+    pub fn embed<'env>(
+        &self,
+        env: &'env Env,
+        arguments: String,
+        cancel: Option<&mut Cancel>,
+    ) -> napi::Result<PromiseRaw<'env, Vectors>> {
+        let rae = self.rae.clone();
+        let call = async move {
+            let (texts, role) = wire::embed(Args::Object(arguments).read()?)?;
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            Ok(Vectors::from(rae.embed(&texts, role).await?))
+        };
+        env.spawn_future(boundary(cancellable(call, cancel)))
+    }
+
+    /// The stored vector of a memory, as the only one.
+    #[napi(ts_return_type = "Promise<Vectors>")]
+    pub fn vector<'env>(
+        &self,
+        env: &'env Env,
+        id: String,
+        cancel: Option<&mut Cancel>,
+    ) -> napi::Result<PromiseRaw<'env, Vectors>> {
+        let rae = self.rae.clone();
+        let call = async move { Ok(Vectors::from(vec![rae.vector(id.parse()?).await?])) };
         env.spawn_future(boundary(cancellable(call, cancel)))
     }
 

@@ -12,6 +12,7 @@ pub mod cache;
 pub mod embed;
 pub mod fixtures;
 pub mod relational;
+pub mod scenario;
 pub mod vector;
 
 /// The executor of the cases where the macro names no other.

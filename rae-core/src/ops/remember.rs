@@ -69,7 +69,7 @@ fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Item>>
             None => None,
         };
         let infer = new.infer;
-        let memory = new.into_memory(scope, deps.ids.next(now), now).map_err(|e| {
+        let memory = new.into_memory(scope, MemoryId(uuid::Uuid::nil()), now).map_err(|e| {
             if several {
                 e.with_context("item", i.to_string()).with_details(serde_json::json!({ "item": i }))
             } else {
@@ -78,7 +78,11 @@ fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Item>>
         })?;
         Ok(Item { memory, idempotency, infer })
     };
-    items.into_iter().enumerate().map(parse_one).collect()
+    let mut items: Vec<Item> = items.into_iter().enumerate().map(parse_one).collect::<Result<_>>()?;
+    // Ids last: what is refused takes none. Each surface refuses some mistakes before they come here, and all must go on with
+    // the same ids where a seed makes them.
+    items.iter_mut().for_each(|item| item.memory.id = deps.ids.next(now));
+    Ok(items)
 }
 
 /// The items of the next transaction: bounded in number and in bytes.

@@ -5,7 +5,8 @@ use crate::{
     error::{Error, Result},
     ingest::{MemoryUpdate, NewMemory},
     model::Timestamp,
-    ops::{ContextOptions, Forget, ForgetScope, ListOptions, RecallOptions},
+    ops::{AuditOptions, ContextOptions, Forget, ForgetScope, ListOptions, RecallOptions},
+    ports::EmbedRole,
 };
 use serde_json::{Map, Value};
 use std::str::FromStr;
@@ -281,4 +282,20 @@ pub fn forget(fields: Map<String, Value>) -> Result<Forget> {
         }
         _ => Err(Error::invalid("forget takes exactly one of: an id, a filter, or a scope with its target")),
     }
+}
+
+/// What `audit` takes.
+pub fn audit(fields: Map<String, Value>) -> Result<AuditOptions> {
+    let (mut f, default) = (Fields::new(fields), AuditOptions::default());
+    let options = AuditOptions { limit: f.optional("limit", integer)?.unwrap_or(default.limit) };
+    f.finish()?;
+    Ok(options)
+}
+
+/// What `embed` takes: texts, and the side of a search they are on (`document` or `query`, default `document`).
+pub fn embed(fields: Map<String, Value>) -> Result<(Vec<String>, EmbedRole)> {
+    let mut f = Fields::new(fields);
+    let (texts, role) = (f.required("texts", texts)?, f.optional("role", name)?);
+    f.finish()?;
+    Ok((texts, role.unwrap_or(EmbedRole::Document)))
 }

@@ -14,11 +14,11 @@ use crate::{
 use input::Fields;
 use serde_json::{Map, Value};
 
-pub use input::{context, forget, list, new_memories, new_memory, recall, update};
+pub use input::{audit, context, embed, forget, list, new_memories, new_memory, recall, update};
 pub use output::{memory, version};
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
-pub const VERBS: [&str; 16] = [
+pub const VERBS: [&str; 19] = [
     "remember",
     "remember_many",
     "recall",
@@ -29,10 +29,13 @@ pub const VERBS: [&str; 16] = [
     "history",
     "forget",
     "feedback",
+    "embed",
+    "vector",
     "stats",
     "export",
     "import",
     "maintain",
+    "audit",
     "doctor",
     "backup",
 ];
@@ -81,6 +84,12 @@ pub async fn call(rae: &Rae, verb: &str, args: Map<String, Value>) -> Result<Val
             args.finish()?;
             output::memory(&rae.feedback(id, useful).await?)?
         }
+        "embed" => {
+            let (texts, role) = input::embed(args.rest())?;
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            output::plain(&rae.embed(&texts, role).await?)?
+        }
+        "vector" => output::plain(&rae.vector(id(args)?).await?)?,
         "stats" => {
             args.finish()?;
             output::plain(&rae.stats().await?)?
@@ -92,6 +101,7 @@ pub async fn call(rae: &Rae, verb: &str, args: Map<String, Value>) -> Result<Val
             args.finish()?;
             output::plain(&rae.maintain(now).await?)?
         }
+        "audit" => output::plain(&rae.audit(input::audit(args.rest())?).await?)?,
         "doctor" => {
             args.finish()?;
             output::plain(&rae.doctor().await?)?

@@ -15,7 +15,7 @@ function camelOptions(options) {
 
 /** An answer with the wire's names. */
 export function toWire(value) {
-  if (Array.isArray(value)) return Array.from(value, toWire);
+  if (Array.isArray(value) || value instanceof Float32Array) return Array.from(value, toWire);
   if (!isObject(value)) return value === undefined ? null : value;
   const fields = Object.entries(value).map(([name, inner]) => [snake(name), OPAQUE.has(name) ? inner : toWire(inner)]);
   return Object.fromEntries(fields);
@@ -36,11 +36,14 @@ const verbs = {
   // An id beside something else can only be said as an option, and is as invalid there as elsewhere.
   forget: (mem, args) => mem.forget("id" in args && Object.keys(args).length === 1 ? args.id : camelOptions(args)),
   feedback: (mem, { id, useful }) => mem.feedback(id, useful),
+  embed: (mem, { texts, ...rest }) => mem.embed(texts, camelOptions(rest)),
+  vector: (mem, { id }) => mem.vector(id),
   stats: (mem) => mem.stats(),
   export: (mem, { path }) => mem.export(path),
   import: (mem, { path }) => mem.import(path),
   reembed: (mem, { embedder }) => mem.reembed(embedder),
   maintain: (mem, args) => mem.maintain(camelOptions(args)),
+  audit: (mem, args) => mem.audit(camelOptions(args)),
   doctor: (mem) => mem.doctor(),
   backup: (mem, { path }) => mem.backup(path),
 };
