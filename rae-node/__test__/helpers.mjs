@@ -126,10 +126,11 @@ export const files = () => entries("/proc/self/fd");
 const running = new Set();
 process.once("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
-/** Starts Node with code that may use `rae` and `args`. It is killed when it outlasts the patience of the tests. */
-export function start(code, args = [], { flags = [] } = {}) {
-  const prelude = `import * as rae from ${JSON.stringify(MODULE)}; const args = process.argv.slice(1);\n`;
-  const child = spawn(process.execPath, [...flags, "--input-type=module", "-e", prelude + code, ...args.map(String)], {
+/** Starts Node with code that may use `args` and, unless it is bare, `rae`. It is killed when it outlasts the patience of the tests. */
+export function start(code, args = [], { bare = false } = {}) {
+  const load = bare ? "" : `import * as rae from ${JSON.stringify(MODULE)};`;
+  const prelude = `${load} const args = process.argv.slice(1);\n`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", prelude + code, ...args.map(String)], {
     stdio: ["ignore", "pipe", "pipe"],
     timeout: PATIENCE,
     killSignal: "SIGKILL",

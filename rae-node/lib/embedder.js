@@ -93,6 +93,8 @@ async function within(promise, seconds, signal) {
     const late = () => reject(new classes.TimeoutError(`the embedder gave no vector within ${seconds} seconds`, { operation: "embed" }));
     timer = setTimeout(late, seconds * 1000);
     onAbort = () => reject(aborted(signal, "embed"));
+    // The embedder itself may have fired it.
+    if (signal?.aborted) onAbort();
     signal?.addEventListener("abort", onAbort, { once: true });
   });
   try {

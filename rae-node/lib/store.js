@@ -34,18 +34,39 @@ function taken(verb, options, known = encode.NONE) {
   return { args, signal };
 }
 
+// One listener a signal, however many calls share it: Node warns of more than ten.
+const watched = new WeakMap();
+
+/** Cancels when the signal fires. Gives what ends the watch. */
+function watch(signal, cancel) {
+  let watch = watched.get(signal);
+  if (watch === undefined) {
+    const cancels = new Set();
+    watch = { cancels, fire: () => cancels.forEach((one) => one.cancel()) };
+    watched.set(signal, watch);
+    signal.addEventListener("abort", watch.fire, { once: true });
+  }
+  const { cancels, fire } = watch;
+  cancels.add(cancel);
+  return () => {
+    cancels.delete(cancel);
+    if (cancels.size > 0) return;
+    watched.delete(signal);
+    signal.removeEventListener("abort", fire);
+  };
+}
+
 /** Runs a native call that a signal may cancel. */
 async function cancellable(operation, signal, start) {
   try {
     if (signal === undefined) return await start(undefined);
     if (signal.aborted) throw aborted(signal, operation);
     const cancel = new native.Cancel();
-    const onAbort = () => cancel.cancel();
-    signal.addEventListener("abort", onAbort, { once: true });
+    const unwatch = watch(signal, cancel);
     try {
       return await start(cancel);
     } finally {
-      signal.removeEventListener("abort", onAbort);
+      unwatch();
     }
   } catch (error) {
     if (error instanceof RaeError) throw error;
