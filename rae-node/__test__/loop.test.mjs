@@ -3,10 +3,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { collect, opened, turns } from "./helpers.mjs";
 
-/** Counts turns of the event loop during a call, and the longest gap between two. */
+/** Counts turns of the event loop during a call, those between its first and last piece of JSON, and the longest gap between two. */
 async function beats(call) {
   let over = false;
   let count = 0;
+  const parsed = [];
+  const { parse } = JSON;
+  JSON.parse = (text) => {
+    parsed.push(count);
+    return parse(text);
+  };
   let last = performance.now();
   let gap = 0;
   const beat = () => {
@@ -18,20 +24,32 @@ async function beats(call) {
   };
   setImmediate(beat);
   const start = performance.now();
-  const answer = await call();
-  over = true;
-  return { answer, count, gap, took: performance.now() - start };
+  try {
+    const answer = await call(() => count);
+    return { answer, count, reading: parsed.at(-1) - parsed[0], gap, took: performance.now() - start };
+  } finally {
+    over = true;
+    JSON.parse = parse;
+  }
 }
 
 test("other callbacks run while large calls do", async (t) => {
   const mem = await opened(t);
   const items = turns(50_000, { metadata: { some: { more: ["of", "it"] } }, tags: ["a", "b"] });
+  let [first, last] = [0, 0];
   const told = (name, { count, gap, took }) => t.diagnostic(`${name}: ${took.toFixed(0)} ms, ${count} turns, longest gap ${gap.toFixed(1)} ms`);
 
-  const written = await beats(() => mem.rememberMany(items));
+  const written = await beats((turn) => {
+    // When the first and the last item are read.
+    Object.defineProperty(items[0], "content", { enumerable: true, get: () => ((first = turn()), "the first") });
+    Object.defineProperty(items.at(-1), "content", { enumerable: true, get: () => ((last = turn()), "the last") });
+    return mem.rememberMany(items);
+  });
   told("rememberMany of 50,000", written);
   assert.equal(written.answer.length, 50_000);
   assert.ok(written.count > 50, `${written.count} turns`);
+  assert.ok(last - first > 5, `${last - first} turns while the items were read`);
+  assert.ok(written.reading > 3, `${written.reading} turns while the receipts were made`);
 
   const recalled = await beats(() => mem.recall("note about subject", { k: 1000 }));
   told("first recall, k = 1,000", recalled);
