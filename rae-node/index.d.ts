@@ -26,7 +26,7 @@ export type Metadata = { [key: string]: Json };
 
 /**
  * A time to give: a `Date`, or RFC 3339 text (any offset; a date alone is midnight UTC), years 1 to 9999. Times that come back are RFC 3339
- * text in UTC with all microseconds, which a `Date` could not hold.
+ * text in UTC, exact to the microsecond, which a `Date` could not hold: `new Date(text)` cuts it to milliseconds. Compare times, not their text.
  */
 export type Time = Date | string;
 

@@ -213,7 +213,8 @@ test("every verb has a scenario", () => {
   const { native } = createRequire(import.meta.url)("../lib/native.js");
   for (const verb of [...native.verbs(), "reembed"]) assert.ok(called.has(verb), `no scenario calls ${verb}`);
   const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  const methods = Object.getOwnPropertyNames(Rae.prototype).filter((name) => typeof Rae.prototype[name] === "function");
+  const descriptors = Object.entries(Object.getOwnPropertyDescriptors(Rae.prototype));
+  const methods = descriptors.filter(([, { value }]) => typeof value === "function").map(([name]) => name);
   const verbs = methods.filter((name) => !["constructor", "withScope", "close", "_testAdvance"].includes(name)).map(snake);
   assert.deepEqual(verbs.sort(), VERBS.toSorted());
   for (const verb of verbs) assert.ok(called.has(verb), `no scenario calls ${verb}`);

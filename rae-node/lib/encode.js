@@ -3,20 +3,26 @@
 // dropped or turned into null. Ranges and names are judged by the engine.
 
 const { fileURLToPath } = require("node:url");
-const { invalid } = require("./errors.js");
+const { classes, invalid } = require("./errors.js");
+
+const { RaeError } = classes;
 
 const CONTENT_BYTES_MAX = 1 << 20;
+const QUERY_BYTES_MAX = 64 << 10;
 const METADATA_BYTES_MAX = 64 << 10;
 // Sixty-four terms of the longest values; the engine counts exactly.
 const FILTER_BYTES_MAX = 64 * METADATA_BYTES_MAX;
 // Deeper than anything the engine accepts, shallow enough for any stack. A cycle ends here.
 const DEPTH_MAX = 64;
 const BATCH_ITEMS_MAX = 100_000;
+// More than any list of the engine may have; where an iterable that never ends is given up.
+const LIST_MAX = 10_000;
 
-const NEW_MEMORY = names(
-  "content kind layer role speaker sessionId agentId userId occurredAt tags metadata importance confidence ttl source " +
+const REMEMBER = names(
+  "kind layer role speaker sessionId agentId userId occurredAt tags metadata importance confidence ttl source " +
     "trustLevel infoClass validFrom validTo infer idempotencyKey",
 );
+const NEW_MEMORY = new Set(["content", ...REMEMBER]);
 const UPDATE = names(
   "content kind layer role speaker occurredAt tags metadata importance confidence ttl source trustLevel infoClass validFrom " +
     "validTo supersededBy expectedVersion",
@@ -27,10 +33,31 @@ const RECALL = names(
 const CONTEXT = names("sessionId maxTokens agentId userId layers tags filter minScore");
 const LIST = names("limit cursor layer tags filter");
 const FORGET = names("id filter scope target");
-const TIMES = new Set(["occurredAt", "validFrom", "validTo", "since", "until", "asOf", "knownAt", "now"]);
+const MAINTAIN = names("now");
+const AUDIT = names("limit");
+const EMBED = names("role");
+const OPEN = names("tenant project durability reembed timeout embedder _testNow _testSeed");
+const SCOPE = names("tenant project");
+const NONE = new Set();
+
+// How each field is read; those that are not here are texts.
+const READERS = readers([
+  [time, "occurredAt validFrom validTo since until asOf knownAt now"],
+  [number, "k limit maxTokens minScore importance confidence ttl expectedVersion timeout _testSeed"],
+  [flag, "infer rerank explain reembed"],
+  [list, "tags tagsAny layers kinds"],
+  [content, "content"],
+  [metadata, "metadata"],
+  [filter, "filter"],
+  [(name, value) => value, "embedder"],
+]);
 
 function names(text) {
   return new Set(text.split(" "));
+}
+
+function readers(table) {
+  return new Map(table.flatMap(([read, fields]) => fields.split(" ").map((field) => [field, read])));
 }
 
 const snakeNames = new Map();
@@ -44,11 +71,18 @@ function snake(name) {
   return made;
 }
 
+/** What a value is, for a message. The name of a class is a caller's: it is cut, and must not throw. */
 function typeName(value) {
-  if (value === null) return "null";
-  if (Array.isArray(value)) return "an array";
-  if (typeof value === "object") return value.constructor?.name ? `a ${value.constructor.name}` : "an object";
-  return typeof value === "undefined" ? "undefined" : `a ${typeof value}`;
+  if (value === undefined || value === null) return String(value);
+  if (typeof value !== "object") return `a ${typeof value}`;
+  try {
+    if (Array.isArray(value)) return "an array";
+    const { name } = value.constructor;
+    if (typeof name === "string" && name !== "" && name !== "Object") return `an instance of ${name.slice(0, 80)}`;
+  } catch {
+    // A proxy, or an object without a constructor.
+  }
+  return "an object";
 }
 
 function shown(name) {
@@ -69,16 +103,40 @@ function text(field, value) {
   return value;
 }
 
-/** A memory's or a question's text. One that is too long is refused before it is copied. */
+/** A memory's text. One that is too long is refused before it is copied: a UTF-16 unit is a byte at least. */
 function content(field, value) {
-  // A UTF-16 unit is a byte at least.
   if (typeof value === "string" && value.length > CONTENT_BYTES_MAX) {
-    throw invalid(
-      `${field} has more than ${CONTENT_BYTES_MAX} bytes (1 MiB): split it into several`,
-      field === "content" ? "content_too_long" : undefined,
-    );
+    throw invalid(`${field} has more than ${CONTENT_BYTES_MAX} bytes (1 MiB): split it into several`, "content_too_long");
   }
   return text(field, value);
+}
+
+/** A question's text. */
+function query(field, value) {
+  if (typeof value === "string" && value.length > QUERY_BYTES_MAX) {
+    throw invalid(`${field} has more than ${QUERY_BYTES_MAX} bytes: ask with a shorter text`);
+  }
+  return text(field, value);
+}
+
+/** A finite number. */
+function number(field, value) {
+  if (typeof value !== "number") throw invalid(`${field} must be a number, not ${typeName(value)}`);
+  if (!Number.isFinite(value)) throw invalid(`${field} must be a number, not ${value}`, field === "k" ? "invalid_k" : undefined);
+  return value;
+}
+
+/** Texts, of an array or another iterable. */
+function list(field, value, read = text) {
+  if (typeof value === "string" || typeof value?.[Symbol.iterator] !== "function") {
+    throw invalid(`${field} must be an array or another iterable of strings, not ${typeName(value)}`);
+  }
+  const out = [];
+  for (const item of value) {
+    if (out.length === LIST_MAX) throw invalid(`${field} has more than ${LIST_MAX} entries; give fewer`);
+    out.push(read(field, item));
+  }
+  return out;
 }
 
 /** RFC 3339 text, or a Date. */
@@ -122,9 +180,9 @@ class Json {
         }
         if (Array.isArray(value)) return this.list(value, depth);
         if (isPlain(value)) return this.object(value, depth);
-        // In a filter a time or a set means what it would mean as text or list.
+        // In a filter a time or an iterable means what it would mean as text or list.
         if (this.inFilter && value instanceof Date) return time(this.field, value);
-        if (this.inFilter && value instanceof Set) return this.list([...value], depth);
+        if (this.inFilter && typeof value[Symbol.iterator] === "function") return this.iterable(value, depth);
     }
     throw invalid(`${this.field} holds ${typeName(value)}, which is not JSON`);
   }
@@ -136,70 +194,65 @@ class Json {
     return out;
   }
 
-  object(object, depth, rename = (key) => key) {
+  iterable(items, depth) {
+    const out = [];
+    for (const item of items) out.push(this.value(item, depth + 1));
+    return out;
+  }
+
+  object(object, depth) {
     const out = Object.create(null);
     for (const key of Object.keys(object)) {
+      const value = object[key];
       // As in JSON.stringify: a property without a value is no property.
-      if (object[key] === undefined) continue;
+      if (value === undefined) continue;
       this.spend(key.length);
-      out[rename(text(this.field, key))] = this.value(object[key], depth + 1);
+      out[text(this.field, key)] = this.value(value, depth + 1);
     }
     return out;
   }
 }
 
-function metadata(value) {
-  if (!isPlain(value)) throw invalid(`metadata must be a plain object, not ${typeName(value)}`);
-  return new Json("metadata", METADATA_BYTES_MAX, false).value(value, 1);
+function metadata(field, value) {
+  if (!isPlain(value)) throw invalid(`${field} must be a plain object, not ${typeName(value)}`);
+  return new Json(field, METADATA_BYTES_MAX, false).value(value, 1);
 }
 
 /** A filter. Fields may be named in camelCase, as everywhere, or in snake_case, as filters that come from elsewhere do. */
-function filter(value) {
-  const json = new Json("filter", FILTER_BYTES_MAX, true);
+function filter(field, value) {
+  const json = new Json(field, FILTER_BYTES_MAX, true);
   const node = (at, depth) => {
     if (!isPlain(at) || depth > DEPTH_MAX) return json.value(at, depth);
     const out = Object.create(null);
     for (const key of Object.keys(at)) {
-      if (at[key] === undefined) continue;
-      json.spend(key.length);
-      text("filter", key);
-      if (key === "not") out[key] = node(at[key], depth + 1);
-      else if ((key === "and" || key === "or") && Array.isArray(at[key])) out[key] = at[key].map((n) => node(n, depth + 2));
-      else out[key.startsWith("metadata.") ? key : snake(key)] = json.value(at[key], depth + 1);
+      const value = at[key];
+      if (value === undefined) continue;
+      json.spend(key.length + 1);
+      text(field, key);
+      if (key === "not") out[key] = node(value, depth + 1);
+      else if ((key === "and" || key === "or") && Array.isArray(value)) {
+        json.spend(value.length);
+        out[key] = Array.from(value, (one) => node(one, depth + 2));
+      } else out[key.startsWith("metadata.") ? key : snake(key)] = json.value(value, depth + 1);
     }
     return out;
   };
   return node(value, 1);
 }
 
-function field(name, value) {
-  if (value === null) return null;
-  if (name === "metadata") return metadata(value);
-  if (name === "filter") return filter(value);
-  if (name === "content") return content(name, value);
-  if (TIMES.has(name)) return time(name, value);
-  if (typeof value === "number") {
-    if (!Number.isFinite(value)) throw invalid(`${name} must be a number, not ${value}`, name === "k" ? "invalid_k" : undefined);
-    return value;
-  }
-  if (typeof value === "string") return text(name, value);
-  if (typeof value === "boolean") return value;
-  if (value instanceof Set) value = [...value];
-  if (Array.isArray(value)) return value.map((item) => (typeof item === "string" ? text(name, item) : field("", item)));
-  throw invalid(`${name || "an item"} cannot be ${typeName(value)}`);
-}
-
-/** An options object with these fields, in the engine's names. */
-function object(what, options, known, out = Object.create(null)) {
+/** An options object with these fields, in the engine's names. null stays: the engine knows what it means. */
+function object(what, options, known, also = NONE) {
+  const out = Object.create(null);
   if (options === undefined || options === null) return out;
   if (!isPlain(options)) throw invalid(`${what} must be a plain object, not ${typeName(options)}`);
   for (const key of Object.keys(options)) {
     const value = options[key];
     if (!known.has(key)) {
-      const hint = known.has(camel(key)) ? `it is called ${camel(key)}` : `known are ${[...known].join(", ")}`;
+      if (also.has(key)) continue;
+      const hint = known.has(camel(key)) ? `it is called ${camel(key)}` : `known are ${[...known, ...also].join(", ")}`;
       throw invalid(`unknown field ${shown(key)}; ${hint}`, "unknown_field");
     }
-    if (value !== undefined) out[snake(key)] = field(key, value);
+    if (value !== undefined) out[snake(key)] = value === null ? null : (READERS.get(key) ?? text)(key, value);
   }
   return out;
 }
@@ -210,17 +263,22 @@ function camel(name) {
 
 /** A path: text or a file: URL. */
 function path(name, value) {
-  const found = value instanceof URL ? fileURLToPath(value) : text(name, value);
+  const found = value instanceof URL ? pathOf(name, value) : text(name, value);
   if (found === "" || found.includes("\0")) throw invalid(`${name} must not be empty or contain NUL`);
   return found;
 }
 
-/** Texts, at most of a memory's length each. */
+/** Texts, at most of a memory's length each, and no more of them than a call takes by far. */
 function texts(name, value) {
-  if (typeof value === "string" || typeof value?.[Symbol.iterator] !== "function") {
-    throw invalid(`${name} must be an array or another iterable of strings, not ${typeName(value)}`);
+  return list(name, value, content);
+}
+
+function pathOf(name, url) {
+  try {
+    return text(name, fileURLToPath(url));
+  } catch (error) {
+    throw invalid(`${name} must be text or a file: URL of this machine (${error.message})`, undefined, error);
   }
-  return Array.from(value, (item) => content(name, item));
 }
 
 /** A flag. */
@@ -249,7 +307,8 @@ function item(value, index) {
     if (!isPlain(value)) throw invalid(`an item must be a plain object, not ${typeName(value)}`);
     return object("an item", value, NEW_MEMORY);
   } catch (error) {
-    if (error.kind === "invalid_input") {
+    // An exception of the caller's own getter goes on as it is.
+    if (error instanceof RaeError) {
       error.message += ` (item ${index})`;
       error.details = { item: index };
     }
@@ -257,4 +316,29 @@ function item(value, index) {
   }
 }
 
-module.exports = { NEW_MEMORY, UPDATE, RECALL, CONTEXT, LIST, FORGET, content, flag, isPlain, item, items, object, path, text, texts, time, typeName };
+module.exports = {
+  AUDIT,
+  CONTEXT,
+  EMBED,
+  FORGET,
+  LIST,
+  MAINTAIN,
+  NONE,
+  OPEN,
+  RECALL,
+  REMEMBER,
+  SCOPE,
+  UPDATE,
+  content,
+  flag,
+  isPlain,
+  item,
+  items,
+  number,
+  object,
+  path,
+  query,
+  text,
+  texts,
+  typeName,
+};

@@ -78,8 +78,8 @@ function fromNative(error) {
 }
 
 /** InvalidInputError of the package's own checks. */
-function invalid(message, reason, details) {
-  return new InvalidInputError(message, { reason, details });
+function invalid(message, reason, cause) {
+  return new InvalidInputError(message, cause === undefined ? { reason } : { reason, cause });
 }
 
 /** The rejection of a call whose signal fired. */

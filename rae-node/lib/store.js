@@ -4,7 +4,9 @@
 const { native } = require("./native.js");
 const encode = require("./encode.js");
 const embedder = require("./embedder.js");
-const { aborted, fromNative, invalid } = require("./errors.js");
+const { aborted, classes, fromNative, invalid } = require("./errors.js");
+
+const { RaeError } = classes;
 
 // How long one go at a large argument or answer may hold the event loop, in milliseconds.
 const SLICE_MILLIS = 2;
@@ -13,6 +15,7 @@ const SLICE_CHARS = 64 << 10;
 
 const turn = () => new Promise(setImmediate);
 const TAKEN = Symbol("made by open");
+const SIGNAL = new Set(["signal"]);
 
 /** The answer of `recall`: an array of hits with `degraded` and `trace`. */
 class Hits extends Array {
@@ -22,19 +25,35 @@ class Hits extends Array {
   }
 }
 
-function signalOf(options) {
-  const signal = options?.signal;
-  if (signal === undefined || signal === null) return undefined;
+/** An options object as its signal and the engine's arguments. Its own properties alone: nothing that was left on Object.prototype. */
+function taken(verb, options, known = encode.NONE) {
+  const args = encode.object(`the options of ${verb}`, options, known, SIGNAL);
+  const signal = options != null && Object.hasOwn(options, "signal") ? options.signal : undefined;
+  if (signal === undefined || signal === null) return { args, signal: undefined };
   if (!(signal instanceof AbortSignal)) throw invalid(`signal must be an AbortSignal, not ${encode.typeName(signal)}`);
-  return signal;
+  return { args, signal };
 }
 
-/** An options object without its signal. */
-function withoutSignal(what, options) {
-  if (options === undefined || options === null) return undefined;
-  if (!encode.isPlain(options)) throw invalid(`${what} must be a plain object, not ${encode.typeName(options)}`);
-  const { signal, ...rest } = options;
-  return rest;
+// One listener a signal, however many calls share it: Node warns of more than ten.
+const watched = new WeakMap();
+
+/** Cancels when the signal fires. Gives what ends the watch. */
+function watch(signal, cancel) {
+  let watch = watched.get(signal);
+  if (watch === undefined) {
+    const cancels = new Set();
+    watch = { cancels, fire: () => cancels.forEach((one) => one.cancel()) };
+    watched.set(signal, watch);
+    signal.addEventListener("abort", watch.fire, { once: true });
+  }
+  const { cancels, fire } = watch;
+  cancels.add(cancel);
+  return () => {
+    cancels.delete(cancel);
+    if (cancels.size > 0) return;
+    watched.delete(signal);
+    signal.removeEventListener("abort", fire);
+  };
 }
 
 /** Runs a native call that a signal may cancel. */
@@ -43,15 +62,14 @@ async function cancellable(operation, signal, start) {
     if (signal === undefined) return await start(undefined);
     if (signal.aborted) throw aborted(signal, operation);
     const cancel = new native.Cancel();
-    const onAbort = () => cancel.cancel();
-    signal.addEventListener("abort", onAbort, { once: true });
+    const unwatch = watch(signal, cancel);
     try {
       return await start(cancel);
     } finally {
-      signal.removeEventListener("abort", onAbort);
+      unwatch();
     }
   } catch (error) {
-    if (error?.kind !== undefined) throw error;
+    if (error instanceof RaeError) throw error;
     const made = fromNative(error);
     if (made.kind === "cancelled" && signal?.aborted) made.cause = signal.reason;
     throw made;
@@ -134,132 +152,134 @@ class Rae {
   }
 
   withScope(options) {
-    const known = new Set(["tenant", "project"]);
-    const { tenant = this.#tenant, project = this.#project } = encode.object("the scope", options, known);
+    const args = encode.object("the scope", options, encode.SCOPE);
+    const [tenant, project] = [args.tenant ?? this.#tenant, args.project ?? this.#project];
     try {
-      const store = this.#store.withScope(encode.text("tenant", tenant), encode.text("project", project));
-      return new Rae(TAKEN, store, this.#path, tenant, project);
+      return new Rae(TAKEN, this.#store.withScope(tenant, project), this.#path, tenant, project);
     } catch (error) {
-      throw error?.kind === undefined ? fromNative(error) : error;
+      throw fromNative(error);
     }
   }
 
-  async #call(verb, args, options) {
-    const signal = signalOf(options);
+  async #call(verb, { args, signal }) {
     const json = JSON.stringify(args);
     return decode(await cancellable(verb, signal, (cancel) => this.#store.call(verb, json, cancel)));
   }
 
   async remember(content, options) {
-    const rest = withoutSignal("the options of remember", options);
-    const fields = encode.object("the options of remember", rest, encode.NEW_MEMORY);
-    fields.content = encode.content("content", content);
-    return this.#call("remember", fields, options);
+    const call = taken("remember", options, encode.REMEMBER);
+    call.args.content = encode.content("content", content);
+    return this.#call("remember", call);
   }
 
   async rememberMany(items, options) {
-    encode.object("the options of rememberMany", withoutSignal("the options of rememberMany", options), new Set());
-    const signal = signalOf(options);
+    const { signal } = taken("rememberMany", options);
     if (signal?.aborted) throw aborted(signal, "remember_many");
     const batch = await batchOf(encode.items(items), signal);
     return decode(await cancellable("remember_many", signal, (cancel) => this.#store.call("remember_many", batch, cancel)));
   }
 
   async recall(query, options) {
-    const rest = withoutSignal("the options of recall", options);
-    const args = encode.object("the options of recall", rest, encode.RECALL);
-    args.query = encode.content("query", query);
-    const { hits, degraded, trace } = await this.#call("recall", args, options);
+    const call = taken("recall", options, encode.RECALL);
+    call.args.query = encode.query("query", query);
+    const { hits, degraded, trace } = await this.#call("recall", call);
     return Object.assign(Hits.from(hits), { degraded, trace });
   }
 
   async context(query, options) {
     // The query may be left out: context({ sessionId }).
     if (encode.isPlain(query) && options === undefined) [query, options] = [undefined, query];
-    const rest = withoutSignal("the options of context", options);
-    const args = encode.object("the options of context", rest, encode.CONTEXT);
-    if (query !== undefined && query !== null) args.query = encode.content("query", query);
-    return this.#call("context", args, options);
+    const call = taken("context", options, encode.CONTEXT);
+    if (query !== undefined && query !== null) call.args.query = encode.query("query", query);
+    return this.#call("context", call);
+  }
+
+  async #callWith(verb, name, value, options) {
+    const call = taken(verb, options);
+    call.args[name] = value;
+    return this.#call(verb, call);
   }
 
   async get(id, options) {
-    return this.#call("get", { id: encode.text("id", id) }, options);
+    return this.#callWith("get", "id", encode.text("id", id), options);
   }
 
   async list(options) {
-    const rest = withoutSignal("the options of list", options);
-    return this.#call("list", encode.object("the options of list", rest, encode.LIST), options);
+    return this.#call("list", taken("list", options, encode.LIST));
   }
 
   async update(id, fields, options) {
+    const { signal } = taken("update", options);
     const args = encode.object("the fields of update", fields, encode.UPDATE);
     args.id = encode.text("id", id);
-    return this.#call("update", args, options);
+    return this.#call("update", { args, signal });
   }
 
   async history(id, options) {
-    return this.#call("history", { id: encode.text("id", id) }, options);
+    return this.#callWith("history", "id", encode.text("id", id), options);
   }
 
   async forget(what, options) {
-    if (typeof what === "string") return this.#call("forget", { id: encode.text("id", what) }, options);
-    const rest = withoutSignal("what to forget", what);
-    return this.#call("forget", encode.object("what to forget", rest, encode.FORGET), options ?? what);
+    if (typeof what === "string") return this.#callWith("forget", "id", encode.text("id", what), options);
+    const call = taken("forget", what, encode.FORGET);
+    const { signal = call.signal } = taken("forget", options);
+    return this.#call("forget", { args: call.args, signal });
   }
 
   async feedback(id, useful, options) {
-    return this.#call("feedback", { id: encode.text("id", id), useful: encode.flag("useful", useful) }, options);
+    const call = taken("feedback", options);
+    Object.assign(call.args, { id: encode.text("id", id), useful: encode.flag("useful", useful) });
+    return this.#call("feedback", call);
   }
 
   async embed(texts, options) {
-    const rest = withoutSignal("the options of embed", options);
-    const args = encode.object("the options of embed", rest, new Set(["role"]));
+    const { args, signal } = taken("embed", options, encode.EMBED);
     args.texts = encode.texts("texts", texts);
     const json = JSON.stringify(args);
-    return rows(await cancellable("embed", signalOf(options), (cancel) => this.#store.embed(json, cancel)));
+    return rows(await cancellable("embed", signal, (cancel) => this.#store.embed(json, cancel)));
   }
 
   async vector(id, options) {
+    const { signal } = taken("vector", options);
     const given = encode.text("id", id);
-    const [vector] = rows(await cancellable("vector", signalOf(options), (cancel) => this.#store.vector(given, cancel)));
+    const [vector] = rows(await cancellable("vector", signal, (cancel) => this.#store.vector(given, cancel)));
     return vector;
   }
 
   async stats(options) {
-    return this.#call("stats", {}, options);
+    return this.#call("stats", taken("stats", options));
   }
 
   async export(path, options) {
-    return this.#call("export", { path: encode.path("path", path) }, options);
+    return this.#callWith("export", "path", encode.path("path", path), options);
   }
 
   async import(path, options) {
-    return this.#call("import", { path: encode.path("path", path) }, options);
+    return this.#callWith("import", "path", encode.path("path", path), options);
   }
 
   async reembed(value, options) {
-    const signal = signalOf(options);
-    const { name, info, call } = await embedder.resolve(value);
+    const { signal } = taken("reembed", options);
+    if (signal?.aborted) throw aborted(signal, "reembed");
+    const { name, info, call } = await embedder.resolve(value, { signal });
     const done = await cancellable("reembed", signal, (cancel) => this.#store.reembed(name, info, call, cancel));
     return JSON.parse(done);
   }
 
   async maintain(options) {
-    const rest = withoutSignal("the options of maintain", options);
-    return this.#call("maintain", encode.object("the options of maintain", rest, new Set(["now"])), options);
+    return this.#call("maintain", taken("maintain", options, encode.MAINTAIN));
   }
 
   async audit(options) {
-    const rest = withoutSignal("the options of audit", options);
-    return this.#call("audit", encode.object("the options of audit", rest, new Set(["limit"])), options);
+    return this.#call("audit", taken("audit", options, encode.AUDIT));
   }
 
   async doctor(options) {
-    return this.#call("doctor", {}, options);
+    return this.#call("doctor", taken("doctor", options));
   }
 
   async backup(path, options) {
-    await this.#call("backup", { path: encode.path("path", path) }, options);
+    await this.#callWith("backup", "path", encode.path("path", path), options);
   }
 
   async close() {
@@ -276,24 +296,16 @@ class Rae {
   }
 }
 
-const OPEN = new Set(["tenant", "project", "durability", "reembed", "timeout", "_testNow", "_testSeed"]);
-
 async function open(path, options) {
-  const rest = withoutSignal("the options of open", options);
-  const { embedder: wanted, ...plain } = rest ?? {};
-  const args = encode.object("the options of open", plain, OPEN);
-  args.path = encode.path("path", path);
-  for (const name of ["tenant", "project", "durability"]) if (args[name] != null) encode.text(name, args[name]);
-  if (args.reembed != null) encode.flag("reembed", args.reembed);
-  if (args.timeout != null && typeof args.timeout !== "number") {
-    throw invalid(`timeout must be a number of seconds, not ${encode.typeName(args.timeout)}`);
-  }
-  const [tenant, project] = [args.tenant ?? "default", args.project ?? "default"];
-  const { name, info, call } = await embedder.resolve(wanted);
-  const { _test_now: test_now, _test_seed: test_seed, reembed = false, ...given } = args;
-  const json = JSON.stringify({ ...given, reembed: reembed ?? false, embedder: name, test_now, test_seed });
+  const args = encode.object("the options of open", options, encode.OPEN);
+  const { embedder: wanted, _test_now: test_now, _test_seed: test_seed, ...given } = args;
+  given.path = encode.path("path", path);
+  if (given.timeout != null && given.timeout <= 0) throw invalid("timeout must be a number of seconds above 0");
+  const { name, info, call } = await embedder.resolve(wanted, { seconds: given.timeout });
+  const json = JSON.stringify({ ...given, reembed: given.reembed ?? false, embedder: name, test_now, test_seed });
   const store = await cancellable("open", undefined, () => native.Store.open(json, info, call));
-  return new Rae(TAKEN, store, args.path === ":memory:" ? null : args.path, tenant, project);
+  const place = given.path === ":memory:" ? null : given.path;
+  return new Rae(TAKEN, store, place, given.tenant ?? "default", given.project ?? "default");
 }
 
 module.exports = { open, Rae, Hits };

@@ -35,6 +35,8 @@ pub struct EmbedReply {
     pub missing: Option<Uint32Array>,
     /// Why there are no vectors.
     pub message: Option<String>,
+    /// The finer code of a wrong answer.
+    pub reason: Option<String>,
     /// The number under which JavaScript keeps what was thrown.
     pub thrown: Option<u32>,
 }
@@ -90,12 +92,11 @@ impl NodeEmbedder {
     }
 
     fn vectors(&self, texts: usize, reply: EmbedReply) -> Result<Vec<Option<Vec<f32>>>> {
-        let (message, thrown, flat) = (reply.message, reply.thrown, reply.flat);
-        let Some(flat) = flat else {
-            let message = message.unwrap_or_else(|| "the embedder gave no vectors".to_owned());
-            return Err(match thrown {
+        let Some(flat) = reply.flat else {
+            let message = reply.message.unwrap_or_else(|| "the embedder gave no vectors".to_owned());
+            return Err(match reply.thrown {
                 Some(number) => Error::unavailable(message).with_code("embedder_failed").with_source(Thrown(number)),
-                None => Error::invalid(message).with_code("embedder_output"),
+                None => Error::invalid(message).with_code(reply.reason.unwrap_or_else(|| "embedder_output".to_owned())),
             });
         };
         let missing = reply.missing.map(|m| m.to_vec()).unwrap_or_default();

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use std::{
     future::Future,
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     thread,
     time::Duration,
 };
@@ -44,18 +44,20 @@ struct OpenOptions {
 struct Shared {
     rae: Option<Rae>,
     clock: Option<Arc<ManualClock>>,
-    /// Embedders whose functions are let go at close.
-    embedders: Mutex<Vec<Arc<NodeEmbedder>>>,
+    /// Embedders whose functions are let go at close. Weak: one that a reembed replaced, or that failed, goes before.
+    embedders: Mutex<Vec<Weak<NodeEmbedder>>>,
 }
 
 impl Shared {
-    fn keep(&self, embedder: Option<Arc<NodeEmbedder>>) {
-        self.embedders.lock().unwrap_or_else(PoisonError::into_inner).extend(embedder);
+    fn keep(&self, embedder: Option<&Arc<NodeEmbedder>>) {
+        let mut embedders = self.embedders.lock().unwrap_or_else(PoisonError::into_inner);
+        embedders.retain(|embedder| embedder.strong_count() > 0);
+        embedders.extend(embedder.map(Arc::downgrade));
     }
 
     fn release_embedders(&self) {
         let embedders = mem::take(&mut *self.embedders.lock().unwrap_or_else(PoisonError::into_inner));
-        embedders.iter().for_each(|embedder| embedder.release());
+        embedders.iter().filter_map(Weak::upgrade).for_each(|embedder| embedder.release());
     }
 }
 
@@ -144,12 +146,16 @@ impl Store {
         args: Either<String, &mut Batch>,
         cancel: Option<&mut Cancel>,
     ) -> napi::Result<PromiseRaw<'env, Either<String, Answer>>> {
-        let rae = self.rae.clone();
+        // The call holds the store: a handle that is collected while it runs must not close it under its feet.
+        let (rae, shared) = (self.rae.clone(), Arc::clone(&self.shared));
         let args = match args {
             Either::A(json) => Args::Object(json),
             Either::B(batch) => Args::Items(mem::take(&mut batch.0)),
         };
-        let call = async move { Ok(answer(wire::call(&rae, &verb, args.read()?).await?)) };
+        let call = async move {
+            let _shared = shared;
+            Ok(answer(wire::call(&rae, &verb, args.read()?).await?))
+        };
         env.spawn_future(boundary(cancellable(call, cancel)))
     }
 
@@ -166,9 +172,8 @@ impl Store {
         let custom = custom(embedder, function)?;
         let (rae, shared) = (self.rae.clone(), Arc::clone(&self.shared));
         let call = async move {
-            let embedder = embedding(name, custom.clone())?.load()?;
-            let done = rae.reembed(embedder).await?;
-            shared.keep(custom);
+            shared.keep(custom.as_ref());
+            let done = rae.reembed(embedding(name, custom)?.load()?).await?;
             serde_json::to_string(&done).map_err(|e| Error::internal("an answer could not be written").with_source(e))
         };
         env.spawn_future(boundary(cancellable(call, cancel)))
@@ -216,9 +221,9 @@ impl Store {
     pub fn close<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
         let (rae, shared) = (self.rae.clone(), Arc::clone(&self.shared));
         env.spawn_future(boundary(async move {
-            rae.close().await?;
+            let closed = rae.close().await;
             shared.release_embedders();
-            Ok(())
+            closed
         }))
     }
 
@@ -314,6 +319,7 @@ async fn open(options: &str, custom: Option<Arc<NodeEmbedder>>) -> Result<Store>
         builder = builder.seed(seed);
     }
     let rae = builder.open().await?;
-    let embedders = Mutex::new(custom.into_iter().collect());
-    Ok(Store { shared: Arc::new(Shared { rae: Some(rae.clone()), clock, embedders }), rae })
+    let shared = Shared { rae: Some(rae.clone()), clock, embedders: Mutex::default() };
+    shared.keep(custom.as_ref());
+    Ok(Store { shared: Arc::new(shared), rae })
 }

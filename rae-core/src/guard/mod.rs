@@ -235,7 +235,7 @@ impl<P: ?Sized + Send + Sync> Guarded<P> {
 }
 
 /// `work`, unless it takes longer than `limit`: then it is dropped and the error is a Timeout that may pass by itself.
-async fn within<T>(limit: Option<Duration>, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+pub(crate) async fn within<T>(limit: Option<Duration>, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
     let Some(limit) = limit else { return work.await };
     match select(pin!(work), Delay::new(limit)).await {
         Either::Left((result, _)) => result,

@@ -16,8 +16,7 @@ pub(crate) async fn embed(
     texts: &[&str],
     role: EmbedRole,
 ) -> Result<Vec<Option<Vec<f32>>>> {
-    // Fails once the store is closed.
-    deps.ctx(scope)?;
+    let ctx = deps.ctx(scope)?;
     if texts.len() > EMBED_TEXTS_MAX {
         let message = format!("{} texts were given; one call embeds at most {EMBED_TEXTS_MAX}", texts.len());
         return Err(Error::invalid(message).with_code("too_many_texts"));
@@ -31,7 +30,7 @@ pub(crate) async fn embed(
     let trimmed: Vec<&str> = texts.iter().map(|text| text.trim()).collect();
     // Nothing is known of an empty text, and a provider may refuse it.
     let asked: Vec<&str> = trimmed.iter().copied().filter(|text| !text.is_empty()).collect();
-    let mut vectors = embed_texts(&*embedder, &asked, role).await?.into_iter();
+    let mut vectors = embed_texts(&ctx, &*embedder, &asked, role).await?.into_iter();
     Ok(trimmed.iter().map(|text| if text.is_empty() { None } else { vectors.next().flatten() }).collect())
 }
 

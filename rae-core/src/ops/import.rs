@@ -103,7 +103,7 @@ async fn write(deps: &Deps, ctx: &Ctx, chunk: Vec<Line>, header: &Header, done: 
     let without: Vec<usize> = (0..chunk.len()).filter(|&i| vectors[i].is_none()).collect();
     let memories: Vec<_> = without.iter().map(|&i| chunk[i].memory.clone()).collect();
     let mut owed = Vec::new();
-    match embed_debt::embed_documents(&*embedder, &memories).await {
+    match embed_debt::embed_documents(ctx, &*embedder, &memories).await {
         Ok(embedded) => without.into_iter().zip(embedded).for_each(|(i, vector)| vectors[i] = vector),
         Err(error) if error.kind() == crate::ErrorKind::InvalidInput => return Err(error),
         Err(_) => owed = memories.iter().map(|m| m.id).collect(),

@@ -4,6 +4,7 @@ use crate::{
     Ctx,
     deps::Deps,
     error::{Error, Result},
+    guard::within,
     indexes::ScopeState,
     ingest::{check_query, check_tags, event_name, normalise_vector},
     jobs::index_sync,
@@ -300,7 +301,7 @@ async fn embed_query(deps: &Deps, ctx: &Ctx, text: &str) -> (Option<Vec<f32>>, V
         let floats = bytes.chunks_exact(4).filter_map(|b| b.try_into().ok().map(f32::from_le_bytes)).collect();
         return (Some(floats), Vec::new());
     }
-    let embedded = match embedder.embed(&[text], EmbedRole::Query).await {
+    let embedded = match within(ctx.remaining(), embedder.embed(&[text], EmbedRole::Query)).await {
         Ok(vectors) => normalise_vector(vectors.into_iter().next().flatten(), embedder.dim()),
         Err(error) => Err(error),
     };

@@ -54,7 +54,7 @@ async fn fill(deps: &Deps, embedder: &dyn Embedder) -> Result<u64> {
             let page = deps.relational.without_vector(&ctx, embedder.id(), after, EMBED_BATCH_MAX).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
-            let vectors = embed_documents(embedder, &page).await?;
+            let vectors = embed_documents(&ctx, embedder, &page).await?;
             let mut ops = Vec::with_capacity(page.len());
             for (memory, vector) in page.iter().zip(vectors) {
                 if let Some(vector) = vector {

@@ -103,7 +103,7 @@ async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>) -> Result<Vec<R
     let (memories, extras): (Vec<Memory>, Vec<_>) =
         chunk.into_iter().map(|i| (i.memory, (i.idempotency, i.infer))).unzip();
     // An embedder that fails must not lose the text: it is stored, and the vector is owed.
-    let (vectors, owed) = match embed_debt::embed_documents(&*embedder, &memories).await {
+    let (vectors, owed) = match embed_debt::embed_documents(ctx, &*embedder, &memories).await {
         Ok(vectors) => (vectors, false),
         Err(error) if error.kind() == crate::ErrorKind::InvalidInput => return Err(error),
         Err(error) => {

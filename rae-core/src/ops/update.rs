@@ -37,7 +37,7 @@ pub(crate) async fn update(deps: &Deps, scope: &Scope, id: MemoryId, update: Mem
         let vector = if re_embed {
             let embedder = deps.embedder();
             let row = |vector| VectorRow { embedder: embedder.id().to_owned(), vector };
-            match embed_debt::embed_documents(&*embedder, std::slice::from_ref(&next)).await {
+            match embed_debt::embed_documents(&ctx, &*embedder, std::slice::from_ref(&next)).await {
                 Ok(vectors) => Some(vectors.into_iter().next().flatten().map(row)),
                 Err(error) if error.kind() == ErrorKind::InvalidInput => return Err(error),
                 Err(_) => {
