@@ -590,3 +590,134 @@ fn a_receipt_says_when_a_bounded_layer_had_no_room() {
         });
     });
 }
+
+/// An export file of these lines.
+fn export_file(b: &common::Bench, lines: &[serde_json::Value]) -> std::path::PathBuf {
+    let header = json!({"rae_export": 1, "engine": "0.1.0", "exported_at": "2026-01-01T00:00:00Z", "tenant": "x",
+                        "project": "x", "embedder": {"id": "other@1/2", "dim": 2}});
+    let end = json!({"end": true, "memories": lines.len()});
+    let path = b.folder.path().join("made.jsonl");
+    let all: Vec<String> = [&header].into_iter().chain(lines).chain([&end]).map(|l| format!("{l}\n")).collect();
+    std::fs::write(&path, all.concat()).unwrap();
+    path
+}
+
+#[test]
+fn an_imported_statement_does_not_join_one_that_is_past_nor_joins_when_it_is_past_itself() {
+    on_every_store(|b| {
+        block_on(async {
+            let brief = NewMemory { ttl: Some(60.0), ..NewMemory::new("The pool is open.") };
+            let ending = NewMemory { valid_to: Some(time("2026-01-02")), ..NewMemory::new("The bar is open.") };
+            let from = b.mem.with_scope(Scope::new("other", "source").unwrap());
+            let (pool, bar) = (NewMemory::new("The pool is open."), NewMemory::new("The bar is open."));
+            from.remember_many(vec![pool.clone(), bar.clone()]).await.unwrap();
+            let path = b.folder.path().join("dump.jsonl");
+            from.export(&path).await.unwrap();
+            b.mem.remember_many(vec![brief.clone(), ending.clone()]).await.unwrap();
+            b.clock.advance_seconds(2 * 86_400);
+            let read = b.mem.import(&path).await.unwrap();
+            assert_eq!((read.imported, read.merged), (2, 0));
+            assert_eq!(b.mem.recall("Which is open?", k(5)).await.unwrap().hits.len(), 2);
+
+            let past = b.mem.with_scope(Scope::new("other", "past").unwrap());
+            past.remember_many(vec![NewMemory { ttl: Some(60.0), ..pool.clone() }]).await.unwrap();
+            past.export(&path.with_extension("past")).await.unwrap();
+            b.clock.advance_seconds(61);
+            assert_eq!(from.import(&path.with_extension("past")).await.unwrap().merged, 0);
+            assert_eq!(from.list(ListOptions::default()).await.unwrap().items[0].witness_count, 1);
+        });
+    });
+}
+
+#[test]
+fn an_update_may_say_what_something_that_is_past_said() {
+    on_every_store(|b| {
+        block_on(async {
+            b.mem.remember(NewMemory { ttl: Some(60.0), ..NewMemory::new("The pool is open.") }).await.unwrap();
+            let ending = NewMemory { valid_to: Some(time("2026-01-02")), ..NewMemory::new("The bar is open.") };
+            b.mem.remember(ending).await.unwrap();
+            let id = b.mem.remember(NewMemory::new("The pool is shut.")).await.unwrap().id;
+            let say = |text: &str| MemoryUpdate { content: Some(text.into()), ..MemoryUpdate::default() };
+            assert_eq!(b.mem.update(id, say("The bar is open.")).await.unwrap_err().code(), "duplicate");
+            b.clock.advance_seconds(2 * 86_400);
+            assert_eq!(b.mem.update(id, say("The pool is open.")).await.unwrap().version, 2);
+            assert_eq!(b.mem.update(id, say("The bar is open.")).await.unwrap().version, 3);
+            assert_eq!(b.mem.recall("Which is open?", k(5)).await.unwrap().hits.len(), 1);
+        });
+    });
+}
+
+#[test]
+fn a_memory_is_not_superseded_by_itself() {
+    on_every_store(|b| {
+        block_on(async {
+            let id = b.mem.remember(NewMemory::new("The pool is open.")).await.unwrap().id;
+            let update = MemoryUpdate { superseded_by: Some(Some(id)), ..MemoryUpdate::default() };
+            assert_eq!(b.mem.update(id, update).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        });
+    });
+}
+
+#[test]
+fn a_wrong_line_far_into_an_export_leaves_nothing_of_it() {
+    on_every_store(|b| {
+        block_on(async {
+            let id = b.mem.remember(NewMemory::new("a")).await.unwrap().id;
+            let memory = serde_json::to_value(b.mem.get(id).await.unwrap()).unwrap();
+            // More than one transaction.
+            let line = |i: usize| {
+                let mut memory = memory.clone();
+                memory["id"] = json!(uuid::Uuid::from_u128(i as u128).to_string());
+                memory["content"] = json!(format!("entry {i}"));
+                json!({"memory": memory, "vector": null})
+            };
+            let good: Vec<_> = (1..=1_002).map(line).collect();
+            let old = |version: u32| {
+                let mut old = good[1_001]["memory"].clone();
+                old["version"] = json!(version);
+                json!({"memory": old, "replaced_at": null})
+            };
+            let names: Vec<String> = (0..65).map(|i| i.to_string()).collect();
+            let own = good[1_001]["memory"]["id"].clone();
+            let copy = b.mem.with_scope(Scope::new("other", "copy").unwrap());
+            for (place, value) in [
+                ("/vector", json!([1.0])),
+                ("/vector", json!([1e39, 0.0])),
+                ("/history", json!([old(1)])),
+                ("/history", json!([old(0)])),
+                ("/access", json!([u64::MAX, "2026-01-01T00:00:00Z"])),
+                ("/memory/superseded_by", own),
+                ("/memory/provenance", json!({ "sources": names })),
+            ] {
+                let mut lines = good.clone();
+                lines[1_001]["history"] = json!([]);
+                lines[1_001]["access"] = json!(null);
+                *lines[1_001].pointer_mut(place).unwrap() = value.clone();
+                let error = copy.import(export_file(b, &lines)).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{place} {value}");
+                assert!(error.message().contains("line 1003"), "{}", error.message());
+                assert_eq!(copy.stats().await.unwrap().memories, 0, "{place} {value}");
+            }
+        });
+    });
+}
+
+#[test]
+fn the_greatest_numbers_of_an_export_break_nothing_later() {
+    on_every_store(|b| {
+        block_on(async {
+            let id = b.mem.remember(NewMemory::new("a")).await.unwrap().id;
+            let mut memory = serde_json::to_value(b.mem.get(id).await.unwrap()).unwrap();
+            (memory["version"], memory["witness_count"]) = (json!(u32::MAX), json!(u32::MAX));
+            let line = json!({"memory": memory, "vector": null, "access": [i64::MAX, "2026-01-01T00:00:00Z"]});
+            let copy = b.mem.with_scope(Scope::new("other", "copy").unwrap());
+            copy.import(export_file(b, &[line])).await.unwrap();
+            let update = MemoryUpdate { importance: Some(0.5), ..MemoryUpdate::default() };
+            assert_eq!(copy.update(id, update).await.unwrap_err().kind(), ErrorKind::Conflict);
+            assert_eq!(copy.recall("a", k(1)).await.unwrap().hits.len(), 1);
+            assert_eq!(copy.maintain(None).await.unwrap().ran["access"], 1);
+            assert!(copy.remember(NewMemory::new("a")).await.unwrap().merged);
+            copy.export(b.folder.path().join("again.jsonl")).await.unwrap();
+        });
+    });
+}

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     limits::{
         CONTENT_BYTES_MAX, METADATA_BYTES_MAX, METADATA_DEPTH_MAX, NAME_BYTES_MAX, QUERY_BYTES_MAX, ROLE_BYTES_MAX,
-        TAG_BYTES_MAX, TAGS_MAX, TTL_SECONDS_MAX,
+        SOURCES_MAX, TAG_BYTES_MAX, TAGS_MAX, TTL_SECONDS_MAX,
     },
     model::{InfoClass, Kind, Layer, Memory, MemoryId, MemoryPatch, Provenance, Scope, Timestamp, TrustLevel},
 };
@@ -197,6 +197,7 @@ impl MemoryUpdate {
             check_content(content)?;
         }
         check_validity(self.valid_from.unwrap_or(current.valid_from), self.valid_to.unwrap_or(current.valid_to))?;
+        check_superseded(self.superseded_by.flatten(), current.id)?;
         let ttl = self.ttl.map(|t| t.map(check_ttl).transpose()).transpose()?;
         let mut patch = MemoryPatch {
             content_hash: self.content.as_deref().map(content_hash),
@@ -234,7 +235,7 @@ impl MemoryUpdate {
 }
 
 /// A memory from an export, held to the limits of a new one. What can be computed is computed again, not believed.
-pub(crate) fn check_imported(memory: &mut Memory, scope: &Scope) -> Result<()> {
+pub(crate) fn check_imported(memory: &mut Memory, scope: &Scope, now: Timestamp) -> Result<()> {
     check_content(&memory.content)?;
     for (what, value) in [
         ("speaker", &memory.speaker),
@@ -248,9 +249,13 @@ pub(crate) fn check_imported(memory: &mut Memory, scope: &Scope) -> Result<()> {
     for source in &memory.provenance.sources {
         check_name("source", Some(source), NAME_BYTES_MAX)?;
     }
+    if memory.provenance.sources.len() > SOURCES_MAX || memory.provenance.derived_from.len() > SOURCES_MAX {
+        return Err(Error::invalid(format!("a memory has at most {SOURCES_MAX} sources of each sort")));
+    }
     memory.tags = check_tags(std::mem::take(&mut memory.tags))?;
     check_metadata(&memory.metadata)?;
     check_validity(memory.valid_from, memory.valid_to)?;
+    check_superseded(memory.superseded_by, memory.id)?;
     unit_interval("importance", Some(memory.importance))?;
     unit_interval("strength", Some(memory.strength))?;
     unit_interval("confidence", Some(memory.confidence))?;
@@ -259,8 +264,10 @@ pub(crate) fn check_imported(memory: &mut Memory, scope: &Scope) -> Result<()> {
     }
     memory.scope = scope.clone();
     memory.content_hash = content_hash(&memory.content);
-    // A statement that was over when it was exported had no key; it must not get one now.
-    memory.dedup_key = if memory.dedup_key.is_some() { dedup_key(memory) } else { None };
+    // A statement that was over when it was exported had no key, and must not get one now. One that is past by now merges
+    // with nothing either.
+    let merges = memory.dedup_key.is_some() && !memory.is_over(now) && !memory.is_expired(now);
+    memory.dedup_key = if merges { dedup_key(memory) } else { None };
     Ok(())
 }
 
@@ -381,6 +388,13 @@ fn check_ttl(seconds: f64) -> Result<i64> {
     }
     // In range by the check above; a fraction of a second counts as a whole one.
     Ok(seconds.ceil() as i64)
+}
+
+fn check_superseded(by: Option<MemoryId>, id: MemoryId) -> Result<()> {
+    if by == Some(id) {
+        return Err(Error::invalid("superseded_by must name another memory"));
+    }
+    Ok(())
 }
 
 fn check_validity(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<()> {

@@ -32,11 +32,11 @@ impl Timestamp {
             return Err(bad());
         }
         if let Ok(t) = text.parse::<jiff::Timestamp>() {
-            return Ok(Self(t.as_microsecond()));
+            return Self::from_micros(t.as_microsecond()).map_err(|_| bad());
         }
         let civil: jiff::civil::DateTime = text.parse().map_err(|_| bad())?;
         let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| bad())?;
-        Ok(Self(zoned.timestamp().as_microsecond()))
+        Self::from_micros(zoned.timestamp().as_microsecond()).map_err(|_| bad())
     }
 
     /// Itself, or InvalidInput outside the years 1 to 9999: what RFC 3339 can write and the dates of every language can hold.
@@ -51,7 +51,8 @@ impl Timestamp {
     /// The instant `seconds` later (earlier when negative), held inside the range.
     pub fn saturating_add_seconds(self, seconds: i64) -> Self {
         let micros = self.0.saturating_add(seconds.saturating_mul(1_000_000));
-        let (min, max) = (jiff::Timestamp::MIN.as_microsecond(), jiff::Timestamp::MAX.as_microsecond());
+        // Whole seconds: jiff's last second has no microseconds but the first.
+        let [min, max] = [jiff::Timestamp::MIN, jiff::Timestamp::MAX].map(|t| t.as_second().saturating_mul(1_000_000));
         Self(micros.clamp(min, max))
     }
 
@@ -141,6 +142,19 @@ mod tests {
             assert_eq!(Timestamp::parse(text).unwrap_err().kind(), crate::ErrorKind::InvalidInput, "{text}");
         }
         assert!(Timestamp::from_micros(i64::MAX).is_err());
+    }
+
+    #[test]
+    fn the_first_and_the_last_instant_read_back_and_nothing_beyond_is_taken() {
+        let now = Timestamp::parse("2026-01-01").unwrap();
+        for end in [now.saturating_add_seconds(i64::MIN), now.saturating_add_seconds(i64::MAX)] {
+            assert_eq!(Timestamp::from_micros(end.micros()).unwrap(), end);
+            assert_eq!(Timestamp::parse(&end.to_string()).unwrap(), end);
+        }
+        // Parsed by jiff, but no instant of its that is made from microseconds: it was stored and could never be read again.
+        let last = "9999-12-30T22:00:00.999999Z";
+        assert!(Timestamp::parse(last).is_err_and(|e| e.kind() == crate::ErrorKind::InvalidInput));
+        assert!(Timestamp::parse(last.trim_end_matches('Z')).is_err());
     }
 
     #[test]

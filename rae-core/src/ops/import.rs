@@ -8,7 +8,7 @@ use crate::{
     ingest::{check_imported, normalise_vector},
     jobs::embed_debt,
     limits::{IMPORT_LINE_BYTES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_ITEMS_MAX},
-    model::{Op, Outcome, Precondition, Scope, VectorRow},
+    model::{MemoryVersion, Op, Outcome, Precondition, Scope, Timestamp, VectorRow},
 };
 use serde::Serialize;
 use std::{
@@ -30,7 +30,7 @@ pub struct Imported {
 
 pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Imported> {
     let ctx = deps.ctx(scope)?;
-    let header = check_file(path, scope)?;
+    let header = check_file(deps, path, scope)?;
     let mut reader = Lines::open(path)?;
     reader.next_line()?; // the header
     let mut done = Imported::default();
@@ -38,7 +38,7 @@ pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Im
     while let Some(text) = reader.next_line()? {
         let Ok(line) = serde_json::from_str::<Line>(&text) else { break }; // the trailer, checked above
         bytes += text.len();
-        chunk.push(checked(line, scope, reader.number)?);
+        chunk.push(checked(line, &header, scope, deps.clock.now(), reader.number)?);
         if chunk.len() == TRANSACTION_ITEMS_MAX || bytes > TRANSACTION_BYTES_MAX {
             write(deps, &ctx, std::mem::take(&mut chunk), &header, &mut done).await?;
             bytes = 0;
@@ -50,7 +50,7 @@ pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Im
 }
 
 /// First pass: every line parses and is inside the limits, and the file is whole.
-fn check_file(path: &Path, scope: &Scope) -> Result<Header> {
+fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<Header> {
     let mut reader = Lines::open(path)?;
     let not_ours =
         || Error::invalid("this is not a RAE export: its first line is not the header").with_code("not_an_export");
@@ -61,6 +61,10 @@ fn check_file(path: &Path, scope: &Scope) -> Result<Header> {
             "the export has format {}, this version reads up to {FORMAT}: upgrade RAE to import it",
             header.rae_export
         )));
+    }
+    let embedder = deps.embedder();
+    if header.embedder.id == embedder.id() && header.embedder.dim != embedder.dim() {
+        return Err(Error::invalid("the export's embedder is this store's, but with another dimension"));
     }
     let mut memories = 0;
     while let Some(text) = reader.next_line()? {
@@ -73,19 +77,36 @@ fn check_file(path: &Path, scope: &Scope) -> Result<Header> {
         }
         let line: Line = serde_json::from_str(&text)
             .map_err(|e| Error::invalid(format!("line {} of the export is not a memory: {e}", reader.number)))?;
-        checked(line, scope, reader.number)?;
+        checked(line, &header, scope, deps.clock.now(), reader.number)?;
         memories += 1;
     }
     Err(Error::invalid("the export is cut off: its last line is missing").with_code("truncated_export"))
 }
 
-fn checked(mut line: Line, scope: &Scope, number: usize) -> Result<Line> {
+fn checked(mut line: Line, header: &Header, scope: &Scope, now: Timestamp, number: usize) -> Result<Line> {
     let at = |e: Error| Error::new(e.kind(), format!("line {number} of the export: {}", e.message())).with_source(e);
-    check_imported(&mut line.memory, scope).map_err(at)?;
-    for version in &mut line.history {
-        check_imported(&mut version.memory, scope).map_err(at)?;
-    }
+    check_line(&mut line, header, scope, now).map_err(at)?;
     Ok(line)
+}
+
+/// Everything that would make the store refuse the line: it must be known before anything is written.
+fn check_line(line: &mut Line, header: &Header, scope: &Scope, now: Timestamp) -> Result<()> {
+    check_imported(&mut line.memory, scope, now)?;
+    line.vector = normalise_vector(line.vector.take(), header.embedder.dim)?;
+    let mut newest = 0;
+    for MemoryVersion { memory, .. } in &mut line.history {
+        check_imported(memory, scope, now)?;
+        if memory.id != line.memory.id || memory.version <= newest || memory.version >= line.memory.version {
+            return Err(Error::invalid(
+                "older versions must be of the same memory, with growing numbers below its own",
+            ));
+        }
+        newest = memory.version;
+    }
+    match line.access {
+        Some((count, _)) if i64::try_from(count).is_err() => Err(Error::invalid("an access count is out of range")),
+        _ => Ok(()),
+    }
 }
 
 async fn write(deps: &Deps, ctx: &Ctx, chunk: Vec<Line>, header: &Header, done: &mut Imported) -> Result<()> {
@@ -97,8 +118,7 @@ async fn write(deps: &Deps, ctx: &Ctx, chunk: Vec<Line>, header: &Header, done: 
     let mut vectors = Vec::with_capacity(chunk.len());
     for line in &chunk {
         // Another embedder's vectors mean nothing here.
-        let given = line.vector.as_ref().filter(|_| same);
-        vectors.push(normalise_vector(given.cloned(), embedder.dim())?);
+        vectors.push(line.vector.clone().filter(|_| same));
     }
     let without: Vec<usize> = (0..chunk.len()).filter(|&i| vectors[i].is_none()).collect();
     let memories: Vec<_> = without.iter().map(|&i| chunk[i].memory.clone()).collect();

@@ -29,7 +29,9 @@ pub(crate) async fn update(deps: &Deps, scope: &Scope, id: MemoryId, update: Mem
         let patch = update.clone().into_patch(&current, now)?;
         let mut next = current.clone();
         patch.apply_to(&mut next);
-        next.version = current.version + 1;
+        next.version = current.version.checked_add(1).ok_or_else(|| {
+            Error::conflict("the memory has as many versions as can be numbered; forget it and remember it anew")
+        })?;
         // The vector belongs to the text with its date; everything else leaves it alone.
         let re_embed = patch.content.is_some() || patch.occurred_at.is_some();
         let mut ops = Vec::new();

@@ -160,6 +160,23 @@ pub async fn history_is_bounded(store: &dyn RelationalStore, clock: &ManualClock
     assert!(history.windows(2).all(|pair| pair[0].memory.version + 1 == pair[1].memory.version));
 }
 
+/// One that expired makes way, one that ended stays without its key.
+pub async fn a_patch_may_say_what_something_past_said(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let soon = Some(rig.now().saturating_add_seconds(60));
+    let expiring = rig.put(Memory { expires_at: soon, ..rig.statement("a") }).await;
+    let ending = rig.put(Memory { valid_to: soon, ..rig.statement("b") }).await;
+    let other = rig.put(rig.statement("c")).await;
+    clock.advance_seconds(60);
+    for text in ["a", "b"] {
+        rig.patch(other.id, MemoryPatch { dedup_key: Some(Some(key(text))), ..content_patch(text) }).await;
+        assert_eq!(rig.live(other.id).await.dedup_key, Some(key(text)));
+    }
+    assert_eq!(store.get(&rig.ctx, &[expiring.id]).await.unwrap(), [None]);
+    assert_eq!(rig.live(ending.id).await.dedup_key, None);
+    assert_eq!(store.stats(&rig.ctx).await.unwrap().memories, 2);
+}
+
 /// `None` keeps the vectors, `Some(None)` removes them, a new one replaces those of every embedder: they all describe the old text.
 pub async fn a_patch_keeps_removes_or_replaces_the_vectors(store: &dyn RelationalStore, clock: &ManualClock) {
     let rig = Rig::new(store, clock);

@@ -71,6 +71,24 @@ pub async fn a_restored_statement_merges(store: &dyn RelationalStore, clock: &Ma
     assert_eq!((merged.witness_count, merged.tags), (2, vec!["new".to_owned()]));
 }
 
+/// One that expired makes way, one that ended stays without its key.
+pub async fn a_restored_statement_does_not_merge_with_what_is_past(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let soon = Some(rig.now().saturating_add_seconds(60));
+    let expiring = rig.put(Memory { expires_at: soon, ..rig.statement("a") }).await;
+    let ending = rig.put(Memory { valid_to: soon, ..rig.statement("b") }).await;
+    clock.advance_seconds(60);
+    for text in ["a", "b"] {
+        let memory = rig.statement(text);
+        let outcome = rig.run(restore(memory.clone())).await;
+        assert_eq!(outcome, Outcome::Put { id: memory.id, version: 1, merged: false, replayed: false });
+        assert_eq!(rig.live(memory.id).await.dedup_key, memory.dedup_key);
+    }
+    assert_eq!(store.get(&rig.ctx, &[expiring.id]).await.unwrap(), [None]);
+    assert_eq!(rig.live(ending.id).await.dedup_key, None);
+    assert_eq!(store.stats(&rig.ctx).await.unwrap().memories, 3);
+}
+
 /// What was deleted may be restored; readers then hear of the memory, not of the deletion.
 pub async fn a_deleted_memory_may_be_restored(store: &dyn RelationalStore, clock: &ManualClock) {
     let rig = Rig::new(store, clock);

@@ -126,20 +126,7 @@ impl Work<'_> {
             holds(seen.body_hash == key.body_hash, "idempotency_key_reused", text)?;
             return Ok(Outcome::Put { id: seen.id, version: seen.version, merged: seen.merged, replayed: true });
         }
-        // What expired or ended is over, purged or not: the same words said now are a new memory.
-        let duplicate = match scope.duplicate(memory.dedup_key) {
-            Some(id) if scope.rows.get(&id).is_some_and(|r| !r.memory.is_expired(at) && r.memory.is_over(at)) => {
-                if let Some(row) = scope.row_mut(id) {
-                    row.memory.dedup_key = None;
-                }
-                None
-            }
-            Some(id) if scope.rows.get(&id).is_some_and(|row| row.memory.is_expired(at)) => {
-                scope.delete(id);
-                None
-            }
-            duplicate => duplicate,
-        };
+        let duplicate = scope.duplicate_at(memory.dedup_key, at);
         let (id, version, merged) = match duplicate {
             Some(id) => (id, scope.merge(id, memory)?, true),
             None => {
@@ -165,6 +152,7 @@ impl Work<'_> {
         access: Option<(u64, Timestamp)>,
     ) -> Result<Outcome> {
         self.own(memory)?;
+        let at = self.batch.now;
         let scope = self.scope_mut();
         let put = |id, version, merged| Outcome::Put { id, version, merged, replayed: false };
         if let Some(row) = scope.rows.get(&memory.id) {
@@ -173,7 +161,7 @@ impl Work<'_> {
             holds(found == memory.version, "version_changed", text)?;
             return Ok(Outcome::Put { id: memory.id, version: found, merged: false, replayed: true });
         }
-        if let Some(id) = scope.duplicate(memory.dedup_key) {
+        if let Some(id) = scope.duplicate_at(memory.dedup_key, at) {
             return Ok(put(id, scope.merge(id, memory)?, true));
         }
         let row = scope.insert(memory.clone(), vector.cloned());

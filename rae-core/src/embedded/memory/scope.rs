@@ -89,9 +89,25 @@ impl ScopeState {
     }
 
     /// The live memory with this key.
-    pub fn duplicate(&self, key: Option<[u8; 32]>) -> Option<MemoryId> {
+    fn duplicate(&self, key: Option<[u8; 32]>) -> Option<MemoryId> {
         let key = key?;
         self.rows.values().find(|row| row.memory.dedup_key == Some(key)).map(|row| row.memory.id)
+    }
+
+    /// The live memory with this key that a new one merges into. One that expired goes, one that ended keeps no key: the same
+    /// words said now are a new memory.
+    pub fn duplicate_at(&mut self, key: Option<[u8; 32]>, at: Timestamp) -> Option<MemoryId> {
+        let id = self.duplicate(key)?;
+        let row = self.row_mut(id)?;
+        if row.memory.is_expired(at) {
+            self.delete(id);
+            return None;
+        }
+        if row.memory.is_over(at) {
+            row.memory.dedup_key = None;
+            return None;
+        }
+        Some(id)
     }
 
     /// Deletions that readers must hear of: ids that did not come back.
@@ -134,9 +150,12 @@ impl ScopeState {
         vector: Option<&Option<VectorRow>>,
         now: Timestamp,
     ) -> Result<u32> {
+        let old = self.rows.get(&id).map(|row| row.memory.clone()).ok_or_else(|| missing(id))?;
+        if let Some(key) = patch.dedup_key.filter(|key| *key != old.dedup_key) {
+            self.duplicate_at(key, now);
+        }
         let seq = self.next_seq();
         let row = self.row_mut(id).ok_or_else(|| missing(id))?;
-        let old = row.memory.clone();
         patch.apply_to(&mut row.memory);
         row.memory.seq = seq;
         if mode == PatchMode::NewVersion {

@@ -281,7 +281,7 @@ impl Work<'_> {
             .prepare_cached(
                 "INSERT INTO access (memory, count, last_at) SELECT rid, ?3, ?4 FROM memories WHERE scope = ?1 AND \
                  id = ?2 \
-                 ON CONFLICT (memory) DO UPDATE SET count = count + excluded.count, \
+                 ON CONFLICT (memory) DO UPDATE SET count = count + min(excluded.count, 9223372036854775807 - count), \
                  last_at = max(ifnull(last_at, excluded.last_at), excluded.last_at)",
             )?
             .execute(params![self.row.sid, Id(id.0), int(count), last.micros()])?;

@@ -79,7 +79,12 @@ impl Work<'_> {
             holds(found == memory.version, "version_changed", text)?;
             return Ok(Outcome::Put { id: memory.id, version: found, merged: false, replayed: true });
         }
-        let Some(rid) = self.insert(memory, memory.seq_in_session, memory.created_at, memory.updated_at)? else {
+        let insert = |work: &mut Self| work.insert(memory, memory.seq_in_session, memory.created_at, memory.updated_at);
+        let inserted = match insert(self)? {
+            None if self.retire_duplicate(memory)? => insert(self)?,
+            inserted => inserted,
+        };
+        let Some(rid) = inserted else {
             let (id, version) = self.merge(memory)?.ok_or_else(|| exists(memory.id))?;
             return put(id, version, true);
         };
@@ -257,6 +262,9 @@ impl Work<'_> {
             let keep = i64::from(new.version) - i64::try_from(HISTORY_VERSIONS_MAX).unwrap_or(i64::MAX);
             let mut prune = self.conn.prepare_cached("DELETE FROM versions WHERE memory = ?1 AND version < ?2")?;
             prune.execute(params![rid, keep])?;
+        }
+        if new.dedup_key != old.dedup_key {
+            self.retire_duplicate(&new)?;
         }
         if patch.provenance.is_some() {
             self.underive(rid, &old.provenance.derived_from)?;

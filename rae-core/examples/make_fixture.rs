@@ -1,0 +1,136 @@
+//! Writes a store with every feature and what must be read from it:
+//! `cargo run --profile ci -p rae-core --example make_fixture -- rae-core/tests/fixtures/schema-1`
+//!
+//! It makes `schema-1.rae.bin` and `schema-1.json`. A fixture that was released is never made again: when the schema
+//! changes, make one of the new number beside it.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a tool for developers
+
+#[path = "../tests/fixture_support/mod.rs"]
+mod fixture_support;
+
+use fixture_support::{READ_AT, SCOPES, builder, clock, scoped, told};
+use rae_core::{
+    Forget, Kind, Layer, MemoryUpdate, NewMemory, Rae, RecallOptions, Timestamp, block_on,
+    embedded::sqlite::{OpenOptions, SqliteStore},
+    lexical::{LexDoc, segment},
+    model::{IdGenerator, InfoClass, Op, Scan, Scope, SegmentRow, TrustLevel, WriteBatch},
+    ports::{Clock, IndexRead, ManualClock, MemoryRead, RelationalStore},
+};
+use serde_json::json;
+use std::{path::Path, sync::Arc};
+
+fn time(text: &str) -> Option<Timestamp> {
+    Some(Timestamp::parse(text).unwrap())
+}
+
+/// A memory with every field that a caller can set.
+fn full() -> NewMemory {
+    NewMemory {
+        kind: Some(Kind::Lesson),
+        role: Some("assistant".into()),
+        speaker: Some("Ada Löwe".into()),
+        session_id: Some("s-1".into()),
+        agent_id: Some("agent".into()),
+        user_id: Some("user %".into()),
+        occurred_at: time("2025-05-08T13:56:00.25Z"),
+        tags: vec!["wheel".into(), "Rad".into()],
+        metadata: json!({"n": 3, "deep": {"list": [1, "two", null, 0.1, true]}, "": 18_446_744_073_709_551_615_u64})
+            .as_object()
+            .cloned(),
+        importance: Some(1.0 / 3.0),
+        confidence: Some(0.75),
+        source: Some("mail".into()),
+        trust_level: Some(TrustLevel::Low),
+        info_class: Some(InfoClass::Restricted),
+        valid_from: time("2020-01-01"),
+        valid_to: time("2099-01-01"),
+        ..NewMemory::new("Oil the mill’s wheel each month.\nDas Mühlrad, 水車, 🎡 \0 \u{202e}!")
+    }
+}
+
+async fn write(mem: &Rae, clock: &ManualClock) {
+    mem.remember(full()).await.unwrap();
+    for layer in Layer::ALL {
+        let text = format!("A {layer} note on the mill.");
+        mem.remember(NewMemory { layer: Some(layer), session_id: Some("s-2".into()), ..NewMemory::new(text) })
+            .await
+            .unwrap();
+    }
+    for kind in Kind::ALL {
+        mem.remember(NewMemory { kind: Some(*kind), ..NewMemory::new(format!("The mill as {kind}.")) }).await.unwrap();
+    }
+    // Merged twice, with history, with feedback, recalled, superseded.
+    let said = |tag: &str, importance| NewMemory {
+        tags: vec![tag.into()],
+        importance: Some(importance),
+        source: Some(tag.into()),
+        valid_from: time("2020-01-01"),
+        ..NewMemory::new("The mill has two wheels.")
+    };
+    let old = mem.remember(said("wheel", 0.2)).await.unwrap().id;
+    mem.remember(said("count", 0.9)).await.unwrap();
+    mem.feedback(old, false).await.unwrap();
+    clock.advance_seconds(60);
+    let update = MemoryUpdate { tags: Some(vec!["wheel".into(), "old".into()]), ..MemoryUpdate::default() };
+    mem.update(old, update).await.unwrap();
+    let three = NewMemory { valid_from: time("2023-01-01"), ..NewMemory::new("The mill has three wheels.") };
+    let new = mem.remember(three).await.unwrap().id;
+    clock.advance_seconds(60);
+    let ended =
+        MemoryUpdate { valid_to: Some(time("2023-01-01")), superseded_by: Some(Some(new)), ..MemoryUpdate::default() };
+    mem.update(old, ended).await.unwrap();
+    mem.recall("How many wheels has the mill?", RecallOptions { k: 3, ..RecallOptions::default() }).await.unwrap();
+    // A tombstone, one that will have expired, an idempotency key, a vector that is owed.
+    let gone = mem.remember(NewMemory::new("The mill's safe opens with 4711.")).await.unwrap().id;
+    mem.forget(Forget::Id(gone)).await.unwrap();
+    mem.remember(NewMemory { ttl: Some(3_600.0), ..NewMemory::new("The mill is closed for an hour.") }).await.unwrap();
+    let keyed = NewMemory { idempotency_key: Some("key-1".into()), ..NewMemory::new("The mill opens at nine.") };
+    mem.remember(keyed).await.unwrap();
+    mem.remember(NewMemory::new("The mill's debts are owed to the bank.")).await.unwrap();
+}
+
+/// A segment of the word index: the engine writes one only after thousands of changes.
+async fn write_segment(path: &Path, clock: &Arc<ManualClock>) {
+    let options = OpenOptions { clock: Arc::clone(clock) as Arc<dyn Clock>, ..OpenOptions::file(path) };
+    let store = SqliteStore::open(options).unwrap();
+    let ctx = rae_core::Ctx::new(Scope::default());
+    let to_seq = store.head(&ctx).await.unwrap().seq;
+    let memories = store.scan(&ctx, &Scan { filter: None, after: None, limit: 1_000 }).await.unwrap();
+    let docs: Vec<LexDoc> = memories.iter().map(LexDoc::from_memory).collect();
+    let ids = docs.iter().map(|d| d.id).collect();
+    let row = SegmentRow { from_seq: 0, to_seq, ids, data: segment::encode(&docs).unwrap() };
+    let (ids, now) = (IdGenerator::seeded(77), clock.now());
+    let batch = WriteBatch { id: ids.next_uuid(now), now, preconditions: vec![], ops: vec![Op::PutSegment { row }] };
+    store.apply(&ctx, batch).await.unwrap();
+    store.close().await.unwrap();
+}
+
+fn main() {
+    let target = std::env::args().nth(1).unwrap_or_else(|| "schema-1".into());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fixture.rae");
+    let clock = clock("2026-03-01T12:00:00Z");
+    block_on(async {
+        let mem = builder(&path, &clock, false).seed(1).open().await.unwrap();
+        write(&scoped(&mem, SCOPES[0]), &clock).await;
+        for scope in &SCOPES[1..] {
+            scoped(&mem, *scope).remember(full()).await.unwrap();
+        }
+        mem.close().await.unwrap();
+        write_segment(&path, &clock).await;
+    });
+    std::fs::copy(&path, format!("{target}.rae.bin")).unwrap();
+    clock.set(Timestamp::parse(READ_AT).unwrap());
+    block_on(async {
+        let mem = builder(&path, &clock, false).seed(2).open().await.unwrap();
+        let mut golden = Vec::new();
+        for scope in SCOPES {
+            golden.push(told(&scoped(&mem, scope)).await);
+        }
+        let text = serde_json::to_string_pretty(&golden).unwrap();
+        std::fs::write(format!("{target}.json"), text + "\n").unwrap();
+        mem.close().await.unwrap();
+    });
+    println!("wrote {target}.rae.bin and {target}.json");
+}
