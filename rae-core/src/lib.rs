@@ -13,6 +13,9 @@ pub mod ctx;
 mod deps;
 pub mod embedded;
 pub mod error;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod guard;
 mod indexes;
 mod ingest;

@@ -164,6 +164,7 @@ impl World {
             2 => Cond::Session(Some(self.pick(&SESSIONS))),
             3 => Cond::Session(None),
             4 => Cond::User(self.pick(&USERS)),
+            5 if self.one_in(2) => Cond::NumberUpTo(self.rng.i64(0..6)),
             5 => Cond::NumberFrom(self.rng.i64(0..6)),
             6 => Cond::ImportanceBelow(self.rng.f64()),
             7 => Cond::Undated,
@@ -199,8 +200,8 @@ impl World {
         if self.one_in(4) {
             item.idempotency_key = Some(self.pick(&["k", "K"]).into());
             // The same body again, as a repeated request has it, or another one.
-            item.content = if self.one_in(3) { item.content } else { "The harbour has a key.".into() };
-            if !self.one_in(4) {
+            item.content = if self.one_in(5) { item.content } else { "The harbour has a key.".into() };
+            if !self.one_in(8) {
                 item = NewMemory { idempotency_key: item.idempotency_key, ..NewMemory::new(item.content) };
             }
         }
@@ -337,6 +338,8 @@ impl World {
         let seconds = match self.rng.u32(..8) {
             0 => 3 * DAY,
             1 => DAY,
+            // Just before a key is forgotten.
+            2 => DAY - self.rng.i64(1..3_600),
             _ => self.rng.i64(0..DAY / 3),
         };
         self.clock.advance_seconds(seconds);

@@ -183,9 +183,6 @@ impl MemoryUpdate {
         if (Self { expected_version: None, ..self.clone() }) == Self::default() {
             return Err(Error::invalid("update needs at least one field to change"));
         }
-        if self.superseded_by == Some(Some(current.id)) {
-            return Err(Error::invalid("superseded_by must name another memory; a memory does not replace itself"));
-        }
         for (what, value) in [("speaker", &self.speaker), ("source", &self.source)] {
             check_name(what, value.as_ref().and_then(|v| v.as_deref()), NAME_BYTES_MAX)?;
         }

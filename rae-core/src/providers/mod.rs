@@ -8,11 +8,11 @@ mod local;
 #[cfg(feature = "static-table")]
 mod static_embed;
 #[cfg(feature = "static-table")]
-mod static_table;
+pub(crate) mod static_table;
 #[cfg(feature = "tiktoken")]
 mod tiktoken;
 #[cfg(any(feature = "static-table", feature = "local"))]
-mod wordpiece;
+pub(crate) mod wordpiece;
 
 #[cfg(feature = "local")]
 pub use local::LocalEmbedder;

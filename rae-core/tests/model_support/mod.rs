@@ -216,8 +216,8 @@ impl Project {
             self.remembered_one(item, receipt, now);
             let state = State::made(item, now);
             match (state.layer, state.session) {
-                (Layer::Sensory, _) => drop(places.insert((Layer::Sensory, None, 1_000))),
-                (Layer::Working, Some(session)) => drop(places.insert((Layer::Working, Some(session), 100))),
+                (Layer::Sensory, _) => places.extend([(Layer::Sensory, None, 1_000)]),
+                (Layer::Working, Some(session)) => places.extend([(Layer::Working, Some(session), 100)]),
                 _ => {}
             }
         }
@@ -266,8 +266,7 @@ impl Project {
         let mut oldest_first: Vec<_> = here.map(|(id, e)| (e.state.created, *id)).collect();
         oldest_first.sort_unstable();
         oldest_first.truncate(oldest_first.len().saturating_sub(keep));
-        oldest_first.iter().for_each(|(_, id)| drop(self.remove(*id)));
-        oldest_first.into_iter().map(|(_, id)| id).collect()
+        oldest_first.into_iter().map(|(_, id)| id).filter(|id| self.remove(*id)).collect()
     }
 
     /// The new version, or the code of the error.
@@ -405,6 +404,7 @@ pub enum Cond {
     Session(Option<&'static str>),
     User(&'static str),
     NumberFrom(i64),
+    NumberUpTo(i64),
     ImportanceBelow(f64),
     Undated,
     VersionAbove(u32),
@@ -423,6 +423,7 @@ impl Cond {
             Self::Session(session) => json!({ "session_id": session }),
             Self::User(user) => json!({ "user_id": user }),
             Self::NumberFrom(n) => json!({ "metadata.n": { "gte": n } }),
+            Self::NumberUpTo(n) => json!({ "metadata.n": { "lte": n } }),
             Self::ImportanceBelow(x) => json!({ "importance": { "lt": x } }),
             Self::Undated => json!({ "occurred_at": null }),
             Self::VersionAbove(n) => json!({ "version": { "gt": n } }),
@@ -441,6 +442,7 @@ impl Cond {
             Self::Session(session) => s.session.as_deref() == *session,
             Self::User(user) => s.user.as_deref() == Some(user),
             Self::NumberFrom(n) => s.n.is_some_and(|x| x >= *n),
+            Self::NumberUpTo(n) => s.n.is_some_and(|x| x <= *n),
             Self::ImportanceBelow(x) => s.importance < *x,
             Self::Undated => s.occurred.is_none(),
             Self::VersionAbove(n) => s.version > *n,

@@ -21,6 +21,9 @@ mod ann_tests;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "fuzz")]
+pub(crate) use snapshot::{rewrite_manifest, some_manifest};
+
 use crate::{
     ctx::Ctx,
     error::{Error, Result},

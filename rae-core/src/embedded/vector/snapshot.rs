@@ -67,6 +67,48 @@ struct FileSum {
     blake3: String,
 }
 
+impl Manifest {
+    fn parse(text: &str) -> Result<Self, Unusable> {
+        let (body, check) = text.trim_end().split_once('\n').ok_or_else(|| damaged("the manifest is cut off"))?;
+        if blake3::hash(body.as_bytes()).to_hex().as_str() != check {
+            return Err(damaged("the manifest's checksum does not match"));
+        }
+        serde_json::from_str(body).map_err(|e| damaged(&e.to_string()))
+    }
+
+    fn text(&self) -> serde_json::Result<String> {
+        let body = serde_json::to_string(self)?;
+        Ok(format!("{body}\n{}\n", blake3::hash(body.as_bytes()).to_hex()))
+    }
+}
+
+/// Reads a manifest and writes it again, for the fuzz targets.
+#[cfg(feature = "fuzz")]
+pub(crate) fn rewrite_manifest(text: &str) -> Option<String> {
+    Manifest::parse(text).ok()?.text().ok()
+}
+
+/// A manifest that is accepted, for the fuzz targets.
+#[cfg(feature = "fuzz")]
+pub(crate) fn some_manifest() -> String {
+    let file = |name: &&str| FileSum { name: (*name).into(), bytes: 3, blake3: "00".into() };
+    let manifest = Manifest {
+        format: FORMAT,
+        machine: MACHINE.into(),
+        word: usize::BITS,
+        store: Uuid::nil(),
+        tenant: "default".into(),
+        project: "default".into(),
+        embedder: "e@1/2".into(),
+        dim: 2,
+        watermark: 7,
+        generation: "0".into(),
+        nodes: 1,
+        files: FILES.iter().map(file).collect(),
+    };
+    manifest.text().unwrap_or_default()
+}
+
 impl Folder {
     /// Writes the graph of `key`, whose vectors are those of sequence `watermark` or earlier. `false` when another
     /// process is writing, or there is nothing to write.
@@ -192,18 +234,14 @@ impl Folder {
         let mut text = String::new();
         let file = File::open(self.dir.join(format!("{space}.json")))?;
         file.take(MANIFEST_BYTES_MAX).read_to_string(&mut text)?;
-        let (body, check) = text.trim_end().split_once('\n').ok_or_else(|| damaged("the manifest is cut off"))?;
-        if blake3::hash(body.as_bytes()).to_hex().as_str() != check {
-            return Err(damaged("the manifest's checksum does not match"));
-        }
-        serde_json::from_str(body).map_err(|e| damaged(&e.to_string()))
+        Manifest::parse(&text)
     }
 
     fn put_manifest(&self, space: &str, manifest: &Manifest) -> io::Result<()> {
-        let body = serde_json::to_string(manifest)?;
+        let text = manifest.text()?;
         let temporary = self.dir.join(format!("{space}.json.tmp"));
         let mut file = File::create(&temporary)?;
-        writeln!(file, "{body}\n{}", blake3::hash(body.as_bytes()).to_hex())?;
+        file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, self.dir.join(format!("{space}.json")))?;
         sync_folder(&self.dir)
