@@ -1,6 +1,7 @@
 // Processes that end, by themselves or not; handles that are closed, twice, or never.
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { test } from "node:test";
 import { open } from "../index.mjs";
@@ -180,6 +181,20 @@ test("a handle that is collected while its call runs does not end the call", asy
   assert.ok((await call.ended).every((receipt) => receipt.degraded.length === 0));
   model.answer = model.good;
   assert.equal(await sound(store, { embedder: model }), 5_000);
+});
+
+test("a native handle that is collected while its call runs does not end the call", async (t) => {
+  const { native } = createRequire(import.meta.url)("../lib/native.js");
+  const store = join(folder(t), "a.rae");
+  const call = await (async () => {
+    const handle = await native.Store.open(JSON.stringify({ path: store, reembed: false }));
+    const batch = new native.Batch();
+    batch.push(JSON.stringify(Array.from({ length: 20_000 }, (_, i) => ({ content: `note ${i}` }))));
+    return { ended: handle.call("remember_many", batch) };
+  })();
+  await collect();
+  await soon(call.ended);
+  assert.equal(await sound(store), 20_000);
 });
 
 test("stores that are collected without close let go of their threads and files", async (t) => {
