@@ -60,7 +60,20 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     (
         "wire",
-        &["error", "ingest", "model", "ops", "wire", "Error", "ErrorKind", "MemoryId", "Rae", "Result", "block_on"],
+        &[
+            "error",
+            "ingest",
+            "model",
+            "ops",
+            "ports",
+            "wire",
+            "Error",
+            "ErrorKind",
+            "MemoryId",
+            "Rae",
+            "Result",
+            "block_on",
+        ],
     ),
 ];
 
