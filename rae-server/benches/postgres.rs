@@ -1,7 +1,7 @@
 //! Writing to and recalling from PostgreSQL: `cargo bench -p rae-server --bench postgres`. The cluster is started for it and
 //! waits for the disk at each commit. Prints figures; judges nothing.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // a benchmark reports on its output
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // a benchmark reports on its output
 
 #[path = "../tests/support/mod.rs"]
 mod support;

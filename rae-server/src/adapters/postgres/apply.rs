@@ -140,8 +140,8 @@ pub(super) struct Work<'a> {
 /// Applies `batch` to the scope of the transaction.
 pub(super) async fn apply(tx: &Tx, ctx: &Ctx, batch: &WriteBatch) -> Res<Applied> {
     let now = tx.now()?;
-    let (row, others) = lock(tx, batch).await?;
-    if let Some(applied) = replay(tx, row.sid, batch.id, now).await? {
+    let Locked { row, others, seen } = lock(tx, batch, now).await?;
+    if let Some(applied) = seen {
         return Ok(applied);
     }
     let before = row.clone();
@@ -183,35 +183,46 @@ pub(super) async fn apply(tx: &Tx, ctx: &Ctx, batch: &WriteBatch) -> Res<Applied
     Ok(applied)
 }
 
-/// Takes the locks that the batch needs; gives the scope of the call and, where it may erase them, the tenant's others.
-async fn lock(tx: &Tx, batch: &WriteBatch) -> Res<(ScopeRow, Vec<ScopeRow>)> {
+/// What a batch finds once it has its locks.
+struct Locked {
+    row: ScopeRow,
+    /// The tenant's other scopes, where the batch may erase them.
+    others: Vec<ScopeRow>,
+    /// What the batch answered before.
+    seen: Option<Applied>,
+}
+
+/// Takes the locks that the batch needs.
+async fn lock(tx: &Tx, batch: &WriteBatch, now: Timestamp) -> Res<Locked> {
     let changes_embedder = batch.ops.iter().any(|op| matches!(op, Op::SetEmbedder { .. }));
     let embedder = match changes_embedder {
         true => "SELECT pg_advisory_xact_lock($1)",
         false => "SELECT pg_advisory_xact_lock_shared($1)",
     };
-    let wide = |op: &Op| matches!(op, Op::DropScope { target: DropTarget::Project(_) | DropTarget::Tenant });
-    if batch.ops.iter().any(wide) {
-        tx.query(embedder, &[&EMBEDDER_LOCK]).await?;
-        let mut all = ScopeRow::lock_all(tx).await?;
-        if !all.iter().any(|row| row.project == tx.scope.project()) {
-            ScopeRow::make(tx).await?;
-            all = ScopeRow::lock_all(tx).await?;
-        }
-        let own = all.iter().position(|row| row.project == tx.scope.project());
-        let own = own.ok_or_else(|| Error::internal("a scope that was made is not there"))?;
-        return Ok((all.remove(own), all));
-    }
-    // Sent together, taken in this order.
-    tx.prepare(&[embedder, LOCK_SCOPE]).await?;
     let key: Params<'_> = &[&EMBEDDER_LOCK];
-    let (_, found) = try_join!(tx.query(embedder, key), ScopeRow::lock(tx))?;
+    let wide = |op: &Op| matches!(op, Op::DropScope { target: DropTarget::Project(_) | DropTarget::Tenant });
+    let lost = || Error::internal("a scope that was made is not there");
+    if batch.ops.iter().any(wide) {
+        tx.query(embedder, key).await?;
+        let mut others = ScopeRow::lock_all(tx).await?;
+        if !others.iter().any(|row| row.project == tx.scope.project()) {
+            ScopeRow::make(tx).await?;
+            others = ScopeRow::lock_all(tx).await?;
+        }
+        let own = others.iter().position(|row| row.project == tx.scope.project()).ok_or_else(lost)?;
+        let row = others.remove(own);
+        return Ok(Locked { row, others, seen: replay(tx, batch.id, now).await? });
+    }
+    // Sent together, done in this order: what was committed before the lock was given is seen behind it.
+    tx.prepare(&[embedder, LOCK_SCOPE, REPLAY]).await?;
+    let (_, found, seen) = try_join!(tx.query(embedder, key), ScopeRow::lock(tx), replay(tx, batch.id, now))?;
     if let Some(row) = found {
-        return Ok((row, Vec::new()));
+        return Ok(Locked { row, others: Vec::new(), seen });
     }
     ScopeRow::make(tx).await?;
-    let made = ScopeRow::lock(tx).await?;
-    Ok((made.ok_or_else(|| Error::internal("a scope that was made is not there"))?, Vec::new()))
+    let row = ScopeRow::lock(tx).await?.ok_or_else(lost)?;
+    // Another server may have made the scope meanwhile, with this very batch.
+    Ok(Locked { row, others: Vec::new(), seen: replay(tx, batch.id, now).await? })
 }
 
 /// What was kept at this instant or before is forgotten at `now`.
@@ -219,9 +230,12 @@ pub(super) fn forgotten_before(now: Timestamp) -> i64 {
     now.saturating_add_seconds(-IDEMPOTENCY_SECONDS).micros()
 }
 
-async fn replay(tx: &Tx, sid: i64, id: Uuid, now: Timestamp) -> Res<Option<Applied>> {
-    let sql = "SELECT applied FROM rae.batches WHERE scope = $1 AND id = $2 AND at > $3";
-    let Some(row) = tx.query_opt(sql, &[&sid, &id, &forgotten_before(now)]).await? else { return Ok(None) };
+const REPLAY: &str = "SELECT b.applied FROM rae.batches b JOIN rae.scopes s ON s.sid = b.scope \
+    JOIN rae.tenants t ON t.tid = s.tid WHERE t.name = $1 AND s.project = $2 AND b.id = $3 AND b.at > $4";
+
+async fn replay(tx: &Tx, id: Uuid, now: Timestamp) -> Res<Option<Applied>> {
+    let params: Params<'_> = &[&tx.scope.tenant(), &tx.scope.project(), &id, &forgotten_before(now)];
+    let Some(row) = tx.query_opt(REPLAY, params).await? else { return Ok(None) };
     let bytes: &[u8] = row.try_get(0)?;
     let unreadable = || Error::corrupt("what an earlier batch answered does not read back; give the batch a new id");
     let body = bytes.strip_prefix(&[APPLIED_FORMAT]).ok_or_else(unreadable)?;
@@ -393,6 +407,16 @@ impl Work<'_> {
             return Err(Error::invalid(message).with_code("invalid_vector").into());
         }
         Ok(found.0)
+    }
+
+    /// Looks up the embedders that a run of puts names, so that it is not done one by one.
+    pub async fn known_embedders(&self, names: &[&[u8]]) -> Res<Vec<(String, i32, usize)>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT name, no, dim FROM rae.embedders WHERE name = ANY ($1)";
+        let rows = self.tx.query(sql, &[&names]).await?;
+        rows.iter().map(|row| Ok((super::row::text(row, 0)?, row.try_get(1)?, dimension(row, 2)?))).collect()
     }
 
     async fn find_or_make_embedder(&self, name: &str, dim: usize) -> Res<(i32, usize)> {

@@ -156,7 +156,12 @@ impl Work<'_> {
         let known = |session: &&String| !self.next_in_session.contains_key(*session);
         let sessions: HashSet<_> = puts.iter().filter_map(|(m, ..)| m.session_id.as_ref()).filter(known).collect();
         let session_bytes: Vec<_> = sessions.iter().map(|s| s.as_bytes()).collect();
-        let (by_id, by_statement, by_key, places) = try_join!(
+        let embedders: HashSet<_> = puts.iter().filter_map(|(_, v, _)| v.map(|v| v.embedder.as_bytes())).collect();
+        let embedders: Vec<_> = embedders
+            .into_iter()
+            .filter(|e| !self.embedders.iter().any(|(known, ..)| known.as_bytes() == *e))
+            .collect();
+        let (by_id, by_statement, by_key, places, embedders) = try_join!(
             async {
                 self.tx.query("SELECT id FROM rae.memories WHERE scope = $1 AND id = ANY ($2)", &[&sid, &ids]).await
             },
@@ -185,7 +190,9 @@ impl Work<'_> {
                            FROM unnest($2::bytea[]) u (id)";
                 self.tx.query(sql, &[&sid, &session_bytes]).await
             },
+            self.known_embedders(&embedders),
         )?;
+        self.embedders.extend(embedders);
         let mut taken = Taken::default();
         for row in by_id {
             taken.ids.insert(row.try_get(0)?);

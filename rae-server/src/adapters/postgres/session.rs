@@ -42,6 +42,12 @@ pub(super) enum Mode {
     LongWrite,
 }
 
+impl Mode {
+    fn is_read(self) -> bool {
+        matches!(self, Self::Read | Self::LongRead)
+    }
+}
+
 /// The pool, and what every call goes by.
 pub(super) struct Core {
     pool: Pool,
@@ -198,6 +204,11 @@ impl Core {
     {
         let mut tx = self.begin(ctx, mode, scope).await?;
         match work(&tx).await {
+            Ok(value) if mode.is_read() => {
+                // What was read stands, whatever the end says: nobody need wait for it.
+                self.runtime.spawn(async move { tx.end("COMMIT").await });
+                Ok(value)
+            }
             Ok(value) => {
                 tx.end("COMMIT").await?;
                 Ok(value)
@@ -235,9 +246,9 @@ impl Core {
     async fn begin_on(&self, client: Object, ctx: &Ctx, mode: Mode, scope: Option<&Scope>) -> Res<Tx> {
         let limit = self.limit(ctx, mode);
         let mut tx = Tx { client: Some(client), scope: scope.cloned().unwrap_or_default(), now: 0 };
-        let kind = match mode {
-            Mode::Read | Mode::LongRead => "ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            Mode::Write | Mode::LongWrite => "ISOLATION LEVEL READ COMMITTED READ WRITE",
+        let kind = match mode.is_read() {
+            true => "ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            false => "ISOLATION LEVEL READ COMMITTED READ WRITE",
         };
         // A statement that waits for a lock counts as working. A client that vanished frees its locks after the time
         // that a call may take.
