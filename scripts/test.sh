@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make test`: every suite, one after the other, with the seconds of each. STAGES="a b" runs only these.
-# Needs Rust (rust-toolchain.toml), Python >= 3.10 and Node >= 20; installs the rest into .venv and node_modules.
+# Needs Rust (rust-toolchain.toml), Python >= 3.10 and Node >= 20; installs the rest into .venv and node_modules, and the
+# servers that rae-server is tested with (PostgreSQL, Redis) from the system's packages where they are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
@@ -40,6 +41,24 @@ rust_core() {
   rust -p rae-core --features local
   cargo run --quiet --profile ci -p rae-core --features local --example quickstart | grep -q "hazelnuts" && echo "Rust quickstart: 1 passed, 0 failed"
 }
+# The tests start servers of their own from these programs; the system's own servers are neither used nor needed.
+servers() {
+  local missing=() run=()
+  [ -n "${RAE_TEST_PG_BIN:-}" ] || compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || command -v pg_config > /dev/null || missing+=(postgresql)
+  [ -n "${RAE_TEST_REDIS_SERVER:-}" ] || command -v redis-server > /dev/null || missing+=(redis-server)
+  if [ ${#missing[@]} -eq 0 ]; then echo "PostgreSQL and Redis are installed"; return 0; fi
+  if ! command -v apt-get > /dev/null; then
+    echo "install the servers ${missing[*]}, or name their programs in RAE_TEST_PG_BIN and RAE_TEST_REDIS_SERVER" >&2; return 1
+  fi
+  if [ "$(id -u)" -ne 0 ]; then
+    if ! sudo -n true 2> /dev/null; then echo "run as root: apt-get install ${missing[*]}" >&2; return 1; fi
+    run=(sudo -n)
+  fi
+  # The packages start servers when they are installed; nobody asked for those.
+  "${run[@]}" apt-get update -qq
+  "${run[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
 rust_server() { rust -p rae-server && "$(cargo_bin rae-server)" | grep -qx "rae-server $(version)" && echo "rae-server binary: 1 passed, 0 failed"; }
 cargo_bin() { cargo build --quiet --profile ci -p "$1" >&2 && echo "$CARGO_TARGET_DIR/ci/$1"; }
 version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
@@ -82,6 +101,7 @@ interop() {
 stage fmt fmt
 stage clippy clippy
 stage rust-core rust_core
+stage servers servers
 stage rust-server rust_server
 stage python-env python_env
 stage python-lint python_lint

@@ -112,6 +112,7 @@ pub struct Builder {
     tokens: Option<Arc<dyn TokenCounter>>,
     relational: Option<Arc<dyn RelationalStore>>,
     vectors: Option<Arc<dyn VectorStore>>,
+    cache: Option<Arc<dyn CacheStore>>,
 }
 
 impl Builder {
@@ -193,6 +194,13 @@ impl Builder {
         self
     }
 
+    /// A cache of your own, for example one that several servers share. It must pass the conformance suite; losing it costs
+    /// time, never an answer.
+    pub fn cache(mut self, cache: Arc<dyn CacheStore>) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
     /// Opens the store. Errors: InvalidInput (a directory, a missing folder, bad names), Corrupt (not a store of ours; it is left as
     /// it is), Unsupported (made by a newer version), Conflict with code `embedder_mismatch`, PermissionDenied, Unavailable.
     pub async fn open(self) -> Result<Rae> {
@@ -205,7 +213,7 @@ impl Builder {
             Some(tokens) => tokens,
             None => crate::providers::default_tokens(),
         };
-        let cache: Arc<dyn CacheStore> = Arc::new(MemoryCache::default());
+        let cache = self.cache.clone().unwrap_or_else(|| Arc::new(MemoryCache::default()));
         let deps = Arc::new(Deps {
             relational: Arc::new(Guarded::relational(relational, Policy::default())),
             vectors: Arc::new(Guarded::vector(vectors, Policy::default())),

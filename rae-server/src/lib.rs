@@ -1,5 +1,7 @@
 //! The hosted service around `rae-core`. So far it exposes the engine's version; the HTTP api is an issue of its own.
 
+pub mod adapters;
+
 /// Version of the engine this server was built with, for example `0.1.0`.
 pub fn version() -> &'static str {
     rae_core::version()
