@@ -207,7 +207,7 @@ fn the_wall_does_not_keep_look_ups_from_their_indexes() {
         let rig = Rig::new(&store, &clock).at("a", "p");
         let memory = |i: u128| rae_core::model::Memory {
             id: rae_core::MemoryId(uuid::Uuid::from_u128(i)),
-            layer: if i % 50 == 0 { rae_core::Layer::Sensory } else { rae_core::Layer::Semantic },
+            layer: if i.is_multiple_of(50) { rae_core::Layer::Sensory } else { rae_core::Layer::Semantic },
             provenance: rae_core::model::Provenance {
                 derived_from: vec![rae_core::MemoryId(uuid::Uuid::from_u128(i + 1))],
                 ..Default::default()
@@ -520,9 +520,9 @@ fn a_commit_whose_answer_was_lost_is_not_done_twice() {
     let mut settings = PostgresSettings::from_url(&url).unwrap();
     settings.clock = Some(clock.clone());
     let store = block_on(PostgresStore::open(settings)).unwrap();
+    // Reads go past the relay: the ends of their transactions are no concern of this test.
+    let direct = database.open(&clock);
     block_on(async {
-        // Reads go past the relay: the ends of their transactions are no concern of this test.
-        let direct = database.open(&clock);
         let rig = Rig::new(&direct, &clock);
         rig.put(rig.memory("first")).await;
         for round in 0..5u64 {

@@ -382,9 +382,10 @@ impl Work<'_> {
         self.tx
             .execute(
                 "INSERT INTO rae.access (memory, tid, count, last_at) SELECT m.rid, m.tid, u.count, u.last_at \
-                 FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) u (id, count, last_at) \
-                 JOIN rae.memories m ON m.scope = $1 AND m.id = u.id \
-                 ON CONFLICT (memory) DO UPDATE SET count = access.count + least(excluded.count, 9223372036854775807 - access.count), \
+                 FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) u (id, count, last_at), \
+                 LATERAL (SELECT m.rid, m.tid FROM rae.memories m WHERE m.scope = $1 AND m.id = u.id OFFSET 0) m \
+                 ON CONFLICT (memory) DO UPDATE SET \
+                 count = access.count + least(excluded.count, 9223372036854775807 - access.count), \
                  last_at = greatest(access.last_at, excluded.last_at)",
                 &[&self.row.sid, &ids, &counts, &lasts],
             )

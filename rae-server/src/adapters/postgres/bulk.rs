@@ -26,19 +26,29 @@ const INSERT: &str = "INSERT INTO rae.memories (tid, scope, id, seq, seq_in_sess
     $31::text[], $32::bytea[]) u";
 
 const INSERT_VECTORS: &str = "INSERT INTO rae.vectors (memory, embedder, tid, data) \
-    SELECT m.rid, u.embedder, m.tid, u.data FROM unnest($2::uuid[], $3::integer[], $4::bytea[]) u (id, embedder, data) \
-    JOIN rae.memories m ON m.scope = $1 AND m.id = u.id \
+    SELECT m.rid, u.embedder, m.tid, u.data FROM unnest($2::uuid[], $3::integer[], $4::bytea[]) u (id, embedder, data), \
+    LATERAL (SELECT m.rid, m.tid FROM rae.memories m WHERE m.scope = $1 AND m.id = u.id OFFSET 0) m \
     ON CONFLICT (memory, embedder) DO UPDATE SET data = excluded.data";
 
 const INSERT_DERIVED: &str = "INSERT INTO rae.derived (scope, source, memory, tid) \
-    SELECT m.scope, u.source, m.rid, m.tid FROM unnest($2::uuid[], $3::uuid[]) u (id, source) \
-    JOIN rae.memories m ON m.scope = $1 AND m.id = u.id ON CONFLICT DO NOTHING";
+    SELECT m.scope, u.source, m.rid, m.tid FROM unnest($2::uuid[], $3::uuid[]) u (id, source), \
+    LATERAL (SELECT m.scope, m.rid, m.tid FROM rae.memories m WHERE m.scope = $1 AND m.id = u.id OFFSET 0) m \
+    ON CONFLICT DO NOTHING";
 
 /// One that ran out but was not yet swept is written over.
 const INSERT_RECEIPTS: &str = "INSERT INTO rae.idempotency (scope, tid, at, verb, key, body_hash, memory, version, \
     merged) SELECT $1::bigint, $2::bigint, $3::bigint, u.* FROM unnest($4::bytea[], $5::bytea[], $6::bytea[], \
     $7::uuid[], $8::bigint[], $9::boolean[]) u ON CONFLICT (scope, verb, key) DO UPDATE SET at = excluded.at, \
     body_hash = excluded.body_hash, memory = excluded.memory, version = excluded.version, merged = excluded.merged";
+
+// What is looked up one by one inside a statement: `OFFSET 0` keeps the planner from joining in another way. It does not
+// know how unequal scopes are, and reading a whole scope for a few of its rows looks cheap where the average one is small.
+
+const TAKEN_IDS: &str = "SELECT m.id FROM unnest($2::uuid[]) u (id), \
+    LATERAL (SELECT m.id FROM rae.memories m WHERE m.scope = $1 AND m.id = u.id OFFSET 0) m";
+
+const TAKEN_STATEMENTS: &str = "SELECT m.dedup_key FROM unnest($2::bytea[]) u (statement), \
+    LATERAL (SELECT m.dedup_key FROM rae.memories m WHERE m.scope = $1 AND m.dedup_key = u.statement OFFSET 0) m";
 
 /// Memories to be inserted, with what goes with them. Numbers and places are theirs already.
 #[derive(Default)]
@@ -162,16 +172,12 @@ impl Work<'_> {
             .filter(|e| !self.embedders.iter().any(|(known, ..)| known.as_bytes() == *e))
             .collect();
         let (by_id, by_statement, by_key, places, embedders) = try_join!(
-            async {
-                self.tx.query("SELECT id FROM rae.memories WHERE scope = $1 AND id = ANY ($2)", &[&sid, &ids]).await
-            },
+            async { self.tx.query(TAKEN_IDS, &[&sid, &ids]).await },
             async {
                 if statements.is_empty() {
                     return Ok(Vec::new());
                 }
-                let sql = "SELECT dedup_key FROM rae.memories WHERE scope = $1 AND dedup_key = ANY ($2) \
-                           AND dedup_key IS NOT NULL";
-                self.tx.query(sql, &[&sid, &statements]).await
+                self.tx.query(TAKEN_STATEMENTS, &[&sid, &statements]).await
             },
             async {
                 if verbs.is_empty() {

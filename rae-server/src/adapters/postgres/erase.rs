@@ -20,7 +20,8 @@ impl Work<'_> {
             return Ok(0);
         }
         let (tx, sid) = (self.tx, self.row.sid);
-        let sql = "DELETE FROM rae.memories WHERE scope = $1 AND id = ANY ($2) \
+        let sql = "DELETE FROM rae.memories WHERE rid = ANY (ARRAY(SELECT m.rid FROM unnest($2::uuid[]) u (id), \
+                   LATERAL (SELECT m.rid FROM rae.memories m WHERE m.scope = $1 AND m.id = u.id OFFSET 0) m)) \
                    RETURNING id, rid, layer, session_id IS NOT NULL";
         let mut found: HashMap<Uuid, (i64, Layer)> = HashMap::new();
         for row in tx.query(sql, &[&sid, &ids(gone)]).await? {

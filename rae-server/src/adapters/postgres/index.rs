@@ -96,9 +96,10 @@ pub(super) async fn vectors(tx: &Tx, embedder: &str, after: u64, limit: usize) -
 
 pub(super) async fn vectors_of(tx: &Tx, embedder: &str, wanted: &[MemoryId]) -> Res<Vec<Option<Vec<f32>>>> {
     let Some(row) = ScopeRow::find(tx).await? else { return Ok(vec![None; wanted.len()]) };
-    let sql = "SELECT m.id, v.data FROM rae.memories m JOIN rae.vectors v ON v.memory = m.rid \
-               AND v.embedder = (SELECT e.no FROM rae.embedders e WHERE e.name = $3) \
-               WHERE m.scope = $1 AND m.id = ANY ($2)";
+    let sql = "SELECT m.id, v.data FROM unnest($2::uuid[]) u (id), \
+               LATERAL (SELECT m.id, m.rid FROM rae.memories m WHERE m.scope = $1 AND m.id = u.id OFFSET 0) m \
+               JOIN rae.vectors v ON v.memory = m.rid \
+               AND v.embedder = (SELECT e.no FROM rae.embedders e WHERE e.name = $3)";
     let mut found = HashMap::new();
     for row in tx.query(sql, &[&row.sid, &ids(wanted), &embedder.as_bytes()]).await? {
         found.insert(id(&row, 0)?, vector_from(row.try_get(1)?)?);

@@ -16,7 +16,13 @@ use std::collections::{HashMap, HashSet};
 use tokio_postgres::{RowStream, types::ToSql};
 use uuid::Uuid;
 
-const BY_IDS: &str = concat!("SELECT ", columns!(), " FROM rae.memories m WHERE m.scope = $1 AND m.id = ANY ($2)");
+/// One look-up an id: see the note in `bulk`.
+const BY_IDS: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM unnest($2::uuid[]) u (id), \
+     LATERAL (SELECT * FROM rae.memories m WHERE m.scope = $1 AND m.id = u.id OFFSET 0) m"
+);
 
 pub(super) async fn get(tx: &Tx, wanted: &[MemoryId]) -> Res<Vec<Option<Memory>>> {
     let Some(row) = ScopeRow::find(tx).await? else { return Ok(vec![None; wanted.len()]) };
@@ -138,8 +144,9 @@ pub(super) async fn derived_from(tx: &Tx, sources: &[MemoryId], limit: usize) ->
 
 pub(super) async fn access(tx: &Tx, wanted: &[MemoryId]) -> Res<Vec<(u64, Option<Timestamp>)>> {
     let Some(row) = ScopeRow::find(tx).await? else { return Ok(vec![(0, None); wanted.len()]) };
-    let sql = "SELECT m.id, a.count, a.last_at FROM rae.access a JOIN rae.memories m ON m.rid = a.memory \
-               WHERE m.scope = $1 AND m.id = ANY ($2)";
+    let sql = "SELECT m.id, a.count, a.last_at FROM unnest($2::uuid[]) u (id), \
+               LATERAL (SELECT m.id, m.rid FROM rae.memories m WHERE m.scope = $1 AND m.id = u.id OFFSET 0) m \
+               JOIN rae.access a ON a.memory = m.rid";
     let mut found = HashMap::new();
     for row in tx.query(sql, &[&row.sid, &ids(wanted)]).await? {
         found.insert(id(&row, 0)?, (uint(&row, 1)?, time_opt(&row, 2)?));
