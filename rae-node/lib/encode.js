@@ -325,7 +325,6 @@ module.exports = {
   isPlain,
   item,
   items,
-  number,
   object,
   path,
   query,
