@@ -334,7 +334,6 @@ module.exports = {
   isPlain,
   item,
   items,
-  number,
   object,
   path,
   query,
