@@ -24,6 +24,8 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Requests that are being answered.
     pub in_flight: IntGauge,
+    /// Memory that the bodies of all requests take.
+    pub body_bytes: IntGauge,
     /// Requests that were turned away because the server was full.
     pub rejected: IntCounterVec,
 }
@@ -110,6 +112,10 @@ impl Metrics {
             connections: all.add("gauge", IntGauge::with_opts(opts("rae_http_connections", "Open connections")))?,
             in_flight: all
                 .add("gauge", IntGauge::with_opts(opts("rae_http_requests_in_flight", "Requests being answered")))?,
+            body_bytes: all.add(
+                "gauge",
+                IntGauge::with_opts(opts("rae_http_body_bytes", "Memory that the bodies of all requests take")),
+            )?,
             rejected: all.add(
                 "counter",
                 IntCounterVec::new(

@@ -167,6 +167,14 @@ impl App {
         Ok(())
     }
 
+    /// The text of a scrape.
+    pub fn scrape(&self) -> Result<String> {
+        let all = self.settings.max_request_memory_bytes / MEMORY_UNIT;
+        let held = all.saturating_sub(self.memory.available_permits()) * MEMORY_UNIT;
+        self.metrics.body_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
+        self.metrics.text(self.rae.cache_stats())
+    }
+
     fn take(&self, from: &Arc<Semaphore>, permits: u32, what: &str) -> Result<OwnedSemaphorePermit> {
         Arc::clone(from).try_acquire_many_owned(permits).map_err(|_| {
             self.metrics.rejected.with_label_values(&[what]).inc();

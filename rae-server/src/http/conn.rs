@@ -9,6 +9,7 @@ use hyper_util::{
 };
 use std::{
     convert::Infallible,
+    future::poll_fn,
     io,
     pin::Pin,
     sync::{
@@ -21,13 +22,15 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep},
 };
 use tower_service::Service;
 
 /// Longest time in which a client takes nothing of its answer.
 const WRITE_STALL: Duration = Duration::from_secs(30);
+/// How long a connection that has not asked yet is waited for while the server stops.
+const DRAIN_IDLE: Duration = Duration::from_secs(2);
 /// Longest headers of a request, in bytes.
 const HEADER_BYTES_MAX: usize = 64 << 10;
 /// Most headers of a request.
@@ -73,29 +76,11 @@ pub async fn accept(
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX);
     let mut stop = std::pin::pin!(stop);
-    loop {
-        let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, stream) = tokio::select! {
-            biased;
-            () = &mut stop => return,
-            (place, accepted) = next => match (place, accepted) {
-                (Ok(place), Ok((stream, _))) => (place, stream),
-                (_, Err(error)) => {
-                    // Out of files, or a client that left at once. Neither ends the server.
-                    tracing::warn!(%error, "a connection could not be taken");
-                    sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
-                (Err(_), _) => return,
-            },
-        };
+    let take = |stream: TcpStream, place: OwnedSemaphorePermit| {
         // Small answers must not wait for company; where it fails they do.
         let _ = stream.set_nodelay(true);
         let turn = Arc::new(Turn::default());
-        let socket = Socket::new(stream, Arc::clone(&turn), app.settings.header_timeout);
+        let socket = Socket::new(stream, Arc::clone(&turn), Arc::clone(&app));
         let service = service(router.clone(), turn);
         let connection = open.watch(http.serve_connection(TokioIo::new(socket), service_fn(service)));
         app.metrics.connections.inc();
@@ -107,6 +92,30 @@ pub async fn accept(
             app.metrics.connections.dec();
             drop(place);
         });
+    };
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            next = next => match next {
+                (Ok(place), Ok((stream, _))) => take(stream, place),
+                (_, Err(error)) => {
+                    // Out of files, or a client that left at once. Neither ends the server.
+                    tracing::warn!(%error, "a connection could not be taken");
+                    sleep(Duration::from_millis(20)).await;
+                }
+                (Err(_), _) => break,
+            },
+        }
+    }
+    // Those that the system has taken for us were promised an answer.
+    while let Poll::Ready(Ok((stream, _))) = poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
+        take(stream, place);
     }
 }
 
@@ -173,7 +182,7 @@ impl HttpBody for Answered {
 struct Socket {
     stream: TcpStream,
     turn: Arc<Turn>,
-    header_timeout: Duration,
+    app: Arc<App>,
     /// Requests whose headers were here when `headers_due` was set.
     requests: u64,
     headers_due: Option<Pin<Box<Sleep>>>,
@@ -181,8 +190,8 @@ struct Socket {
 }
 
 impl Socket {
-    fn new(stream: TcpStream, turn: Arc<Turn>, header_timeout: Duration) -> Self {
-        Self { stream, turn, header_timeout, requests: 0, headers_due: None, write_due: None }
+    fn new(stream: TcpStream, turn: Arc<Turn>, app: Arc<App>) -> Self {
+        Self { stream, turn, app, requests: 0, headers_due: None, write_due: None }
     }
 
     /// A write that waits starts the clock, one that moves stops it.
@@ -210,13 +219,17 @@ impl AsyncRead for Socket {
         match &read {
             Poll::Ready(_) if buffer.filled().len() > before && !this.turn.busy.load(Ordering::Acquire) => {
                 // The first bytes of a request start the clock; more of them do not start it again.
-                let due = Instant::now() + this.header_timeout;
+                let due = Instant::now() + this.app.settings.header_timeout;
                 let due = this.headers_due.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
                 if due.is_elapsed() {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
             }
             Poll::Pending => {
+                // A connection that was opened ahead of need must not keep a server that wants to stop.
+                if this.headers_due.is_none() && this.app.is_draining() && !this.turn.busy.load(Ordering::Acquire) {
+                    this.headers_due = Some(Box::pin(sleep(this.app.settings.header_timeout.min(DRAIN_IDLE))));
+                }
                 if let Some(due) = &mut this.headers_due
                     && due.as_mut().poll(cx).is_ready()
                 {

@@ -3,6 +3,7 @@
 use super::{
     auth::host_is_allowed,
     error::{ApiError, Failure, REQUEST_ID},
+    linger::Lent,
 };
 use crate::state::App;
 use axum::{
@@ -27,6 +28,11 @@ pub async fn edge(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("other", |route| route.as_str());
     let in_flight = InFlight::new(&app);
+    // A client that asks first, waits for the answer and sends nothing.
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    let (parts, body) = request.into_parts();
+    let body = Lent::new(body);
+    let request = Request::from_parts(parts, Body::new(body.clone()));
     let answer = async {
         if is_health(route) || may_ask(&app, request.headers()) {
             next.run(request).await
@@ -38,6 +44,10 @@ pub async fn edge(State(app): State<Arc<App>>, request: Request, next: Next) -> 
         }
     };
     let mut response = REQUEST_ID.scope(id.clone(), answer).await;
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    if refused && !asks_first && response.status() != StatusCode::REQUEST_TIMEOUT {
+        body.throw_away().await;
+    }
     drop(in_flight);
     let took = started.elapsed();
     app.metrics.request(method.as_str(), route, response.status().as_u16(), took);

@@ -64,7 +64,7 @@ async fn readiness(app: &App) -> &'static str {
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, body = String, content_type = "text/plain; version=0.0.4", description = "The metrics")))]
 pub async fn metrics(State(app): State<Arc<App>>) -> ApiResult<Response<Body>> {
-    let text = app.metrics.text(app.rae.cache_stats())?;
+    let text = app.scrape()?;
     let mut response = Response::new(Body::from(text));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

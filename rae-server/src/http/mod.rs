@@ -8,6 +8,7 @@ mod describe;
 mod edge;
 mod error;
 mod health;
+mod linger;
 mod memories;
 mod page;
 mod schema;

@@ -1,6 +1,6 @@
 //! The description of the API is that of the code: routes, fields, documents.
 
-use crate::support::{BINARY, Folder, Server, command};
+use crate::support::{Folder, Server, command};
 use rae_core::{ContextOptions, ListOptions, MemoryUpdate, NewMemory, RecallOptions, wire};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, process::Stdio};
@@ -38,7 +38,7 @@ fn the_committed_description_is_what_the_binary_prints() {
     let folder = Folder::new();
     let output = command(&folder.0).arg("openapi").stdout(Stdio::piped()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text == std::fs::read_to_string(page).unwrap(), "renew it: {BINARY} openapi > docs/openapi.json");
+    assert!(text == std::fs::read_to_string(page).unwrap(), "renew it: rae-server openapi > docs/openapi.json");
     assert_eq!(description()["openapi"].as_str().map(|v| &v[..3]), Some("3.1"));
 }
 

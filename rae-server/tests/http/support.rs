@@ -14,7 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub const BINARY: &str = env!("CARGO_BIN_EXE_rae-server");
+/// The binary of this build, or the one that RAE_TEST_BINARY names.
+pub fn binary() -> PathBuf {
+    std::env::var_os("RAE_TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_rae-server").into(), PathBuf::from)
+}
+
 /// No test waits longer for one thing.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,7 +43,7 @@ impl Drop for Folder {
 
 /// The binary with nothing inherited that would configure it.
 pub fn command(folder: &Path) -> Command {
-    let mut command = Command::new(BINARY);
+    let mut command = Command::new(binary());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("RAE_") || text.starts_with("PG") || text.ends_with("_URL") || text == "REDIS_HOST" {
@@ -180,7 +184,10 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE).unwrap())
+    }
+
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
