@@ -40,7 +40,7 @@ rust_core() {
   rust -p rae-core --features local
   cargo run --quiet --profile ci -p rae-core --features local --example quickstart | grep -q "hazelnuts" && echo "Rust quickstart: 1 passed, 0 failed"
 }
-rust_server() { rust -p rae-server && "$(cargo_bin rae-server)" | grep -qx "rae-server $(version)" && echo "rae-server binary: 1 passed, 0 failed"; }
+rust_server() { rust -p rae-server && "$(cargo_bin rae-server)" --version | grep -qx "rae-server $(version)" && echo "rae-server binary: 1 passed, 0 failed"; }
 cargo_bin() { cargo build --quiet --profile ci -p "$1" >&2 && echo "$CARGO_TARGET_DIR/ci/$1"; }
 version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
 
