@@ -59,7 +59,7 @@ servers() {
   "${run[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-rust_server() { rust -p rae-server && "$(cargo_bin rae-server)" | grep -qx "rae-server $(version)" && echo "rae-server binary: 1 passed, 0 failed"; }
+rust_server() { rust -p rae-server && "$(cargo_bin rae-server)" --version | grep -qx "rae-server $(version)" && echo "rae-server binary: 1 passed, 0 failed"; }
 cargo_bin() { cargo build --quiet --profile ci -p "$1" >&2 && echo "$CARGO_TARGET_DIR/ci/$1"; }
 version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
 

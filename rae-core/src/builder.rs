@@ -3,7 +3,7 @@
 use crate::{
     Ctx, Rae,
     access::AccessBuffer,
-    deps::Deps,
+    deps::{Deps, Lookups, Shared},
     embedded::{
         cache::MemoryCache,
         vector::{MemoryVectors, VectorsConfig},
@@ -214,7 +214,7 @@ impl Builder {
             None => crate::providers::default_tokens(),
         };
         let cache = self.cache.clone().unwrap_or_else(|| Arc::new(MemoryCache::default()));
-        let deps = Arc::new(Deps {
+        let shared = Shared {
             relational: Arc::new(Guarded::relational(relational, Policy::default())),
             vectors: Arc::new(Guarded::vector(vectors, Policy::default())),
             cache: Arc::new(Guarded::cache(cache, Policy::default())),
@@ -226,9 +226,10 @@ impl Builder {
             indexes: Indexes::default(),
             access: AccessBuffer::default(),
             background: Background::default(),
-            timeout: self.timeout,
+            lookups: Lookups::default(),
             closed: AtomicBool::new(false),
-        });
+        };
+        let deps = Deps { shared: Arc::new(shared), timeout: self.timeout };
         let settled = self.settle_embedder(&deps, &scope, embedder).await;
         if let Err(error) = settled {
             // The error that matters is the one being returned.
@@ -240,7 +241,7 @@ impl Builder {
     }
 
     /// Makes sure that store and embedder belong together.
-    async fn settle_embedder(&self, deps: &Arc<Deps>, scope: &Scope, embedder: Arc<dyn Embedder>) -> Result<()> {
+    async fn settle_embedder(&self, deps: &Deps, scope: &Scope, embedder: Arc<dyn Embedder>) -> Result<()> {
         let ctx: Ctx = deps.ctx(scope)?;
         let head = deps.relational.head(&ctx).await?;
         match head.embedder {

@@ -11,16 +11,32 @@ use crate::{
 };
 use parking_lot::RwLock;
 use std::{
+    ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+/// What a verb is given: the open store, and how long the call may take.
+#[derive(Debug, Clone)]
+pub(crate) struct Deps {
+    pub shared: Arc<Shared>,
+    /// Bound on the time of one call.
+    pub timeout: Option<Duration>,
+}
+
+impl Deref for Deps {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 /// Ports, clock and in-memory state of one open store. Shared by every handle on it.
 #[derive(Debug)]
-pub(crate) struct Deps {
+pub(crate) struct Shared {
     pub relational: Arc<dyn RelationalStore>,
     pub vectors: Arc<dyn VectorStore>,
     pub cache: Arc<dyn CacheStore>,
@@ -33,9 +49,44 @@ pub(crate) struct Deps {
     pub indexes: Indexes,
     pub access: AccessBuffer,
     pub background: Background,
-    /// Bound on the time of one call.
-    pub timeout: Option<Duration>,
+    pub lookups: Lookups,
     pub closed: AtomicBool,
+}
+
+/// Lookups of query vectors in the cache, counted.
+#[derive(Debug, Default)]
+pub(crate) struct Lookups {
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl Lookups {
+    pub fn count(&self, hit: bool) {
+        let counter = if hit { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn stats(&self) -> CacheStats {
+        CacheStats { hits: self.hits.load(Ordering::Relaxed), misses: self.misses.load(Ordering::Relaxed) }
+    }
+}
+
+/// Lookups in the caches of recall since the store was opened. A vector of the built-in embedder takes less time than a
+/// lookup: it is neither cached nor counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Lookups that found what they looked for.
+    pub hits: u64,
+    /// Lookups that did not.
+    pub misses: u64,
+}
+
+impl CacheStats {
+    /// Hits in proportion to lookups, 0 to 1; `None` before the first lookup.
+    pub fn hit_ratio(self) -> Option<f64> {
+        let lookups = self.hits + self.misses;
+        (lookups > 0).then(|| self.hits as f64 / lookups as f64)
+    }
 }
 
 impl Deps {
@@ -50,7 +101,9 @@ impl Deps {
             None => ctx,
         })
     }
+}
 
+impl Shared {
     /// The embedder in use.
     pub fn embedder(&self) -> Arc<dyn Embedder> {
         Arc::clone(&self.embedder.read())

@@ -3,7 +3,7 @@
 use crate::{
     Result,
     builder::{Builder, guarded},
-    deps::Deps,
+    deps::{CacheStats, Deps},
     error::{Error, ErrorKind},
     ingest::{MemoryUpdate, NewMemory},
     model::{Memory, MemoryId, MemoryVersion, Scope, Timestamp},
@@ -16,6 +16,7 @@ use crate::{
 use std::{
     path::Path,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 /// An open memory of one tenant and project. Cheap to clone; clones share the store. Close it, or drop the last clone.
@@ -33,7 +34,7 @@ use std::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Rae {
-    deps: Arc<Deps>,
+    deps: Deps,
     scope: Scope,
 }
 
@@ -43,7 +44,7 @@ impl Rae {
         Builder::default()
     }
 
-    pub(crate) fn new(deps: Arc<Deps>, scope: Scope) -> Self {
+    pub(crate) fn new(deps: Deps, scope: Scope) -> Self {
         Self { deps, scope }
     }
 
@@ -54,7 +55,17 @@ impl Rae {
 
     /// The same store seen by another tenant or project.
     pub fn with_scope(&self, scope: Scope) -> Self {
-        Self { deps: Arc::clone(&self.deps), scope }
+        Self { deps: self.deps.clone(), scope }
+    }
+
+    /// The same store, where each call of this handle may take so long; `None` sets no limit.
+    pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
+        Self { deps: Deps { timeout, ..self.deps.clone() }, scope: self.scope.clone() }
+    }
+
+    /// How often the caches of recall had what was looked for, over all handles on this store.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.deps.lookups.stats()
     }
 
     /// Tenant and project of this handle.

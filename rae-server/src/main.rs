@@ -1,6 +1,7 @@
-//! `rae-server`: prints the engine's version until the service itself lands.
-use std::io::Write;
+//! `rae-server`: see [`rae_server::run`].
 
-fn main() -> std::io::Result<()> {
-    writeln!(std::io::stdout(), "rae-server {}", rae_server::version())
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rae_server::run(std::env::args_os())
 }

@@ -1,13 +1,19 @@
 //! One thread beside an open store: it catches indexes up after writes, stores segments and flushes access counts, so that
 //! reads find little left to do. Everything it does would otherwise happen on the next read; if it dies, nothing is lost.
 
-use crate::{deps::Deps, jobs::index_sync, model::Scope, ops};
+use crate::{
+    deps::{Deps, Shared},
+    jobs::index_sync,
+    model::Scope,
+    ops,
+};
 use futures::executor::block_on;
 use parking_lot::{Condvar, Mutex};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Weak},
     thread::JoinHandle,
+    time::Duration,
 };
 
 /// The thread's inbox: a set, so that a thousand writes to a scope are one task.
@@ -26,9 +32,10 @@ pub(crate) struct Background {
 
 impl Background {
     /// Starts the thread. It holds the store only weakly and ends when the store does.
-    pub fn start(&self, deps: &Arc<Deps>) -> std::io::Result<()> {
-        let (inbox, deps) = (Arc::clone(&self.inbox), Arc::downgrade(deps));
-        let thread = std::thread::Builder::new().name("rae-background".into()).spawn(move || run(&inbox, &deps))?;
+    pub fn start(&self, deps: &Deps) -> std::io::Result<()> {
+        let (inbox, shared, timeout) = (Arc::clone(&self.inbox), Arc::downgrade(&deps.shared), deps.timeout);
+        let work = move || run(&inbox, &shared, timeout);
+        let thread = std::thread::Builder::new().name("rae-background".into()).spawn(work)?;
         *self.thread.lock() = Some(thread);
         Ok(())
     }
@@ -56,7 +63,7 @@ impl Background {
     }
 }
 
-fn run(inbox: &Inbox, deps: &Weak<Deps>) {
+fn run(inbox: &Inbox, shared: &Weak<Shared>, timeout: Option<Duration>) {
     loop {
         let scope = {
             let mut state = inbox.state.lock();
@@ -70,7 +77,8 @@ fn run(inbox: &Inbox, deps: &Weak<Deps>) {
                 }
             }
         };
-        let Some(deps) = deps.upgrade() else { return };
+        let Some(shared) = shared.upgrade() else { return };
+        let deps = Deps { shared, timeout };
         if let Err(error) = block_on(attend(&deps, &scope)) {
             tracing::debug!(%error, "background work was put off to the next read");
         }

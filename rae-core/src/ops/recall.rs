@@ -294,12 +294,13 @@ pub(super) async fn search(deps: &Deps, ctx: &Ctx, text: &str, mut plan: Plan) -
 async fn embed_query(deps: &Deps, ctx: &Ctx, text: &str) -> (Option<Vec<f32>>, Vec<String>) {
     let embedder = deps.embedder();
     let key = (!embedder.is_cheap()).then(|| format!("qv:{}:{}", embedder.id(), blake3::hash(text.as_bytes())));
-    if let Some(key) = &key
-        && let Ok(Some(bytes)) = deps.cache.get(ctx, key).await
-        && bytes.len() == embedder.dim() * 4
-    {
-        let floats = bytes.chunks_exact(4).filter_map(|b| b.try_into().ok().map(f32::from_le_bytes)).collect();
-        return (Some(floats), Vec::new());
+    if let Some(key) = &key {
+        let cached = deps.cache.get(ctx, key).await.ok().flatten().filter(|bytes| bytes.len() == embedder.dim() * 4);
+        deps.lookups.count(cached.is_some());
+        if let Some(bytes) = cached {
+            let floats = bytes.chunks_exact(4).filter_map(|b| b.try_into().ok().map(f32::from_le_bytes)).collect();
+            return (Some(floats), Vec::new());
+        }
     }
     let embedded = match within(ctx.remaining(), embedder.embed(&[text], EmbedRole::Query)).await {
         Ok(vectors) => normalise_vector(vectors.into_iter().next().flatten(), embedder.dim()),

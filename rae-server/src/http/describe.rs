@@ -1,0 +1,115 @@
+//! The OpenAPI description: what the handlers say of themselves, and what is the same for all.
+
+use super::schema;
+use utoipa::{
+    OpenApi as _,
+    openapi::{
+        Components, Info, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder,
+        content::ContentBuilder,
+        path::{HttpMethod, Operation, ParameterBuilder, ParameterIn},
+        schema::{ObjectBuilder, Type},
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(components(schemas(schema::Failure)))]
+struct Shared;
+
+/// The frame that the routes are put into.
+pub fn base() -> OpenApi {
+    let mut api = Shared::openapi();
+    api.info = Info::new("RAE", rae_core::version());
+    api.info.description = Some(
+        "Long-term memory for AI agents. Every route under /v1 but /v1/admin names a tenant in X-Tenant-ID and may name a \
+         project in X-Project-ID. Bodies are JSON whatever their Content-Type says. Unknown fields and parameters are refused."
+            .to_owned(),
+    );
+    let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+    let components = api.components.get_or_insert_with(Components::new);
+    components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    components.add_security_scheme("apiKey", key);
+    api
+}
+
+/// The whole description.
+pub fn openapi() -> OpenApi {
+    let mut api = super::described().into_openapi();
+    for (path, item) in &mut api.paths.paths {
+        let methods = [
+            (HttpMethod::Get, &mut item.get),
+            (HttpMethod::Post, &mut item.post),
+            (HttpMethod::Patch, &mut item.patch),
+            (HttpMethod::Delete, &mut item.delete),
+        ];
+        for (_, operation) in methods {
+            if let Some(operation) = operation {
+                complete(path, operation);
+            }
+        }
+    }
+    api
+}
+
+/// The description as text, as `rae-server openapi` prints it.
+pub fn openapi_text() -> Result<String, rae_core::Error> {
+    let text = openapi().to_pretty_json();
+    text.map(|t| t + "\n").map_err(|e| rae_core::Error::internal("the description could not be written").with_source(e))
+}
+
+/// Headers, the id in the path, and the errors that all routes share.
+fn complete(path: &str, operation: &mut Operation) {
+    let parameters = operation.parameters.get_or_insert_with(Vec::new);
+    let mut add = |name: &str, place: ParameterIn, required: bool, about: &str| {
+        let text = ObjectBuilder::new().schema_type(Type::String).build();
+        let required = if required { Required::True } else { Required::False };
+        let parameter = ParameterBuilder::new().name(name).parameter_in(place).required(required);
+        parameters.push(RefOr::T(parameter.description(Some(about)).schema(Some(text)).build()));
+    };
+    if path.contains("{id}") {
+        add("id", ParameterIn::Path, true, "Id of a memory, a UUID");
+    }
+    if !path.starts_with("/v1/") {
+        return;
+    }
+    let mut errors = vec![
+        (400, "Malformed JSON, header or parameter"),
+        (503, "The server is busy or the store does not answer; see Retry-After"),
+        (504, "It took too long"),
+    ];
+    if path.starts_with("/v1/admin/") {
+        errors.push((403, "The operator's key is needed"));
+    } else {
+        add("X-Tenant-ID", ParameterIn::Header, true, "Whose memories: 1 to 256 bytes, compared byte for byte");
+        add("X-Project-ID", ParameterIn::Header, false, "Project of the tenant; default `default`");
+        errors.push((401, "A key is needed, or the key is not known"));
+    }
+    if operation.request_body.is_some() {
+        errors.push((413, "The body is too long"));
+        errors.push((422, "The body is JSON, but a field is wrong"));
+    }
+    match path {
+        "/v1/memories/{id}" | "/v1/memories/{id}/history" | "/v1/memories/{id}/feedback"
+            if operation.operation_id.as_deref() != Some("forget") =>
+        {
+            errors.push((404, "There is no such memory in this project"));
+        }
+        "/v1/memories" if operation.request_body.is_some() => {
+            errors.push((409, "The idempotency key was used for another body"))
+        }
+        "/v1/erasure" => errors.push((403, "The erasure of a tenant needs the operator's key")),
+        _ => {}
+    }
+    if operation.operation_id.as_deref() == Some("update") {
+        errors.push((409, "The memory is not as `expected_version` says, or the text is another memory's"));
+        errors.push((412, "The memory is not as If-Match says"));
+    }
+    for (status, about) in errors {
+        operation.responses.responses.insert(status.to_string(), RefOr::T(failure(about)));
+    }
+}
+
+fn failure(about: &str) -> Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Failure"))).build();
+    ResponseBuilder::new().description(about).content("application/json", content).build()
+}

@@ -1,0 +1,148 @@
+//! What happens to every request before and after its handler: an id, the check of the host, metrics, a line in the log.
+
+use super::{
+    auth::host_is_allowed,
+    error::{ApiError, Failure, REQUEST_ID},
+    linger::Lent,
+};
+use crate::state::App;
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    middleware::Next,
+    response::IntoResponse,
+};
+use rae_core::{Error, ErrorKind};
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+/// Header with the id of a request.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The middleware.
+pub async fn edge(State(app): State<Arc<App>>, request: Request, next: Next) -> Response<Body> {
+    let started = Instant::now();
+    let id = request_id(request.headers());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("other", |route| route.as_str());
+    let in_flight = InFlight::new(&app);
+    // A client that asks first, waits for the answer and sends nothing.
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    let (parts, body) = request.into_parts();
+    let body = Lent::new(body);
+    let request = Request::from_parts(parts, Body::new(body.clone()));
+    let answer = async {
+        if is_health(route) || may_ask(&app, request.headers()) {
+            next.run(request).await
+        } else {
+            let message = "this Host may not be named while the server trusts the tenant header on this machine: use \
+                           localhost, set RAE_ALLOWED_HOSTS, or use keys";
+            let error = Error::new(ErrorKind::PermissionDenied, message).with_code("host_not_allowed");
+            ApiError::from(error).into_response()
+        }
+    };
+    let mut response = REQUEST_ID.scope(id.clone(), answer).await;
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    if refused && !asks_first && response.status() != StatusCode::REQUEST_TIMEOUT {
+        body.throw_away().await;
+    }
+    drop(in_flight);
+    let took = started.elapsed();
+    app.metrics.request(method.as_str(), route, response.status().as_u16(), took);
+    log(method.as_str(), route, &response, &id, took.as_secs_f64());
+    finish(&app, &mut response, &id);
+    response
+}
+
+/// Counts a request while it is answered, also one whose client leaves.
+struct InFlight(prometheus::IntGauge);
+
+impl InFlight {
+    fn new(app: &App) -> Self {
+        app.metrics.in_flight.inc();
+        Self(app.metrics.in_flight.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn finish(app: &App, response: &mut Response<Body>, id: &str) {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID_HEADER, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if app.is_draining() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+fn log(method: &str, route: &str, response: &Response<Body>, id: &str, seconds: f64) {
+    let status = response.status().as_u16();
+    let millis = (seconds * 1e6).round() / 1e3;
+    match response.extensions().get::<Failure>() {
+        Some(Failure { kind, code, message: Some(message) }) => {
+            tracing::error!(method, route, status, millis, request_id = id, kind, code, error = message, "request");
+        }
+        Some(Failure { kind, code, message: None }) => {
+            tracing::info!(method, route, status, millis, request_id = id, kind, code, "request");
+        }
+        // Probes and scrapes come every few seconds.
+        None if is_health(route) || route == "/metrics" => {
+            tracing::debug!(method, route, status, millis, request_id = id, "request");
+        }
+        None => tracing::info!(method, route, status, millis, request_id = id, "request"),
+    }
+}
+
+fn is_health(route: &str) -> bool {
+    route.starts_with("/health")
+}
+
+/// DNS rebinding: a page of the web makes its own name point at 127.0.0.1, and asks as if it were at home.
+fn may_ask(app: &App, headers: &HeaderMap) -> bool {
+    let host = &app.settings.host;
+    let on_loopback = host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    !(on_loopback && app.trusts_header()) || host_is_allowed(headers, &app.settings.allowed_hosts)
+}
+
+/// The caller's id where it is sane, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let sane = |id: &&str| {
+        (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
+    };
+    let given = headers.get(REQUEST_ID_HEADER).and_then(|v| v.to_str().ok()).filter(sane);
+    given.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
+}
+
+/// The status of an answer that says whether something works.
+pub fn health_status(ok: bool) -> StatusCode {
+    if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sane_id_of_the_caller_is_kept_and_another_replaced() {
+        let with = |id: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID_HEADER, HeaderValue::from_bytes(id.as_bytes()).unwrap());
+            request_id(&headers)
+        };
+        assert_eq!(with("abc-1_2.3:4"), "abc-1_2.3:4");
+        for bad in ["", "a b", "a\"b", "ümlaut", "a/b", &"x".repeat(129)] {
+            assert_ne!(with(bad), bad);
+            assert_eq!(with(bad).len(), 36);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! From the engine's errors to responses: one body everywhere.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, Response, StatusCode, header},
+    response::IntoResponse,
+};
+use rae_core::{Error, ErrorKind};
+use serde_json::{Value, json};
+
+tokio::task_local! {
+    /// Id of the request that this task answers.
+    pub static REQUEST_ID: String;
+}
+
+/// An error with the status it is answered with.
+#[derive(Debug)]
+pub struct ApiError {
+    error: Error,
+    status: StatusCode,
+}
+
+/// What the log says of a failed request.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// Kind.
+    pub kind: &'static str,
+    /// Code.
+    pub code: String,
+    /// Message, for faults of the server.
+    pub message: Option<String>,
+}
+
+/// Result of a handler.
+pub type ApiResult<T> = Result<T, ApiError>;
+
+impl From<Error> for ApiError {
+    /// By the engine's table: wrong input is 400.
+    fn from(error: Error) -> Self {
+        let status = StatusCode::from_u16(error.kind().row().http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { error, status }
+    }
+}
+
+impl ApiError {
+    /// An error with a status of its own.
+    pub fn with_status(error: Error, status: StatusCode) -> Self {
+        Self { error, status }
+    }
+
+    /// The error of a call that was made from a body: what was read but is wrong is 422.
+    pub fn of_body(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::InvalidInput => Self::with_status(error, StatusCode::UNPROCESSABLE_ENTITY),
+            _ => error.into(),
+        }
+    }
+
+    /// Wrong input outside a body: 400 with a code.
+    pub fn bad(code: &'static str, message: impl Into<String>) -> Self {
+        Error::invalid(message).with_code(code).into()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response<Body> {
+        let Self { error, status } = self;
+        let request_id = REQUEST_ID.try_with(String::clone).unwrap_or_default();
+        let body = json!({ "error": {
+            "kind": error.kind().name(),
+            "code": error.code(),
+            "message": error.message(),
+            "details": error.details().cloned().unwrap_or_else(|| json!({})),
+            "request_id": request_id,
+        } });
+        let mut response = super::json(status, &body);
+        let retry = error.retry_after().map(|d| d.as_secs().max(1));
+        let retry =
+            retry.or_else(|| matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::RateLimited).then_some(1));
+        if let Some(seconds) = retry {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if error.kind() == ErrorKind::Unauthenticated {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        let message = status.is_server_error().then(|| error.message().to_owned());
+        let failure = Failure { kind: error.kind().name(), code: error.code().to_owned(), message };
+        response.extensions_mut().insert(failure);
+        response
+    }
+}
+
+/// For routes that do not exist.
+pub async fn no_such_route() -> ApiError {
+    Error::not_found("there is no such route; GET /docs lists them").with_code("no_such_route").into()
+}
+
+/// For methods that a route does not have.
+pub async fn no_such_method() -> ApiError {
+    let error = Error::invalid("this route does not have that method; the header Allow lists those it has");
+    ApiError::with_status(error.with_code("method_not_allowed"), StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// A value as it is shown in a message: short.
+pub fn shown(value: &str) -> Value {
+    Value::String(value.chars().take(80).collect())
+}

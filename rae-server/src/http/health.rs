@@ -1,0 +1,101 @@
+//! Probes, metrics, and the operator's view.
+
+use super::{auth::Operator, body::no_parameters, edge::health_status, error::ApiResult, json, schema};
+use crate::state::App;
+use axum::{
+    body::Body,
+    extract::{RawQuery, State},
+    http::{HeaderValue, Response, StatusCode, header},
+};
+use rae_core::{Error, ErrorKind, MemoryId};
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+
+/// How long a probe waits for the store.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// Whether the server is well, with its version.
+#[utoipa::path(get, path = "/health", tag = "operations", operation_id = "health",
+    responses((status = 200, body = schema::Health, description = "It is"), (status = 503, body = schema::Health, description = "It is not")))]
+pub async fn health(State(app): State<Arc<App>>) -> Response<Body> {
+    let state = readiness(&app).await;
+    let body =
+        json!({ "status": state, "version": rae_core::version(), "uptime_seconds": app.started.elapsed().as_secs() });
+    json(health_status(state == "ok"), &body)
+}
+
+/// Whether the process answers. Touches nothing.
+#[utoipa::path(get, path = "/health/live", tag = "operations", operation_id = "live",
+    responses((status = 200, body = schema::Status, description = "It does")))]
+pub async fn live() -> Response<Body> {
+    std::future::ready(json(StatusCode::OK, &json!({ "status": "ok" }))).await
+}
+
+/// Whether requests may be sent here: the store answers, and the server is not about to stop.
+#[utoipa::path(get, path = "/health/ready", tag = "operations", operation_id = "ready",
+    responses((status = 200, body = schema::Status, description = "Yes"), (status = 503, body = schema::Status, description = "`draining`, or `unavailable`")))]
+pub async fn ready(State(app): State<Arc<App>>) -> Response<Body> {
+    let state = readiness(&app).await;
+    json(health_status(state == "ok"), &json!({ "status": state }))
+}
+
+async fn readiness(app: &App) -> &'static str {
+    if app.is_draining() {
+        return "draining";
+    }
+    // An id that no memory has: the store looks, and finds nothing.
+    let rae = app.rae.with_timeout(Some(PROBE));
+    let asked = tokio::time::timeout(PROBE, rae.get(MemoryId(uuid::Uuid::nil()))).await;
+    match asked {
+        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => "ok",
+        Ok(Ok(_)) => "ok",
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the store does not answer the probe");
+            "unavailable"
+        }
+        Err(_) => {
+            tracing::error!("the store does not answer the probe in time");
+            "unavailable"
+        }
+    }
+}
+
+/// Metrics for Prometheus, text format 0.0.4.
+#[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
+    responses((status = 200, body = String, content_type = "text/plain; version=0.0.4", description = "The metrics")))]
+pub async fn metrics(State(app): State<Arc<App>>) -> ApiResult<Response<Body>> {
+    let text = app.scrape()?;
+    let mut response = Response::new(Body::from(text));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(std::future::ready(response).await)
+}
+
+/// Version, store and settings, for the operator. Secrets only say whether they are set.
+#[utoipa::path(get, path = "/v1/admin/diagnostics", tag = "admin", operation_id = "diagnostics",
+    responses((status = 200, body = schema::Diagnostics, description = "The server as it is")))]
+pub async fn diagnostics(
+    State(app): State<Arc<App>>,
+    _: Operator,
+    RawQuery(query): RawQuery,
+) -> ApiResult<Response<Body>> {
+    no_parameters(query.as_deref())?;
+    let scope = rae_core::model::Scope::default();
+    let call = |rae: rae_core::Rae| async move { rae.stats().await };
+    let stats: rae_core::Stats =
+        app.run(scope, app.settings.request_timeout, crate::state::Held::default(), call).await?;
+    let embedder = serde_json::to_value(&stats.embedder)
+        .map_err(|e| Error::internal("the embedder could not be shown").with_source(e))?;
+    let cache = app.rae.cache_stats();
+    Ok(json(
+        StatusCode::OK,
+        &json!({
+            "version": rae_core::version(),
+            "uptime_seconds": app.started.elapsed().as_secs(),
+            "draining": app.is_draining(),
+            "store": { "kind": "embedded", "bytes": stats.bytes, "schema_version": stats.schema_version, "embedder": embedder },
+            "query_vector_cache": { "hits": cache.hits, "misses": cache.misses },
+            "settings": app.settings.shown(),
+        }),
+    ))
+}

@@ -1,0 +1,134 @@
+//! The HTTP API: routes, and what they are made of.
+
+pub mod auth;
+mod body;
+mod bulk;
+pub mod conn;
+mod describe;
+mod edge;
+mod error;
+mod health;
+mod linger;
+mod memories;
+mod page;
+mod schema;
+
+use crate::state::App;
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderValue, Response, StatusCode, header},
+    middleware,
+};
+use std::sync::Arc;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use describe::openapi_text;
+
+/// A JSON response.
+fn json<T: serde::Serialize>(status: StatusCode, value: &T) -> Response<Body> {
+    let Ok(text) = serde_json::to_vec(value) else {
+        tracing::error!("an answer could not be written as JSON");
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        return response;
+    };
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Every route with its description.
+fn described() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(describe::base())
+        .routes(routes!(memories::remember, memories::list))
+        .routes(routes!(memories::remember_many))
+        .routes(routes!(memories::recall))
+        .routes(routes!(memories::get, memories::update, memories::forget))
+        .routes(routes!(memories::history))
+        .routes(routes!(memories::feedback))
+        .routes(routes!(memories::context))
+        .routes(routes!(memories::erase))
+        .routes(routes!(memories::stats))
+        .routes(routes!(bulk::export))
+        .routes(routes!(bulk::import))
+        .routes(routes!(health::diagnostics))
+        .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .routes(routes!(page::openapi))
+        .routes(routes!(page::docs))
+}
+
+/// The whole API over a state.
+pub fn router(app: Arc<App>) -> Router {
+    let (router, _) = described().split_for_parts();
+    router
+        .fallback(error::no_such_route)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), edge::edge))
+        .with_state(app)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use http_body_util::BodyExt;
+    use rae_core::{
+        Embedding, Rae,
+        ports::{EmbedRole, Embedder},
+    };
+    use tower_service::Service;
+
+    /// An embedder that is worth caching, as a model is.
+    #[derive(Debug)]
+    struct Costly;
+
+    #[async_trait::async_trait]
+    impl Embedder for Costly {
+        fn id(&self) -> &str {
+            "costly@1/2"
+        }
+
+        fn dim(&self) -> usize {
+            2
+        }
+
+        async fn embed(&self, texts: &[&str], _: EmbedRole) -> rae_core::Result<Vec<Option<Vec<f32>>>> {
+            Ok(texts.iter().map(|text| Some(vec![1.0, text.len() as f32])).collect())
+        }
+    }
+
+    async fn ask(router: &mut Router, path: &str, body: &'static str) -> String {
+        let request = hyper::Request::builder().method(if body.is_empty() { "GET" } else { "POST" }).uri(path);
+        let request = request.header("x-tenant-id", "t").body(Body::from(body)).unwrap();
+        let response = router.call(request).await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.status());
+        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_hit_ratio_of_the_query_vectors_moves_with_real_lookups() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let matches = crate::cli::command().try_get_matches_from(["rae-server"]).unwrap();
+            let settings = Settings::load(&matches, |_| None).unwrap();
+            let rae = Rae::builder().embedding(Embedding::Custom(Arc::new(Costly))).open().await.unwrap();
+            let app = Arc::new(App::new(rae, settings, tokio::runtime::Handle::current()).unwrap());
+            let mut router = router(Arc::clone(&app));
+            ask(&mut router, "/v1/memories", r#"{"content": "The ferry leaves at ten."}"#).await;
+            assert!(ask(&mut router, "/metrics", "").await.contains("\nrae_search_cache_hit_ratio 0\n"));
+            for _ in 0..4 {
+                ask(&mut router, "/v1/memories/recall", r#"{"query": "When does the ferry leave?"}"#).await;
+            }
+            let text = ask(&mut router, "/metrics", "").await;
+            assert!(text.contains("\nrae_search_cache_hit_ratio 0.75\n"), "{text}");
+            assert!(text.contains("rae_search_cache_lookups_total{result=\"miss\"} 1\n"), "{text}");
+            app.close(std::time::Duration::from_secs(5)).await.unwrap();
+        });
+    }
+}

@@ -1,0 +1,214 @@
+//! The description of the API is that of the code: routes, fields, documents.
+
+use crate::support::{Folder, Server, command};
+use rae_core::{ContextOptions, ListOptions, MemoryUpdate, NewMemory, RecallOptions, wire};
+use serde_json::{Map, Value, json};
+use std::{collections::BTreeSet, process::Stdio};
+
+fn description() -> Value {
+    let folder = Folder::new();
+    let output = command(&folder.0).arg("openapi").stdout(Stdio::piped()).output().unwrap();
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The fields of a documented shape.
+fn documented(api: &Value, shape: &str) -> BTreeSet<String> {
+    let schema = &api["components"]["schemas"][shape];
+    let parts = std::iter::once(schema).chain(schema["allOf"].as_array().into_iter().flatten());
+    parts.filter_map(|p| p["properties"].as_object()).flat_map(|p| p.keys().cloned()).collect()
+}
+
+fn keys(value: &Value) -> BTreeSet<String> {
+    value.as_object().unwrap().keys().cloned().collect()
+}
+
+fn fields<T: serde::Serialize>(options: &T) -> BTreeSet<String> {
+    keys(&serde_json::to_value(options).unwrap())
+}
+
+fn with(mut set: BTreeSet<String>, name: &str) -> BTreeSet<String> {
+    set.insert(name.to_owned());
+    set
+}
+
+#[test]
+fn the_committed_description_is_what_the_binary_prints() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
+    let folder = Folder::new();
+    let output = command(&folder.0).arg("openapi").stdout(Stdio::piped()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text == std::fs::read_to_string(page).unwrap(), "renew it: rae-server openapi > docs/openapi.json");
+    assert_eq!(description()["openapi"].as_str().map(|v| &v[..3]), Some("3.1"));
+}
+
+#[test]
+fn every_field_that_the_engine_takes_is_documented_and_no_other() {
+    let api = description();
+    assert_eq!(documented(&api, "NewMemory"), fields(&NewMemory::default()));
+    assert_eq!(documented(&api, "Update"), fields(&MemoryUpdate::default()));
+    assert_eq!(documented(&api, "Recall"), with(fields(&RecallOptions::default()), "query"));
+    assert_eq!(documented(&api, "ContextRequest"), with(fields(&ContextOptions::default()), "query"));
+    let parameters = api["paths"]["/v1/memories"]["get"]["parameters"].as_array().unwrap();
+    let query = parameters.iter().filter(|p| p["in"] == "query").map(|p| p["name"].as_str().unwrap().to_owned());
+    assert_eq!(query.collect::<BTreeSet<_>>(), fields(&ListOptions::default()));
+}
+
+#[test]
+fn every_documented_field_is_read_by_the_engines_parser() {
+    let api = description();
+    type Read = fn(Map<String, Value>) -> rae_core::Result<()>;
+    let shapes: [(&str, &[&str], Read); 5] = [
+        ("NewMemory", &[], |m| wire::new_memory(m).map(drop)),
+        ("Update", &[], |m| wire::update(m).map(drop)),
+        ("Recall", &["query"], |m| wire::recall(m).map(drop)),
+        ("ContextRequest", &["query"], |m| wire::context(m).map(drop)),
+        ("Erasure", &[], |m| wire::forget(m).map(drop)),
+    ];
+    for (shape, apart, read) in shapes {
+        let all = documented(&api, shape);
+        assert!(!all.is_empty(), "{shape}");
+        for field in all.iter().filter(|f| !apart.contains(&f.as_str())) {
+            // Of the wrong type or alone it may be refused, but never as unknown.
+            for value in [json!(null), json!({ "x": [] })] {
+                let given = [(field.clone(), value), ("content".to_owned(), json!("x"))];
+                let given = given.into_iter().rev().filter(|(name, _)| name == field || shape == "NewMemory").collect();
+                if let Err(error) = read(given) {
+                    assert_ne!(error.code(), "unknown_field", "{shape}.{field}: {error}");
+                }
+            }
+        }
+        let unknown =
+            read([("nonsense".to_owned(), json!(1)), ("content".to_owned(), json!("x"))].into_iter().collect());
+        assert_eq!(unknown.unwrap_err().code(), "unknown_field", "{shape}");
+    }
+}
+
+#[test]
+fn answers_have_the_documented_fields_and_no_others() {
+    let api = description();
+    let server = Server::with(&[("RAE_API_MASTER_KEY", "the-key-of-the-operator"), ("RAE_AUTH", "header")]);
+    let check = |shape: &str, answer: &Value| assert_eq!(keys(answer), documented(&api, shape), "{shape}");
+    let receipt = server.post("/v1/memories", json!({ "content": "One.", "session_id": "s" })).json();
+    check("Receipt", &receipt);
+    check("Receipts", &server.post("/v1/memories/batch", json!({ "items": [{ "content": "Two." }] })).json());
+    let hits = server.post("/v1/memories/recall", json!({ "query": "one" })).json();
+    check("Hits", &hits);
+    check("Hit", &hits["hits"][0]);
+    check("Signals", &hits["hits"][0]["signals"]);
+    check("Passage", &hits["hits"][0]["passage"]);
+    let block = server.post("/v1/context", json!({ "query": "one" })).json();
+    check("Context", &block);
+    check("ContextSource", &block["sources"][0]);
+    let page = server.get("/v1/memories").json();
+    check("Page", &page);
+    check("Memory", &page["items"][0]);
+    let history = server.get(&format!("/v1/memories/{}/history", receipt["id"].as_str().unwrap())).json();
+    check("History", &history);
+    check("MemoryVersion", &history["versions"][0]);
+    let stats = server.get("/v1/stats").json();
+    check("Stats", &stats);
+    check("Jobs", &stats["jobs"]);
+    check("Embedder", &stats["embedder"]);
+    let export = server.get("/v1/export");
+    check("Imported", &server.send("POST", "/v1/import", &[("X-Tenant-ID", "u")], &export.body).json());
+    check("Forgotten", &server.post("/v1/erasure", json!({ "scope": "session", "target": "s" })).json());
+    check("Health", &server.get("/health").json());
+    check("Status", &server.get("/health/ready").json());
+    check(
+        "Diagnostics",
+        &server.send("GET", "/v1/admin/diagnostics", &[("X-API-Key", "the-key-of-the-operator")], b"").json(),
+    );
+    let failure = server.get("/nowhere").json();
+    check("Failure", &failure);
+    check("FailureBody", &failure["error"]);
+}
+
+#[test]
+fn closed_sets_are_those_of_the_engine() {
+    let api = description();
+    let names = |shape: &str| -> Vec<String> {
+        let list = api["components"]["schemas"][shape]["enum"].as_array().unwrap();
+        list.iter().map(|v| v.as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("Kind"), rae_core::Kind::ALL.iter().map(|k| k.as_str()).collect::<Vec<_>>());
+    assert_eq!(names("Layer"), rae_core::Layer::ALL.iter().map(|l| l.as_str()).collect::<Vec<_>>());
+    assert_eq!(names("ErrorKind"), rae_core::ErrorKind::TABLE.iter().map(|row| row.name).collect::<Vec<_>>());
+    for class in names("InfoClass").iter().chain(&names("TrustLevel")) {
+        assert!(
+            wire::new_memory(
+                [("content".into(), json!("x")), ("info_class".into(), json!(class))].into_iter().collect()
+            )
+            .is_ok()
+                || wire::new_memory(
+                    [("content".into(), json!("x")), ("trust_level".into(), json!(class))].into_iter().collect()
+                )
+                .is_ok()
+        );
+    }
+}
+
+#[test]
+fn the_pages_are_served_and_load_nothing_from_elsewhere() {
+    let server = Server::start();
+    assert_eq!(server.send("GET", "/openapi.json", &[], b"").json(), description());
+    let page = server.send("GET", "/docs", &[], b"");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+    let html = page.text();
+    for path in description()["paths"].as_object().unwrap().keys() {
+        assert!(html.contains(path.as_str()), "{path}");
+    }
+    for bad in ["http://", "https://", "<script", "src="] {
+        assert!(!html.contains(bad), "{bad}");
+    }
+}
+
+/// The code blocks of docs/api.md, run one after the other by a shell with the real curl.
+#[test]
+fn every_example_of_the_api_page_works_and_every_route_has_one() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md")).unwrap();
+    let blocks: Vec<&str> = page.split("```sh\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
+    let server = Server::with(&[("RAE_API_MASTER_KEY", "the-key-of-the-operator"), ("RAE_AUTH", "header")]);
+    let mut script = String::from(
+        "set -euo pipefail\ncurl() { command curl --silent --show-error --fail-with-body \"$@\"; echo; }\n",
+    );
+    let mut seen = BTreeSet::new();
+    for block in &blocks {
+        script
+            .push_str(&format!("echo '--- {}'\n{block}\n", block.lines().next().unwrap_or_default().replace('\'', "")));
+        for line in block.replace("\\\n", " ").lines().filter(|l| l.contains("curl ")) {
+            let path =
+                line.split("$RAE").nth(1).unwrap().split([' ', '"', '?', ')']).next().unwrap().replace("$ID", "{id}");
+            let method = line
+                .split("-X ")
+                .nth(1)
+                .map_or(if line.contains("-d ") || line.contains("--data") { "POST" } else { "GET" }, |m| {
+                    m.split(' ').next().unwrap()
+                });
+            seen.insert(format!("{method} {path}"));
+        }
+    }
+    let folder = Folder::new();
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(&folder.0)
+        .env("RAE", format!("http://{}", server.address))
+        .env("RAE_KEY", "the-key-of-the-operator")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let api = description();
+    for (path, item) in api["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let route = format!("{} {path}", method.to_uppercase());
+            assert!(seen.contains(&route), "docs/api.md has no example of {route}; it has {seen:?}");
+        }
+    }
+    println!("{} blocks, {} routes", blocks.len(), seen.len());
+}
