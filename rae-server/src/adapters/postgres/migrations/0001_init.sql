@@ -80,8 +80,10 @@ CREATE TABLE rae.memories (
     metadata       text COLLATE "C",
     content        bytea NOT NULL
 );
-CREATE UNIQUE INDEX memories_id ON rae.memories (scope, id);
+-- Their order matters: of two indexes that seem equally good the planner takes the younger. On an empty table all do, and
+-- connections keep the plans they made then until the table is first analysed.
 CREATE INDEX memories_seq ON rae.memories (scope, seq);
+CREATE UNIQUE INDEX memories_id ON rae.memories (scope, id);
 CREATE UNIQUE INDEX memories_dedup ON rae.memories (scope, dedup_key) WHERE dedup_key IS NOT NULL;
 CREATE INDEX memories_session ON rae.memories (scope, session_id, seq_in_session) WHERE session_id IS NOT NULL;
 CREATE INDEX memories_user ON rae.memories (scope, user_id) WHERE user_id IS NOT NULL;
@@ -173,11 +175,11 @@ CREATE TABLE rae.idempotency (
     memory    uuid NOT NULL,
     version   bigint NOT NULL,
     merged    boolean NOT NULL,
-    at        bigint NOT NULL,
-    PRIMARY KEY (scope, verb, key)
+    at        bigint NOT NULL
 );
 CREATE INDEX idempotency_memory ON rae.idempotency (scope, memory);
 CREATE INDEX idempotency_at ON rae.idempotency (at);
+ALTER TABLE rae.idempotency ADD PRIMARY KEY (scope, verb, key);
 
 CREATE TABLE rae.jobs (
     jid         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
