@@ -22,7 +22,6 @@ const USAGE: u8 = 2;
 /// A key shorter than this can be guessed.
 const KEY_BYTES_MIN: usize = 16;
 
-
 /// Version of the engine this server was built with, for example `0.1.0`.
 pub fn version() -> &'static str {
     rae_core::version()
