@@ -80,7 +80,11 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if isinstance(value, numpy.ndarray):
         # A row of zeros is the array's way to say that there is no vector.
-        return [plain(row) if row.any() else None for row in value] if value.ndim > 1 else value.tolist()
+        return (
+            [plain(row) if row.any() else None for row in value]
+            if value.ndim > 1
+            else value.tolist()
+        )
     return value
 
 
