@@ -1,7 +1,7 @@
 """Requires that the scenarios gave the same answers on every surface, floats to the last bit.
 
 Usage: compare_transcripts.py FOLDER. Each surface leaves `<surface>.json` there: a list of {"rule", "results"}, one result a
-step. Those of Rust and Python must be there; Node's is compared where it is. Exit code 1 where anything differs.
+step. Those of Rust, Python and Node must be there. Exit code 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NEEDED = ("rust", "python", "python-async")
-OPTIONAL = ("node",)
+NEEDED = ("rust", "python", "python-async", "node")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -48,9 +47,8 @@ def main() -> None:
     missing = [name for name in NEEDED if not (folder / f"{name}.json").exists()]
     if missing:
         sys.exit(f"no transcript of {', '.join(missing)} in {folder}: run the tests of these surfaces first")
-    names = [name for name in (*NEEDED, *OPTIONAL) if (folder / f"{name}.json").exists()]
-    surfaces = {name: read(folder / f"{name}.json") for name in names}
-    unknown = {path.stem for path in folder.glob("*.json")} - set(names)
+    surfaces = {name: read(folder / f"{name}.json") for name in NEEDED}
+    unknown = {path.stem for path in folder.glob("*.json")} - set(NEEDED)
     surfaces |= {name: read(folder / f"{name}.json") for name in sorted(unknown)}
     rules = list(dict.fromkeys(rule for transcript in surfaces.values() for rule in transcript))
     failed = 0
@@ -64,9 +62,6 @@ def main() -> None:
         if wrong:
             failed += 1
             print(f"{rule}\n  " + "\n  ".join(wrong))
-    for name in OPTIONAL:
-        if name not in surfaces:
-            print(f"{name}: no transcript, not compared")
     print(f"scenarios the same on {', '.join(surfaces)}: {len(rules) - failed} passed, {failed} failed")
     sys.exit(1 if failed or not rules else 0)
 
