@@ -268,9 +268,9 @@ function path(name, value) {
   return found;
 }
 
-/** Texts, at most of a memory's length each, and no more of them than a call takes by far. */
+/** The texts of `embed`, read to their end and not looked at yet: together they may be long. */
 function texts(name, value) {
-  return list(name, value, content);
+  return list(name, value, (_, item) => item);
 }
 
 function pathOf(name, url) {

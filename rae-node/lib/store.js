@@ -92,14 +92,14 @@ async function decode(answer) {
   return head;
 }
 
-/** The items of `rememberMany` as a native batch, without holding the event loop. */
-async function batchOf(items, signal) {
+/** What many items are in JSON, as a native batch, without holding the event loop. */
+async function batchOf(operation, items, read, signal) {
   const batch = new native.Batch();
   let slice = [];
   let chars = 0;
   let start = performance.now();
   for (let i = 0; i < items.length; i++) {
-    const json = JSON.stringify(encode.item(items[i], i));
+    const json = JSON.stringify(read(items[i], i));
     slice.push(json);
     chars += json.length;
     const late = performance.now() - start > SLICE_MILLIS;
@@ -110,7 +110,7 @@ async function batchOf(items, signal) {
     }
     if (late) {
       await turn();
-      if (signal?.aborted) throw aborted(signal, "remember_many");
+      if (signal?.aborted) throw aborted(signal, operation);
       start = performance.now();
     }
   }
@@ -175,7 +175,7 @@ class Rae {
   async rememberMany(items, options) {
     const { signal } = taken("rememberMany", options);
     if (signal?.aborted) throw aborted(signal, "remember_many");
-    const batch = await batchOf(encode.items(items), signal);
+    const batch = await batchOf("remember_many", encode.items(items), encode.item, signal);
     return decode(await cancellable("remember_many", signal, (cancel) => this.#store.call("remember_many", batch, cancel)));
   }
 
@@ -234,9 +234,9 @@ class Rae {
 
   async embed(texts, options) {
     const { args, signal } = taken("embed", options, encode.EMBED);
-    args.texts = encode.texts("texts", texts);
-    const json = JSON.stringify(args);
-    return rows(await cancellable("embed", signal, (cancel) => this.#store.embed(json, cancel)));
+    if (signal?.aborted) throw aborted(signal, "embed");
+    const batch = await batchOf("embed", encode.texts("texts", texts), (text) => encode.content("texts", text), signal);
+    return rows(await cancellable("embed", signal, (cancel) => this.#store.embed(batch, args.role ?? undefined, cancel)));
   }
 
   async vector(id, options) {

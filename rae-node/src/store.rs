@@ -179,17 +179,21 @@ impl Store {
         env.spawn_future(boundary(cancellable(call, cancel)))
     }
 
-    /// Vectors of texts; `arguments` is JSON as of the verb `embed`.
+    /// Vectors of a batch of texts on one side of a search.
     #[napi(ts_return_type = "Promise<Vectors>")]
     pub fn embed<'env>(
         &self,
         env: &'env Env,
-        arguments: String,
+        texts: &mut Batch,
+        role: Option<String>,
         cancel: Option<&mut Cancel>,
     ) -> napi::Result<PromiseRaw<'env, Vectors>> {
         let rae = self.rae.clone();
+        let texts = mem::take(&mut texts.0);
         let call = async move {
-            let (texts, role) = wire::embed(Args::Object(arguments).read()?)?;
+            let mut args = Map::from_iter([("texts".to_owned(), joined(texts)?)]);
+            args.extend(role.map(|role| ("role".to_owned(), Value::String(role))));
+            let (texts, role) = wire::embed(args)?;
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             Ok(Vectors::from(rae.embed(&texts, role).await?))
         };
@@ -245,18 +249,24 @@ enum Args {
 
 impl Args {
     fn read(self) -> Result<Map<String, Value>> {
-        let bad = |e: serde_json::Error| Error::invalid("the arguments are not JSON").with_source(e);
         match self {
-            Self::Object(json) => serde_json::from_str(&json).map_err(bad),
-            Self::Items(pieces) => {
-                let mut items = Vec::new();
-                for piece in pieces {
-                    items.extend(serde_json::from_str::<Vec<Value>>(&piece).map_err(bad)?);
-                }
-                Ok(Map::from_iter([("items".to_owned(), Value::Array(items))]))
-            }
+            Self::Object(json) => serde_json::from_str(&json).map_err(not_json),
+            Self::Items(pieces) => Ok(Map::from_iter([("items".to_owned(), joined(pieces)?)])),
         }
     }
+}
+
+/// The list that was handed over in pieces.
+fn joined(pieces: Vec<String>) -> Result<Value> {
+    let mut items = Vec::new();
+    for piece in pieces {
+        items.extend(serde_json::from_str::<Vec<Value>>(&piece).map_err(not_json)?);
+    }
+    Ok(Value::Array(items))
+}
+
+fn not_json(e: serde_json::Error) -> Error {
+    Error::invalid("the arguments are not JSON").with_source(e)
 }
 
 /// Lets a call be given up: its future is dropped, and what was not committed yet is not written.

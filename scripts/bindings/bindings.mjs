@@ -50,5 +50,6 @@ await timed("remember_many(100000)", 3, (i) => items(2_000_000 + 100_000 * i, 10
 await timed("recall, k = 1000", 30, (i) => texts[i % texts.length], (given) => mem.recall(given, { k: 1_000 }));
 await timed("list, limit = 1000", 30, () => ({ limit: 1_000 }), (given) => mem.list(given));
 await timed("remember, 1 MiB", 30, (i) => `${i} `.padEnd(1 << 20, "lorem ipsum "), (given) => mem.remember(given));
+await timed("embed, 1000 texts of 10 KB", 10, (i) => Array.from({ length: 1_000 }, (_, j) => `${i} ${j} `.padEnd(10_000, "lorem ipsum ")), (given) => mem.embed(given));
 watching = false;
 await mem.close();
