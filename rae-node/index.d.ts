@@ -406,8 +406,9 @@ export interface Audit {
 export type Vector = Float32Array | Float64Array | readonly number[] | null | undefined;
 
 /**
- * Texts to vectors, one each, at most 256 texts at once. It is called on this thread and must not block it; it has 30 seconds. What it throws
- * is the `cause` of the call's `UnavailableError`; in `remember` and `recall` it only costs the meaning (`degraded: ["dense"]`).
+ * Texts to vectors, one each, at most 256 texts at once. It is called on this thread and must not block it. It has 30 seconds, and is asked up
+ * to three times; `timeout` of `open` ends that. What it throws is the `cause` of the call's `UnavailableError`; in `remember` and `recall` it
+ * only costs the meaning (`degraded: ["dense"]`).
  *
  * The store keeps its id: `raeId`, else `node:NAME/DIM` by the function's name.
  */
