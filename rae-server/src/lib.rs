@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod settings;
 pub mod shutdown;
 pub mod state;
+mod stores;
 
 use cli::Role;
 use rae_core::{Error, ErrorKind};
@@ -64,10 +65,6 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn is_set(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| !value.is_empty())
-}
-
 fn print_openapi() -> rae_core::Result<()> {
     let text = http::openapi_text()?;
     let written = std::io::stdout().write_all(text.as_bytes());
@@ -83,21 +80,22 @@ fn with_log(settings: &Settings, work: impl FnOnce() -> rae_core::Result<()>) ->
 }
 
 fn migrate(settings: &Settings) -> rae_core::Result<()> {
-    rae_core::block_on(async {
-        let rae = state::open(settings, Role::Migrate, is_set).await?;
+    runtime("rae-migrate", 2)?.block_on(async {
+        let rae = state::open(settings, Role::Migrate, variable).await?;
         let version = rae.stats().await?.schema_version;
         rae.close().await?;
-        tracing::info!(schema_version = version, data = %settings.data_dir.display(), "the store is up to date");
+        tracing::info!(schema_version = version, "the store is up to date");
         Ok(())
     })
 }
 
+fn runtime(name: &str, threads: usize) -> rae_core::Result<runtime::Runtime> {
+    let built = runtime::Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build();
+    built.map_err(|e| Error::unavailable(format!("no threads could be started: {e}")).with_source(e))
+}
+
 fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
     let started = Instant::now();
-    let runtime = |name: &str, threads: usize| {
-        let built = runtime::Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build();
-        built.map_err(|e| Error::unavailable(format!("no threads could be started: {e}")).with_source(e))
-    };
     let cpus = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     // Verbs compute; probes and connections must not wait for them, so they have threads of their own.
     let engine = runtime("rae-engine", cpus.max(2))?;
@@ -107,7 +105,7 @@ fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
         // The port first: where it is taken, no store is made.
         let listener = listen(&settings).await?;
         let address = listener.local_addr().map_err(|e| Error::internal("the socket has no address").with_source(e))?;
-        let rae = state::open(&settings, role, is_set).await?;
+        let rae = state::open(&settings, role, variable).await?;
         let app = Arc::new(App::new(rae, settings, engine.handle().clone())?);
         announce(&app, address, started);
         shutdown::serve(listener, app, signals).await

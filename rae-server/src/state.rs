@@ -5,6 +5,7 @@ use crate::{
     http::auth::Keys,
     metrics::Metrics,
     settings::{AuthMode, Settings},
+    stores::Hosted,
 };
 use rae_core::{Error, ErrorKind, Rae, Result, model::Scope, wire};
 use serde_json::{Map, Value};
@@ -31,9 +32,6 @@ const MEMORY_UNIT: usize = 1 << 10;
 /// Age after which a file of another run in the folder for temporary files is nobody's.
 const STALE: Duration = Duration::from_secs(86_400);
 
-/// Variables that name hosted stores, which this version does not have.
-const HOSTED: [&str; 5] = ["DATABASE_URL", "PGHOST", "REDIS_URL", "REDIS_HOST", "QDRANT_URL"];
-
 /// The state of a running server.
 #[derive(Debug)]
 pub struct App {
@@ -54,20 +52,22 @@ pub struct App {
     draining: AtomicBool,
 }
 
-/// Opens the store that the settings name.
-pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> bool) -> Result<Rae> {
-    if let Some(name) = HOSTED.into_iter().find(|name| env(name)) {
-        // Data that was meant for a database must not end up in a file that nobody knows of.
-        if role != Role::All {
-            return Err(Error::unsupported(format!(
-                "{name} is set, but this version has no hosted stores yet: unset it, or use the role all"
-            )));
-        }
-        tracing::warn!(variable = name, "not used: the role all keeps everything in the embedded store");
-    }
+/// Opens the store that the environment names: PostgreSQL where it does, else the embedded one in the folder for data. Must run
+/// on a Tokio runtime with threads of its own.
+pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<String>) -> Result<Rae> {
+    let hosted = Hosted::from_env(env)?;
     make_folder(&settings.data_dir)?;
     make_folder(&temp_dir(settings))?;
-    Rae::builder().path(settings.data_dir.join("memory.rae")).durability(settings.durability).open().await
+    let mut builder = Rae::builder();
+    if hosted.keeps_memories() {
+        // Replicas must not change the schema under one another: `api` leaves that to `migrate`.
+        if role != Role::Api {
+            hosted.migrate().await?;
+        }
+    } else {
+        builder = builder.path(settings.data_dir.join("memory.rae")).durability(settings.durability);
+    }
+    hosted.plug(builder).await?.open().await
 }
 
 /// Where exports and imports lie for a moment.

@@ -121,6 +121,11 @@ impl Cluster {
     /// Stops it at once, without a clean end, and starts it again.
     pub fn restart(&self) {
         self.stop();
+        self.again();
+    }
+
+    /// Starts it again after a stop.
+    pub fn again(&self) {
         self.ctl(&["-w", "-t", "30", "start"]);
         self.wait();
     }
