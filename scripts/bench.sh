@@ -19,6 +19,10 @@ scripts/venv.sh
 ls -l "$work"/wheels
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet "$work"/wheels/rae-*.whl numpy chromadb
+echo "=== what a call costs from each language"
+scripts/npm.sh
+head -5000 "$texts" > "$work/some.txt"
+python3 scripts/bench_bindings.py "$work/some.txt" "$work/venv/bin/python" rae-node/index.mjs
 if [ -d "$shared/bench" ]; then
   echo "=== recall"
   data=("$shared/data/locomo-dev.json" "$shared/data/beam-dev.json")

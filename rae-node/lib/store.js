@@ -9,9 +9,9 @@ const { aborted, classes, fromNative, invalid } = require("./errors.js");
 const { RaeError } = classes;
 
 // How long one go at a large argument or answer may hold the event loop, in milliseconds.
-const SLICE_MILLIS = 2;
+const SLICE_MILLIS = 1;
 // Characters of JSON that are handed over at once.
-const SLICE_CHARS = 64 << 10;
+const SLICE_CHARS = 16 << 10;
 
 const turn = () => new Promise(setImmediate);
 const TAKEN = Symbol("made by open");
