@@ -291,11 +291,16 @@ function flag(name, value) {
 function items(value) {
   const single = typeof value === "string" || isPlain(value) || typeof value?.[Symbol.iterator] !== "function";
   if (single) throw invalid(`items must be an array or another iterable of objects, not ${typeName(value)}; for one there is remember`);
+  const tooMany = () =>
+    invalid(`items has more than ${BATCH_ITEMS_MAX} memories; call rememberMany once for each ${BATCH_ITEMS_MAX}`);
+  if (Array.isArray(value)) {
+    // Taken as it is: a copy of the longest would hold the event loop.
+    if (value.length > BATCH_ITEMS_MAX) throw tooMany();
+    return value;
+  }
   const out = [];
   for (const item of value) {
-    if (out.length === BATCH_ITEMS_MAX) {
-      throw invalid(`items has more than ${BATCH_ITEMS_MAX} memories; call rememberMany once for each ${BATCH_ITEMS_MAX}`);
-    }
+    if (out.length === BATCH_ITEMS_MAX) throw tooMany();
     out.push(item);
   }
   return out;

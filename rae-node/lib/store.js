@@ -98,7 +98,9 @@ async function batchOf(operation, items, read, signal) {
   let slice = [];
   let chars = 0;
   let start = performance.now();
-  for (let i = 0; i < items.length; i++) {
+  // As long as it is now: it is the caller's own array.
+  const { length } = items;
+  for (let i = 0; i < length; i++) {
     const json = JSON.stringify(read(items[i], i));
     slice.push(json);
     chars += json.length;
