@@ -30,7 +30,7 @@ rust() { cargo test --quiet --profile ci "$@"; }
 fmt() { cargo fmt --all --check; }
 
 clippy() {
-  cargo clippy --profile ci -p rae-core -p rae-server --all-targets --features rae-core/local -- -D warnings
+  cargo clippy --profile ci -p rae-core -p rae-server --all-targets --features rae-core/local,rae-core/http -- -D warnings
   cargo clippy --profile ci -p rae-py --all-targets -- -D warnings
   cargo clippy --profile ci -p rae-node --all-targets -- -D warnings
   # The engine without any backend: ports, verbs and pure code.
@@ -38,7 +38,7 @@ clippy() {
 }
 
 rust_core() {
-  rust -p rae-core --features local
+  rust -p rae-core --features local,http
   cargo run --quiet --profile ci -p rae-core --features local --example quickstart | grep -q "hazelnuts" && echo "Rust quickstart: 1 passed, 0 failed"
 }
 # The tests start servers of their own from these programs; the system's own servers are neither used nor needed.

@@ -4,7 +4,7 @@
 //! time, without a server, an API key, a download or a model call.
 //!
 //! Features: `embedded` (one-file store), `static-table` (built-in embedder), `tiktoken` (token counts), `local` (all-MiniLM-L6-v2 from
-//! a folder), `conformance` (the public suite for adapters). Without any of them: ports, verbs and the pure code.
+//! a folder), `http` (a client for services), `conformance` (the public suite for adapters). Without any of them: ports, verbs and the pure code.
 
 mod access;
 mod audit;
@@ -17,6 +17,8 @@ pub mod error;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod guard;
+#[cfg(feature = "http")]
+pub mod http;
 mod indexes;
 mod ingest;
 mod jobs;
