@@ -41,7 +41,7 @@ pub fn command() -> Command {
     let mut command = Command::new("rae-server")
         .version(rae_core::version())
         .about("RAE, the long-term memory of AI agents, as a service.")
-        .after_help("A setting is taken from its flag, else from its environment variable, else from the file, else it has its default.\nRAE_API_MASTER_KEY, the key of the operator, has no flag: command lines are seen by other users of the machine.")
+        .after_help(after_help())
         .disable_help_subcommand(true)
         .arg(config);
     for spec in SETTINGS {
@@ -52,6 +52,19 @@ pub fn command() -> Command {
             .arg(Arg::new(flag).long(flag).value_name("VALUE").global(true).hide_possible_values(true).help(help));
     }
     ROLES.iter().fold(command, |command, (_, name, about)| command.subcommand(Command::new(*name).about(*about)))
+}
+
+/// What has no flag: command lines are seen by other users of the machine.
+fn after_help() -> String {
+    let mut text = String::from(
+        "A setting is taken from its flag, else from its environment variable, else from the file, else it has its default.\n\
+         Secrets have no flag, as command lines are seen by other users of the machine. They are taken from the file, from \
+         their variable, or from the file that the variable with _FILE after its name names:\n",
+    );
+    for spec in SETTINGS.iter().filter(|spec| spec.is_secret()) {
+        text.push_str(&format!("  {}: {}\n", spec.env, spec.help));
+    }
+    text
 }
 
 /// The role that was asked for, and the flags given before or after it.

@@ -1,6 +1,7 @@
 //! Every setting, in one table: its name in the file, its variable, its flag, its default and what it means. The command line, the
 //! file, `--help` and the table of docs/operations.md are made from it.
 
+use crate::adapters::postgres::PgVariables;
 use clap::ArgMatches;
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
@@ -36,6 +37,15 @@ const fn spec(
     Spec { name, env, flag: Some(flag), default, help }
 }
 
+const fn secret(name: &'static str, env: &'static str, help: &'static str) -> Spec {
+    Spec { name, env, flag: None, default: "", help }
+}
+
+/// After the name of a secret's variable: names a file that holds the value, as containers mount secrets.
+const FILE_SUFFIX: &str = "_FILE";
+/// Longest value that is read from such a file.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
 /// Variable that names the settings file, as the flag `--config` does.
 pub const CONFIG_ENV: &str = "RAE_CONFIG";
 
@@ -54,6 +64,38 @@ pub const SETTINGS: &[Spec] = &[
         "full",
         "full: on the disk when a write is answered; normal: safe from a crash of the process alone",
     ),
+    secret(
+        "database_url",
+        "DATABASE_URL",
+        "PostgreSQL, as postgres://user:password@host:port/database. Without it and pghost: the embedded store",
+    ),
+    spec(
+        "pghost",
+        "PGHOST",
+        "pghost",
+        "",
+        "Host of PostgreSQL, where database_url is not set: name, address or folder of the socket",
+    ),
+    spec("pgport", "PGPORT", "pgport", "5432", "Its port"),
+    spec("pguser", "PGUSER", "pguser", "", "Its user; needed with pghost"),
+    secret("pgpassword", "PGPASSWORD", "Its password"),
+    spec("pgdatabase", "PGDATABASE", "pgdatabase", "", "Its database; else the one of the user's name"),
+    spec("pgsslmode", "PGSSLMODE", "pgsslmode", "prefer", "disable, prefer, require, verify-ca or verify-full"),
+    spec(
+        "pgsslrootcert",
+        "PGSSLROOTCERT",
+        "pgsslrootcert",
+        "",
+        "PEM file of the authorities to trust, instead of the built-in list",
+    ),
+    secret(
+        "redis_url",
+        "REDIS_URL",
+        "Redis, as redis://user:password@host:port/database. Without it and redis_host: a cache in the process",
+    ),
+    spec("redis_host", "REDIS_HOST", "redis-host", "", "Host of Redis, where redis_url is not set"),
+    spec("redis_port", "REDIS_PORT", "redis-port", "6379", "Its port"),
+    secret("redis_password", "REDIS_PASSWORD", "Its password"),
     spec(
         "auth",
         "RAE_AUTH",
@@ -61,13 +103,11 @@ pub const SETTINGS: &[Spec] = &[
         "auto",
         "header: X-Tenant-ID alone decides; keys: a key is needed; auto: keys once there is a master key, else header",
     ),
-    Spec {
-        name: "api_master_key",
-        env: "RAE_API_MASTER_KEY",
-        flag: None,
-        default: "",
-        help: "Key of the operator: any tenant, /v1/admin and the erasure of a tenant. No flag: command lines are public",
-    },
+    secret(
+        "api_master_key",
+        "RAE_API_MASTER_KEY",
+        "Key of the operator: any tenant, /v1/admin and the erasure of a tenant",
+    ),
     spec(
         "allowed_hosts",
         "RAE_ALLOWED_HOSTS",
@@ -188,7 +228,15 @@ pub struct Settings {
     pub host: String,
     pub port: u16,
     pub data_dir: PathBuf,
+    /// Whether somebody named the folder, rather than leaving it to the default.
+    pub data_dir_is_given: bool,
     pub durability: rae_core::Durability,
+    pub database_url: Option<Secret>,
+    pub postgres: PgVariables,
+    pub redis_url: Option<Secret>,
+    pub redis_host: Option<String>,
+    pub redis_port: u16,
+    pub redis_password: Option<Secret>,
     pub auth: AuthMode,
     pub api_master_key: Option<Secret>,
     pub allowed_hosts: Vec<String>,
@@ -224,7 +272,7 @@ impl Settings {
                 .flag
                 .and_then(|f| flags.get_one::<String>(f).cloned())
                 .map(|v| (v, format!("--{}", spec.flag.unwrap_or_default())));
-            let given = env(spec.env);
+            let given = if spec.is_secret() { secret_of(spec, &env)? } else { env(spec.env) };
             if spec.is_secret() && given.as_deref().is_some_and(|v| v.trim().is_empty()) {
                 return Err(format!("{} is set but empty: unset it, or give it a value", spec.env));
             }
@@ -239,11 +287,8 @@ impl Settings {
         Self::checked(Raw { values: raw, origin })
     }
 
-    fn checked(mut raw: Raw) -> Result<Self, String> {
-        let master = Some(raw.text("api_master_key")).filter(|k| !k.is_empty()).map(|k| Secret(k.to_owned()));
-        if master.is_some() {
-            raw.values.insert("api_master_key", SHOWN_SECRET.to_owned());
-        }
+    fn checked(raw: Raw) -> Result<Self, String> {
+        let master = raw.secret("api_master_key");
         let auth = match (raw.text("auth"), &master) {
             ("header", _) | ("auto", None) => AuthMode::Header,
             ("keys" | "auto", Some(_)) => AuthMode::Keys,
@@ -263,7 +308,22 @@ impl Settings {
                 .filter(|d| !d.is_empty())
                 .ok_or_else(|| raw.wrong("data_dir", "a folder"))?
                 .into(),
+            data_dir_is_given: raw.is_given("data_dir"),
             durability: raw.parse("durability", "full or normal")?,
+            database_url: raw.secret("database_url"),
+            postgres: PgVariables {
+                host: raw.optional("pghost"),
+                port: Some(raw.parse::<u16>("pgport", "a port, 1 to 65535")?.to_string()),
+                user: raw.optional("pguser"),
+                password: raw.secret("pgpassword").map(|password| password.0),
+                database: raw.optional("pgdatabase"),
+                sslmode: raw.optional("pgsslmode"),
+                sslrootcert: raw.optional("pgsslrootcert"),
+            },
+            redis_url: raw.secret("redis_url"),
+            redis_host: raw.optional("redis_host"),
+            redis_port: raw.parse("redis_port", "a port, 1 to 65535")?,
+            redis_password: raw.secret("redis_password"),
             auth,
             api_master_key: master,
             allowed_hosts: hosts.filter(|h| !h.is_empty()).collect(),
@@ -286,7 +346,7 @@ impl Settings {
             idle_timeout: raw.seconds("idle_timeout", 0.001)?,
             drain_delay: raw.seconds("drain_delay", 0.0)?,
             drain_timeout: raw.seconds("drain_timeout", 0.0)?,
-            raw: raw.values,
+            raw: raw.masked(),
         })
     }
 
@@ -305,6 +365,30 @@ struct Raw {
 impl Raw {
     fn text(&self, name: &str) -> &str {
         self.values.get(name).map_or("", |v| v.trim())
+    }
+
+    /// The value where there is one.
+    fn optional(&self, name: &str) -> Option<String> {
+        Some(self.text(name)).filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    fn secret(&self, name: &str) -> Option<Secret> {
+        self.optional(name).map(Secret)
+    }
+
+    /// Whether the value is from elsewhere than the default.
+    fn is_given(&self, name: &str) -> bool {
+        self.origin.get(name).is_some_and(|from| from != name)
+    }
+
+    /// The values as they may be shown.
+    fn masked(mut self) -> BTreeMap<&'static str, String> {
+        for spec in SETTINGS.iter().filter(|spec| spec.is_secret()) {
+            if let Some(value) = self.values.get_mut(spec.name).filter(|value| !value.is_empty()) {
+                *value = SHOWN_SECRET.to_owned();
+            }
+        }
+        self.values
     }
 
     fn wrong(&self, name: &str, wanted: &str) -> String {
@@ -327,6 +411,25 @@ impl Raw {
         let number = number.filter(|n| (least..=MOST).contains(n)).map(Duration::from_secs_f64);
         number.ok_or_else(|| self.wrong(name, &format!("a number of seconds from {least} to {MOST}")))
     }
+}
+
+/// The value of a secret's variable, or of the file that the variable with `_FILE` after its name names. Errors never repeat what
+/// is in there.
+fn secret_of(spec: &Spec, env: &impl Fn(&str) -> Option<String>) -> Result<Option<String>, String> {
+    use std::io::Read;
+    let (given, name) = (env(spec.env), format!("{}{FILE_SUFFIX}", spec.env));
+    let Some(path) = env(&name).filter(|path| !path.is_empty()) else { return Ok(given) };
+    if given.is_some() {
+        return Err(format!("{} and {name} are both set: unset one of them", spec.env));
+    }
+    let unreadable = |e: std::io::Error| format!("the file {path} that {name} names cannot be read: {e}");
+    let mut text = String::new();
+    let file = std::fs::File::open(&path).map_err(unreadable)?;
+    file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > SECRET_BYTES_MAX {
+        return Err(format!("the file {path} that {name} names is longer than {SECRET_BYTES_MAX} bytes"));
+    }
+    Ok(Some(text))
 }
 
 fn read_file(path: &str) -> Result<BTreeMap<String, String>, String> {
@@ -368,85 +471,4 @@ pub fn markdown() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, String> {
-        let args = ["rae-server"].iter().chain(args);
-        let matches = crate::cli::command().try_get_matches_from(args).map_err(|e| e.to_string())?;
-        let env: Vec<(String, String)> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Settings::load(&matches, |name| env.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()))
-    }
-
-    #[test]
-    fn the_defaults_are_those_of_the_table() {
-        let s = load(&[], &[]).unwrap();
-        assert_eq!((s.host.as_str(), s.port, s.auth), ("127.0.0.1", 8000, AuthMode::Header));
-        assert_eq!(s.request_timeout, Duration::from_secs(30));
-    }
-
-    #[test]
-    fn a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() {
-        let file = std::env::temp_dir().join(format!("rae-settings-{}.toml", std::process::id()));
-        std::fs::write(&file, "port = 1\nhost = \"0.0.0.0\"\nidle_timeout = 2.5\n").unwrap();
-        let config = file.to_str().unwrap();
-        let s = load(&["--config", config, "--port", "3"], &[("RAE_PORT", "2")]).unwrap();
-        assert_eq!((s.port, s.host.as_str(), s.idle_timeout), (3, "0.0.0.0", Duration::from_millis(2500)));
-        assert_eq!(load(&[], &[("RAE_CONFIG", config), ("RAE_PORT", "2")]).unwrap().port, 2);
-        std::fs::write(&file, "prot = 1\n").unwrap();
-        assert!(load(&["--config", config], &[]).unwrap_err().contains("\"prot\""));
-        std::fs::write(&file, "port = 1\napi_master_key = \"hush\" x\n").unwrap();
-        let error = load(&["--config", config], &[]).unwrap_err();
-        assert!(error.contains("line 2") && !error.contains("hush"), "{error}");
-        std::fs::remove_file(&file).unwrap();
-        assert!(load(&["--config", config], &[]).unwrap_err().contains("cannot be read"));
-    }
-
-    #[test]
-    fn a_wrong_value_names_where_it_came_from_and_what_it_must_be() {
-        for (name, value, wanted) in [
-            ("RAE_PORT", "65536", "a port, 0 to 65535"),
-            ("RAE_PORT", "http", "a port"),
-            ("RAE_AUTH", "none", "auto, header or keys"),
-            ("RAE_LOG_LEVEL", "loud", "off, error"),
-            ("RAE_LOG_FORMAT", "xml", "text or json"),
-            ("RAE_DURABILITY", "some", "full or normal"),
-            ("RAE_MAX_BODY_BYTES", "0", "a whole number"),
-            ("RAE_MAX_PAGE", "1001", "1000"),
-            ("RAE_REQUEST_TIMEOUT", "-1", "seconds"),
-            ("RAE_REQUEST_TIMEOUT", "NaN", "seconds"),
-        ] {
-            let error = load(&[], &[(name, value)]).unwrap_err();
-            assert!(error.starts_with(name) && error.contains(wanted) && error.contains(value), "{error}");
-        }
-        assert!(load(&["--port", "x"], &[]).unwrap_err().starts_with("--port must be"));
-    }
-
-    #[test]
-    fn an_empty_variable_is_none_but_an_empty_key_is_an_error() {
-        assert_eq!(load(&[], &[("RAE_PORT", "")]).unwrap().port, 8000);
-        assert!(load(&[], &[("RAE_API_MASTER_KEY", "")]).unwrap_err().contains("set but empty"));
-    }
-
-    #[test]
-    fn auto_means_keys_once_there_is_a_master_key_and_keys_need_one() {
-        let key = ("RAE_API_MASTER_KEY", "a-long-enough-key");
-        assert_eq!(load(&[], &[key]).unwrap().auth, AuthMode::Keys);
-        assert_eq!(load(&[], &[key, ("RAE_AUTH", "header")]).unwrap().auth, AuthMode::Header);
-        assert!(load(&[], &[("RAE_AUTH", "keys")]).is_err());
-    }
-
-    #[test]
-    fn secrets_are_not_shown_anywhere() {
-        let s = load(&[], &[("RAE_API_MASTER_KEY", "hush-hush-hush")]).unwrap();
-        assert!(!format!("{s:?} {:?}", s.shown()).contains("hush"), "{s:?}");
-        assert_eq!(s.shown()["api_master_key"], "(set)");
-        assert!(load(&["--api-master-key", "x"], &[]).is_err(), "no flag");
-    }
-
-    #[test]
-    fn the_table_of_the_operations_page_is_that_of_the_code() {
-        let page = include_str!("../../docs/operations.md").replace("\r\n", "\n");
-        assert!(page.contains(&markdown()), "put this into docs/operations.md:\n{}", markdown());
-    }
-}
+mod tests;

@@ -52,10 +52,11 @@ pub struct App {
     draining: AtomicBool,
 }
 
-/// Opens the store that the environment names: PostgreSQL where it does, else the embedded one in the folder for data. Must run
+/// Opens the store that the settings name: PostgreSQL where it does, else the embedded one in the folder for data. Must run
 /// on a Tokio runtime with threads of its own.
 pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<String>) -> Result<Rae> {
-    let hosted = Hosted::from_env(env)?;
+    let hosted = Hosted::from_settings(settings, env)?;
+    hosted.check(settings, role)?;
     make_folder(&settings.data_dir)?;
     make_folder(&temp_dir(settings))?;
     let mut builder = Rae::builder();

@@ -1,8 +1,12 @@
-//! The hosted stores that the environment names: PostgreSQL for the truth, Redis for the cache.
+//! The hosted stores that the settings name: PostgreSQL for the truth, Redis for the cache.
 
-use crate::adapters::{
-    postgres::{self, PgVariables, PostgresSettings, PostgresStore},
-    redis::{RedisCache, RedisSettings},
+use crate::{
+    adapters::{
+        postgres::{self, PostgresSettings, PostgresStore},
+        redis::{RedisCache, RedisSettings},
+    },
+    cli::Role,
+    settings::{Secret, Settings},
 };
 use rae_core::{Builder, Error, Result};
 use std::sync::Arc;
@@ -15,38 +19,47 @@ pub struct Hosted {
 }
 
 impl Hosted {
-    /// Reads `DATABASE_URL` (else `PGHOST` and its like) and `REDIS_URL` (else `REDIS_HOST` and its like). Errors never repeat
-    /// what they hold.
-    pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let value = |name: &str| env(name).filter(|value| !value.is_empty());
-        if value("QDRANT_URL").is_some() {
+    /// What the settings name: PostgreSQL by `database_url`, else by `pghost` and its like; Redis by `redis_url`, else by
+    /// `redis_host` and its like. Errors never repeat what they hold.
+    pub fn from_settings(settings: &Settings, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        if env("QDRANT_URL").is_some_and(|url| !url.is_empty()) {
             return Err(Error::unsupported(
                 "QDRANT_URL is set, but this version has no Qdrant: unset it, and vectors are kept beside the memories and \
                  searched exactly in each process",
             ));
         }
-        let postgres = match (value("DATABASE_URL"), value("PGHOST")) {
-            (Some(url), _) => Some(PostgresSettings::from_url(&url)?),
-            (None, Some(host)) => Some(PostgresSettings::from_variables(&PgVariables {
-                host: Some(host),
-                port: value("PGPORT"),
-                user: value("PGUSER"),
-                password: value("PGPASSWORD"),
-                database: value("PGDATABASE"),
-                sslmode: value("PGSSLMODE"),
-                sslrootcert: value("PGSSLROOTCERT"),
-            })?),
+        let postgres = match (&settings.database_url, &settings.postgres.host) {
+            (Some(url), _) => Some(PostgresSettings::from_url(url.reveal())?),
+            (None, Some(_)) => Some(PostgresSettings::from_variables(&settings.postgres)?),
             (None, None) => None,
         };
-        let redis = match (value("REDIS_URL"), value("REDIS_HOST")) {
-            (Some(url), _) => Some(RedisSettings::from_url(&url)?),
+        let redis = match (&settings.redis_url, &settings.redis_host) {
+            (Some(url), _) => Some(RedisSettings::from_url(url.reveal())?),
             (None, Some(host)) => {
-                let (port, password) = (value("REDIS_PORT"), value("REDIS_PASSWORD"));
-                Some(RedisSettings::from_variables(&host, port.as_deref(), password.as_deref())?)
+                let password = settings.redis_password.as_ref().map(Secret::reveal);
+                Some(RedisSettings::from_variables(host, settings.redis_port, password)?)
             }
             (None, None) => None,
         };
         Ok(Self { postgres, redis })
+    }
+
+    /// Refuses what would lose memories, and warns of what costs: a replica without a database keeps its memories to itself.
+    pub fn check(&self, settings: &Settings, role: Role) -> Result<()> {
+        if self.postgres.is_none() && matches!(role, Role::Api | Role::Migrate) {
+            if !settings.data_dir_is_given {
+                return Err(Error::invalid(
+                    "neither DATABASE_URL nor PGHOST is set: set one of them, as replicas share memories by their database \
+                     alone; or name the folder of an embedded store with --data or RAE_DATA_DIR",
+                )
+                .with_code("no_database"));
+            }
+            tracing::warn!("no DATABASE_URL: memories are in an embedded store, which servers elsewhere do not see");
+        }
+        if self.postgres.is_some() && self.redis.is_none() && role == Role::Api {
+            tracing::warn!("no REDIS_URL: each replica has a cache of its own");
+        }
+        Ok(())
     }
 
     /// Whether memories are kept in PostgreSQL.

@@ -62,14 +62,12 @@ impl RedisSettings {
         Ok(Self { client, shown, connect_timeout: half, response_timeout: half })
     }
 
-    /// From the values of `REDIS_HOST`, `REDIS_PORT` (default 6379) and `REDIS_PASSWORD`.
-    pub fn from_variables(host: &str, port: Option<&str>, password: Option<&str>) -> Result<Self> {
+    /// From the values of `REDIS_HOST`, `REDIS_PORT` and `REDIS_PASSWORD`.
+    pub fn from_variables(host: &str, port: u16, password: Option<&str>) -> Result<Self> {
         let bad = |what: &str| Error::invalid(what.to_owned()).with_code("invalid_redis_url");
         if host.is_empty() || host.contains(['/', '@', '?', '#']) {
             return Err(bad("REDIS_HOST must be a host name or address"));
         }
-        let port: u16 =
-            port.unwrap_or("6379").parse().map_err(|_| bad("REDIS_PORT must be a number from 1 to 65535"))?;
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let password = password.map(|p| format!(":{}@", percent_encoded(p))).unwrap_or_default();
         Self::from_url(&format!("redis://{password}{host}:{port}"))
@@ -272,7 +270,7 @@ mod tests {
 
     #[test]
     fn neither_errors_nor_debug_show_the_password() {
-        let settings = RedisSettings::from_variables("db.example", None, Some("s3cret@/:")).unwrap();
+        let settings = RedisSettings::from_variables("db.example", 6379, Some("s3cret@/:")).unwrap();
         assert_eq!(settings.client.get_connection_info().redis_settings().password(), Some("s3cret@/:"));
         let shown = format!("{settings:?}");
         assert!(shown.contains("db.example:6379") && !shown.contains("s3cret"), "{shown}");
@@ -280,7 +278,6 @@ mod tests {
             let error = RedisSettings::from_url(wrong).unwrap_err();
             assert!(!format!("{error:?} {error}").contains("s3cret"), "{wrong}");
         }
-        assert!(RedisSettings::from_variables("a@b", None, None).is_err());
-        assert!(RedisSettings::from_variables("db", Some("x"), None).is_err());
+        assert!(RedisSettings::from_variables("a@b", 6379, None).is_err());
     }
 }

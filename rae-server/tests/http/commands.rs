@@ -40,6 +40,10 @@ fn what_is_wrong_at_the_start_is_said_with_an_exit_code() {
         (vec!["--config", "none.toml"], vec![], 2, "none.toml"),
         (vec!["--data", "file", "--port", "0"], vec![], 1, "cannot be made"),
         (vec!["--host", "999.1.1.1"], vec![], 1, "cannot listen on 999.1.1.1:8000"),
+        (vec!["api", "--port", "0"], vec![], 1, "neither DATABASE_URL nor PGHOST is set"),
+        (vec!["migrate"], vec![], 1, "neither DATABASE_URL nor PGHOST is set"),
+        (vec![], vec![("PGPASSWORD", "")], 2, "set but empty"),
+        (vec!["--port", "0"], vec![("PGHOST", "db")], 1, "PGUSER must name the user"),
         (vec!["api", "--port", "0"], vec![("DATABASE_URL", "mysql://x")], 1, "DATABASE_URL must begin with"),
         (vec!["--port", "0"], vec![("QDRANT_URL", "http://localhost:1")], 1, "QDRANT_URL is set"),
     ] {

@@ -46,7 +46,8 @@ pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("RAE_") || text.starts_with("PG") || text.ends_with("_URL") || text == "REDIS_HOST" {
+        let prefixes = ["RAE_", "PG", "REDIS_", "QDRANT_", "DATABASE_URL", "OTEL_"];
+        if prefixes.iter().any(|prefix| text.starts_with(prefix)) {
             command.env_remove(&name);
         }
     }

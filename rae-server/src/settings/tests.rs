@@ -1,0 +1,116 @@
+use super::*;
+
+fn load(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, String> {
+    let args = ["rae-server"].iter().chain(args);
+    let matches = crate::cli::command().try_get_matches_from(args).map_err(|e| e.to_string())?;
+    let env: Vec<(String, String)> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Settings::load(&matches, |name| env.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()))
+}
+
+#[test]
+fn the_defaults_are_those_of_the_table() {
+    let s = load(&[], &[]).unwrap();
+    assert_eq!((s.host.as_str(), s.port, s.auth), ("127.0.0.1", 8000, AuthMode::Header));
+    assert_eq!(s.request_timeout, Duration::from_secs(30));
+}
+
+#[test]
+fn a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() {
+    let file = std::env::temp_dir().join(format!("rae-settings-{}.toml", std::process::id()));
+    std::fs::write(&file, "port = 1\nhost = \"0.0.0.0\"\nidle_timeout = 2.5\n").unwrap();
+    let config = file.to_str().unwrap();
+    let s = load(&["--config", config, "--port", "3"], &[("RAE_PORT", "2")]).unwrap();
+    assert_eq!((s.port, s.host.as_str(), s.idle_timeout), (3, "0.0.0.0", Duration::from_millis(2500)));
+    assert_eq!(load(&[], &[("RAE_CONFIG", config), ("RAE_PORT", "2")]).unwrap().port, 2);
+    std::fs::write(&file, "prot = 1\n").unwrap();
+    assert!(load(&["--config", config], &[]).unwrap_err().contains("\"prot\""));
+    std::fs::write(&file, "port = 1\napi_master_key = \"hush\" x\n").unwrap();
+    let error = load(&["--config", config], &[]).unwrap_err();
+    assert!(error.contains("line 2") && !error.contains("hush"), "{error}");
+    std::fs::remove_file(&file).unwrap();
+    assert!(load(&["--config", config], &[]).unwrap_err().contains("cannot be read"));
+}
+
+#[test]
+fn a_wrong_value_names_where_it_came_from_and_what_it_must_be() {
+    for (name, value, wanted) in [
+        ("RAE_PORT", "65536", "a port, 0 to 65535"),
+        ("RAE_PORT", "http", "a port"),
+        ("RAE_AUTH", "none", "auto, header or keys"),
+        ("RAE_LOG_LEVEL", "loud", "off, error"),
+        ("RAE_LOG_FORMAT", "xml", "text or json"),
+        ("RAE_DURABILITY", "some", "full or normal"),
+        ("RAE_MAX_BODY_BYTES", "0", "a whole number"),
+        ("RAE_MAX_PAGE", "1001", "1000"),
+        ("RAE_REQUEST_TIMEOUT", "-1", "seconds"),
+        ("RAE_REQUEST_TIMEOUT", "NaN", "seconds"),
+    ] {
+        let error = load(&[], &[(name, value)]).unwrap_err();
+        assert!(error.starts_with(name) && error.contains(wanted) && error.contains(value), "{error}");
+    }
+    assert!(load(&["--port", "x"], &[]).unwrap_err().starts_with("--port must be"));
+}
+
+#[test]
+fn an_empty_variable_is_none_but_an_empty_key_is_an_error() {
+    assert_eq!(load(&[], &[("RAE_PORT", "")]).unwrap().port, 8000);
+    assert!(load(&[], &[("RAE_API_MASTER_KEY", "")]).unwrap_err().contains("set but empty"));
+}
+
+#[test]
+fn auto_means_keys_once_there_is_a_master_key_and_keys_need_one() {
+    let key = ("RAE_API_MASTER_KEY", "a-long-enough-key");
+    assert_eq!(load(&[], &[key]).unwrap().auth, AuthMode::Keys);
+    assert_eq!(load(&[], &[key, ("RAE_AUTH", "header")]).unwrap().auth, AuthMode::Header);
+    assert!(load(&[], &[("RAE_AUTH", "keys")]).is_err());
+}
+
+#[test]
+fn secrets_are_not_shown_anywhere() {
+    let s = load(&[], &[("RAE_API_MASTER_KEY", "hush-hush-hush")]).unwrap();
+    assert!(!format!("{s:?} {:?}", s.shown()).contains("hush"), "{s:?}");
+    assert_eq!(s.shown()["api_master_key"], "(set)");
+    assert!(load(&["--api-master-key", "x"], &[]).is_err(), "no flag");
+}
+
+#[test]
+fn the_stores_are_settings_like_the_others() {
+    let s = load(
+        &["--pghost", "db", "--redis-host", "cache"],
+        &[("PGUSER", "ada"), ("PGPASSWORD", "s3cret"), ("REDIS_PASSWORD", "hush")],
+    )
+    .unwrap();
+    assert_eq!((s.postgres.host.as_deref(), s.postgres.port.as_deref()), (Some("db"), Some("5432")));
+    assert_eq!(
+        (s.postgres.password.as_deref(), s.redis_host.as_deref(), s.redis_port),
+        (Some("s3cret"), Some("cache"), 6379)
+    );
+    let shown = format!("{s:?} {:?}", s.shown());
+    assert!(!shown.contains("s3cret") && !shown.contains("hush"), "{shown}");
+    assert!(load(&[], &[("PGPORT", "x")]).unwrap_err().starts_with("PGPORT must be a port"));
+    assert!(load(&[], &[("DATABASE_URL", "")]).unwrap_err().contains("set but empty"));
+    assert!(load(&["--database-url", "x"], &[]).is_err(), "no flag");
+    assert!(!load(&[], &[]).unwrap().data_dir_is_given && load(&["--data", "x"], &[]).unwrap().data_dir_is_given);
+}
+
+#[test]
+fn a_secret_may_lie_in_a_file_of_its_own_but_not_in_two_places() {
+    let file = std::env::temp_dir().join(format!("rae-secret-{}", std::process::id()));
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "postgres://ada:s3cret@db/memories\n").unwrap();
+    let s = load(&[], &[("DATABASE_URL_FILE", path)]).unwrap();
+    assert_eq!(s.database_url.unwrap().reveal(), "postgres://ada:s3cret@db/memories");
+    assert!(load(&[], &[("DATABASE_URL_FILE", path), ("DATABASE_URL", "x")]).unwrap_err().contains("both set"));
+    std::fs::write(&file, "\n").unwrap();
+    assert!(load(&[], &[("RAE_API_MASTER_KEY_FILE", path)]).unwrap_err().contains("set but empty"));
+    std::fs::write(&file, "x".repeat(70_000)).unwrap();
+    assert!(load(&[], &[("RAE_API_MASTER_KEY_FILE", path)]).unwrap_err().contains("longer than"));
+    std::fs::remove_file(&file).unwrap();
+    assert!(load(&[], &[("RAE_API_MASTER_KEY_FILE", path)]).unwrap_err().contains("cannot be read"));
+}
+
+#[test]
+fn the_table_of_the_operations_page_is_that_of_the_code() {
+    let page = include_str!("../../../docs/operations.md").replace("\r\n", "\n");
+    assert!(page.contains(&markdown()), "put this into docs/operations.md:\n{}", markdown());
+}
