@@ -13,6 +13,7 @@ pub mod ctx;
 mod deps;
 pub mod embedded;
 pub mod error;
+pub mod extract;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;

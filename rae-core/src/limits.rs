@@ -145,3 +145,15 @@ pub const AUDIT_MEMBERS_MAX: usize = 200_000;
 pub const AUDIT_BUCKET_MEMBERS_MAX: usize = 32;
 /// Different values of one statement; with more it is a series of readings.
 pub const AUDIT_VALUES_MAX: usize = 8;
+/// Words of one keyword.
+pub const KEYWORD_WORDS_MAX: usize = 4;
+/// Most keywords of one text.
+pub const KEYWORDS_MAX: usize = 1_000;
+/// Most statements read from one text.
+pub const TRIPLES_MAX: usize = 1_000;
+/// Most names resolved at once: every two are compared.
+pub const ENTITIES_MAX: usize = 500;
+/// Most texts scored by a reranker at once.
+pub const RERANK_TEXTS_MAX: usize = K_MAX;
+/// Tokens that a cross-encoder reads of a question and a text together, its `[CLS]` and both `[SEP]` included.
+pub const RERANK_TOKENS_MAX: usize = 512;

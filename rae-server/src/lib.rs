@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod cli;
+pub mod front;
 mod health;
 pub mod http;
 pub mod log;
@@ -108,7 +109,8 @@ fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
         let rae = state::open(&settings, role, variable).await?;
         let app = Arc::new(App::new(rae, settings, engine.handle().clone())?);
         announce(&app, address, started);
-        shutdown::serve(listener, app, signals).await
+        let (router, front) = (http::router(Arc::clone(&app)), Arc::clone(&app.front));
+        shutdown::serve(listener, router, front, signals, |left| async move { app.close(left).await }).await
     })?;
     if !ended {
         tracing::warn!("stopped at once, as asked");

@@ -1,6 +1,7 @@
 //! Stopping without cutting a request: readiness goes first, then the listener, then what runs, then the store.
 
-use crate::{http, state::App};
+use crate::{front::Front, http};
+use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
 use rae_core::{Error, Result};
 use std::{sync::Arc, time::Duration};
@@ -36,8 +37,18 @@ impl Signals {
     }
 }
 
-/// Serves until a signal comes and everything has ended. A second signal ends it at once; then the answer is false.
-pub async fn serve(listener: TcpListener, app: Arc<App>, mut signals: Signals) -> Result<bool> {
+/// Serves until a signal comes and everything has ended, `close` last; it is told how long it may take. A second signal ends it
+/// at once; then the answer is false.
+pub async fn serve<C>(
+    listener: TcpListener,
+    router: Router,
+    app: Arc<Front>,
+    mut signals: Signals,
+    close: impl FnOnce(Duration) -> C,
+) -> Result<bool>
+where
+    C: Future<Output = Result<()>>,
+{
     let open = GracefulShutdown::new();
     let stop = async {
         signals.next().await;
@@ -49,7 +60,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut signals: Signals) -
             () = signals.next() => {}
         }
     };
-    http::conn::accept(listener, http::router(Arc::clone(&app)), Arc::clone(&app), &open, stop).await;
+    http::conn::accept(listener, router, Arc::clone(&app), &open, stop).await;
     let limit = app.settings.drain_timeout;
     let due = Instant::now() + limit;
     tracing::info!(connections = open.count(), limit_seconds = limit.as_secs_f64(), "stopping: no new connections");
@@ -62,7 +73,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut signals: Signals) -
     }
     let left = due.saturating_duration_since(Instant::now()).max(CLOSE);
     tokio::select! {
-        closed = app.close(left) => closed?,
+        closed = close(left) => closed?,
         () = signals.next() => return Ok(false),
     }
     tracing::info!("stopped");

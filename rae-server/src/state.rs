@@ -1,22 +1,20 @@
-//! What every request shares: the open store, the settings, the limits, the metrics.
+//! What every request of the API shares: the open store, who may ask, and what is the same for all roles ([`Front`]).
 
 use crate::{
     cli::Role,
+    front::{Front, Held},
     http::auth::Keys,
-    metrics::Metrics,
-    settings::{AuthMode, Settings},
+    settings::Settings,
     stores::Hosted,
 };
-use rae_core::{Error, ErrorKind, Rae, Result, model::Scope, wire};
+use rae_core::{Error, Rae, Result, model::Scope, wire};
 use serde_json::{Map, Value};
 use std::{
+    ops::Deref,
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant, SystemTime},
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 use tokio::{
     runtime::Handle,
@@ -25,31 +23,33 @@ use tokio::{
 
 /// Exports and imports at once: each may hold a file of the largest size.
 const BULK_MAX: usize = 4;
-/// What a call may take beyond its limit before the server answers in its place.
-const GRACE: Duration = Duration::from_secs(1);
-/// Bytes that one permit of the memory's semaphore stands for.
-const MEMORY_UNIT: usize = 1 << 10;
 /// Age after which a file of another run in the folder for temporary files is nobody's.
 const STALE: Duration = Duration::from_secs(86_400);
 
 /// The state of a running server.
 #[derive(Debug)]
 pub struct App {
+    /// Settings, limits, metrics.
+    pub front: Arc<Front>,
     /// The store.
     pub rae: Rae,
-    /// The settings.
-    pub settings: Settings,
-    /// The metrics.
-    pub metrics: Metrics,
     /// Who may do what.
     pub keys: Keys,
-    /// When it started.
-    pub started: Instant,
-    engine: Handle,
-    places: Arc<Semaphore>,
-    memory: Arc<Semaphore>,
     bulk: Arc<Semaphore>,
-    draining: AtomicBool,
+}
+
+impl Deref for App {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.front
+    }
+}
+
+impl AsRef<Front> for App {
+    fn as_ref(&self) -> &Front {
+        &self.front
+    }
 }
 
 /// Opens the store that the settings name: PostgreSQL where it does, else the embedded one in the folder for data. Must run
@@ -85,35 +85,13 @@ fn make_folder(path: &std::path::Path) -> Result<()> {
 impl App {
     /// The state around an open store. `engine` is the runtime on which verbs run: not the one that answers health checks.
     pub fn new(rae: Rae, settings: Settings, engine: Handle) -> Result<Self> {
-        let semaphore = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
         remove_stale(&temp_dir(&settings));
         Ok(Self {
             rae,
-            metrics: Metrics::new()?,
             keys: Keys::new(settings.api_master_key.as_ref()),
-            started: Instant::now(),
-            engine,
-            places: semaphore(settings.max_concurrent_requests),
-            memory: semaphore(settings.max_request_memory_bytes / MEMORY_UNIT),
-            bulk: semaphore(BULK_MAX),
-            draining: AtomicBool::new(false),
-            settings,
+            bulk: Arc::new(Semaphore::new(BULK_MAX)),
+            front: Arc::new(Front::new(settings, engine)?),
         })
-    }
-
-    /// Whether the tenant header is trusted.
-    pub fn trusts_header(&self) -> bool {
-        self.settings.auth == AuthMode::Header
-    }
-
-    /// Whether the server is about to stop.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-
-    /// Says that the server is about to stop.
-    pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Release);
     }
 
     /// Runs a verb on the engine's threads and counts it.
@@ -134,20 +112,7 @@ impl App {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let place = self.take(&self.places, 1, "requests")?;
-        let call = call(self.rae.with_scope(scope).with_timeout(Some(limit)));
-        let task = self.engine.spawn(async move {
-            let _held = (place, held);
-            call.await
-        });
-        match tokio::time::timeout(limit + GRACE, task).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(failed)) => {
-                tracing::error!(panicked = failed.is_panic(), "a call of the engine did not end");
-                Err(Error::internal("the engine failed; the log has more under this request's id"))
-            }
-            Err(_) => Err(Error::new(ErrorKind::Timeout, "the request took too long")),
-        }
+        self.spawn(limit, held, call(self.rae.with_scope(scope).with_timeout(Some(limit)))).await
     }
 
     /// A place for an export or an import.
@@ -155,32 +120,9 @@ impl App {
         self.take(&self.bulk, 1, "bulk")
     }
 
-    /// Takes `bytes` more of the memory for bodies.
-    pub fn hold(&self, held: &mut Held, bytes: usize) -> Result<()> {
-        // By the sum: a body comes in many small pieces.
-        held.bytes += bytes;
-        let units = held.bytes.div_ceil(MEMORY_UNIT);
-        let more = u32::try_from(units - held.units).unwrap_or(u32::MAX);
-        if more > 0 {
-            held.permits.push(self.take(&self.memory, more, "memory")?);
-            held.units = units;
-        }
-        Ok(())
-    }
-
     /// The text of a scrape.
     pub fn scrape(&self) -> Result<String> {
-        let all = self.settings.max_request_memory_bytes / MEMORY_UNIT;
-        let held = all.saturating_sub(self.memory.available_permits()) * MEMORY_UNIT;
-        self.metrics.body_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
-        self.metrics.text(self.rae.cache_stats())
-    }
-
-    fn take(&self, from: &Arc<Semaphore>, permits: u32, what: &str) -> Result<OwnedSemaphorePermit> {
-        Arc::clone(from).try_acquire_many_owned(permits).map_err(|_| {
-            self.metrics.rejected.with_label_values(&[what]).inc();
-            Error::unavailable("the server is busy; try again in a moment").with_code("overloaded").temporary()
-        })
+        self.front.scrape(self.rae.cache_stats())
     }
 
     /// A new name in the folder for temporary files.
@@ -190,20 +132,9 @@ impl App {
 
     /// Waits for the calls whose callers have left, then closes the store.
     pub async fn close(&self, limit: Duration) -> Result<()> {
-        let all = u32::try_from(self.settings.max_concurrent_requests).unwrap_or(u32::MAX);
-        if tokio::time::timeout(limit, self.places.acquire_many(all)).await.is_err() {
-            tracing::warn!("calls of the engine still run; closing the store all the same");
-        }
+        self.quiesce(limit).await;
         self.rae.close().await
     }
-}
-
-/// Memory that a request's body takes; given back when it is dropped.
-#[derive(Debug, Default)]
-pub struct Held {
-    bytes: usize,
-    units: usize,
-    permits: Vec<OwnedSemaphorePermit>,
 }
 
 /// The name of a file that goes when this does.

@@ -1,7 +1,7 @@
 //! Bodies and query strings: read within limits, then handed to the engine's own parser.
 
 use super::error::{ApiError, ApiResult, shown};
-use crate::state::{App, Held};
+use crate::front::{Front, Held};
 use axum::{
     body::Body,
     extract::{FromRequest, Request},
@@ -30,11 +30,11 @@ pub struct Fields {
     pub held: Held,
 }
 
-impl FromRequest<Arc<App>> for Fields {
+impl<S: AsRef<Front> + Send + Sync> FromRequest<Arc<S>> for Fields {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
-        read(request, app, JSON_VALUES_MAX).await
+    async fn from_request(request: Request, state: &Arc<S>) -> ApiResult<Self> {
+        read(request, S::as_ref(state), JSON_VALUES_MAX).await
     }
 }
 
@@ -42,15 +42,15 @@ impl FromRequest<Arc<App>> for Fields {
 #[derive(Debug)]
 pub struct BatchFields(pub Fields);
 
-impl FromRequest<Arc<App>> for BatchFields {
+impl<S: AsRef<Front> + Send + Sync> FromRequest<Arc<S>> for BatchFields {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
-        read(request, app, BATCH_VALUES_MAX).await.map(Self)
+    async fn from_request(request: Request, state: &Arc<S>) -> ApiResult<Self> {
+        read(request, S::as_ref(state), BATCH_VALUES_MAX).await.map(Self)
     }
 }
 
-async fn read(request: Request, app: &App, values_max: usize) -> ApiResult<Fields> {
+async fn read(request: Request, app: &Front, values_max: usize) -> ApiResult<Fields> {
     let (parts, body) = request.into_parts();
     let limit = app.settings.max_body_bytes;
     check_head(&parts.headers, limit as u64)?;
@@ -96,7 +96,7 @@ pub fn broken(error: impl std::fmt::Display) -> ApiError {
     ApiError::bad("broken_body", format!("the body did not arrive whole: {error}"))
 }
 
-async fn collect(app: &App, mut body: Body, limit: usize, held: &mut Held) -> ApiResult<Vec<u8>> {
+async fn collect(app: &Front, mut body: Body, limit: usize, held: &mut Held) -> ApiResult<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };

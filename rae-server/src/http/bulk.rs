@@ -6,7 +6,10 @@ use super::{
     error::{ApiError, ApiResult},
     json, schema,
 };
-use crate::state::{App, Held};
+use crate::{
+    front::Held,
+    state::App,
+};
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::{RawQuery, Request, State},

@@ -1,6 +1,6 @@
 //! Connections: how many, how slow, and how they end.
 
-use crate::state::App;
+use crate::front::Front;
 use axum::{Router, body::Body, body::HttpBody, http::Response};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -39,7 +39,7 @@ const HEADERS_MAX: usize = 100;
 const FILES_KEPT: u64 = 256;
 
 /// How many connections may be open: what the settings say, or what the system lets a process have.
-pub fn connections_max(app: &App) -> usize {
+pub fn connections_max(app: &Front) -> usize {
     let wanted = app.settings.max_connections;
     let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     // The soft limit is often 1,024 for the sake of programs from before `poll`.
@@ -64,7 +64,7 @@ pub fn connections_max(app: &App) -> usize {
 pub async fn accept(
     listener: TcpListener,
     router: Router,
-    app: Arc<App>,
+    app: Arc<Front>,
     open: &GracefulShutdown,
     stop: impl Future<Output = ()>,
 ) {
@@ -182,7 +182,7 @@ impl HttpBody for Answered {
 struct Socket {
     stream: TcpStream,
     turn: Arc<Turn>,
-    app: Arc<App>,
+    app: Arc<Front>,
     /// Requests whose headers were here when `headers_due` was set.
     requests: u64,
     headers_due: Option<Pin<Box<Sleep>>>,
@@ -190,7 +190,7 @@ struct Socket {
 }
 
 impl Socket {
-    fn new(stream: TcpStream, turn: Arc<Turn>, app: Arc<App>) -> Self {
+    fn new(stream: TcpStream, turn: Arc<Turn>, app: Arc<Front>) -> Self {
         Self { stream, turn, app, requests: 0, headers_due: None, write_due: None }
     }
 

@@ -5,7 +5,7 @@ use super::{
     error::{ApiError, Failure, REQUEST_ID},
     linger::Lent,
 };
-use crate::state::App;
+use crate::front::Front;
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
@@ -21,7 +21,7 @@ pub const REQUEST_ID_HEADER: &str = "x-request-id";
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// The middleware.
-pub async fn edge(State(app): State<Arc<App>>, request: Request, next: Next) -> Response<Body> {
+pub async fn edge(State(app): State<Arc<Front>>, request: Request, next: Next) -> Response<Body> {
     let started = Instant::now();
     let id = request_id(request.headers());
     let method = request.method().clone();
@@ -60,7 +60,7 @@ pub async fn edge(State(app): State<Arc<App>>, request: Request, next: Next) -> 
 struct InFlight(prometheus::IntGauge);
 
 impl InFlight {
-    fn new(app: &App) -> Self {
+    fn new(app: &Front) -> Self {
         app.metrics.in_flight.inc();
         Self(app.metrics.in_flight.clone())
     }
@@ -72,7 +72,7 @@ impl Drop for InFlight {
     }
 }
 
-fn finish(app: &App, response: &mut Response<Body>, id: &str) {
+fn finish(app: &Front, response: &mut Response<Body>, id: &str) {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(REQUEST_ID_HEADER, id);
@@ -107,7 +107,7 @@ fn is_health(route: &str) -> bool {
 }
 
 /// DNS rebinding: a page of the web makes its own name point at 127.0.0.1, and asks as if it were at home.
-fn may_ask(app: &App, headers: &HeaderMap) -> bool {
+fn may_ask(app: &Front, headers: &HeaderMap) -> bool {
     let host = &app.settings.host;
     let on_loopback = host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     !(on_loopback && app.trusts_header()) || host_is_allowed(headers, &app.settings.allowed_hosts)

@@ -83,7 +83,7 @@ pub async fn diagnostics(
     let scope = rae_core::model::Scope::default();
     let call = |rae: rae_core::Rae| async move { rae.stats().await };
     let stats: rae_core::Stats =
-        app.run(scope, app.settings.request_timeout, crate::state::Held::default(), call).await?;
+        app.run(scope, app.settings.request_timeout, crate::front::Held::default(), call).await?;
     let embedder = serde_json::to_value(&stats.embedder)
         .map_err(|e| Error::internal("the embedder could not be shown").with_source(e))?;
     let cache = app.rae.cache_stats();

@@ -69,7 +69,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), edge::edge))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app.front), edge::edge))
         .with_state(app)
 }
 
