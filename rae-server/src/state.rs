@@ -3,9 +3,9 @@
 use crate::{
     cli::Role,
     http::auth::Keys,
-    metrics::Metrics,
+    metrics::{Metrics, Readings, engine::Engine},
     settings::{AuthMode, Settings},
-    stores::Hosted,
+    stores::{Backends, Hosted},
 };
 use rae_core::{Error, ErrorKind, Rae, Result, model::Scope, wire};
 use serde_json::{Map, Value};
@@ -41,6 +41,8 @@ pub struct App {
     pub settings: Settings,
     /// The metrics.
     pub metrics: Metrics,
+    /// The hosted stores behind `rae`.
+    pub backends: Backends,
     /// Who may do what.
     pub keys: Keys,
     /// When it started.
@@ -52,14 +54,26 @@ pub struct App {
     draining: AtomicBool,
 }
 
+/// An open store, and what knows how it is.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub rae: Rae,
+    /// The hosted stores behind it.
+    pub backends: Backends,
+    /// The metrics, which the store tells of its calls.
+    pub metrics: Metrics,
+}
+
 /// Opens the store that the settings name: PostgreSQL where it does, else the embedded one in the folder for data. Must run
 /// on a Tokio runtime with threads of its own.
-pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<String>) -> Result<Rae> {
+pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<String>) -> Result<Opened> {
     let hosted = Hosted::from_settings(settings, env)?;
     hosted.check(settings, role)?;
     make_folder(&settings.data_dir)?;
     make_folder(&temp_dir(settings))?;
-    let mut builder = Rae::builder();
+    let metrics = Metrics::new(settings.metrics_tenants)?;
+    let mut builder = Rae::builder().observer(Arc::<Engine>::clone(&metrics.engine));
     if hosted.keeps_memories() {
         // Replicas must not change the schema under one another: `api` leaves that to `migrate`.
         if role != Role::Api {
@@ -68,7 +82,8 @@ pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<
     } else {
         builder = builder.path(settings.data_dir.join("memory.rae")).durability(settings.durability);
     }
-    hosted.plug(builder).await?.open().await
+    let (builder, backends) = hosted.plug(builder).await?;
+    Ok(Opened { rae: builder.open().await?, backends, metrics })
 }
 
 /// Where exports and imports lie for a moment.
@@ -84,12 +99,14 @@ fn make_folder(path: &std::path::Path) -> Result<()> {
 
 impl App {
     /// The state around an open store. `engine` is the runtime on which verbs run: not the one that answers health checks.
-    pub fn new(rae: Rae, settings: Settings, engine: Handle) -> Result<Self> {
+    pub fn new(opened: Opened, settings: Settings, engine: Handle) -> Self {
+        let Opened { rae, backends, metrics } = opened;
         let semaphore = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
         remove_stale(&temp_dir(&settings));
-        Ok(Self {
+        Self {
             rae,
-            metrics: Metrics::new()?,
+            backends,
+            metrics,
             keys: Keys::new(settings.api_master_key.as_ref()),
             started: Instant::now(),
             engine,
@@ -98,7 +115,7 @@ impl App {
             bulk: semaphore(BULK_MAX),
             draining: AtomicBool::new(false),
             settings,
-        })
+        }
     }
 
     /// Whether the tenant header is trusted.
@@ -123,8 +140,8 @@ impl App {
             verb => (verb, 1),
         };
         let call = |rae: Rae| async move { wire::call(&rae, verb, args).await };
-        let result = self.run(scope, self.settings.request_timeout, held, call).await;
-        self.metrics.operation(operation, items as u64, result.as_ref().err().map(Error::kind));
+        let result = self.run(scope.clone(), self.settings.request_timeout, held, call).await;
+        self.metrics.operation(&scope, operation, items as u64, result.as_ref().err().map(Error::kind));
         result
     }
 
@@ -173,7 +190,11 @@ impl App {
         let all = self.settings.max_request_memory_bytes / MEMORY_UNIT;
         let held = all.saturating_sub(self.memory.available_permits()) * MEMORY_UNIT;
         self.metrics.body_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
-        self.metrics.text(self.rae.cache_stats())
+        self.metrics.text(Readings {
+            cache: self.rae.cache_stats(),
+            index: self.rae.index_stats(),
+            pool: self.backends.postgres.as_ref().map(|store| store.pool()),
+        })
     }
 
     fn take(&self, from: &Arc<Semaphore>, permits: u32, what: &str) -> Result<OwnedSemaphorePermit> {
