@@ -9,7 +9,7 @@ use crate::{
         vector::{MemoryVectors, VectorsConfig},
     },
     error::{Error, Result},
-    guard::{Guarded, Policy},
+    guard::{Guarded, NoObserver, Observer, Policy},
     indexes::Indexes,
     jobs::background::Background,
     model::{IdGenerator, Op, Scope},
@@ -91,9 +91,12 @@ impl Embedding {
 }
 
 /// An embedder behind the guard's policy.
-pub(crate) fn guarded(embedder: Arc<dyn Embedder>) -> Arc<dyn Embedder> {
-    Arc::new(Guarded::embedder(embedder, Policy::default()))
+pub(crate) fn guarded(embedder: Arc<dyn Embedder>, observer: &Arc<dyn Observer>) -> Arc<dyn Embedder> {
+    Arc::new(Guarded::embedder(embedder, Policy::default()).with_observer(Arc::clone(observer)))
 }
+
+/// The truth, the vectors, and the same vectors where they are in this process.
+type Stores = (Arc<dyn RelationalStore>, Arc<dyn VectorStore>, Option<Arc<MemoryVectors>>);
 
 /// Options for opening a store; see [`Rae::builder`]. Defaults: in memory, tenant and project `default`, the built-in
 /// embedder, full durability, no time limit.
@@ -113,6 +116,7 @@ pub struct Builder {
     relational: Option<Arc<dyn RelationalStore>>,
     vectors: Option<Arc<dyn VectorStore>>,
     cache: Option<Arc<dyn CacheStore>>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Builder {
@@ -201,26 +205,39 @@ impl Builder {
         self
     }
 
+    /// Told of every call of a store, the cache, the embedder and the reranker, for metrics. Default: nobody.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
     /// Opens the store. Errors: InvalidInput (a directory, a missing folder, bad names), Corrupt (not a store of ours; it is left as
     /// it is), Unsupported (made by a newer version), Conflict with code `embedder_mismatch`, PermissionDenied, Unavailable.
     pub async fn open(self) -> Result<Rae> {
         let scope =
             Scope::new(self.tenant.as_deref().unwrap_or("default"), self.project.as_deref().unwrap_or("default"))?;
-        let embedder = guarded(self.embedding.clone().load()?);
+        let observer = self.observer.clone().unwrap_or_else(|| Arc::new(NoObserver));
+        let embedder = guarded(self.embedding.clone().load()?, &observer);
         let clock: Arc<dyn Clock> = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
-        let (relational, vectors) = self.stores(&clock)?;
+        let (relational, vectors, in_process) = self.stores(&clock)?;
         let tokens = match self.tokens.clone() {
             Some(tokens) => tokens,
             None => crate::providers::default_tokens(),
         };
         let cache = self.cache.clone().unwrap_or_else(|| Arc::new(MemoryCache::default()));
+        let reranker = self.reranker.clone().map(|reranker| -> Arc<dyn Reranker> {
+            Arc::new(Guarded::reranker(reranker, Policy::default()).with_observer(Arc::clone(&observer)))
+        });
+        let seen = || Arc::clone(&observer);
         let shared = Shared {
-            relational: Arc::new(Guarded::relational(relational, Policy::default())),
-            vectors: Arc::new(Guarded::vector(vectors, Policy::default())),
-            cache: Arc::new(Guarded::cache(cache, Policy::default())),
+            relational: Arc::new(Guarded::relational(relational, Policy::default()).with_observer(seen())),
+            vectors: Arc::new(Guarded::vector(vectors, Policy::default()).with_observer(seen())),
+            cache: Arc::new(Guarded::cache(cache, Policy::default()).with_observer(seen())),
             embedder: RwLock::new(Arc::clone(&embedder)),
             tokens,
-            reranker: self.reranker.clone(),
+            reranker,
+            in_process,
+            observer: seen(),
             clock,
             ids: self.seed.map_or_else(IdGenerator::random, IdGenerator::seeded),
             indexes: Indexes::default(),
@@ -260,17 +277,19 @@ impl Builder {
         deps.vectors.ensure(&ctx, &deps.collection()).await
     }
 
-    fn stores(&self, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn RelationalStore>, Arc<dyn VectorStore>)> {
+    fn stores(&self, clock: &Arc<dyn Clock>) -> Result<Stores> {
         let mut config = VectorsConfig::default();
         let relational = match &self.relational {
             Some(store) => Arc::clone(store),
             None => self.sqlite(clock, &mut config)?,
         };
-        let vectors = match &self.vectors {
-            Some(store) => Arc::clone(store),
-            None => Arc::new(MemoryVectors::new(config)),
-        };
-        Ok((relational, vectors))
+        Ok(match &self.vectors {
+            Some(store) => (relational, Arc::clone(store), None),
+            None => {
+                let vectors = Arc::new(MemoryVectors::new(config));
+                (relational, Arc::<MemoryVectors>::clone(&vectors), Some(vectors))
+            }
+        })
     }
 
     #[cfg(feature = "embedded")]

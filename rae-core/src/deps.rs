@@ -3,7 +3,9 @@
 use crate::{
     access::AccessBuffer,
     ctx::Ctx,
+    embedded::vector::MemoryVectors,
     error::{Error, ErrorKind, Result},
+    guard::Observer,
     indexes::Indexes,
     jobs::background::Background,
     model::{IdGenerator, Op, Precondition, Scope, WriteBatch},
@@ -44,6 +46,10 @@ pub(crate) struct Shared {
     pub embedder: RwLock<Arc<dyn Embedder>>,
     pub tokens: Arc<dyn TokenCounter>,
     pub reranker: Option<Arc<dyn Reranker>>,
+    /// The vectors, where they are in this process: for their size alone.
+    pub in_process: Option<Arc<MemoryVectors>>,
+    /// For what is guarded after opening.
+    pub observer: Arc<dyn Observer>,
     pub clock: Arc<dyn Clock>,
     pub ids: IdGenerator,
     pub indexes: Indexes,
@@ -86,6 +92,28 @@ impl CacheStats {
     pub fn hit_ratio(self) -> Option<f64> {
         let lookups = self.hits + self.misses;
         (lookups > 0).then(|| self.hits as f64 / lookups as f64)
+    }
+}
+
+/// What the indexes in memory hold. They are derived: rebuilt from the store when they are missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IndexStats {
+    /// Projects whose index of words is in memory; the least recently used go first.
+    pub scopes: usize,
+    /// Memories in those indexes.
+    pub memories: u64,
+    /// Pieces of their texts.
+    pub pieces: u64,
+    /// Bytes of vectors in this process, graphs estimated; 0 where they are kept elsewhere.
+    pub vector_bytes: usize,
+}
+
+impl Shared {
+    /// What the indexes in memory hold.
+    pub fn index_stats(&self) -> IndexStats {
+        let mut stats = self.indexes.stats();
+        stats.vector_bytes = self.in_process.as_ref().map_or(0, |vectors| vectors.bytes());
+        stats
     }
 }
 

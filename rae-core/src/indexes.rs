@@ -1,6 +1,6 @@
 //! The lexical indexes in memory: one a scope, the least recently used go. Only the container; `jobs::index_sync` fills it.
 
-use crate::{lexical::ScopeIndex, limits::INDEX_SCOPES_MAX, model::Scope};
+use crate::{deps::IndexStats, lexical::ScopeIndex, limits::INDEX_SCOPES_MAX, model::Scope};
 use parking_lot::{Mutex, RwLock};
 use std::{collections::HashMap, sync::Arc};
 
@@ -69,6 +69,19 @@ impl Indexes {
     /// Forgets everything.
     pub fn clear(&self) {
         self.inner.lock().scopes.clear();
+    }
+
+    /// What is in memory.
+    pub fn stats(&self) -> IndexStats {
+        // Not while the container is locked: an index that is being filled is waited for.
+        let states: Vec<_> = self.inner.lock().scopes.values().map(|entry| Arc::clone(&entry.state)).collect();
+        let mut stats = IndexStats { scopes: states.len(), ..IndexStats::default() };
+        for state in states {
+            let index = state.index.read();
+            stats.memories += index.len() as u64;
+            stats.pieces += index.pieces();
+        }
+        stats
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     Result,
     builder::{Builder, guarded},
-    deps::{CacheStats, Deps},
+    deps::{CacheStats, Deps, IndexStats},
     error::{Error, ErrorKind},
     ingest::{MemoryUpdate, NewMemory},
     model::{Memory, MemoryId, MemoryVersion, Scope, Timestamp},
@@ -66,6 +66,11 @@ impl Rae {
     /// How often the caches of recall had what was looked for, over all handles on this store.
     pub fn cache_stats(&self) -> CacheStats {
         self.deps.lookups.stats()
+    }
+
+    /// What the indexes in memory hold, over all handles on this store. Touches no disk.
+    pub fn index_stats(&self) -> IndexStats {
+        self.deps.index_stats()
     }
 
     /// Tenant and project of this handle.
@@ -158,7 +163,7 @@ impl Rae {
 
     /// Changes the embedding model of the whole store while it stays in use. Interrupted, it goes on at the next call.
     pub async fn reembed(&self, embedder: Arc<dyn Embedder>) -> Result<Reembedded> {
-        named("reembed", ops::reembed(&self.deps, guarded(embedder)).await)
+        named("reembed", ops::reembed(&self.deps, guarded(embedder, &self.deps.observer)).await)
     }
 
     /// Runs due housekeeping now: purges what expired, pays owed vectors, truncates the log.

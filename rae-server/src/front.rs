@@ -1,10 +1,10 @@
 //! What is the same for every role that listens: the settings, the limits, the metrics, and whether it is about to stop.
 
 use crate::{
-    metrics::Metrics,
+    metrics::{Metrics, Readings},
     settings::{AuthMode, Settings},
 };
-use rae_core::{CacheStats, Error, ErrorKind, Result};
+use rae_core::{Error, ErrorKind, Result};
 use std::{
     sync::{
         Arc,
@@ -45,17 +45,17 @@ impl AsRef<Front> for Front {
 
 impl Front {
     /// A front with these settings. `engine` is the runtime on which work runs: not the one that answers health checks.
-    pub fn new(settings: Settings, engine: Handle) -> Result<Self> {
+    pub fn new(settings: Settings, metrics: Metrics, engine: Handle) -> Self {
         let semaphore = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
-        Ok(Self {
-            metrics: Metrics::new()?,
+        Self {
+            metrics,
             started: Instant::now(),
             engine,
             places: semaphore(settings.max_concurrent_requests),
             memory: semaphore(settings.max_request_memory_bytes / MEMORY_UNIT),
             draining: AtomicBool::new(false),
             settings,
-        })
+        }
     }
 
     /// Whether the tenant header is trusted.
@@ -109,11 +109,11 @@ impl Front {
     }
 
     /// The text of a scrape.
-    pub fn scrape(&self, cache: CacheStats) -> Result<String> {
+    pub fn scrape(&self, now: Readings) -> Result<String> {
         let all = self.settings.max_request_memory_bytes / MEMORY_UNIT;
         let held = all.saturating_sub(self.memory.available_permits()) * MEMORY_UNIT;
         self.metrics.body_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
-        self.metrics.text(cache)
+        self.metrics.text(now)
     }
 
     /// Permits that are free now, else the error of a server that is full.

@@ -82,7 +82,7 @@ fn with_log(settings: &Settings, work: impl FnOnce() -> rae_core::Result<()>) ->
 
 fn migrate(settings: &Settings) -> rae_core::Result<()> {
     runtime("rae-migrate", 2)?.block_on(async {
-        let rae = state::open(settings, Role::Migrate, variable).await?;
+        let rae = state::open(settings, Role::Migrate, variable).await?.rae;
         let version = rae.stats().await?.schema_version;
         rae.close().await?;
         tracing::info!(schema_version = version, "the store is up to date");
@@ -106,8 +106,8 @@ fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
         // The port first: where it is taken, no store is made.
         let listener = listen(&settings).await?;
         let address = listener.local_addr().map_err(|e| Error::internal("the socket has no address").with_source(e))?;
-        let rae = state::open(&settings, role, variable).await?;
-        let app = Arc::new(App::new(rae, settings, engine.handle().clone())?);
+        let opened = state::open(&settings, role, variable).await?;
+        let app = Arc::new(App::new(opened, settings, engine.handle().clone()));
         announce(&app, address, started);
         let (router, front) = (http::router(Arc::clone(&app)), Arc::clone(&app.front));
         shutdown::serve(listener, router, front, signals, |left| async move { app.close(left).await }).await

@@ -1,11 +1,17 @@
 //! Metrics in Prometheus text 0.0.4. The six names of contract.md are there from the first scrape, with or without values.
 
+pub mod engine;
+pub mod tenants;
+
+use crate::adapters::postgres::PoolState;
+use engine::Engine;
 use prometheus::{
     CounterVec, Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry, TextEncoder, core::Collector,
 };
-use rae_core::{Error, ErrorKind};
-use std::{collections::HashSet, fmt, time::Duration};
+use rae_core::{CacheStats, Error, ErrorKind, IndexStats, model::Scope};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use tenants::Tenants;
 
 /// Upper bounds of the duration histogram, in seconds.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
@@ -20,6 +26,9 @@ pub struct Metrics {
     cache_ratio: Gauge,
     cache_lookups: IntCounterVec,
     dropped_lines: IntCounter,
+    tenants: Tenants,
+    /// What happens below the routes.
+    pub engine: Arc<Engine>,
     /// Open connections.
     pub connections: IntGauge,
     /// Requests that are being answered.
@@ -57,9 +66,23 @@ impl Catalogue {
     }
 }
 
+/// What is read at the moment of a scrape.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Readings {
+    /// Lookups of query vectors.
+    pub cache: CacheStats,
+    /// Indexes in memory.
+    pub index: IndexStats,
+    /// Connections, where memories are in PostgreSQL.
+    pub pool: Option<PoolState>,
+}
+
+const TENANT_OPERATIONS: &str = "rae_tenant_operations_total";
+const TENANT_OPERATIONS_HELP: &str = "Operations on memories by tenant: the busiest by name, the rest as other";
+
 impl Metrics {
-    /// A set of its own, so that tests do not share counters.
-    pub fn new() -> Result<Self, Error> {
+    /// A set of its own, so that tests do not share counters. At most `tenants` tenants are counted by name.
+    pub fn new(tenants: usize) -> Result<Self, Error> {
         let mut all = Catalogue { registry: Registry::new(), names: Vec::new() };
         let opts = |name: &str, help: &str| Opts::new(name, help);
         let route = ["method", "route", "status"];
@@ -80,7 +103,10 @@ impl Metrics {
             "gauge",
             GaugeVec::new(opts("rae_budget_remaining", "What is left of a budget"), &["tenant", "window", "unit"]),
         )?;
+        all.names.push((TENANT_OPERATIONS.to_owned(), TENANT_OPERATIONS_HELP.to_owned(), "counter"));
         Ok(Self {
+            tenants: Tenants::new(tenants),
+            engine: Arc::new(Engine::new(&mut all)?),
             requests: all
                 .add("counter", IntCounterVec::new(opts("rae_api_requests_total", "Requests answered"), &route))?,
             durations: all.add("histogram", HistogramVec::new(histogram, &["method", "route"]))?,
@@ -140,18 +166,25 @@ impl Metrics {
     }
 
     /// Counts `items` operations of a verb with one result.
-    pub fn operation(&self, verb: &str, items: u64, failed: Option<ErrorKind>) {
+    pub fn operation(&self, scope: &Scope, verb: &'static str, items: u64, failed: Option<ErrorKind>) {
+        self.tenants.count(scope.tenant(), verb, items);
         self.operations.with_label_values(&[verb, failed.map_or("ok", ErrorKind::name)]).inc_by(items);
     }
 
     /// The text of a scrape.
-    pub fn text(&self, cache: rae_core::CacheStats) -> Result<String, Error> {
+    pub fn text(&self, now: Readings) -> Result<String, Error> {
+        let Readings { cache, index, pool } = now;
+        self.engine.set_index(index);
+        if let Some(pool) = pool {
+            self.engine.set_pool(pool);
+        }
         self.cache_ratio.set(cache.hit_ratio().unwrap_or(0.0));
         for (result, now) in [("hit", cache.hits), ("miss", cache.misses)] {
             catch_up(&self.cache_lookups.with_label_values(&[result]), now);
         }
         catch_up(&self.dropped_lines, crate::log::dropped_lines());
-        let families = self.registry.gather();
+        let mut families = self.registry.gather();
+        families.extend(self.by_tenant()?);
         let mut out = Vec::new();
         let failed = |e: prometheus::Error| Error::internal("the metrics could not be written").with_source(e);
         TextEncoder::new().encode(&families, &mut out).map_err(failed)?;
@@ -163,6 +196,22 @@ impl Metrics {
             text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         }
         Ok(text)
+    }
+}
+
+impl Metrics {
+    /// Made anew at each scrape: a tenant may have lost its series.
+    fn by_tenant(&self) -> Result<Vec<prometheus::proto::MetricFamily>, Error> {
+        let made = IntCounterVec::new(Opts::new(TENANT_OPERATIONS, TENANT_OPERATIONS_HELP), &["tenant", "operation"]);
+        let counters = made.map_err(|e| Error::internal("the metrics of tenants could not be made").with_source(e))?;
+        let series = self.tenants.series();
+        if series.is_empty() {
+            return Ok(Vec::new());
+        }
+        for (tenant, operation, n) in series {
+            counters.with_label_values(&[tenant.as_str(), operation]).inc_by(n);
+        }
+        Ok(counters.collect())
     }
 }
 
@@ -183,10 +232,11 @@ fn status_text(status: u16, digits: &mut [u8; 5]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rae_core::guard::Observer;
 
     #[test]
     fn the_six_names_are_there_before_anything_happened() {
-        let text = Metrics::new().unwrap().text(rae_core::CacheStats::default()).unwrap();
+        let text = Metrics::new(10).unwrap().text(Readings::default()).unwrap();
         for line in [
             "# TYPE rae_api_requests_total counter",
             "# TYPE rae_api_request_duration_seconds histogram",
@@ -202,12 +252,17 @@ mod tests {
 
     #[test]
     fn values_move_and_every_family_is_named_once() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(2).unwrap();
+        let scope = Scope::new("ada \"l\"", "default").unwrap();
         metrics.request("GET", "/v1/memories/{id}", 404, Duration::from_millis(3));
         metrics.request("BREW", "other", 404, Duration::ZERO);
-        metrics.operation("remember", 3, None);
-        metrics.operation("recall", 1, Some(ErrorKind::InvalidInput));
-        let text = metrics.text(rae_core::CacheStats { hits: 3, misses: 1 }).unwrap();
+        metrics.operation(&scope, "remember", 3, None);
+        metrics.operation(&scope, "recall", 1, Some(ErrorKind::InvalidInput));
+        metrics.engine.observed("relational", "apply", Ok(()), 0.002);
+        metrics.engine.observed("cache", "get", Err(ErrorKind::Unavailable), 0.002);
+        let pool = Some(PoolState { in_use: 2, idle: 1, most: 10, waiting: 4 });
+        let cache = CacheStats { hits: 3, misses: 1 };
+        let text = metrics.text(Readings { cache, pool, ..Readings::default() }).unwrap();
         for line in [
             "rae_api_requests_total{method=\"GET\",route=\"/v1/memories/{id}\",status=\"404\"} 1",
             "rae_api_requests_total{method=\"other\",route=\"other\",status=\"404\"} 1",
@@ -216,6 +271,11 @@ mod tests {
             "rae_memory_operations_total{operation=\"recall\",result=\"invalid_input\"} 1",
             "rae_search_cache_hit_ratio 0.75",
             "rae_search_cache_lookups_total{result=\"hit\"} 3",
+            "rae_port_call_duration_seconds_count{operation=\"apply\",port=\"relational\"} 1",
+            "rae_port_call_errors_total{kind=\"unavailable\",operation=\"get\",port=\"cache\"} 1",
+            "rae_postgres_connections{state=\"in_use\"} 2",
+            "rae_postgres_waiting 4",
+            "rae_tenant_operations_total{operation=\"remember\",tenant=\"ada \\\"l\\\"\"} 3",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
@@ -225,5 +285,21 @@ mod tests {
         types.sort_unstable();
         types.dedup();
         assert_eq!(types.len(), all);
+    }
+
+    #[test]
+    fn the_operations_page_names_every_metric_with_its_labels_and_no_other() {
+        let metrics = Metrics::new(1).unwrap();
+        let page = include_str!("../../docs/operations.md");
+        let table = page.split("| metric | labels | meaning |").nth(1).unwrap().split("\n\n").next().unwrap();
+        let mut documented: Vec<&str> = table.lines().filter_map(|row| row.split('`').nth(1)).collect();
+        let mut exported: Vec<&str> = metrics.names.iter().map(|(name, _, _)| name.as_str()).collect();
+        documented.sort_unstable();
+        exported.sort_unstable();
+        assert_eq!(documented, exported);
+        let text = metrics.text(Readings::default()).unwrap();
+        for name in exported {
+            assert_eq!(text.lines().filter(|l| l.starts_with(&format!("# TYPE {name} "))).count(), 1, "{name}");
+        }
     }
 }

@@ -4,8 +4,9 @@ use crate::{
     cli::Role,
     front::{Front, Held},
     http::auth::Keys,
+    metrics::{Metrics, Readings, engine::Engine},
     settings::Settings,
-    stores::Hosted,
+    stores::{Backends, Hosted},
 };
 use rae_core::{Error, Rae, Result, model::Scope, wire};
 use serde_json::{Map, Value};
@@ -33,6 +34,8 @@ pub struct App {
     pub front: Arc<Front>,
     /// The store.
     pub rae: Rae,
+    /// The hosted stores behind `rae`.
+    pub backends: Backends,
     /// Who may do what.
     pub keys: Keys,
     bulk: Arc<Semaphore>,
@@ -52,14 +55,26 @@ impl AsRef<Front> for App {
     }
 }
 
+/// An open store, and what knows how it is.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub rae: Rae,
+    /// The hosted stores behind it.
+    pub backends: Backends,
+    /// The metrics, which the store tells of its calls.
+    pub metrics: Metrics,
+}
+
 /// Opens the store that the settings name: PostgreSQL where it does, else the embedded one in the folder for data. Must run
 /// on a Tokio runtime with threads of its own.
-pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<String>) -> Result<Rae> {
+pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<String>) -> Result<Opened> {
     let hosted = Hosted::from_settings(settings, env)?;
     hosted.check(settings, role)?;
     make_folder(&settings.data_dir)?;
     make_folder(&temp_dir(settings))?;
-    let mut builder = Rae::builder();
+    let metrics = Metrics::new(settings.metrics_tenants)?;
+    let mut builder = Rae::builder().observer(Arc::<Engine>::clone(&metrics.engine));
     if hosted.keeps_memories() {
         // Replicas must not change the schema under one another: `api` leaves that to `migrate`.
         if role != Role::Api {
@@ -68,7 +83,8 @@ pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<
     } else {
         builder = builder.path(settings.data_dir.join("memory.rae")).durability(settings.durability);
     }
-    hosted.plug(builder).await?.open().await
+    let (builder, backends) = hosted.plug(builder).await?;
+    Ok(Opened { rae: builder.open().await?, backends, metrics })
 }
 
 /// Where exports and imports lie for a moment.
@@ -84,14 +100,16 @@ fn make_folder(path: &std::path::Path) -> Result<()> {
 
 impl App {
     /// The state around an open store. `engine` is the runtime on which verbs run: not the one that answers health checks.
-    pub fn new(rae: Rae, settings: Settings, engine: Handle) -> Result<Self> {
+    pub fn new(opened: Opened, settings: Settings, engine: Handle) -> Self {
+        let Opened { rae, backends, metrics } = opened;
         remove_stale(&temp_dir(&settings));
-        Ok(Self {
+        Self {
             rae,
+            backends,
             keys: Keys::new(settings.api_master_key.as_ref()),
             bulk: Arc::new(Semaphore::new(BULK_MAX)),
-            front: Arc::new(Front::new(settings, engine)?),
-        })
+            front: Arc::new(Front::new(settings, metrics, engine)),
+        }
     }
 
     /// Runs a verb on the engine's threads and counts it.
@@ -101,8 +119,8 @@ impl App {
             verb => (verb, 1),
         };
         let call = |rae: Rae| async move { wire::call(&rae, verb, args).await };
-        let result = self.run(scope, self.settings.request_timeout, held, call).await;
-        self.metrics.operation(operation, items as u64, result.as_ref().err().map(Error::kind));
+        let result = self.run(scope.clone(), self.settings.request_timeout, held, call).await;
+        self.metrics.operation(&scope, operation, items as u64, result.as_ref().err().map(Error::kind));
         result
     }
 
@@ -122,7 +140,11 @@ impl App {
 
     /// The text of a scrape.
     pub fn scrape(&self) -> Result<String> {
-        self.front.scrape(self.rae.cache_stats())
+        self.front.scrape(Readings {
+            cache: self.rae.cache_stats(),
+            index: self.rae.index_stats(),
+            pool: self.backends.postgres.as_ref().map(|store| store.pool()),
+        })
     }
 
     /// A new name in the folder for temporary files.

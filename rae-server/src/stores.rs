@@ -18,6 +18,15 @@ pub struct Hosted {
     redis: Option<RedisSettings>,
 }
 
+/// The hosted stores that are open: for their health and their figures. Memories are read and written by the engine alone.
+#[derive(Debug, Default)]
+pub struct Backends {
+    /// PostgreSQL.
+    pub postgres: Option<Arc<PostgresStore>>,
+    /// Redis.
+    pub redis: Option<Arc<RedisCache>>,
+}
+
 impl Hosted {
     /// What the settings name: PostgreSQL by `database_url`, else by `pghost` and its like; Redis by `redis_url`, else by
     /// `redis_host` and its like. Errors never repeat what they hold.
@@ -76,7 +85,8 @@ impl Hosted {
     }
 
     /// Puts the hosted stores into what will be opened, and says at the start where everything is kept.
-    pub async fn plug(self, mut builder: Builder) -> Result<Builder> {
+    pub async fn plug(self, mut builder: Builder) -> Result<(Builder, Backends)> {
+        let mut backends = Backends::default();
         tracing::info!(
             memories = if self.postgres.is_some() { "PostgreSQL" } else { "embedded" },
             cache = if self.redis.is_some() { "Redis" } else { "in process" },
@@ -84,11 +94,15 @@ impl Hosted {
             "stores"
         );
         if let Some(settings) = self.postgres {
-            builder = builder.relational(Arc::new(PostgresStore::open(settings).await?));
+            let store = Arc::new(PostgresStore::open(settings).await?);
+            builder = builder.relational(Arc::<PostgresStore>::clone(&store));
+            backends.postgres = Some(store);
         }
         if let Some(settings) = self.redis {
-            builder = builder.cache(Arc::new(RedisCache::open(settings)?));
+            let cache = Arc::new(RedisCache::open(settings)?);
+            builder = builder.cache(Arc::<RedisCache>::clone(&cache));
+            backends.redis = Some(cache);
         }
-        Ok(builder)
+        Ok((builder, backends))
     }
 }

@@ -46,6 +46,7 @@ fn replicas_on_one_database_see_one_anothers_writes_at_the_next_call() {
         assert!(!contents(&one, "balloon").contains(&format!("Balloon {i} left the quay.")));
     }
     assert!(!one.folder.0.join("rae-data/memory.rae").exists(), "nothing is kept in a file");
+    assert!(one.metric("rae_postgres_connections{state=\"idle\"}") >= 1.0, "{}", one.get("/metrics").text());
     assert!(one.log().contains("PostgreSQL") && one.log().contains("Redis"), "{}", one.log());
 
     let id = one.remember("Kept for one tenant.");

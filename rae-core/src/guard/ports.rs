@@ -14,7 +14,7 @@ use crate::{
     },
     ports::{
         AdminRead, CacheStore, Collection, EmbedRole, Embedder, IndexRead, JobRead, MemoryRead, RelationalCapability,
-        RelationalStore, VectorCapability, VectorStore,
+        RelationalStore, Reranker, VectorCapability, VectorStore,
     },
 };
 use async_trait::async_trait;
@@ -45,6 +45,13 @@ impl Guarded<dyn Embedder> {
     /// An embedder behind `policy`. It has no `Ctx`, so the policy alone bounds it.
     pub fn embedder(inner: Arc<dyn Embedder>, policy: Policy) -> Self {
         Self::wrap("embedder", inner, policy)
+    }
+}
+
+impl Guarded<dyn Reranker> {
+    /// A reranker behind `policy`. It has no `Ctx`, so the policy alone bounds it.
+    pub fn reranker(inner: Arc<dyn Reranker>, policy: Policy) -> Self {
+        Self::wrap("reranker", inner, policy)
     }
 }
 
@@ -303,5 +310,17 @@ impl Embedder for Guarded<dyn Embedder> {
 
     async fn embed(&self, texts: &[&str], role: EmbedRole) -> Result<Vec<Option<Vec<f32>>>> {
         self.call(None, "embed", Repeatable, |_| self.inner.embed(texts, role)).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Reranker for Guarded<dyn Reranker> {
+    fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    async fn score(&self, query: &str, texts: &[&str]) -> Result<Vec<f32>> {
+        self.call(None, "score", Repeatable, |_| self.inner.score(query, texts)).await
     }
 }

@@ -273,3 +273,42 @@ fn whichever_call_fails_each_batch_is_there_whole_or_not_at_all() {
         }
     }
 }
+
+/// A reranker that likes long texts.
+#[derive(Debug)]
+struct Longest;
+
+#[async_trait]
+impl crate::ports::Reranker for Longest {
+    fn id(&self) -> &str {
+        "longest@1"
+    }
+
+    async fn score(&self, _: &str, texts: &[&str]) -> Result<Vec<f32>> {
+        Ok(texts.iter().map(|text| text.len() as f32).collect())
+    }
+}
+
+#[test]
+fn an_open_store_tells_its_observer_of_every_port() {
+    let log = Arc::new(Log::default());
+    let opened = crate::Rae::builder().observer(log.clone()).reranker(Arc::new(Longest)).open();
+    block_on(async {
+        let mem = opened.await.unwrap();
+        mem.remember(crate::NewMemory::new("The ferry leaves at ten.")).await.unwrap();
+        let options = crate::RecallOptions { rerank: true, ..crate::RecallOptions::default() };
+        mem.recall("When does the ferry leave?", options).await.unwrap();
+        assert_eq!(mem.index_stats().memories, 1);
+        assert!(mem.index_stats().scopes == 1 && mem.index_stats().vector_bytes > 0, "{:?}", mem.index_stats());
+        mem.close().await.unwrap();
+    });
+    let seen = log.0.lock();
+    for call in
+        [("relational", "apply"), ("vector", "query"), ("embedder", "embed"), ("reranker", "score"), ("cache", "close")]
+    {
+        assert!(
+            seen.iter().any(|(port, operation, outcome)| (*port, *operation) == call && outcome.is_ok()),
+            "{call:?}: {seen:?}"
+        );
+    }
+}

@@ -49,8 +49,8 @@ pub async fn export(
         // Opened before it goes: the name is gone, the bytes stay until they are sent.
         std::fs::File::open(temp.path()).map_err(|e| Error::unavailable("the export cannot be read").with_source(e))
     };
-    let result = app.run(caller.scope, limit, Held::default(), call).await.map_err(without_paths);
-    app.metrics.operation("export", 1, result.as_ref().err().map(Error::kind));
+    let result = app.run(caller.scope.clone(), limit, Held::default(), call).await.map_err(without_paths);
+    app.metrics.operation(&caller.scope, "export", 1, result.as_ref().err().map(Error::kind));
     let file = result?;
     let length = file.metadata().map_err(|e| Error::unavailable("the export cannot be read").with_source(e))?.len();
     let body = FileBody { file: File::from_std(file), left: length, until: Instant::now() + limit, _place: place };
@@ -74,8 +74,9 @@ pub async fn import(State(app): State<Arc<App>>, caller: Caller, request: Reques
     let temp = app.temp_file();
     within(app.settings.bulk_timeout, save(request.into_body(), temp.path(), most)).await?;
     let call = |rae: rae_core::Rae| async move { rae.import(temp.path()).await };
-    let result = app.run(caller.scope, app.settings.bulk_timeout, Held::default(), call).await.map_err(without_paths);
-    app.metrics.operation("import", 1, result.as_ref().err().map(Error::kind));
+    let result =
+        app.run(caller.scope.clone(), app.settings.bulk_timeout, Held::default(), call).await.map_err(without_paths);
+    app.metrics.operation(&caller.scope, "import", 1, result.as_ref().err().map(Error::kind));
     Ok(json(StatusCode::OK, &result.map_err(ApiError::of_body)?))
 }
 

@@ -148,8 +148,8 @@ pub async fn erase(State(app): State<Arc<App>>, caller: Caller, fields: Fields) 
         return Err(operator_only());
     }
     let call = |rae: rae_core::Rae| async move { rae.forget(what).await };
-    let result = app.run(caller.scope, app.settings.bulk_timeout, fields.held, call).await;
-    app.metrics.operation("forget", 1, result.as_ref().err().map(Error::kind));
+    let result = app.run(caller.scope.clone(), app.settings.bulk_timeout, fields.held, call).await;
+    app.metrics.operation(&caller.scope, "forget", 1, result.as_ref().err().map(Error::kind));
     Ok(json(StatusCode::OK, &result.map_err(ApiError::of_body)?))
 }
 

@@ -118,7 +118,9 @@ mod tests {
             let matches = crate::cli::command().try_get_matches_from(["rae-server"]).unwrap();
             let settings = Settings::load(&matches, |_| None).unwrap();
             let rae = Rae::builder().embedding(Embedding::Custom(Arc::new(Costly))).open().await.unwrap();
-            let app = Arc::new(App::new(rae, settings, tokio::runtime::Handle::current()).unwrap());
+            let metrics = crate::metrics::Metrics::new(1).unwrap();
+            let opened = crate::state::Opened { rae, backends: Default::default(), metrics };
+            let app = Arc::new(App::new(opened, settings, tokio::runtime::Handle::current()));
             let mut router = router(Arc::clone(&app));
             ask(&mut router, "/v1/memories", r#"{"content": "The ferry leaves at ten."}"#).await;
             assert!(ask(&mut router, "/metrics", "").await.contains("\nrae_search_cache_hit_ratio 0\n"));

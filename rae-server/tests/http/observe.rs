@@ -52,6 +52,37 @@ fn metrics_move_with_bounded_labels() {
 }
 
 #[test]
+fn calls_of_the_stores_are_measured_by_port_and_operation() {
+    let server = Server::start();
+    server.remember("The ferry leaves at ten.");
+    server.post("/v1/memories/recall", json!({ "query": "ferry" }));
+    for (port, operation) in [("relational", "apply"), ("vector", "query"), ("embedder", "embed")] {
+        let series = format!("rae_port_call_duration_seconds_count{{operation=\"{operation}\",port=\"{port}\"}}");
+        assert!(server.metric(&series) >= 1.0, "{series}\n{}", server.get("/metrics").text());
+    }
+    assert_eq!(server.metric("rae_index_items{what=\"memories\"}"), 1.0);
+    assert!(server.metric("rae_index_vector_bytes") > 0.0);
+}
+
+#[test]
+fn tenants_are_counted_by_name_up_to_a_bound_and_every_operation_once() {
+    let server = Server::with(&[("RAE_METRICS_TENANTS", "3")]);
+    let mut connection = server.connect();
+    for i in 0..40 {
+        let tenant = format!("tenant-{}", i % 8);
+        connection.write("POST", "/v1/memories/recall", &[("X-Tenant-ID", &tenant)], br#"{"query": "x"}"#);
+        assert_eq!(connection.read("POST").status, 200);
+    }
+    let text = server.get("/metrics").text();
+    let series: Vec<&str> = text.lines().filter(|l| l.starts_with("rae_tenant_operations_total{")).collect();
+    let sum: f64 = series.iter().map(|l| l.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum();
+    assert!(series.len() <= 4 && sum == 40.0, "{series:?}");
+    let silent = Server::with(&[("RAE_METRICS_TENANTS", "0")]);
+    silent.remember("x");
+    assert!(!silent.get("/metrics").text().contains("rae_tenant_operations_total{"));
+}
+
+#[test]
 fn probes_answer_without_tenant_or_key() {
     let server = Server::start();
     for path in ["/health/live", "/health/ready"] {

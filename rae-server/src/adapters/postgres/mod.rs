@@ -36,6 +36,7 @@ mod settings;
 mod tls;
 
 pub use schema::migrate;
+pub use session::PoolState;
 pub use settings::{PgVariables, PostgresSettings, Tls};
 
 use apply::apply;
@@ -89,6 +90,11 @@ impl PostgresStore {
     /// The store's own id, made with it. A copy of the database has the same one.
     pub fn store_uuid(&self) -> Uuid {
         self.uuid
+    }
+
+    /// The store's connections at this moment.
+    pub fn pool(&self) -> PoolState {
+        self.core.pool_state()
     }
 
     /// Whether the database answers and this store's schema is there.

@@ -48,6 +48,19 @@ impl Mode {
     }
 }
 
+/// The connections of a store at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolState {
+    /// Given to a call.
+    pub in_use: usize,
+    /// Open and free.
+    pub idle: usize,
+    /// The most there may be.
+    pub most: usize,
+    /// Calls that wait for one.
+    pub waiting: usize,
+}
+
 /// The pool, and what every call goes by.
 pub(super) struct Core {
     pool: Pool,
@@ -84,6 +97,13 @@ impl Core {
             connect_timeout: settings.connect_timeout,
             pool_size,
         })
+    }
+
+    /// The connections as they are.
+    pub fn pool_state(&self) -> PoolState {
+        let status = self.pool.status();
+        let idle = status.available.min(status.size);
+        PoolState { in_use: status.size - idle, idle, most: status.max_size, waiting: status.waiting }
     }
 
     /// Whether time is not the database's.
