@@ -4,6 +4,10 @@
 #![cfg(feature = "local")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)] // a test reports by panicking
 
+#[allow(dead_code)]
+mod bert_support;
+
+use bert_support::{Model, Shapes, TOKENS, config, noise, safetensors, shapes, tokenizer};
 use rae_core::{
     Error, ErrorKind, block_on, limits,
     ports::{EmbedRole, Embedder},
@@ -11,114 +15,17 @@ use rae_core::{
 };
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
     fs,
     io::{self, Write},
     path::PathBuf,
 };
-use tempfile::TempDir;
 
-const HIDDEN: usize = 96;
-const INNER: usize = 128;
-const TOKENS: [&str; 9] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "##s", "."];
-
-/// A folder with a tiny BERT of two layers and numbers that look random.
-struct Model {
-    folder: TempDir,
+trait Loads {
+    fn load(&self) -> Result<LocalEmbedder, Error>;
+    fn refused(&self, kind: ErrorKind, word: &str);
 }
 
-type Shapes = BTreeMap<String, Vec<usize>>;
-
-fn config() -> Value {
-    json!({"model_type": "bert", "hidden_act": "gelu", "hidden_size": HIDDEN, "num_attention_heads": 2,
-        "num_hidden_layers": 2, "intermediate_size": INNER, "vocab_size": TOKENS.len(), "type_vocab_size": 2,
-        "max_position_embeddings": 12, "layer_norm_eps": 1e-12, "_name_or_path": "/home/me/model"})
-}
-
-fn tokenizer() -> Value {
-    let vocabulary: BTreeMap<_, _> = TOKENS.iter().enumerate().map(|(id, token)| (*token, id)).collect();
-    json!({"truncation": {"max_length": 4}, "padding": {"strategy": {"Fixed": 4}},
-        "added_tokens": [{"id": 2, "content": "[CLS]"}], "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
-            "strip_accents": null, "lowercase": true},
-        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100, "vocab": vocabulary}})
-}
-
-fn shapes() -> Shapes {
-    let mut shapes = Shapes::new();
-    let mut add = |name: String, shape: &[usize]| drop(shapes.insert(name, shape.to_vec()));
-    for (name, rows) in [("word", TOKENS.len()), ("position", 12), ("token_type", 2)] {
-        add(format!("embeddings.{name}_embeddings.weight"), &[rows, HIDDEN]);
-    }
-    let mut norms = vec!["embeddings".to_owned()];
-    for i in 0..2 {
-        let layer = format!("encoder.layer.{i}");
-        for part in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"] {
-            add(format!("{layer}.{part}.weight"), &[HIDDEN, HIDDEN]);
-            add(format!("{layer}.{part}.bias"), &[HIDDEN]);
-        }
-        add(format!("{layer}.intermediate.dense.weight"), &[INNER, HIDDEN]);
-        add(format!("{layer}.intermediate.dense.bias"), &[INNER]);
-        add(format!("{layer}.output.dense.weight"), &[HIDDEN, INNER]);
-        add(format!("{layer}.output.dense.bias"), &[HIDDEN]);
-        norms.extend([format!("{layer}.attention.output"), format!("{layer}.output")]);
-    }
-    for name in norms {
-        add(format!("{name}.LayerNorm.weight"), &[HIDDEN]);
-        add(format!("{name}.LayerNorm.bias"), &[HIDDEN]);
-    }
-    shapes
-}
-
-/// The bytes of a safetensors file; `number` gives the numbers in turn.
-fn safetensors(shapes: &Shapes, mut number: impl FnMut() -> f32) -> Vec<u8> {
-    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
-    for (name, shape) in shapes {
-        let from = data.len();
-        (0..shape.iter().product()).for_each(|_| data.extend(number().to_le_bytes()));
-        header.insert(name.clone(), json!({"dtype": "F32", "shape": shape, "data_offsets": [from, data.len()]}));
-    }
-    let header = serde_json::to_vec(&header).unwrap();
-    let length = u64::try_from(header.len()).unwrap().to_le_bytes();
-    [&length[..], &header, &data].concat()
-}
-
-fn noise() -> impl FnMut() -> f32 {
-    let mut state = 7_u16;
-    move || {
-        state = state.wrapping_mul(25_173).wrapping_add(13_849);
-        f32::from(state) / 65_536.0 - 0.5
-    }
-}
-
-impl Model {
-    fn new() -> Self {
-        let model = Self { folder: TempDir::new().unwrap() };
-        model.write("config.json", config().to_string());
-        model.write("tokenizer.json", tokenizer().to_string());
-        model.write("model.safetensors", safetensors(&shapes(), noise()));
-        model
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        let path = self.folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-
-    fn without(name: &str) -> Self {
-        let model = Self::new();
-        fs::remove_file(model.folder.path().join(name)).unwrap();
-        model
-    }
-
-    fn with(name: &str, content: impl AsRef<[u8]>) -> Self {
-        let model = Self::new();
-        model.write(name, content);
-        model
-    }
-
+impl Loads for Model {
     fn load(&self) -> Result<LocalEmbedder, Error> {
         LocalEmbedder::load(self.folder.path())
     }
@@ -226,7 +133,7 @@ fn damaged_weights_are_corrupt() {
     missing.remove("encoder.layer.1.output.dense.bias");
     refused(&safetensors(&missing, noise()), "encoder.layer.1.output.dense.bias");
     let mut misshapen = shapes();
-    misshapen.insert("embeddings.word_embeddings.weight".into(), vec![TOKENS.len() - 1, HIDDEN]);
+    misshapen.insert("embeddings.word_embeddings.weight".into(), vec![TOKENS.len() - 1, 96]);
     refused(&safetensors(&misshapen, noise()), "shape");
     refused(&safetensors(&shapes(), || f32::NAN), "finite");
 }

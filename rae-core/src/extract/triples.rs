@@ -74,7 +74,9 @@ fn words(sentence: &str, offset: usize) -> Vec<Word<'_>> {
     for token in sentence.split_whitespace() {
         let Some(at) = sentence.get(from..).and_then(|rest| rest.find(token)).map(|at| at + from) else { continue };
         from = at + token.len();
-        let raw = token.trim_matches(|c: char| !c.is_alphanumeric() && !matches!(c, '@' | '#' | '+' | '$' | '%' | '°' | '€' | '£'));
+        let raw = token.trim_matches(|c: char| {
+            !c.is_alphanumeric() && !matches!(c, '@' | '#' | '+' | '$' | '%' | '°' | '€' | '£')
+        });
         let Some(inside) = token.find(raw).filter(|_| !raw.is_empty()) else { continue };
         let low = raw.to_lowercase().replace('’', "'");
         let ends = token.ends_with([',', ':', ')', '"', '”', '—']);
@@ -162,19 +164,19 @@ mod tests {
     fn plain_statements_are_read() {
         for (text, subject, relation, object) in [
             ("Alice Smith works at Acme Corp.", "Alice Smith", "works_at", "Acme Corp"),
-            ("My sister lives in New York, but not for long-term work.", "", "", ""),
             ("Dr. Ray was born in 1950 and later moved.", "Dr Ray", "born_in", "1950"),
             ("The ferry is a ship.", "ferry", "is", "ship"),
-            ("The billing service depends on PostgreSQL because it must.", "billing service", "depends_on", "PostgreSQL"),
+            (
+                "The billing service depends on PostgreSQL because it must.",
+                "billing service",
+                "depends_on",
+                "PostgreSQL",
+            ),
             ("However, Bob prefers green tea.", "Bob", "prefers", "green tea"),
             ("Rain causes floods!", "Rain", "causes", "floods"),
             ("Ada is married to William.", "Ada", "married_to", "William"),
         ] {
-            if subject.is_empty() {
-                assert!(parts(text).is_empty(), "{text}");
-            } else {
-                assert_eq!(one(text), (subject.to_owned(), relation, object.to_owned()), "{text}");
-            }
+            assert_eq!(one(text), (subject.to_owned(), relation, object.to_owned()), "{text}");
         }
     }
 
@@ -185,6 +187,7 @@ mod tests {
             "Alice works at Acme?",
             "Alice does not work at Acme.",
             "Alice never lived in Oslo.",
+            "My sister lives in New York, but not for long.",
             "If Alice works at Acme, call her.",
             "Maybe Alice works at Acme.",
             "Alice isn't a pilot.",

@@ -45,7 +45,8 @@ pub(super) const VERBS: &[(&str, &str, f64)] = &[
 ];
 
 /// A sentence with one of these is no statement of what is.
-pub(super) const DENIALS: &[&str] = &["not", "never", "no", "nobody", "none", "nothing", "neither", "nor", "cannot", "without"];
+pub(super) const DENIALS: &[&str] =
+    &["not", "never", "no", "nobody", "none", "nothing", "neither", "nor", "cannot", "without"];
 pub(super) const SUPPOSES: &[&str] = &[
     "if", "unless", "whether", "maybe", "perhaps", "might", "may", "could", "would", "should", "suppose", "probably",
     "possibly", "wish", "hope", "hopes", "imagine",
@@ -53,14 +54,28 @@ pub(super) const SUPPOSES: &[&str] = &[
 
 /// Where a subject begins or an object ends.
 pub(super) const BREAKS: &[&str] = &[
-    "and", "but", "or", "because", "which", "who", "whom", "whose", "that", "when", "while", "since", "although", "though",
-    "after", "before", "where", "so", "as", "then", "until",
+    "and", "but", "or", "because", "which", "who", "whom", "whose", "that", "when", "while", "since", "although",
+    "though", "after", "before", "where", "so", "as", "then", "until",
 ];
 
 /// What may stand before a subject.
 pub(super) const LEADING: &[&str] = &[
-    "the", "a", "an", "however", "also", "then", "now", "today", "yesterday", "later", "currently", "recently", "well", "yes",
-    "oh", "so",
+    "the",
+    "a",
+    "an",
+    "however",
+    "also",
+    "then",
+    "now",
+    "today",
+    "yesterday",
+    "later",
+    "currently",
+    "recently",
+    "well",
+    "yes",
+    "oh",
+    "so",
 ];
 
 /// Subjects that only their surroundings name.

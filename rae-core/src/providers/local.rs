@@ -1,4 +1,5 @@
-//! all-MiniLM-L6-v2, or another BERT sentence encoder with mean pooling, from a local folder.
+//! all-MiniLM-L6-v2, or another BERT sentence encoder with mean pooling, from a local folder; and a BERT
+//! cross-encoder that scores a text for a question ([`LocalReranker`]).
 //!
 //! The folder is the one its publisher gives: `config.json`, `model.safetensors` and `tokenizer.json`
 //! or `vocab.txt`. Nothing is downloaded. What a file says that this code would compute otherwise is
@@ -7,9 +8,14 @@
 mod bert;
 mod folder;
 mod math;
+mod rerank;
 mod vocabulary;
 
-use self::{bert::Bert, folder::Config};
+pub use self::rerank::LocalReranker;
+use self::{
+    bert::{Bert, Input},
+    folder::Config,
+};
 use super::wordpiece::WordPiece;
 use crate::{
     error::{Error, Result},
@@ -75,23 +81,15 @@ impl LocalEmbedder {
         }
         let config = Config::read(folder)?;
         let words = vocabulary::read(folder, &config)?;
-        let special = |token| {
-            words.special(token).ok_or_else(|| Error::corrupt(format!("the model's vocabulary has no {token}")))
-        };
-        let (start, end) = (special("[CLS]")?, special("[SEP]")?);
+        let (start, end) = (special(&words, "[CLS]")?, special(&words, "[SEP]")?);
         let weights = folder::read_required(folder, folder::WEIGHTS, MODEL_BYTES_MAX)?;
-        let model = Bert::from_safetensors(&weights, &config)?;
+        let model = Bert::from_safetensors(&weights, &config, 1)?;
         let id = id_of(&blake3::hash(&weights).to_hex(), &config);
-        let threads = ThreadPoolBuilder::new()
-            .num_threads(MODEL_THREADS.min(thread::available_parallelism().map_or(1, usize::from)))
-            .thread_name(|n| format!("rae-model-{n}"))
-            .build()
-            .map_err(|e| Error::unavailable("cannot start the threads of the local model").with_source(e))?;
-        Ok(Self { id, words, start, end, config, model, threads })
+        Ok(Self { id, words, start, end, config, model, threads: threads()? })
     }
 
-    /// The ids of `text` between `[CLS]` and `[SEP]`, or `None` where the model knows none of its tokens.
-    fn tokens(&self, text: &str) -> Option<Vec<u32>> {
+    /// `text` between `[CLS]` and `[SEP]`, or `None` where the model knows none of its tokens.
+    fn tokens(&self, text: &str) -> Option<Input> {
         let mut ids = Vec::new();
         self.words.encode_into(text, self.config.tokens_max.saturating_sub(2), &mut ids);
         if ids.iter().all(|id| *id == self.words.unknown()) {
@@ -99,27 +97,18 @@ impl LocalEmbedder {
         }
         ids.insert(0, self.start);
         ids.push(self.end);
-        Some(ids)
+        Some(Input { first: ids.len(), ids })
     }
 
     fn embed_all(&self, texts: &[&str]) -> Result<Vec<Option<Vec<f32>>>> {
         if texts.len() > EMBED_BATCH_MAX {
             return Err(Error::invalid(format!("{} texts at once, at most {EMBED_BATCH_MAX}", texts.len())));
         }
-        let mut known: Vec<(usize, Vec<u32>)> =
-            texts.iter().enumerate().filter_map(|(i, text)| Some((i, self.tokens(text)?))).collect();
-        // Texts of one length share the operations of attention.
-        known.sort_by_key(|(_, ids)| ids.len());
-        let batches = batches(&known);
-        let run = |batch: &&[(usize, Vec<u32>)]| {
-            let ids: Vec<&[u32]> = batch.iter().map(|(_, ids)| ids.as_slice()).collect();
-            self.model.encode(&ids)
-        };
-        let vectors: Vec<Vec<Vec<f32>>> =
-            self.threads.install(|| batches.par_iter().map(run).collect::<Result<_>>())?;
+        let known = texts.iter().enumerate().filter_map(|(i, text)| Some((i, self.tokens(text)?))).collect();
+        let vectors = in_batches(&self.threads, known, |inputs| self.model.encode(inputs))?;
         let mut out = vec![None; texts.len()];
-        for ((place, _), vector) in known.iter().zip(vectors.into_iter().flatten()) {
-            if let Some(slot) = out.get_mut(*place) {
+        for (place, vector) in vectors {
+            if let Some(slot) = out.get_mut(place) {
                 *slot = unit(vector)?;
             }
         }
@@ -154,15 +143,43 @@ fn id_of(hash: &str, config: &Config) -> String {
     }
 }
 
+fn special(words: &WordPiece, token: &str) -> Result<u32> {
+    words.special(token).ok_or_else(|| Error::corrupt(format!("the model's vocabulary has no {token}")))
+}
+
+fn threads() -> Result<ThreadPool> {
+    ThreadPoolBuilder::new()
+        .num_threads(MODEL_THREADS.min(thread::available_parallelism().map_or(1, usize::from)))
+        .thread_name(|n| format!("rae-model-{n}"))
+        .build()
+        .map_err(|e| Error::unavailable("cannot start the threads of the local model").with_source(e))
+}
+
+/// Runs `model` over texts in batches on the model's threads; each answer with the place of its text.
+fn in_batches<T: Send>(
+    threads: &ThreadPool,
+    mut texts: Vec<(usize, Input)>,
+    model: impl Fn(&[&Input]) -> Result<Vec<T>> + Sync,
+) -> Result<Vec<(usize, T)>> {
+    // Texts of one length share the operations of attention.
+    texts.sort_by_key(|(_, input)| input.ids.len());
+    let run = |batch: &&[(usize, Input)]| {
+        let inputs: Vec<&Input> = batch.iter().map(|(_, input)| input).collect();
+        model(&inputs)
+    };
+    let answers: Vec<Vec<T>> = threads.install(|| batches(&texts).par_iter().map(run).collect::<Result<_>>())?;
+    Ok(texts.iter().map(|(place, _)| *place).zip(answers.into_iter().flatten()).collect())
+}
+
 /// Cuts into runs of at most `MODEL_BATCH_TOKENS` tokens, or one text.
-fn batches(texts: &[(usize, Vec<u32>)]) -> Vec<&[(usize, Vec<u32>)]> {
+fn batches(texts: &[(usize, Input)]) -> Vec<&[(usize, Input)]> {
     let (mut out, mut from, mut tokens) = (Vec::new(), 0, 0);
-    for (i, (_, ids)) in texts.iter().enumerate() {
-        if tokens + ids.len() > MODEL_BATCH_TOKENS && i > from {
+    for (i, (_, input)) in texts.iter().enumerate() {
+        if tokens + input.ids.len() > MODEL_BATCH_TOKENS && i > from {
             out.push(&texts[from..i]);
             (from, tokens) = (i, 0);
         }
-        tokens += ids.len();
+        tokens += input.ids.len();
     }
     out.push(&texts[from..]);
     out.retain(|batch| !batch.is_empty());
@@ -188,8 +205,8 @@ mod tests {
     use super::*;
 
     fn lengths(texts: &[usize]) -> Vec<Vec<usize>> {
-        let texts: Vec<_> = texts.iter().map(|n| (0, vec![0; *n])).collect();
-        batches(&texts).iter().map(|b| b.iter().map(|(_, ids)| ids.len()).collect()).collect()
+        let texts: Vec<_> = texts.iter().map(|n| (0, Input { ids: vec![0; *n], first: *n })).collect();
+        batches(&texts).iter().map(|b| b.iter().map(|(_, input)| input.ids.len()).collect()).collect()
     }
 
     #[test]

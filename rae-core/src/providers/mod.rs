@@ -15,7 +15,7 @@ mod tiktoken;
 pub(crate) mod wordpiece;
 
 #[cfg(feature = "local")]
-pub use local::LocalEmbedder;
+pub use local::{LocalEmbedder, LocalReranker};
 #[cfg(feature = "static-table")]
 pub use static_embed::StaticEmbedder;
 #[cfg(feature = "tiktoken")]

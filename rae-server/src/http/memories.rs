@@ -6,10 +6,7 @@ use super::{
     error::{ApiError, ApiResult},
     json, schema,
 };
-use crate::{
-    front::Held,
-    state::App,
-};
+use crate::{front::Held, state::App};
 use axum::{
     extract::{FromRequestParts, Path, RawQuery, State},
     http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts},

@@ -21,8 +21,10 @@ const LFS_POINTER: &[u8] = b"version https://git-lfs";
 #[derive(Debug)]
 pub(super) struct Bert {
     words: Tensor,
-    /// Positions with the first token type added to each.
+    /// Positions with the first token type added to each, then those with the second, and so on.
     positions: Tensor,
+    /// Positions of one token type.
+    places: usize,
     norm: Norm,
     layers: Vec<Layer>,
     heads: usize,
@@ -38,6 +40,23 @@ struct Layer {
     up: Linear,
     down: Linear,
     norm: Norm,
+}
+
+/// What makes one number of a text's first token.
+#[derive(Debug)]
+pub(super) struct Head {
+    pooler: Linear,
+    weight: Vec<f32>,
+    bias: f32,
+}
+
+/// A text, or two that are read together.
+#[derive(Debug, Clone)]
+pub(super) struct Input {
+    /// Tokens.
+    pub(super) ids: Vec<u32>,
+    /// Tokens of the first token type; those behind have the second.
+    pub(super) first: usize,
 }
 
 #[derive(Debug)]
@@ -67,26 +86,24 @@ impl Norm {
 }
 
 impl Bert {
-    /// Takes the weights out of the bytes of a safetensors file.
+    /// Takes the weights out of the bytes of a safetensors file, with the first `types` token types.
     ///
     /// # Errors
     /// `Corrupt` when the bytes are damaged, a tensor is missing, has another shape than `config` says
     /// or holds what is not a number; `Unsupported` for quantised weights.
-    pub(super) fn from_safetensors(bytes: &[u8], config: &Config) -> Result<Self> {
-        if bytes.starts_with(LFS_POINTER) {
-            return Err(Error::corrupt(format!("{WEIGHTS} is a Git LFS pointer, not the weights (git lfs pull)")));
-        }
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|e| Error::corrupt(format!("{WEIGHTS} of the model is damaged: {e}")).with_source(e))?;
+    pub(super) fn from_safetensors(bytes: &[u8], config: &Config, types: usize) -> Result<Self> {
+        let file = parse(bytes)?;
         let weights = Weights::new(&file);
         let hidden = config.hidden;
         let embedding = |name: &str, rows| weights.tensor(&format!("embeddings.{name}.weight"), &[rows, hidden]);
-        let types = embedding("token_type_embeddings", config.types)?;
+        let kinds = embedding("token_type_embeddings", config.types)?;
         let positions = embedding("position_embeddings", config.positions)?;
-        let typed = types.narrow(0, 0, 1).and_then(|first| positions.broadcast_add(&first)).map_err(failed)?;
+        let typed = |i| kinds.narrow(0, i, 1).and_then(|kind| positions.broadcast_add(&kind));
+        let typed = (0..types).map(typed).collect::<candle_core::Result<Vec<_>>>().map_err(failed)?;
         Ok(Self {
             words: embedding("word_embeddings", config.vocabulary)?,
-            positions: typed,
+            positions: Tensor::cat(&typed, 0).map_err(failed)?,
+            places: config.positions,
             norm: weights.norm("embeddings.LayerNorm", config)?,
             layers: (0..config.layers).map(|i| weights.layer(i, config)).collect::<Result<_>>()?,
             heads: config.heads,
@@ -97,35 +114,65 @@ impl Bert {
     /// The mean of the last layer over each text's tokens, in the order given; texts of one length are
     /// best given side by side. No text may be empty, longer than the positions, or have ids past the
     /// vocabulary.
-    pub(super) fn encode(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
-        self.forward(texts).map_err(failed)
+    pub(super) fn encode(&self, texts: &[&Input]) -> Result<Vec<Vec<f32>>> {
+        let means = || {
+            let runs = runs(texts);
+            let x = self.forward(texts, &runs)?;
+            let mut vectors = Vec::with_capacity(texts.len());
+            let mut from = 0;
+            for (count, length) in runs {
+                let run = x.narrow(0, from, count * length)?.reshape((count, length, self.hidden))?;
+                vectors.extend(run.mean(1)?.to_vec2::<f32>()?);
+                from += count * length;
+            }
+            Ok(vectors)
+        };
+        means().map_err(failed)
     }
 
-    fn forward(&self, texts: &[&[u32]]) -> candle_core::Result<Vec<Vec<f32>>> {
-        let runs: Vec<(usize, usize)> = texts
-            .chunk_by(|a, b| a.len() == b.len())
-            .map(|run| (run.len(), run.first().map_or(0, |t| t.len())))
-            .collect();
-        let ids = Tensor::from_vec(texts.concat(), texts.iter().map(|t| t.len()).sum::<usize>(), &Device::Cpu)?;
-        let places: Vec<u32> = texts.iter().flat_map(|t| (0_u32..).zip(*t).map(|(place, _)| place)).collect();
-        let places = Tensor::from_vec(places, ids.dims1()?, &Device::Cpu)?;
+    /// What `head` makes of each text, on the terms of [`Bert::encode`].
+    pub(super) fn score(&self, head: &Head, texts: &[&Input]) -> Result<Vec<f32>> {
+        let pooled = || {
+            let x = self.forward(texts, &runs(texts))?;
+            let mut starts = Vec::with_capacity(texts.len());
+            let mut at = 0_u32;
+            for text in texts {
+                starts.push(at);
+                at = at.saturating_add(u32::try_from(text.ids.len()).unwrap_or(u32::MAX));
+            }
+            let starts = Tensor::from_vec(starts, texts.len(), &Device::Cpu)?;
+            head.pooler.run(&x.index_select(&starts, 0)?)?.tanh()?.to_vec2::<f32>()
+        };
+        let one = |row: Vec<f32>| {
+            let sum: f64 = row.iter().zip(&head.weight).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+            #[expect(clippy::cast_possible_truncation, reason = "rounding to the score's own precision")]
+            let score = (sum + f64::from(head.bias)) as f32;
+            score
+        };
+        Ok(pooled().map_err(failed)?.into_iter().map(one).collect())
+    }
+
+    /// The last layer: a row a token.
+    fn forward(&self, texts: &[&Input], runs: &[(usize, usize)]) -> candle_core::Result<Tensor> {
+        let ids: Vec<u32> = texts.iter().flat_map(|t| t.ids.iter().copied()).collect();
+        let count = ids.len();
+        let ids = Tensor::from_vec(ids, count, &Device::Cpu)?;
+        let second = u32::try_from(self.places).unwrap_or(u32::MAX);
+        let place =
+            |(place, at): (u32, usize), first: usize| if at < first { place } else { second.saturating_add(place) };
+        let places: Vec<u32> =
+            texts.iter().flat_map(|t| (0_u32..).zip(0..t.ids.len()).map(|p| place(p, t.first))).collect();
+        let places = Tensor::from_vec(places, count, &Device::Cpu)?;
         let embedded = (self.words.index_select(&ids, 0)? + self.positions.index_select(&places, 0)?)?;
         let mut x = self.norm.run(&embedded)?;
         for layer in &self.layers {
-            let attended = layer.attended.run(&self.attention(&layer.qkv.run(&x)?, &runs)?)?;
+            let attended = layer.attended.run(&self.attention(&layer.qkv.run(&x)?, runs)?)?;
             x = layer.norm_attended.run(&(x + attended)?)?;
             let up = layer.up.run(&x)?;
             up.inplace_op1(&Gelu)?;
             x = layer.norm.run(&(&x + layer.down.run(&up)?)?)?;
         }
-        let mut vectors = Vec::with_capacity(texts.len());
-        let mut from = 0;
-        for (count, length) in runs {
-            let run = x.narrow(0, from, count * length)?.reshape((count, length, self.hidden))?;
-            vectors.extend(run.mean(1)?.to_vec2::<f32>()?);
-            from += count * length;
-        }
-        Ok(vectors)
+        Ok(x)
     }
 
     /// Each token's mixture of the values of its own text: (tokens, 3 * hidden) to (tokens, hidden).
@@ -146,6 +193,40 @@ impl Bert {
         }
         Tensor::cat(&parts, 0)
     }
+}
+
+/// Runs of texts of one length: how many, and how long.
+fn runs(texts: &[&Input]) -> Vec<(usize, usize)> {
+    let same = texts.chunk_by(|a, b| a.ids.len() == b.ids.len());
+    same.map(|run| (run.len(), run.first().map_or(0, |t| t.ids.len()))).collect()
+}
+
+impl Head {
+    /// Takes the pooler and the classifier out of the bytes of a safetensors file.
+    ///
+    /// # Errors
+    /// As [`Bert::from_safetensors`].
+    pub(super) fn from_safetensors(bytes: &[u8], config: &Config) -> Result<Self> {
+        let file = parse(bytes)?;
+        let weights = Weights::new(&file);
+        let pooler = weights.linear(&["pooler.dense".to_owned()], config.hidden, config.hidden)?;
+        // The classifier stands beside the encoder, not in it.
+        let outside = Weights { file: &file, prefix: "" };
+        let numbers = |name: &str, shape: &[usize]| {
+            outside.tensor(name, shape).and_then(|t| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(failed))
+        };
+        let bias = numbers("classifier.bias", &[1])?;
+        let weight = numbers("classifier.weight", &[1, config.hidden])?;
+        Ok(Self { pooler, weight, bias: bias.first().copied().unwrap_or_default() })
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<SafeTensors<'_>> {
+    if bytes.starts_with(LFS_POINTER) {
+        return Err(Error::corrupt(format!("{WEIGHTS} is a Git LFS pointer, not the weights (git lfs pull)")));
+    }
+    SafeTensors::deserialize(bytes)
+        .map_err(|e| Error::corrupt(format!("{WEIGHTS} of the model is damaged: {e}")).with_source(e))
 }
 
 /// A failure inside candle that the checks on loading should have made impossible.

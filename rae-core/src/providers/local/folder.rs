@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    limits::{DIM_MAX, MODEL_LAYERS_MAX, MODEL_SIDE_FILE_BYTES_MAX, MODEL_TOKENS_MAX},
+    limits::{DIM_MAX, MODEL_LAYERS_MAX, MODEL_SIDE_FILE_BYTES_MAX, MODEL_TOKENS_MAX, RERANK_TOKENS_MAX},
 };
 use serde_json::Value;
 use std::{
@@ -68,6 +68,11 @@ pub(super) fn expect(what: &str, found: &Value, wanted: &Value) -> Result<()> {
     Err(Error::unsupported(format!("the model's {what} is {found}; this engine computes {wanted} only")))
 }
 
+fn read_config(folder: &Path) -> Result<Value> {
+    read_json(folder, CONFIG)?
+        .ok_or_else(|| Error::invalid(format!("the model folder {} has no {CONFIG}", folder.display())))
+}
+
 /// The shape of the encoder.
 #[derive(Debug, Clone)]
 pub(super) struct Config {
@@ -86,16 +91,26 @@ pub(super) struct Config {
 impl Config {
     /// Reads `config.json` and, where they are there, the files that say how a sentence is made of it.
     pub(super) fn read(folder: &Path) -> Result<Self> {
-        let Some(config) = read_json(folder, CONFIG)? else {
-            return Err(Error::invalid(format!("the model folder {} has no {CONFIG}", folder.display())));
-        };
-        let mut config = Self::parse(&config)?;
+        let mut config = Self::parse(&read_config(folder)?)?;
         check_sentence(folder)?;
         if let Some(length) = read_json(folder, SENTENCE)?.as_ref().and_then(|s| s.get("max_seq_length")?.as_u64()) {
             config.tokens_max = config.tokens_max.min(usize::try_from(length).unwrap_or(usize::MAX));
         }
         if config.tokens_max < 3 {
             return Err(Error::corrupt("the model's configuration leaves no room for a token"));
+        }
+        Ok(config)
+    }
+
+    /// Reads `config.json` of a cross-encoder, which gives one number for a pair of texts.
+    pub(super) fn read_classifier(folder: &Path) -> Result<Self> {
+        let config = read_config(folder)?;
+        let labels = config["id2label"].as_object().map_or(Value::Null, |labels| labels.len().into());
+        expect("number of labels", &labels, &1.into())?;
+        let mut config = Self::parse(&config)?;
+        config.tokens_max = RERANK_TOKENS_MAX.min(config.positions);
+        if config.types < 2 || config.tokens_max < 5 {
+            return Err(Error::unsupported("the model in the folder does not read pairs of texts"));
         }
         Ok(config)
     }
