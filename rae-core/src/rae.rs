@@ -6,10 +6,10 @@ use crate::{
     deps::{CacheStats, Deps, IndexStats},
     error::{Error, ErrorKind},
     ingest::{MemoryUpdate, NewMemory},
-    model::{Memory, MemoryId, MemoryVersion, Scope, Timestamp},
+    model::{ApiKey, KeyId, Memory, MemoryId, MemoryVersion, Scope, Tenant, Timestamp},
     ops::{
-        self, Audit, AuditOptions, Context, ContextOptions, Exported, Finding, Forget, Forgotten, Hits, Imported,
-        ListOptions, Maintained, Page, RecallOptions, Receipt, Reembedded, Stats,
+        self, Audit, AuditOptions, Context, ContextOptions, CreatedKey, Exported, Finding, Forget, Forgotten, Hits,
+        Imported, KeyCheck, ListOptions, Maintained, NewKey, Page, RecallOptions, Receipt, Reembedded, Stats,
     },
     ports::{EmbedRole, Embedder},
 };
@@ -185,6 +185,58 @@ impl Rae {
     pub async fn backup(&self, path: impl AsRef<Path>) -> Result<()> {
         let ctx = self.deps.ctx(&self.scope)?;
         named("backup", self.deps.relational.backup(&ctx, path.as_ref()).await)
+    }
+
+    /// Makes a key of the handle's tenant, registering the tenant where it is not. The secret is in the answer and nowhere else.
+    pub async fn create_key(&self, new: NewKey) -> Result<CreatedKey> {
+        named("create_key", ops::create_key(&self.deps, &self.scope, new).await)
+    }
+
+    /// Revokes a key of any tenant; one that is revoked already stays as it is. NotFound where there is none.
+    pub async fn revoke_key(&self, id: KeyId) -> Result<ApiKey> {
+        named("revoke_key", ops::revoke_key(&self.deps, id).await)
+    }
+
+    /// A key by its id, whosever it is.
+    pub async fn key(&self, id: KeyId) -> Result<Option<ApiKey>> {
+        named("key", ops::key(&self.deps, id).await)
+    }
+
+    /// At most `limit` keys of the handle's tenant after one, in the order they were made; revoked and expired ones too.
+    pub async fn keys(&self, after: Option<KeyId>, limit: usize) -> Result<Vec<ApiKey>> {
+        named("keys", ops::keys(&self.deps, &self.scope, after, limit).await)
+    }
+
+    /// Whether this store has ever had a key. It stays so when all of them are gone.
+    pub async fn has_had_keys(&self) -> Result<bool> {
+        named("has_had_keys", ops::has_had_keys(&self.deps).await)
+    }
+
+    /// What tells keys of this store from everything else.
+    pub async fn key_check(&self) -> Result<KeyCheck> {
+        named("key_check", ops::key_check(&self.deps).await)
+    }
+
+    /// Registers the handle's tenant. Conflict (`tenant_exists`) where it is registered.
+    pub async fn create_tenant(&self, label: Option<String>) -> Result<Tenant> {
+        named("create_tenant", ops::create_tenant(&self.deps, &self.scope, label).await)
+    }
+
+    /// The handle's tenant. NotFound where it is neither registered nor has memories.
+    pub async fn tenant(&self) -> Result<Tenant> {
+        named("tenant", ops::tenant(&self.deps, &self.scope).await)
+    }
+
+    /// At most `limit` tenants with a name after `after`, in the order of their bytes.
+    pub async fn tenants(&self, after: Option<&str>, limit: usize) -> Result<Vec<Tenant>> {
+        named("tenants", ops::tenants(&self.deps, after, limit).await)
+    }
+
+    /// Adds to a counter of the handle's scope in the cache, which ends `ttl` after its first use; gives the sum. A cache may
+    /// lose it at any time, and fails as a cache does: whoever counts goes on without.
+    pub async fn count(&self, counter: &str, amount: i64, ttl: Duration) -> Result<i64> {
+        let ctx = self.deps.ctx(&self.scope)?;
+        named("count", self.deps.cache.add(&ctx, counter, amount, ttl).await)
     }
 
     /// Finishes what is queued and releases the file, for all clones. Closing twice is fine.

@@ -43,7 +43,7 @@ fn migrating_many_times_at_once_makes_one_store() {
         futures::future::try_join_all(runs).await.unwrap();
         migrate(&settings).await.unwrap();
         let client = raw(&database).await;
-        assert_eq!(number(&client, "SELECT count(*) FROM rae.schema_version").await, 1);
+        assert_eq!(number(&client, "SELECT count(*) FROM rae.schema_version").await, 2);
         assert_eq!(number(&client, "SELECT count(*) FROM rae.meta").await, 1);
         let (a, b) = (
             PostgresStore::open(settings.clone()).await.unwrap(),
@@ -90,6 +90,21 @@ fn outside_a_runtime_a_store_is_not_opened() {
     assert_eq!((error.kind(), error.code()), (ErrorKind::Unsupported, "no_runtime"));
 }
 
+fn api_key(rig: &Rig<'_>) -> rae_core::model::ApiKey {
+    rae_core::model::ApiKey {
+        // Ids of keys are unique in the store, and each rig counts its own.
+        id: rae_core::model::KeyId(uuid::Uuid::new_v4()),
+        tenant: rig.ctx.scope().tenant().to_owned(),
+        project: None,
+        role: rae_core::model::Role::Viewer,
+        label: String::new(),
+        created_at: rig.now(),
+        expires_at: None,
+        revoked_at: None,
+        hash: *blake3::hash(rig.ctx.scope().tenant().as_bytes()).as_bytes(),
+    }
+}
+
 /// Two tenants with everything in them.
 fn two_tenants(store: &PostgresStore, clock: &ManualClock) {
     for tenant in ["a", "b"] {
@@ -114,11 +129,12 @@ fn two_tenants(store: &PostgresStore, clock: &ManualClock) {
             let key = rae_core::model::Idempotency { verb: "remember", key: "k".into(), body_hash: [0; 32] };
             let memory = Box::new(rig.memory("keyed"));
             rig.run(Op::PutMemory { memory, vector: None, idempotency: Some(key) }).await;
+            rig.run(Op::PutKey { key: Box::new(api_key(&rig)) }).await;
         });
     }
 }
 
-const TENANT_TABLES: [&str; 13] = [
+const TENANT_TABLES: [&str; 14] = [
     "tenants",
     "scopes",
     "memories",
@@ -132,6 +148,7 @@ const TENANT_TABLES: [&str; 13] = [
     "idempotency",
     "jobs",
     "audit",
+    "api_keys",
 ];
 
 #[test]

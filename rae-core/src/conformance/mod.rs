@@ -74,6 +74,7 @@ mod tests {
             include_str!("relational/drops.rs"),
             include_str!("relational/exactly_once.rs"),
             include_str!("relational/jobs.rs"),
+            include_str!("relational/keys.rs"),
             include_str!("relational/merges.rs"),
             include_str!("relational/patches.rs"),
             include_str!("relational/random.rs"),

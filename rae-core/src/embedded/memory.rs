@@ -4,6 +4,7 @@
 //! purpose: each batch works on a copy of the scopes it touches, and look-ups scan.
 
 mod apply;
+mod keys;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -13,8 +14,8 @@ use crate::{
     error::{Error, Result},
     limits::{JOB_ATTEMPTS_MAX, PAGE_MAX, TOMBSTONES_MAX},
     model::{
-        Applied, Audit, Changed, Changes, Filter, Head, Job, JobState, Layer, Lease, Memory, MemoryId, MemoryVersion,
-        Scan, Scope, SegmentRow, StoreStats, Timestamp, VectorPoint, WriteBatch,
+        ApiKey, Applied, Audit, Changed, Changes, Filter, Head, Job, JobState, KeyId, Layer, Lease, Memory, MemoryId,
+        MemoryVersion, Scan, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
     ports::{AdminRead, Clock, IndexRead, JobRead, MemoryRead, RelationalCapability, RelationalStore},
 };
@@ -35,6 +36,7 @@ use std::{
 struct State {
     embedder: Option<(String, usize)>,
     scopes: BTreeMap<Scope, Arc<ScopeState>>,
+    doors: Arc<keys::Doors>,
 }
 
 /// The in-memory reference implementation of [`RelationalStore`]. Keeps nothing on disk, serves one process.
@@ -310,5 +312,30 @@ impl AdminRead for ReferenceStore {
 
     async fn receipt_key(&self) -> Result<[u8; 32]> {
         self.open().map(|_| self.receipt_key)
+    }
+
+    async fn key(&self, id: KeyId) -> Result<Option<ApiKey>> {
+        Ok(self.open()?.doors.keys.get(&id).cloned())
+    }
+
+    async fn has_had_keys(&self) -> Result<bool> {
+        Ok(self.open()?.doors.keyed)
+    }
+
+    async fn keys(&self, ctx: &Ctx, after: Option<KeyId>, limit: usize) -> Result<Vec<ApiKey>> {
+        ctx.check()?;
+        let (state, limit) = (self.open()?, page(limit)?);
+        let own = state.doors.keys.values().filter(|key| key.tenant == ctx.scope().tenant());
+        Ok(own.filter(|key| after.is_none_or(|after| key.id > after)).take(limit).cloned().collect())
+    }
+
+    async fn tenant(&self, ctx: &Ctx) -> Result<Option<Tenant>> {
+        ctx.check()?;
+        Ok(self.open()?.tenants().remove(ctx.scope().tenant()))
+    }
+
+    async fn tenants(&self, after: Option<&str>, limit: usize) -> Result<Vec<Tenant>> {
+        let (all, limit) = (self.open()?.tenants(), page(limit)?);
+        Ok(all.into_values().filter(|t| after.is_none_or(|after| t.id.as_str() > after)).take(limit).collect())
     }
 }

@@ -9,8 +9,8 @@ use crate::{
     ctx::Ctx,
     error::Result,
     model::{
-        Applied, Audit, Changes, Filter, Head, Job, Lease, Memory, MemoryId, MemoryVersion, Scan, Scope, SegmentRow,
-        StoreStats, Timestamp, VectorFilter, VectorHit, VectorPoint, WriteBatch,
+        ApiKey, Applied, Audit, Changes, Filter, Head, Job, KeyId, Lease, Memory, MemoryId, MemoryVersion, Scan, Scope,
+        SegmentRow, StoreStats, Tenant, Timestamp, VectorFilter, VectorHit, VectorPoint, WriteBatch,
     },
     ports::{
         AdminRead, CacheStore, Collection, EmbedRole, Embedder, IndexRead, JobRead, MemoryRead, RelationalCapability,
@@ -193,6 +193,26 @@ impl AdminRead for Guarded<dyn RelationalStore> {
 
     async fn receipt_key(&self) -> Result<[u8; 32]> {
         self.call(None, "receipt_key", Repeatable, |_| self.inner.receipt_key()).await
+    }
+
+    async fn key(&self, id: KeyId) -> Result<Option<ApiKey>> {
+        self.call(None, "key", Repeatable, |_| self.inner.key(id)).await
+    }
+
+    async fn has_had_keys(&self) -> Result<bool> {
+        self.call(None, "has_had_keys", Repeatable, |_| self.inner.has_had_keys()).await
+    }
+
+    async fn keys(&self, ctx: &Ctx, after: Option<KeyId>, limit: usize) -> Result<Vec<ApiKey>> {
+        self.call(ctx, "keys", Repeatable, |_| self.inner.keys(ctx, after, limit)).await
+    }
+
+    async fn tenant(&self, ctx: &Ctx) -> Result<Option<Tenant>> {
+        self.call(ctx, "tenant", Repeatable, |_| self.inner.tenant(ctx)).await
+    }
+
+    async fn tenants(&self, after: Option<&str>, limit: usize) -> Result<Vec<Tenant>> {
+        self.call(None, "tenants", Repeatable, |_| self.inner.tenants(after, limit)).await
     }
 }
 

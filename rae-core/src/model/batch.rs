@@ -163,10 +163,27 @@ pub enum Op {
     },
     /// Records an automatic or administrative change.
     Audit(Audit),
-    /// Erases everything of a session, user, project or tenant. Gives [`Outcome::Dropped`].
+    /// Erases everything of a session, user, project or tenant. Gives [`Outcome::Dropped`]. With a tenant go its keys and its
+    /// registration.
     DropScope {
         /// What.
         target: DropTarget,
+    },
+    /// Registers the call's tenant. One that is registered stays as it is ([`Outcome::Skipped`]).
+    PutTenant {
+        /// What people call it.
+        label: Option<String>,
+    },
+    /// Stores a key of the call's tenant, and notes for ever that this store has had keys. Another tenant in it is InvalidInput;
+    /// an id that is there already is Conflict.
+    PutKey {
+        /// The key, with the hash of its secret.
+        key: Box<super::ApiKey>,
+    },
+    /// Revokes a key of the call's tenant; one that is revoked already stays as it is. [`Outcome::Skipped`] where there is none.
+    RevokeKey {
+        /// Which.
+        id: super::KeyId,
     },
 }
 

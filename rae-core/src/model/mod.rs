@@ -4,6 +4,7 @@ mod batch;
 mod filter;
 mod ids;
 mod job;
+mod key;
 mod layer;
 mod memory;
 mod query;
@@ -16,6 +17,7 @@ pub use batch::{
 pub use filter::{Cmp, Field, Filter, Value};
 pub use ids::{IdGenerator, MemoryId, Scope};
 pub use job::{Job, JobKind, JobState, Lease};
+pub use key::{ApiKey, KeyId, Role, Tenant};
 pub use layer::{Layer, LayerPolicy};
 pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
 pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};

@@ -4,8 +4,8 @@ use crate::{
     ctx::Ctx,
     error::Result,
     model::{
-        Applied, Audit, Changes, Head, Job, Lease, Memory, MemoryId, MemoryVersion, Scan, SegmentRow, StoreStats,
-        Timestamp, VectorPoint, WriteBatch,
+        ApiKey, Applied, Audit, Changes, Head, Job, KeyId, Lease, Memory, MemoryId, MemoryVersion, Scan, SegmentRow,
+        StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
 };
 use async_trait::async_trait;
@@ -143,4 +143,19 @@ pub trait AdminRead {
 
     /// The key that keyed hashes in receipts use; made when the store was made, and never shown.
     async fn receipt_key(&self) -> Result<[u8; 32]>;
+
+    /// A key by its id, whosever it is: who shows a key has not said for which tenant.
+    async fn key(&self, id: KeyId) -> Result<Option<ApiKey>>;
+
+    /// Whether this store has ever had a key. It stays so when all of them are gone.
+    async fn has_had_keys(&self) -> Result<bool>;
+
+    /// At most `limit` keys of the call's tenant with `id > after`, in id order; revoked and expired ones too.
+    async fn keys(&self, ctx: &Ctx, after: Option<KeyId>, limit: usize) -> Result<Vec<ApiKey>>;
+
+    /// The call's tenant, where it is registered or has live memories.
+    async fn tenant(&self, ctx: &Ctx) -> Result<Option<Tenant>>;
+
+    /// At most `limit` such tenants with a name after `after`, in the order of their bytes.
+    async fn tenants(&self, after: Option<&str>, limit: usize) -> Result<Vec<Tenant>>;
 }

@@ -10,6 +10,7 @@ mod deletes;
 mod drops;
 mod exactly_once;
 mod jobs;
+mod keys;
 mod merges;
 mod patches;
 mod random;
@@ -27,6 +28,7 @@ pub use deletes::*;
 pub use drops::*;
 pub use exactly_once::*;
 pub use jobs::*;
+pub use keys::*;
 pub use merges::*;
 pub use patches::*;
 pub use random::*;
@@ -104,6 +106,12 @@ macro_rules! conformance_relational {
             leases_keep_their_limit,
             a_job_commits_with_its_batch,
             jobs_are_listed_oldest_first,
+            a_key_is_found_by_its_id,
+            keys_are_listed_for_their_own_tenant,
+            a_key_is_revoked_within_its_tenant,
+            a_key_never_lands_in_another_tenant,
+            tenants_are_listed_by_name,
+            erasing_a_tenant_takes_its_keys,
             the_same_statement_merges,
             statements_merge_within_a_batch,
             merged_tags_stop_at_the_bound,

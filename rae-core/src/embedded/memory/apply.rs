@@ -105,6 +105,12 @@ impl Work<'_> {
                 Outcome::Done
             }
             Op::DropScope { target } => self.drop_scope(target),
+            Op::PutTenant { label } => done(self.state.put_tenant(self.scope.tenant(), label.as_ref(), at)),
+            Op::PutKey { key } => {
+                self.state.put_key(self.scope.tenant(), key)?;
+                Outcome::Done
+            }
+            Op::RevokeKey { id } => done(self.state.revoke_key(self.scope.tenant(), *id, at)),
         })
     }
 
@@ -234,7 +240,10 @@ impl Work<'_> {
             DropTarget::Session(session) => (self.drop_where(|m| m.session_id.as_deref() == Some(session)), vec![own]),
             DropTarget::User(user) => (self.drop_where(|m| m.user_id.as_deref() == Some(user)), vec![own]),
             DropTarget::Project(project) => self.erase(|s| s.tenant() == tenant && s.project() == project),
-            DropTarget::Tenant => self.erase(|s| s.tenant() == tenant),
+            DropTarget::Tenant => {
+                self.state.shut_doors(&tenant);
+                self.erase(|s| s.tenant() == tenant)
+            }
         };
         Outcome::Dropped { memories, projects }
     }

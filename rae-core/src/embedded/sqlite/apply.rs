@@ -263,6 +263,12 @@ impl Work<'_> {
                 Outcome::Done
             }
             Op::DropScope { target } => self.drop_scope(target)?,
+            Op::PutTenant { label } => done(self.put_tenant(label.as_ref())?),
+            Op::PutKey { key } => {
+                self.put_key(key)?;
+                Outcome::Done
+            }
+            Op::RevokeKey { id } => done(self.revoke_key(*id)?),
         })
     }
 

@@ -139,7 +139,10 @@ impl Work<'_> {
                 (self.delete_all(&ids)?, own)
             }
             DropTarget::Project(project) => self.erase(Some(project))?,
-            DropTarget::Tenant => self.erase(None)?,
+            DropTarget::Tenant => {
+                self.shut_doors()?;
+                self.erase(None)?
+            }
         };
         Ok(Outcome::Dropped { memories, projects })
     }

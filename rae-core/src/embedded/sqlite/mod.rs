@@ -18,6 +18,7 @@ mod errors;
 mod fork;
 mod index;
 mod jobs;
+mod keys;
 mod open;
 mod prefilter;
 mod put;
@@ -36,8 +37,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
     limits::{READ_QUEUE_MAX, READERS, SQLITE_BUSY_MILLIS, TOMBSTONES_MAX, WRITE_QUEUE_MAX},
     model::{
-        Applied, Audit, Changes, Filter, Head, Job, Lease, Memory, MemoryId, MemoryVersion, Scan, Scope, SegmentRow,
-        StoreStats, Timestamp, VectorPoint, WriteBatch,
+        ApiKey, Applied, Audit, Changes, Filter, Head, Job, KeyId, Lease, Memory, MemoryId, MemoryVersion, Scan, Scope,
+        SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
     ports::{AdminRead, Clock, IndexRead, JobRead, MemoryRead, RelationalCapability, RelationalStore, SystemClock},
 };
@@ -447,5 +448,28 @@ impl AdminRead for SqliteStore {
         self.at_home()?;
         // A closed store gives nothing any more, this neither.
         if self.threads.lock().is_empty() { Err(closed()) } else { Ok(self.receipt_key) }
+    }
+
+    async fn key(&self, id: KeyId) -> Result<Option<ApiKey>> {
+        self.read(&Ctx::new(Scope::default()), move |conn| keys::key(conn, id)).await
+    }
+
+    async fn has_had_keys(&self) -> Result<bool> {
+        self.read(&Ctx::new(Scope::default()), keys::has_had_keys).await
+    }
+
+    async fn keys(&self, ctx: &Ctx, after: Option<KeyId>, limit: usize) -> Result<Vec<ApiKey>> {
+        let scope = ctx.scope().clone();
+        self.read(ctx, move |conn| keys::keys(conn, scope.tenant(), after, limit)).await
+    }
+
+    async fn tenant(&self, ctx: &Ctx) -> Result<Option<Tenant>> {
+        let scope = ctx.scope().clone();
+        self.read(ctx, move |conn| keys::tenant(conn, scope.tenant())).await
+    }
+
+    async fn tenants(&self, after: Option<&str>, limit: usize) -> Result<Vec<Tenant>> {
+        let after = after.map(str::to_owned);
+        self.read(&Ctx::new(Scope::default()), move |conn| keys::tenants(conn, after.as_deref(), limit)).await
     }
 }

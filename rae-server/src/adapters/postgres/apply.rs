@@ -354,6 +354,12 @@ impl Work<'_> {
                 Outcome::Done
             }
             Op::DropScope { target } => self.drop_scope(target).await?,
+            Op::PutTenant { label } => done(self.put_tenant(label.as_ref()).await?),
+            Op::PutKey { key } => {
+                self.put_key(key).await?;
+                Outcome::Done
+            }
+            Op::RevokeKey { id } => done(self.revoke_key(*id).await?),
             _ => return Err(unknown()),
         })
     }

@@ -138,7 +138,10 @@ impl Work<'_> {
                 (self.delete_all(&ids).await?, own)
             }
             DropTarget::Project(project) => self.erase(Some(project)).await?,
-            DropTarget::Tenant => self.erase(None).await?,
+            DropTarget::Tenant => {
+                self.shut_doors().await?;
+                self.erase(None).await?
+            }
         };
         Ok(Outcome::Dropped { memories, projects })
     }

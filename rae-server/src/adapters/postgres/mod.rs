@@ -8,7 +8,7 @@
 //!   their numbers; one that changes the store's embedder waits for all writers.
 //! - **Two walls.** Every statement names its scope, and row-level security hides the rows of other tenants from the role
 //!   `rae_app`, which every transaction takes together with its tenant. What concerns all tenants (the list of scopes,
-//!   dropping the vectors of former embedders, housekeeping) goes through functions that run with the rights of the
+//!   dropping the vectors of former embedders, housekeeping, a key by its id, the list of tenants) goes through functions that run with the rights of the
 //!   schema's owner, named in the migration. The second wall is against mistakes of this adapter: who can run SQL of his
 //!   own as the server's user can name any tenant.
 //! - **Runtime.** Calls run as tasks of the Tokio runtime the store was opened in, whatever executor polls them; it must
@@ -26,6 +26,7 @@ mod erase;
 mod errors;
 mod index;
 mod jobs;
+mod keys;
 mod prefilter;
 mod put;
 mod read;
@@ -45,8 +46,8 @@ use errors::no_schema;
 use rae_core::{
     Ctx, Error, Result,
     model::{
-        Applied, Audit, Changes, Filter, Head, Job, Lease, Memory, MemoryId, MemoryVersion, Scan, Scope, SegmentRow,
-        StoreStats, Timestamp, VectorPoint, WriteBatch,
+        ApiKey, Applied, Audit, Changes, Filter, Head, Job, KeyId, Lease, Memory, MemoryId, MemoryVersion, Scan, Scope,
+        SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
     ports::{AdminRead, IndexRead, JobRead, MemoryRead, RelationalCapability, RelationalStore},
 };
@@ -271,5 +272,28 @@ impl AdminRead for PostgresStore {
     async fn receipt_key(&self) -> Result<[u8; 32]> {
         self.core.open()?;
         Ok(self.receipt_key)
+    }
+
+    async fn key(&self, id: KeyId) -> Result<Option<ApiKey>> {
+        self.core.run_for_all(move |tx| boxed(keys::key(tx, id))).await
+    }
+
+    async fn has_had_keys(&self) -> Result<bool> {
+        self.core.run_for_all(|tx| boxed(keys::has_had_keys(tx))).await
+    }
+
+    async fn keys(&self, ctx: &Ctx, after: Option<KeyId>, limit: usize) -> Result<Vec<ApiKey>> {
+        self.core.run(ctx, Mode::Read, move |tx| boxed(keys::keys(tx, after, limit))).await
+    }
+
+    async fn tenant(&self, ctx: &Ctx) -> Result<Option<Tenant>> {
+        self.core.run(ctx, Mode::Read, |tx| boxed(keys::tenant(tx))).await
+    }
+
+    async fn tenants(&self, after: Option<&str>, limit: usize) -> Result<Vec<Tenant>> {
+        let after = after.map(str::to_owned);
+        self.core
+            .run_for_all(move |tx| boxed(async move { keys::tenants(tx, after.as_deref(), limit).await }))
+            .await
     }
 }
