@@ -50,6 +50,21 @@ impl FromRequest<Arc<App>> for BatchFields {
     }
 }
 
+/// The same for a body that may be left out.
+#[derive(Debug)]
+pub struct MaybeFields(pub Fields);
+
+impl FromRequest<Arc<App>> for MaybeFields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
+        if axum::body::HttpBody::is_end_stream(request.body()) {
+            return Ok(Self(Fields { map: Map::new(), held: Held::default() }));
+        }
+        read(request, app, JSON_VALUES_MAX).await.map(Self)
+    }
+}
+
 async fn read(request: Request, app: &App, values_max: usize) -> ApiResult<Fields> {
     let (parts, body) = request.into_parts();
     let limit = app.settings.max_body_bytes;
