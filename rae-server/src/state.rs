@@ -114,12 +114,24 @@ impl App {
 
     /// Runs a verb on the engine's threads and counts it.
     pub async fn verb(&self, scope: Scope, verb: &'static str, args: Map<String, Value>, held: Held) -> Result<Value> {
+        self.verb_within(self.settings.request_timeout, scope, verb, args, held).await
+    }
+
+    /// The same with a time limit of its own.
+    pub async fn verb_within(
+        &self,
+        limit: Duration,
+        scope: Scope,
+        verb: &'static str,
+        args: Map<String, Value>,
+        held: Held,
+    ) -> Result<Value> {
         let (operation, items) = match verb {
             "remember_many" => ("remember", args.get("items").and_then(Value::as_array).map_or(1, Vec::len)),
             verb => (verb, 1),
         };
         let call = |rae: Rae| async move { wire::call(&rae, verb, args).await };
-        let result = self.run(scope.clone(), self.settings.request_timeout, held, call).await;
+        let result = self.run(scope.clone(), limit, held, call).await;
         self.metrics.operation(&scope, operation, items as u64, result.as_ref().err().map(Error::kind));
         result
     }

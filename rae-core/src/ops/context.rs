@@ -60,7 +60,7 @@ impl Default for ContextOptions {
 }
 
 /// The block.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Context {
     /// The text for the prompt; empty when nothing was relevant enough.
     pub text: String,
@@ -73,7 +73,7 @@ pub struct Context {
 }
 
 /// A memory in the block.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContextSource {
     /// Id.
     pub id: MemoryId,

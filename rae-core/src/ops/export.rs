@@ -50,7 +50,7 @@ pub(super) struct Trailer {
 }
 
 /// What was exported.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exported {
     /// Number of memories.
     pub memories: u64,

@@ -9,7 +9,7 @@ use crate::{
     limits::PAGE_MAX,
     model::{Audit, DropTarget, Filter, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 
@@ -54,7 +54,7 @@ impl std::str::FromStr for ForgetScope {
 }
 
 /// What was forgotten.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Forgotten {
     /// Memories that were asked for and are gone.
     pub deleted: u64,

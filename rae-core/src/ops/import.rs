@@ -10,7 +10,7 @@ use crate::{
     limits::{IMPORT_LINE_BYTES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_ITEMS_MAX},
     model::{MemoryVersion, Op, Outcome, Precondition, Scope, Timestamp, VectorRow},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
@@ -18,7 +18,7 @@ use std::{
 };
 
 /// What was imported.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
     /// Memories written.
     pub imported: u64,

@@ -97,7 +97,7 @@ pub struct Passage {
 }
 
 /// A memory that answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hit {
     /// Id.
     pub id: MemoryId,
@@ -136,7 +136,7 @@ pub struct Hit {
 }
 
 /// The answer of `recall`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Hits {
     /// Best first.
     pub hits: Vec<Hit>,

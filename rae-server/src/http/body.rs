@@ -50,6 +50,21 @@ impl<S: AsRef<Front> + Send + Sync> FromRequest<Arc<S>> for BatchFields {
     }
 }
 
+/// The same for a body that may be left out.
+#[derive(Debug)]
+pub struct MaybeFields(pub Fields);
+
+impl<S: AsRef<Front> + Send + Sync> FromRequest<Arc<S>> for MaybeFields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &Arc<S>) -> ApiResult<Self> {
+        if axum::body::HttpBody::is_end_stream(request.body()) {
+            return Ok(Self(Fields { map: Map::new(), held: Held::default() }));
+        }
+        read(request, S::as_ref(state), JSON_VALUES_MAX).await.map(Self)
+    }
+}
+
 async fn read(request: Request, app: &Front, values_max: usize) -> ApiResult<Fields> {
     let (parts, body) = request.into_parts();
     let limit = app.settings.max_body_bytes;

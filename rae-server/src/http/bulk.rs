@@ -19,7 +19,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::{
     fs::File,
@@ -48,15 +48,8 @@ pub async fn export(
     };
     let result = app.run(caller.scope.clone(), limit, Held::default(), call).await.map_err(without_paths);
     app.metrics.operation(&caller.scope, "export", 1, result.as_ref().err().map(Error::kind));
-    let file = result?;
-    let length = file.metadata().map_err(|e| Error::unavailable("the export cannot be read").with_source(e))?.len();
-    let body = FileBody { file: File::from_std(file), left: length, until: Instant::now() + limit, _place: place };
-    let mut response = Response::new(Body::new(body));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"rae-export.jsonl\""));
-    Ok(response)
+    let name = HeaderValue::from_static("attachment; filename=\"rae-export.jsonl\"");
+    Ok(FileBody::of(result?, limit, place)?.response(HeaderValue::from_static("application/x-ndjson"), name))
 }
 
 /// Reads an export into this project. All of it is checked first; sending it twice changes nothing.
@@ -96,7 +89,7 @@ async fn save(mut body: Body, path: &std::path::Path, most: u64) -> ApiResult<()
 }
 
 /// Where the server keeps its files is not the callers' business.
-fn without_paths(error: Error) -> Error {
+pub fn without_paths(error: Error) -> Error {
     if std::error::Error::source(&error).is_some_and(|e| e.is::<io::Error>()) {
         tracing::error!(error = %error, "export or import failed");
         return Error::new(ErrorKind::Unavailable, "the server could not use its own files; its log has more")
@@ -106,11 +99,31 @@ fn without_paths(error: Error) -> Error {
 }
 
 /// A file as a body. It holds its place until it is sent, but not for ever.
-struct FileBody {
+#[derive(Debug)]
+pub struct FileBody {
     file: File,
     left: u64,
     until: Instant,
     _place: OwnedSemaphorePermit,
+}
+
+impl FileBody {
+    /// The whole of a file, sent within `limit`.
+    pub fn of(file: std::fs::File, limit: Duration, place: OwnedSemaphorePermit) -> ApiResult<Self> {
+        let left = file.metadata().map_err(|e| Error::unavailable("the file cannot be read").with_source(e))?.len();
+        Ok(Self { file: File::from_std(file), left, until: Instant::now() + limit, _place: place })
+    }
+
+    /// The answer that sends it.
+    pub fn response(self, kind: HeaderValue, name: HeaderValue) -> Response<Body> {
+        let length = self.left;
+        let mut response = Response::new(Body::new(self));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(header::CONTENT_DISPOSITION, name);
+        response
+    }
 }
 
 impl HttpBody for FileBody {

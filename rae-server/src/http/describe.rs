@@ -89,7 +89,10 @@ fn complete(path: &str, operation: &mut Operation) {
         errors.push((422, "The body is JSON, but a field is wrong"));
     }
     match path {
-        "/v1/memories/{id}" | "/v1/memories/{id}/history" | "/v1/memories/{id}/feedback"
+        "/v1/memories/{id}"
+        | "/v1/memories/{id}/history"
+        | "/v1/memories/{id}/feedback"
+        | "/v1/memories/{id}/vector"
             if operation.operation_id.as_deref() != Some("forget") =>
         {
             errors.push((404, "There is no such memory in this project"));
@@ -98,6 +101,7 @@ fn complete(path: &str, operation: &mut Operation) {
             errors.push((409, "The idempotency key was used for another body"))
         }
         "/v1/erasure" => errors.push((403, "The erasure of a tenant needs the operator's key")),
+        "/v1/maintain" => errors.push((403, "`now` needs the operator's key")),
         _ => {}
     }
     if operation.operation_id.as_deref() == Some("update") {

@@ -165,7 +165,7 @@ async fn from_body(app: &App, caller: Caller, verb: &'static str, fields: Fields
 
 /// The id in the path.
 #[derive(Debug)]
-pub struct Id(MemoryId);
+pub struct Id(pub MemoryId);
 
 impl FromRequestParts<Arc<App>> for Id {
     type Rejection = ApiError;
@@ -178,7 +178,7 @@ impl FromRequestParts<Arc<App>> for Id {
 }
 
 /// The arguments with the id of the path, which a body may not name again.
-fn with_id(id: MemoryId, mut args: Map<String, Value>) -> ApiResult<Map<String, Value>> {
+pub fn with_id(id: MemoryId, mut args: Map<String, Value>) -> ApiResult<Map<String, Value>> {
     if args.contains_key("id") {
         return Err(ApiError::of_body(
             Error::invalid("unknown field \"id\": the path has it").with_code("unknown_field"),

@@ -12,6 +12,7 @@ mod linger;
 mod memories;
 mod page;
 mod schema;
+mod upkeep;
 
 use crate::state::App;
 use axum::{
@@ -53,6 +54,12 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(memories::stats))
         .routes(routes!(bulk::export))
         .routes(routes!(bulk::import))
+        .routes(routes!(upkeep::embed))
+        .routes(routes!(upkeep::vector))
+        .routes(routes!(upkeep::audit))
+        .routes(routes!(upkeep::maintain))
+        .routes(routes!(upkeep::doctor))
+        .routes(routes!(upkeep::backup))
         .routes(routes!(health::diagnostics))
         .routes(routes!(health::health))
         .routes(routes!(health::live))

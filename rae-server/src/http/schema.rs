@@ -4,12 +4,14 @@
 #![allow(dead_code, missing_docs)] // nobody makes these; the structs are named after what they describe
 
 mod names;
+mod upkeep;
 
 use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};
+pub use upkeep::{Audit, AuditParameters, EmbedRequest, Findings, Maintained, Maintenance, Vector, Vectors};
 
 /// What `remember` takes. Only `content` is needed; null is the same as no value.
 #[derive(ToSchema)]

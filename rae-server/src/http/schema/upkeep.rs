@@ -1,0 +1,104 @@
+//! Shapes of vectors and of housekeeping.
+
+use std::collections::BTreeMap;
+use utoipa::{IntoParams, ToSchema};
+
+/// The side of a search that a text is on.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum EmbedRole {
+    Document,
+    Query,
+}
+
+/// Texts to embed.
+#[derive(ToSchema)]
+pub struct EmbedRequest {
+    /// At most 1,000, of at most 1 MiB.
+    pub texts: Vec<String>,
+    /// Default document.
+    pub role: Option<EmbedRole>,
+}
+
+/// Vectors of texts.
+#[derive(ToSchema)]
+pub struct Vectors {
+    /// Of unit length, one a text in order; null for a text with nothing the embedder knows.
+    pub vectors: Vec<Option<Vec<f32>>>,
+}
+
+/// The vector of a memory.
+#[derive(ToSchema)]
+pub struct Vector {
+    /// Of unit length; null where the memory has none, or is still owed one.
+    pub vector: Option<Vec<f32>>,
+}
+
+/// What an audit takes.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AuditParameters {
+    /// Most findings, 1 to 1,000; default 100.
+    pub limit: Option<i64>,
+}
+
+/// What an audit found.
+#[derive(ToSchema)]
+pub struct Audit {
+    /// Memories looked at.
+    pub checked: u64,
+    pub findings: Vec<AuditFinding>,
+    /// Whether there are more.
+    pub truncated: bool,
+}
+
+/// Kind of a finding.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum AuditKind {
+    Duplicate,
+    Contradiction,
+    Orphan,
+}
+
+/// Memories that say the same, cannot both hold, or refer to what is gone.
+#[derive(ToSchema)]
+pub struct AuditFinding {
+    pub kind: AuditKind,
+    /// The memories, oldest first; at most 32.
+    pub ids: Vec<String>,
+    /// What was seen, without content.
+    pub message: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// What housekeeping takes.
+#[derive(ToSchema)]
+pub struct Maintenance {
+    /// As if it were that time; needs the operator's key.
+    #[schema(format = DateTime)]
+    pub now: Option<String>,
+}
+
+/// What housekeeping did.
+#[derive(ToSchema)]
+pub struct Maintained {
+    /// What ran, and how much of it.
+    pub ran: BTreeMap<String, u64>,
+}
+
+/// The answer of a check-up.
+#[derive(ToSchema)]
+pub struct Findings {
+    pub findings: Vec<Finding>,
+}
+
+/// What a check-up found.
+#[derive(ToSchema)]
+pub struct Finding {
+    /// ok, warning or error.
+    pub level: String,
+    pub check: String,
+    pub message: String,
+}

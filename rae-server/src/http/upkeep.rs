@@ -1,0 +1,133 @@
+//! Vectors, and the housekeeping of a project and of its store. What takes a time in proportion to a project has the time limit of
+//! exports and one of their places.
+
+use super::{
+    auth::{Caller, Operator, operator_only},
+    body::{Fields, MaybeFields, no_parameters},
+    bulk::{FileBody, without_paths},
+    error::{ApiError, ApiResult, shown},
+    json,
+    memories::{Id, with_id},
+    schema,
+};
+use crate::{front::Held, state::App};
+use axum::{
+    body::Body,
+    extract::{RawQuery, State},
+    http::{HeaderValue, Response, StatusCode},
+};
+use rae_core::{Error, model::Scope};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+type Answer = ApiResult<Response<Body>>;
+
+/// Unit vectors of texts as given, by the embedder in use.
+#[utoipa::path(post, path = "/v1/embed", tag = "vectors", operation_id = "embed", request_body = schema::EmbedRequest,
+    responses((status = 200, body = schema::Vectors, description = "A vector for each text, in order")))]
+pub async fn embed(State(app): State<Arc<App>>, caller: Caller, fields: Fields) -> Answer {
+    let vectors = app.verb(caller.scope, "embed", fields.map, fields.held).await.map_err(ApiError::of_body)?;
+    Ok(json(StatusCode::OK, &json!({ "vectors": vectors })))
+}
+
+/// The stored vector of a memory under the embedder in use.
+#[utoipa::path(get, path = "/v1/memories/{id}/vector", tag = "vectors", operation_id = "vector",
+    responses((status = 200, body = schema::Vector, description = "The vector")))]
+pub async fn vector(State(app): State<Arc<App>>, caller: Caller, Id(id): Id, RawQuery(query): RawQuery) -> Answer {
+    no_parameters(query.as_deref())?;
+    let vector = app.verb(caller.scope, "vector", with_id(id, Map::new())?, Held::default()).await?;
+    Ok(json(StatusCode::OK, &json!({ "vector": vector })))
+}
+
+/// Looks for duplicates, contradictions and orphans in the project, and says what to do. Changes nothing.
+#[utoipa::path(get, path = "/v1/audit", tag = "upkeep", operation_id = "audit", params(schema::AuditParameters),
+    responses((status = 200, body = schema::Audit, description = "What was found")))]
+pub async fn audit(State(app): State<Arc<App>>, caller: Caller, RawQuery(query): RawQuery) -> Answer {
+    let args = audit_arguments(query.as_deref().unwrap_or_default())?;
+    Ok(json(StatusCode::OK, &long(&app, caller.scope, "audit", args, Held::default()).await?))
+}
+
+/// Does the project's due housekeeping and waits for it: purges what expired, pays owed vectors. The body may be left out.
+#[utoipa::path(post, path = "/v1/maintain", tag = "upkeep", operation_id = "maintain", request_body = schema::Maintenance,
+    responses((status = 200, body = schema::Maintained, description = "What was done")))]
+pub async fn maintain(State(app): State<Arc<App>>, caller: Caller, MaybeFields(fields): MaybeFields) -> Answer {
+    // Another time would also age what the whole store keeps for all tenants: batches and keys that make writes safe to repeat.
+    if fields.map.get("now").is_some_and(|now| !now.is_null()) && !caller.operator {
+        return Err(operator_only());
+    }
+    let done = long(&app, caller.scope, "maintain", fields.map, fields.held).await.map_err(ApiError::of_body)?;
+    Ok(json(StatusCode::OK, &done))
+}
+
+/// Looks for damage and says what to do. It reads the whole store.
+#[utoipa::path(get, path = "/v1/doctor", tag = "upkeep", operation_id = "doctor",
+    responses((status = 200, body = schema::Findings, description = "What was found, the good too")))]
+pub async fn doctor(State(app): State<Arc<App>>, caller: Caller, RawQuery(query): RawQuery) -> Answer {
+    no_parameters(query.as_deref())?;
+    let findings = long(&app, caller.scope, "doctor", Map::new(), Held::default()).await?;
+    Ok(json(StatusCode::OK, &json!({ "findings": findings })))
+}
+
+/// A consistent copy of the whole store, all tenants, as the file that an embedded store is. A store in PostgreSQL is backed up by
+/// PostgreSQL: 501. The copy lies in the folder for data until it is sent; no path comes from a caller.
+#[utoipa::path(get, path = "/v1/admin/backup", tag = "operators", operation_id = "backup",
+    responses((status = 200, body = String, content_type = "application/vnd.sqlite3", description = "The file"),
+        (status = 501, body = schema::Failure, description = "The store is backed up by other means")))]
+pub async fn backup(State(app): State<Arc<App>>, _: Operator, RawQuery(query): RawQuery) -> Answer {
+    no_parameters(query.as_deref())?;
+    let place = app.bulk_place()?;
+    let temp = app.temp_file();
+    let limit = app.settings.bulk_timeout;
+    let call = |rae: rae_core::Rae| async move {
+        rae.backup(temp.path()).await?;
+        std::fs::File::open(temp.path()).map_err(|e| Error::unavailable("the backup cannot be read").with_source(e))
+    };
+    let scope = Scope::default();
+    let result = app.run(scope.clone(), limit, Held::default(), call).await.map_err(without_paths);
+    app.metrics.operation(&scope, "backup", 1, result.as_ref().err().map(Error::kind));
+    let kind = HeaderValue::from_static("application/vnd.sqlite3");
+    let name = HeaderValue::from_static("attachment; filename=\"backup.rae\"");
+    Ok(FileBody::of(result?, limit, place)?.response(kind, name))
+}
+
+async fn long(
+    app: &App,
+    scope: Scope,
+    verb: &'static str,
+    args: Map<String, Value>,
+    held: Held,
+) -> rae_core::Result<Value> {
+    let _place = app.bulk_place()?;
+    app.verb_within(app.settings.bulk_timeout, scope, verb, args, held).await
+}
+
+fn audit_arguments(query: &str) -> ApiResult<Map<String, Value>> {
+    let mut args = Map::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if name != "limit" {
+            return Err(ApiError::bad("unknown_parameter", format!("unknown parameter {}", shown(&name))));
+        }
+        let number: i64 = value.parse().map_err(|_| ApiError::bad("invalid_limit", "limit must be a whole number"))?;
+        if args.insert("limit".to_owned(), number.into()).is_some() {
+            return Err(ApiError::bad("repeated_parameter", "the parameter limit is given more than once"));
+        }
+    }
+    Ok(args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parameters_of_an_audit_are_one_whole_number() {
+        assert!(audit_arguments("").unwrap().is_empty());
+        // Its range is the verb's business.
+        for (query, limit) in [("limit=5", 5), ("limit=-1", -1), ("limit=1000000000", 1_000_000_000)] {
+            assert_eq!(audit_arguments(query).unwrap()["limit"], limit);
+        }
+        for bad in ["limit=x", "limit=", "limit=1.5", "limit=1&limit=2", "k=1", "limit=99999999999999999999"] {
+            assert!(audit_arguments(bad).is_err(), "{bad}");
+        }
+    }
+}
