@@ -45,7 +45,13 @@ const SHOWN_SECRET: &str = "(set)";
 /// All settings. Times are in seconds and may have a fraction.
 pub const SETTINGS: &[Spec] = &[
     spec("host", "RAE_HOST", "host", "127.0.0.1", "Address to listen on"),
-    spec("port", "RAE_PORT", "port", "8000", "Port to listen on; 0 takes a free one"),
+    spec(
+        "port",
+        "RAE_PORT",
+        "port",
+        "8000",
+        "Port to listen on; 0 takes a free one. The default of ml is 8001, of reranker 8002",
+    ),
     spec("data_dir", "RAE_DATA_DIR", "data", "./rae-data", "Folder of the embedded store, made where there is none"),
     spec(
         "durability",
@@ -131,6 +137,91 @@ pub const SETTINGS: &[Spec] = &[
         "Time after which a connection without a request is closed",
     ),
     spec(
+        "ml_url",
+        "RAE_ML_URL",
+        "ml-url",
+        "",
+        "Where the ml service is, for example http://ml:8001; else texts are embedded in the process",
+    ),
+    spec(
+        "reranker_url",
+        "RAE_RERANKER_URL",
+        "reranker-url",
+        "",
+        "Where the reranker service is, for example http://reranker:8002; else hits are reranked in the process",
+    ),
+    spec(
+        "ml_timeout",
+        "RAE_ML_TIMEOUT",
+        "ml-timeout",
+        "5",
+        "Longest time of one call of these services; past it, the vectors are owed and recall goes by words",
+    ),
+    spec(
+        "ml_start_timeout",
+        "RAE_ML_START_TIMEOUT",
+        "ml-start-timeout",
+        "60",
+        "How long a starting server waits for the ml service, whose embedder it must know",
+    ),
+    spec(
+        "model_dir",
+        "RAE_MODEL_DIR",
+        "model-dir",
+        "",
+        "Folder with the model: all-MiniLM-L6-v2 for embedding, a cross-encoder for the role reranker; else the built-in table",
+    ),
+    spec(
+        "rerank_model_dir",
+        "RAE_RERANK_MODEL_DIR",
+        "rerank-model-dir",
+        "",
+        "Folder with a cross-encoder with which api and all rerank in the process; else rerank is degraded",
+    ),
+    spec(
+        "model_url",
+        "RAE_MODEL_URL",
+        "model-url",
+        "",
+        "Address under which a model's files lie; they are fetched once, when RAE_MODEL_DIR is not set",
+    ),
+    spec(
+        "model_sha256",
+        "RAE_MODEL_SHA256",
+        "model-sha256",
+        "",
+        "Files of that model with their SHA-256: name=hex, separated by commas, or the path of a file as sha256sum writes it",
+    ),
+    spec(
+        "model_unverified",
+        "RAE_MODEL_UNVERIFIED",
+        "model-unverified",
+        "false",
+        "true: fetch a model without checksums, and trust whoever answers",
+    ),
+    spec(
+        "model_cache",
+        "RAE_MODEL_CACHE",
+        "model-cache",
+        "",
+        "Folder for fetched models; else models in the folder for data",
+    ),
+    spec("model_timeout", "RAE_MODEL_TIMEOUT", "model-timeout", "3600", "Longest time for fetching a model"),
+    spec(
+        "embed_window",
+        "RAE_EMBED_WINDOW",
+        "embed-window",
+        "0.002",
+        "ml: how long a request waits for others that join its batch, when no batch is being computed",
+    ),
+    spec(
+        "embed_queue_texts",
+        "RAE_EMBED_QUEUE_TEXTS",
+        "embed-queue-texts",
+        "8192",
+        "ml: texts that wait to be embedded; past it, 503",
+    ),
+    spec(
         "drain_delay",
         "RAE_DRAIN_DELAY",
         "drain-delay",
@@ -205,12 +296,35 @@ pub struct Settings {
     pub bulk_timeout: Duration,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
+    pub ml_url: Option<reqwest::Url>,
+    pub reranker_url: Option<reqwest::Url>,
+    pub ml_timeout: Duration,
+    pub ml_start_timeout: Duration,
+    pub model_dir: Option<PathBuf>,
+    pub rerank_model_dir: Option<PathBuf>,
+    pub model_url: Option<reqwest::Url>,
+    pub model_sha256: Vec<(String, String)>,
+    pub model_unverified: bool,
+    pub model_cache: Option<PathBuf>,
+    pub model_timeout: Duration,
+    pub embed_window: Duration,
+    pub embed_queue_texts: usize,
     pub drain_delay: Duration,
     pub drain_timeout: Duration,
+    port_is_default: bool,
     raw: BTreeMap<&'static str, String>,
 }
 
 impl Settings {
+    /// The same with the default port of a role, where none is given.
+    pub fn with_default_port(mut self, port: u16) -> Self {
+        if self.port_is_default {
+            self.port = port;
+            self.raw.insert("port", port.to_string());
+        }
+        self
+    }
+
     /// Flags over environment over file over defaults. The error says which setting is wrong, where it came from and what it must be.
     pub fn load(flags: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let file = match flags.get_one::<String>("config").cloned().or_else(|| env(CONFIG_ENV)) {
@@ -284,8 +398,22 @@ impl Settings {
             bulk_timeout: raw.seconds("bulk_timeout", 0.001)?,
             header_timeout: raw.seconds("header_timeout", 0.001)?,
             idle_timeout: raw.seconds("idle_timeout", 0.001)?,
+            ml_url: raw.url("ml_url")?,
+            reranker_url: raw.url("reranker_url")?,
+            ml_timeout: raw.seconds("ml_timeout", 0.001)?,
+            ml_start_timeout: raw.seconds("ml_start_timeout", 0.0)?,
+            model_dir: raw.path("model_dir"),
+            rerank_model_dir: raw.path("rerank_model_dir"),
+            model_url: raw.url("model_url")?,
+            model_sha256: raw.checksums("model_sha256")?,
+            model_unverified: raw.parse("model_unverified", "true or false")?,
+            model_cache: raw.path("model_cache"),
+            model_timeout: raw.seconds("model_timeout", 0.001)?,
+            embed_window: raw.seconds("embed_window", 0.0)?,
+            embed_queue_texts: raw.count("embed_queue_texts", 1, 1 << 24)?,
             drain_delay: raw.seconds("drain_delay", 0.0)?,
             drain_timeout: raw.seconds("drain_timeout", 0.0)?,
+            port_is_default: raw.origin.get("port").is_some_and(|from| from == "port"),
             raw: raw.values,
         })
     }
@@ -319,6 +447,56 @@ impl Raw {
     fn count(&self, name: &str, least: usize, most: usize) -> Result<usize, String> {
         let number = self.text(name).parse().ok().filter(|n| (least..=most).contains(n));
         number.ok_or_else(|| self.wrong(name, &format!("a whole number from {least} to {most}")))
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        Some(self.text(name)).filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+
+    /// An address without a name and password in it: settings are shown to the operator and addresses stand in errors.
+    fn url(&self, name: &str) -> Result<Option<reqwest::Url>, String> {
+        if self.text(name).is_empty() {
+            return Ok(None);
+        }
+        let url = reqwest::Url::parse(self.text(name)).ok().filter(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        });
+        // Not shown: it may hold a password.
+        let wanted = "must be an address such as http://host:8001, without a password and without ?";
+        url.map(Some).ok_or_else(|| format!("{} {wanted}", self.origin.get(name).map_or(name, String::as_str)))
+    }
+
+    /// Names of files with SHA-256 in hexadecimal digits.
+    fn checksums(&self, name: &str) -> Result<Vec<(String, String)>, String> {
+        let given = self.text(name);
+        let wrong = || self.wrong(name, "name=hex of each file, or the path of a file as sha256sum writes it");
+        let pairs: Vec<(String, String)> = if given.contains('=') {
+            let pair =
+                |p: &str| p.trim().split_once('=').map(|(file, sum)| (file.trim().to_owned(), sum.trim().to_owned()));
+            given.split(',').map(pair).collect::<Option<_>>().ok_or_else(wrong)?
+        } else if given.is_empty() {
+            Vec::new()
+        } else {
+            let text = std::fs::read_to_string(given).map_err(|e| format!("{}: {e}", wrong()))?;
+            let line = |l: &str| {
+                l.split_once(char::is_whitespace)
+                    .map(|(sum, file)| (file.trim().trim_start_matches('*').to_owned(), sum.to_owned()))
+            };
+            text.lines().filter(|l| !l.trim().is_empty()).map(line).collect::<Option<_>>().ok_or_else(wrong)?
+        };
+        let is_sum = |sum: &str| sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_file = |file: &str| !file.is_empty() && file.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        let fine = pairs.iter().all(|(file, sum)| is_file(file) && is_sum(sum));
+        if fine {
+            Ok(pairs.into_iter().map(|(file, sum)| (file, sum.to_ascii_lowercase())).collect())
+        } else {
+            Err(wrong())
+        }
     }
 
     fn seconds(&self, name: &str, least: f64) -> Result<Duration, String> {
@@ -415,11 +593,42 @@ mod tests {
             ("RAE_MAX_PAGE", "1001", "1000"),
             ("RAE_REQUEST_TIMEOUT", "-1", "seconds"),
             ("RAE_REQUEST_TIMEOUT", "NaN", "seconds"),
+            ("RAE_MODEL_UNVERIFIED", "perhaps", "true or false"),
+            ("RAE_MODEL_SHA256", "config.json=12", "name=hex"),
+            ("RAE_MODEL_SHA256", "/nowhere/SHA256SUMS", "sha256sum"),
         ] {
             let error = load(&[], &[(name, value)]).unwrap_err();
             assert!(error.starts_with(name) && error.contains(wanted) && error.contains(value), "{error}");
         }
         assert!(load(&["--port", "x"], &[]).unwrap_err().starts_with("--port must be"));
+    }
+
+    #[test]
+    fn an_address_of_a_service_holds_no_password_and_is_not_repeated_when_wrong() {
+        let url = |value| load(&[], &[("RAE_ML_URL", value)]);
+        assert_eq!(url("http://ml:8001").unwrap().ml_url.unwrap().as_str(), "http://ml:8001/");
+        for bad in ["ml:8001", "ftp://ml", "http://u:hush@ml", "http://ml/?key=hush", "hush"] {
+            let error = url(bad).unwrap_err();
+            assert!(error.starts_with("RAE_ML_URL must be") && !error.contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn checksums_name_files_inside_the_model_alone() {
+        let sum = "AB".repeat(32);
+        let load = |value: &str| load(&[], &[("RAE_MODEL_SHA256", value)]);
+        let given = load(&format!("config.json={sum}, 1_Pooling/config.json={sum}")).unwrap().model_sha256;
+        assert_eq!(given[1], ("1_Pooling/config.json".to_owned(), sum.to_ascii_lowercase()));
+        for bad in ["../x", "/etc/passwd", "", "a//b", "a/../b"] {
+            assert!(load(&format!("{bad}={sum}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_role_has_a_port_of_its_own_unless_one_is_given() {
+        assert_eq!(load(&[], &[]).unwrap().with_default_port(8001).port, 8001);
+        assert_eq!(load(&[], &[("RAE_PORT", "8000")]).unwrap().with_default_port(8001).port, 8000);
+        assert_eq!(load(&["--port", "7"], &[]).unwrap().with_default_port(8001).port, 7);
     }
 
     #[test]

@@ -4,10 +4,11 @@ use crate::{
     cli::Role,
     front::{Front, Held},
     http::auth::Keys,
+    models,
     settings::Settings,
     stores::Hosted,
 };
-use rae_core::{Error, Rae, Result, model::Scope, wire};
+use rae_core::{Embedding, Error, Rae, Result, model::Scope, wire};
 use serde_json::{Map, Value};
 use std::{
     ops::Deref,
@@ -58,7 +59,10 @@ pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<
     let hosted = Hosted::from_env(env)?;
     make_folder(&settings.data_dir)?;
     make_folder(&temp_dir(settings))?;
-    let mut builder = Rae::builder();
+    let mut builder = Rae::builder().embedding(Embedding::Custom(models::embedder_of_store(settings).await?));
+    if let Some(reranker) = models::reranker_of_store(settings).await? {
+        builder = builder.reranker(reranker);
+    }
     if hosted.keeps_memories() {
         // Replicas must not change the schema under one another: `api` leaves that to `migrate`.
         if role != Role::Api {
@@ -70,13 +74,20 @@ pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<
     hosted.plug(builder).await?.open().await
 }
 
+/// Brings PostgreSQL to this version's schema, where the environment names it; else says no. No embedder is needed for that.
+pub async fn migrate_hosted(env: impl Fn(&str) -> Option<String>) -> Result<bool> {
+    let hosted = Hosted::from_env(env)?;
+    hosted.migrate().await?;
+    Ok(hosted.keeps_memories())
+}
+
 /// Where exports and imports lie for a moment.
 fn temp_dir(settings: &Settings) -> PathBuf {
     settings.data_dir.join("tmp")
 }
 
 /// Nobody else's business: the folder holds memories.
-fn make_folder(path: &std::path::Path) -> Result<()> {
+pub(crate) fn make_folder(path: &std::path::Path) -> Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|e| Error::invalid(format!("the folder {} cannot be made: {e}", path.display())).with_source(e))
 }
