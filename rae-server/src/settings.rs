@@ -1,7 +1,10 @@
 //! Every setting, in one table: its name in the file, its variable, its flag, its default and what it means. The command line, the
 //! file, `--help` and the table of docs/operations.md are made from it.
 
+mod raw;
+
 use clap::ArgMatches;
+use raw::Raw;
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 /// One setting.
@@ -421,89 +424,6 @@ impl Settings {
     /// Every setting as text; secrets only say whether they are set.
     pub fn shown(&self) -> BTreeMap<&'static str, &str> {
         self.raw.iter().map(|(name, value)| (*name, value.as_str())).collect()
-    }
-}
-
-/// Values as text, and where each came from.
-struct Raw {
-    values: BTreeMap<&'static str, String>,
-    origin: BTreeMap<&'static str, String>,
-}
-
-impl Raw {
-    fn text(&self, name: &str) -> &str {
-        self.values.get(name).map_or("", |v| v.trim())
-    }
-
-    fn wrong(&self, name: &str, wanted: &str) -> String {
-        let from = self.origin.get(name).map_or(name, String::as_str);
-        format!("{from} must be {wanted}, not {:?}", self.text(name))
-    }
-
-    fn parse<T: std::str::FromStr>(&self, name: &str, wanted: &str) -> Result<T, String> {
-        self.text(name).parse().map_err(|_| self.wrong(name, wanted))
-    }
-
-    fn count(&self, name: &str, least: usize, most: usize) -> Result<usize, String> {
-        let number = self.text(name).parse().ok().filter(|n| (least..=most).contains(n));
-        number.ok_or_else(|| self.wrong(name, &format!("a whole number from {least} to {most}")))
-    }
-
-    fn path(&self, name: &str) -> Option<PathBuf> {
-        Some(self.text(name)).filter(|path| !path.is_empty()).map(PathBuf::from)
-    }
-
-    /// An address without a name and password in it: settings are shown to the operator and addresses stand in errors.
-    fn url(&self, name: &str) -> Result<Option<reqwest::Url>, String> {
-        if self.text(name).is_empty() {
-            return Ok(None);
-        }
-        let url = reqwest::Url::parse(self.text(name)).ok().filter(|url| {
-            matches!(url.scheme(), "http" | "https")
-                && url.has_host()
-                && url.username().is_empty()
-                && url.password().is_none()
-                && url.query().is_none()
-                && url.fragment().is_none()
-        });
-        // Not shown: it may hold a password.
-        let wanted = "must be an address such as http://host:8001, without a password and without ?";
-        url.map(Some).ok_or_else(|| format!("{} {wanted}", self.origin.get(name).map_or(name, String::as_str)))
-    }
-
-    /// Names of files with SHA-256 in hexadecimal digits.
-    fn checksums(&self, name: &str) -> Result<Vec<(String, String)>, String> {
-        let given = self.text(name);
-        let wrong = || self.wrong(name, "name=hex of each file, or the path of a file as sha256sum writes it");
-        let pairs: Vec<(String, String)> = if given.contains('=') {
-            let pair =
-                |p: &str| p.trim().split_once('=').map(|(file, sum)| (file.trim().to_owned(), sum.trim().to_owned()));
-            given.split(',').map(pair).collect::<Option<_>>().ok_or_else(wrong)?
-        } else if given.is_empty() {
-            Vec::new()
-        } else {
-            let text = std::fs::read_to_string(given).map_err(|e| format!("{}: {e}", wrong()))?;
-            let line = |l: &str| {
-                l.split_once(char::is_whitespace)
-                    .map(|(sum, file)| (file.trim().trim_start_matches('*').to_owned(), sum.to_owned()))
-            };
-            text.lines().filter(|l| !l.trim().is_empty()).map(line).collect::<Option<_>>().ok_or_else(wrong)?
-        };
-        let is_sum = |sum: &str| sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit());
-        let is_file = |file: &str| !file.is_empty() && file.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        let fine = pairs.iter().all(|(file, sum)| is_file(file) && is_sum(sum));
-        if fine {
-            Ok(pairs.into_iter().map(|(file, sum)| (file, sum.to_ascii_lowercase())).collect())
-        } else {
-            Err(wrong())
-        }
-    }
-
-    fn seconds(&self, name: &str, least: f64) -> Result<Duration, String> {
-        const MOST: f64 = 7.0 * 86_400.0;
-        let number: Option<f64> = self.text(name).parse().ok();
-        let number = number.filter(|n| (least..=MOST).contains(n)).map(Duration::from_secs_f64);
-        number.ok_or_else(|| self.wrong(name, &format!("a number of seconds from {least} to {MOST}")))
     }
 }
 

@@ -65,7 +65,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
 /// The whole API over a state.
 pub fn router(app: Arc<App>) -> Router {
     let (router, _) = described().split_for_parts();
-    parts::finish(router, Arc::clone(&app.front)).with_state(app)
+    parts::finish(router.fallback(parts::no_such_route), Arc::clone(&app.front)).with_state(app)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 pub use super::{
     body::Fields,
     edge::health_status,
-    error::{ApiError, ApiResult},
+    error::{ApiError, ApiResult, no_such_route, no_such_service_route},
     health::{live, metrics_text},
     json,
 };
@@ -12,10 +12,9 @@ use crate::front::Front;
 use axum::{Router, middleware};
 use std::sync::Arc;
 
-/// Routes with what surrounds all: answers for unknown routes and methods, and the edge.
+/// Routes with what surrounds all: answers for unknown methods, and the edge. Unknown routes are answered by `router`'s fallback.
 pub fn finish<S: Clone + Send + Sync + 'static>(router: Router<S>, front: Arc<Front>) -> Router<S> {
     router
-        .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(front, edge::edge))

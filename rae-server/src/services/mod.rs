@@ -41,7 +41,8 @@ pub fn router<S: Service>(service: Arc<S>, front: Arc<Front>) -> Router {
         .route("/health/live", get(parts::live))
         .route("/health/ready", get(ready::<S>))
         .route("/metrics", get(metrics::<S>));
-    parts::finish(S::routes().merge(common), front).with_state(service)
+    let routes = S::routes().merge(common).fallback(parts::no_such_service_route);
+    parts::finish(routes, front).with_state(service)
 }
 
 async fn health<S: Service>(State(service): State<Arc<S>>) -> Response<Body> {
