@@ -64,6 +64,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "error",
             "ingest",
+            "limits",
             "model",
             "ops",
             "ports",

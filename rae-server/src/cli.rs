@@ -10,6 +10,10 @@ pub enum Role {
     All,
     /// The routes alone.
     Api,
+    /// Embeddings and what texts speak of, as a service.
+    Ml,
+    /// A cross-encoder as a service.
+    Reranker,
     /// Makes or upgrades the store, and ends.
     Migrate,
     /// Prints the description of the API, and ends.
@@ -22,6 +26,8 @@ pub enum Role {
 pub const ROLES: &[(Role, &str, &str)] = &[
     (Role::All, "all", "Everything in one process on an embedded store (the default)"),
     (Role::Api, "api", "The HTTP API alone"),
+    (Role::Ml, "ml", "The ml service: embeddings, keywords, triples, entities; port 8001 by default"),
+    (Role::Reranker, "reranker", "The reranker service; port 8002 by default"),
     (Role::Migrate, "migrate", "Make the store or bring it to this version's schema, and end"),
     (Role::OpenApi, "openapi", "Print the OpenAPI description of the API, and end"),
     (

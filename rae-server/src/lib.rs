@@ -7,20 +7,30 @@ mod health;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod models;
+pub mod services;
 pub mod settings;
 pub mod shutdown;
 pub mod state;
 mod stores;
 
 use cli::Role;
+use front::Front;
 use rae_core::{Error, ErrorKind};
+use services::{Ml, Rerank};
 use settings::{AuthMode, Settings};
 use state::App;
 use std::{ffi::OsString, io::Write, net::SocketAddr, process::ExitCode, sync::Arc, time::Instant};
-use tokio::{net::TcpListener, runtime};
+use tokio::{
+    net::TcpListener,
+    runtime::{self, Handle},
+};
 
 /// Exit code for wrong flags or settings.
 const USAGE: u8 = 2;
+/// Where the roles `ml` and `reranker` listen by default.
+const ML_PORT: u16 = 8001;
+const RERANKER_PORT: u16 = 8002;
 /// A key shorter than this can be guessed.
 const KEY_BYTES_MIN: usize = 16;
 
@@ -48,6 +58,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Role::OpenApi => print_openapi(),
         Role::Healthcheck => health::check(&settings),
         Role::Migrate => with_log(&settings, || migrate(&settings)),
+        Role::Ml | Role::Reranker => {
+            let port = if role == Role::Ml { ML_PORT } else { RERANKER_PORT };
+            with_log(&settings, || serve_models(settings.clone().with_default_port(port), role))
+        }
         Role::All | Role::Api => with_log(&settings, || serve(settings.clone(), role)),
     };
     match done {
@@ -82,6 +96,10 @@ fn with_log(settings: &Settings, work: impl FnOnce() -> rae_core::Result<()>) ->
 
 fn migrate(settings: &Settings) -> rae_core::Result<()> {
     runtime("rae-migrate", 2)?.block_on(async {
+        if state::migrate_hosted(settings, variable).await? {
+            tracing::info!("the store is up to date");
+            return Ok(());
+        }
         let rae = state::open(settings, Role::Migrate, variable).await?.rae;
         let version = rae.stats().await?.schema_version;
         rae.close().await?;
@@ -97,28 +115,68 @@ fn runtime(name: &str, threads: usize) -> rae_core::Result<runtime::Runtime> {
 
 fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
     let started = Instant::now();
-    let cpus = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    // Verbs compute; probes and connections must not wait for them, so they have threads of their own.
-    let engine = runtime("rae-engine", cpus.max(2))?;
-    let front = runtime("rae-http", cpus.clamp(1, 4))?;
-    let ended = front.block_on(async {
+    on_two_runtimes(|engine| async move {
         let signals = shutdown::Signals::listen()?;
         // The port first: where it is taken, no store is made.
         let listener = listen(&settings).await?;
-        let address = listener.local_addr().map_err(|e| Error::internal("the socket has no address").with_source(e))?;
+        let address = address_of(&listener)?;
         let opened = state::open(&settings, role, variable).await?;
-        let app = Arc::new(App::new(opened, settings, engine.handle().clone()));
+        let app = Arc::new(App::new(opened, settings, engine));
         announce(&app, address, started);
         let (router, front) = (http::router(Arc::clone(&app)), Arc::clone(&app.front));
         shutdown::serve(listener, router, front, signals, |left| async move { app.close(left).await }).await
-    })?;
-    if !ended {
+    })
+}
+
+/// The roles that keep nothing. The model is loaded before the port is opened.
+fn serve_models(settings: Settings, role: Role) -> rae_core::Result<()> {
+    let started = Instant::now();
+    on_two_runtimes(|engine| async move {
+        let signals = shutdown::Signals::listen()?;
+        let metrics = metrics::Metrics::new(settings.metrics_tenants)?;
+        let front = Arc::new(Front::new(settings, metrics, engine));
+        let (ml, router) = if role == Role::Ml {
+            let ml = Arc::new(Ml::new(Arc::clone(&front), models::embedder(&front.settings).await?)?);
+            (Some(Arc::clone(&ml)), services::router(ml, Arc::clone(&front)))
+        } else {
+            let rerank = Rerank::new(Arc::clone(&front), models::reranker(&front.settings).await?);
+            (None, services::router(Arc::new(rerank), Arc::clone(&front)))
+        };
+        let listener = listen(&front.settings).await?;
+        let address = address_of(&listener)?;
+        let millis = started.elapsed().as_millis() as u64;
+        tracing::info!(version = version(), millis, "listening on http://{address}");
+        let quiet = Arc::clone(&front);
+        let close = |left| async move {
+            quiet.quiesce(left).await;
+            if let Some(ml) = ml {
+                ml.close();
+            }
+            Ok(())
+        };
+        shutdown::serve(listener, router, front, signals, close).await
+    })
+}
+
+/// Verbs and models compute; probes and connections must not wait for them, so they have threads of their own.
+fn on_two_runtimes<F>(serve: impl FnOnce(Handle) -> F) -> rae_core::Result<()>
+where
+    F: Future<Output = rae_core::Result<bool>>,
+{
+    let cpus = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let engine = runtime("rae-engine", cpus.max(2))?;
+    let front = runtime("rae-http", cpus.clamp(1, 4))?;
+    if !front.block_on(serve(engine.handle().clone()))? {
         tracing::warn!("stopped at once, as asked");
     }
     // What still runs has had its time.
     front.shutdown_background();
     engine.shutdown_background();
     Ok(())
+}
+
+fn address_of(listener: &TcpListener) -> rae_core::Result<SocketAddr> {
+    listener.local_addr().map_err(|e| Error::internal("the socket has no address").with_source(e))
 }
 
 async fn listen(settings: &Settings) -> rae_core::Result<TcpListener> {

@@ -6,8 +6,8 @@ pub mod tenants;
 use crate::adapters::postgres::PoolState;
 use engine::Engine;
 use prometheus::{
-    CounterVec, Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder, core::Collector,
+    CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Opts, Registry, TextEncoder, core::Collector,
 };
 use rae_core::{CacheStats, Error, ErrorKind, IndexStats, model::Scope};
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
@@ -15,6 +15,9 @@ use tenants::Tenants;
 
 /// Upper bounds of the duration histogram, in seconds.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// Upper bounds of the histograms of batches.
+const SIZES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// The metrics of this process.
 pub struct Metrics {
@@ -29,6 +32,12 @@ pub struct Metrics {
     tenants: Tenants,
     /// What happens below the routes.
     pub engine: Arc<Engine>,
+    /// Texts of each batch that was embedded.
+    pub embed_batch_texts: Histogram,
+    /// Requests that each such batch was made of.
+    pub embed_batch_requests: Histogram,
+    /// Texts that wait to be embedded.
+    pub embed_queue_texts: IntGauge,
     /// Open connections.
     pub connections: IntGauge,
     /// Requests that are being answered.
@@ -135,6 +144,12 @@ impl Metrics {
                 "counter",
                 IntCounter::with_opts(opts("rae_log_lines_dropped_total", "Log lines lost because nobody read them")),
             )?,
+            embed_batch_texts: all
+                .add("histogram", sizes("rae_ml_batch_texts", "Texts of a batch that was embedded"))?,
+            embed_batch_requests: all
+                .add("histogram", sizes("rae_ml_batch_requests", "Requests that a batch was made of"))?,
+            embed_queue_texts: all
+                .add("gauge", IntGauge::with_opts(opts("rae_ml_queue_texts", "Texts that wait to be embedded")))?,
             connections: all.add("gauge", IntGauge::with_opts(opts("rae_http_connections", "Open connections")))?,
             in_flight: all
                 .add("gauge", IntGauge::with_opts(opts("rae_http_requests_in_flight", "Requests being answered")))?,
@@ -213,6 +228,10 @@ impl Metrics {
         }
         Ok(counters.collect())
     }
+}
+
+fn sizes(name: &str, help: &str) -> prometheus::Result<Histogram> {
+    Histogram::with_opts(HistogramOpts::new(name, help).buckets(SIZES.to_vec()))
 }
 
 fn catch_up(counter: &IntCounter, now: u64) {

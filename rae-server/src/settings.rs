@@ -1,8 +1,11 @@
 //! Every setting, in one table: its name in the file, its variable, its flag, its default and what it means. The command line, the
 //! file, `--help` and the table of docs/operations.md are made from it.
 
+mod raw;
+
 use crate::adapters::postgres::PgVariables;
 use clap::ArgMatches;
+use raw::Raw;
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 /// One setting.
@@ -55,7 +58,13 @@ const SHOWN_SECRET: &str = "(set)";
 /// All settings. Times are in seconds and may have a fraction.
 pub const SETTINGS: &[Spec] = &[
     spec("host", "RAE_HOST", "host", "127.0.0.1", "Address to listen on"),
-    spec("port", "RAE_PORT", "port", "8000", "Port to listen on; 0 takes a free one"),
+    spec(
+        "port",
+        "RAE_PORT",
+        "port",
+        "8000",
+        "Port to listen on; 0 takes a free one. The default of ml is 8001, of reranker 8002",
+    ),
     spec("data_dir", "RAE_DATA_DIR", "data", "./rae-data", "Folder of the embedded store, made where there is none"),
     spec(
         "durability",
@@ -178,6 +187,91 @@ pub const SETTINGS: &[Spec] = &[
         "Time after which a connection without a request is closed",
     ),
     spec(
+        "ml_url",
+        "RAE_ML_URL",
+        "ml-url",
+        "",
+        "Where the ml service is, for example http://ml:8001; else texts are embedded in the process",
+    ),
+    spec(
+        "reranker_url",
+        "RAE_RERANKER_URL",
+        "reranker-url",
+        "",
+        "Where the reranker service is, for example http://reranker:8002; else hits are reranked in the process",
+    ),
+    spec(
+        "ml_timeout",
+        "RAE_ML_TIMEOUT",
+        "ml-timeout",
+        "5",
+        "Longest time of one call of these services; past it, the vectors are owed and recall goes by words",
+    ),
+    spec(
+        "ml_start_timeout",
+        "RAE_ML_START_TIMEOUT",
+        "ml-start-timeout",
+        "60",
+        "How long a starting server waits for the ml service, whose embedder it must know",
+    ),
+    spec(
+        "model_dir",
+        "RAE_MODEL_DIR",
+        "model-dir",
+        "",
+        "Folder with the model: all-MiniLM-L6-v2 for embedding, a cross-encoder for the role reranker; else the built-in table",
+    ),
+    spec(
+        "rerank_model_dir",
+        "RAE_RERANK_MODEL_DIR",
+        "rerank-model-dir",
+        "",
+        "Folder with a cross-encoder with which api and all rerank in the process; else rerank is degraded",
+    ),
+    spec(
+        "model_url",
+        "RAE_MODEL_URL",
+        "model-url",
+        "",
+        "Address under which a model's files lie; they are fetched once, when RAE_MODEL_DIR is not set",
+    ),
+    spec(
+        "model_sha256",
+        "RAE_MODEL_SHA256",
+        "model-sha256",
+        "",
+        "Files of that model with their SHA-256: name=hex, separated by commas, or the path of a file as sha256sum writes it",
+    ),
+    spec(
+        "model_unverified",
+        "RAE_MODEL_UNVERIFIED",
+        "model-unverified",
+        "false",
+        "true: fetch a model without checksums, and trust whoever answers",
+    ),
+    spec(
+        "model_cache",
+        "RAE_MODEL_CACHE",
+        "model-cache",
+        "",
+        "Folder for fetched models; else models in the folder for data",
+    ),
+    spec("model_timeout", "RAE_MODEL_TIMEOUT", "model-timeout", "3600", "Longest time for fetching a model"),
+    spec(
+        "embed_window",
+        "RAE_EMBED_WINDOW",
+        "embed-window",
+        "0.002",
+        "ml: how long a request waits for others that join its batch, when no batch is being computed",
+    ),
+    spec(
+        "embed_queue_texts",
+        "RAE_EMBED_QUEUE_TEXTS",
+        "embed-queue-texts",
+        "8192",
+        "ml: texts that wait to be embedded; past it, 503",
+    ),
+    spec(
         "drain_delay",
         "RAE_DRAIN_DELAY",
         "drain-delay",
@@ -261,12 +355,35 @@ pub struct Settings {
     pub bulk_timeout: Duration,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
+    pub ml_url: Option<reqwest::Url>,
+    pub reranker_url: Option<reqwest::Url>,
+    pub ml_timeout: Duration,
+    pub ml_start_timeout: Duration,
+    pub model_dir: Option<PathBuf>,
+    pub rerank_model_dir: Option<PathBuf>,
+    pub model_url: Option<reqwest::Url>,
+    pub model_sha256: Vec<(String, String)>,
+    pub model_unverified: bool,
+    pub model_cache: Option<PathBuf>,
+    pub model_timeout: Duration,
+    pub embed_window: Duration,
+    pub embed_queue_texts: usize,
     pub drain_delay: Duration,
     pub drain_timeout: Duration,
+    port_is_default: bool,
     raw: BTreeMap<&'static str, String>,
 }
 
 impl Settings {
+    /// The same with the default port of a role, where none is given.
+    pub fn with_default_port(mut self, port: u16) -> Self {
+        if self.port_is_default {
+            self.port = port;
+            self.raw.insert("port", port.to_string());
+        }
+        self
+    }
+
     /// Flags over environment over file over defaults. The error says which setting is wrong, where it came from and what it must be.
     pub fn load(flags: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let file = match flags.get_one::<String>("config").cloned().or_else(|| env(CONFIG_ENV)) {
@@ -353,8 +470,22 @@ impl Settings {
             bulk_timeout: raw.seconds("bulk_timeout", 0.001)?,
             header_timeout: raw.seconds("header_timeout", 0.001)?,
             idle_timeout: raw.seconds("idle_timeout", 0.001)?,
+            ml_url: raw.url("ml_url")?,
+            reranker_url: raw.url("reranker_url")?,
+            ml_timeout: raw.seconds("ml_timeout", 0.001)?,
+            ml_start_timeout: raw.seconds("ml_start_timeout", 0.0)?,
+            model_dir: raw.path("model_dir"),
+            rerank_model_dir: raw.path("rerank_model_dir"),
+            model_url: raw.url("model_url")?,
+            model_sha256: raw.checksums("model_sha256")?,
+            model_unverified: raw.parse("model_unverified", "true or false")?,
+            model_cache: raw.path("model_cache"),
+            model_timeout: raw.seconds("model_timeout", 0.001)?,
+            embed_window: raw.seconds("embed_window", 0.0)?,
+            embed_queue_texts: raw.count("embed_queue_texts", 1, 1 << 24)?,
             drain_delay: raw.seconds("drain_delay", 0.0)?,
             drain_timeout: raw.seconds("drain_timeout", 0.0)?,
+            port_is_default: !raw.is_given("port"),
             raw: raw.masked(),
         })
     }
@@ -362,63 +493,6 @@ impl Settings {
     /// Every setting as text; secrets only say whether they are set.
     pub fn shown(&self) -> BTreeMap<&'static str, &str> {
         self.raw.iter().map(|(name, value)| (*name, value.as_str())).collect()
-    }
-}
-
-/// Values as text, and where each came from.
-struct Raw {
-    values: BTreeMap<&'static str, String>,
-    origin: BTreeMap<&'static str, String>,
-}
-
-impl Raw {
-    fn text(&self, name: &str) -> &str {
-        self.values.get(name).map_or("", |v| v.trim())
-    }
-
-    /// The value where there is one.
-    fn optional(&self, name: &str) -> Option<String> {
-        Some(self.text(name)).filter(|text| !text.is_empty()).map(str::to_owned)
-    }
-
-    fn secret(&self, name: &str) -> Option<Secret> {
-        self.optional(name).map(Secret)
-    }
-
-    /// Whether the value is from elsewhere than the default.
-    fn is_given(&self, name: &str) -> bool {
-        self.origin.get(name).is_some_and(|from| from != name)
-    }
-
-    /// The values as they may be shown.
-    fn masked(mut self) -> BTreeMap<&'static str, String> {
-        for spec in SETTINGS.iter().filter(|spec| spec.is_secret()) {
-            if let Some(value) = self.values.get_mut(spec.name).filter(|value| !value.is_empty()) {
-                *value = SHOWN_SECRET.to_owned();
-            }
-        }
-        self.values
-    }
-
-    fn wrong(&self, name: &str, wanted: &str) -> String {
-        let from = self.origin.get(name).map_or(name, String::as_str);
-        format!("{from} must be {wanted}, not {:?}", self.text(name))
-    }
-
-    fn parse<T: std::str::FromStr>(&self, name: &str, wanted: &str) -> Result<T, String> {
-        self.text(name).parse().map_err(|_| self.wrong(name, wanted))
-    }
-
-    fn count(&self, name: &str, least: usize, most: usize) -> Result<usize, String> {
-        let number = self.text(name).parse().ok().filter(|n| (least..=most).contains(n));
-        number.ok_or_else(|| self.wrong(name, &format!("a whole number from {least} to {most}")))
-    }
-
-    fn seconds(&self, name: &str, least: f64) -> Result<Duration, String> {
-        const MOST: f64 = 7.0 * 86_400.0;
-        let number: Option<f64> = self.text(name).parse().ok();
-        let number = number.filter(|n| (least..=MOST).contains(n)).map(Duration::from_secs_f64);
-        number.ok_or_else(|| self.wrong(name, &format!("a number of seconds from {least} to {MOST}")))
     }
 }
 

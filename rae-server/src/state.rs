@@ -5,10 +5,11 @@ use crate::{
     front::{Front, Held},
     http::auth::Keys,
     metrics::{Metrics, Readings, engine::Engine},
+    models,
     settings::Settings,
     stores::{Backends, Hosted},
 };
-use rae_core::{Error, Rae, Result, model::Scope, wire};
+use rae_core::{Embedding, Error, Rae, Result, model::Scope, wire};
 use serde_json::{Map, Value};
 use std::{
     ops::Deref,
@@ -74,7 +75,12 @@ pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<
     make_folder(&settings.data_dir)?;
     make_folder(&temp_dir(settings))?;
     let metrics = Metrics::new(settings.metrics_tenants)?;
-    let mut builder = Rae::builder().observer(Arc::<Engine>::clone(&metrics.engine));
+    let mut builder = Rae::builder()
+        .observer(Arc::<Engine>::clone(&metrics.engine))
+        .embedding(Embedding::Custom(models::embedder_of_store(settings).await?));
+    if let Some(reranker) = models::reranker_of_store(settings).await? {
+        builder = builder.reranker(reranker);
+    }
     if hosted.keeps_memories() {
         // Replicas must not change the schema under one another: `api` leaves that to `migrate`.
         if role != Role::Api {
@@ -87,13 +93,20 @@ pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<
     Ok(Opened { rae: builder.open().await?, backends, metrics })
 }
 
+/// Brings PostgreSQL to this version's schema, where the settings name it; else says no. No embedder is needed for that.
+pub async fn migrate_hosted(settings: &Settings, env: impl Fn(&str) -> Option<String>) -> Result<bool> {
+    let hosted = Hosted::from_settings(settings, env)?;
+    hosted.migrate().await?;
+    Ok(hosted.keeps_memories())
+}
+
 /// Where exports and imports lie for a moment.
 fn temp_dir(settings: &Settings) -> PathBuf {
     settings.data_dir.join("tmp")
 }
 
 /// Nobody else's business: the folder holds memories.
-fn make_folder(path: &std::path::Path) -> Result<()> {
+pub(crate) fn make_folder(path: &std::path::Path) -> Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|e| Error::invalid(format!("the folder {} cannot be made: {e}", path.display())).with_source(e))
 }

@@ -9,6 +9,8 @@ const ABBREVIATED: f64 = 0.9;
 /// Scale of the common start in Jaro-Winkler, and how many characters of it count.
 const PREFIX_SCALE: f64 = 0.1;
 const PREFIX_MAX: usize = 4;
+/// Characters of a name that Jaro-Winkler looks at: its work grows with their square.
+const LETTERS_MAX: usize = 64;
 
 /// Names that mean one thing.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -148,6 +150,7 @@ fn abbreviates(short: &Folded, long: &Folded) -> bool {
 
 /// Jaro's likeness with Winkler's credit for a common start.
 fn jaro_winkler(a: &[char], b: &[char]) -> f64 {
+    let (a, b) = (&a[..a.len().min(LETTERS_MAX)], &b[..b.len().min(LETTERS_MAX)]);
     let window = (a.len().max(b.len()) / 2).saturating_sub(1);
     let mut taken = vec![false; b.len()];
     let mut left = Vec::new();

@@ -94,7 +94,7 @@ fn each<T>(field: &str, value: Value, read: impl Fn(&str, Value) -> Result<T>) -
     }
 }
 
-fn texts(field: &str, value: Value) -> Result<Vec<String>> {
+pub(super) fn texts(field: &str, value: Value) -> Result<Vec<String>> {
     each(field, value, text)
 }
 
@@ -103,7 +103,7 @@ fn names<T: FromStr<Err = Error>>(field: &str, value: Value) -> Result<Vec<T>> {
 }
 
 /// A whole number. One past 64 bits arrives as the nearest that fits: its range is judged by the verb.
-fn integer(field: &str, value: Value) -> Result<i64> {
+pub(super) fn integer(field: &str, value: Value) -> Result<i64> {
     let Value::Number(n) = &value else { return Err(wrong(field, "a whole number", &value)) };
     match (n.as_i64(), n.as_u64(), n.as_f64()) {
         (Some(n), _, _) => Ok(n),
@@ -114,7 +114,7 @@ fn integer(field: &str, value: Value) -> Result<i64> {
     }
 }
 
-fn number(field: &str, value: Value) -> Result<f64> {
+pub(super) fn number(field: &str, value: Value) -> Result<f64> {
     value.as_f64().ok_or_else(|| wrong(field, "a number", &value))
 }
 

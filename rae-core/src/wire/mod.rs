@@ -6,6 +6,7 @@
 
 mod input;
 mod output;
+pub mod services;
 
 use crate::{
     MemoryId, Rae,

@@ -95,6 +95,11 @@ pub async fn no_such_route() -> ApiError {
     Error::not_found("there is no such route; GET /docs lists them").with_code("no_such_route").into()
 }
 
+/// The same for the model services, which have no page.
+pub async fn no_such_service_route() -> ApiError {
+    Error::not_found("there is no such route; docs/ml.md lists them").with_code("no_such_route").into()
+}
+
 /// For methods that a route does not have.
 pub async fn no_such_method() -> ApiError {
     let error = Error::invalid("this route does not have that method; the header Allow lists those it has");

@@ -64,11 +64,15 @@ async fn readiness(app: &App) -> &'static str {
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, body = String, content_type = "text/plain; version=0.0.4", description = "The metrics")))]
 pub async fn metrics(State(app): State<Arc<App>>) -> ApiResult<Response<Body>> {
-    let text = app.scrape()?;
+    Ok(std::future::ready(metrics_text(app.scrape()?)).await)
+}
+
+/// The text of a scrape as a response.
+pub fn metrics_text(text: String) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    Ok(std::future::ready(response).await)
+    response
 }
 
 /// Version, store and settings, for the operator. Secrets only say whether they are set.

@@ -11,6 +11,7 @@ mod health;
 mod linger;
 mod memories;
 mod page;
+pub mod parts;
 mod schema;
 mod upkeep;
 
@@ -19,7 +20,6 @@ use axum::{
     Router,
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
-    middleware,
 };
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -27,7 +27,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use describe::openapi_text;
 
 /// A JSON response.
-fn json<T: serde::Serialize>(status: StatusCode, value: &T) -> Response<Body> {
+pub fn json<T: serde::Serialize>(status: StatusCode, value: &T) -> Response<Body> {
     let Ok(text) = serde_json::to_vec(value) else {
         tracing::error!("an answer could not be written as JSON");
         let mut response = Response::new(Body::empty());
@@ -72,12 +72,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
 /// The whole API over a state.
 pub fn router(app: Arc<App>) -> Router {
     let (router, _) = described().split_for_parts();
-    router
-        .fallback(error::no_such_route)
-        .method_not_allowed_fallback(error::no_such_method)
-        .layer(axum::extract::DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(Arc::clone(&app.front), edge::edge))
-        .with_state(app)
+    parts::finish(router.fallback(parts::no_such_route), Arc::clone(&app.front)).with_state(app)
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ fn a_wrong_value_names_where_it_came_from_and_what_it_must_be() {
         ("RAE_MAX_PAGE", "1001", "1000"),
         ("RAE_REQUEST_TIMEOUT", "-1", "seconds"),
         ("RAE_REQUEST_TIMEOUT", "NaN", "seconds"),
+        ("RAE_MODEL_UNVERIFIED", "perhaps", "true or false"),
+        ("RAE_MODEL_SHA256", "config.json=12", "name=hex"),
+        ("RAE_MODEL_SHA256", "/nowhere/SHA256SUMS", "sha256sum"),
     ] {
         let error = load(&[], &[(name, value)]).unwrap_err();
         assert!(error.starts_with(name) && error.contains(wanted) && error.contains(value), "{error}");
@@ -113,4 +116,32 @@ fn a_secret_may_lie_in_a_file_of_its_own_but_not_in_two_places() {
 fn the_table_of_the_operations_page_is_that_of_the_code() {
     let page = include_str!("../../../docs/operations.md").replace("\r\n", "\n");
     assert!(page.contains(&markdown()), "put this into docs/operations.md:\n{}", markdown());
+}
+
+#[test]
+fn an_address_of_a_service_holds_no_password_and_is_not_repeated_when_wrong() {
+    let url = |value| load(&[], &[("RAE_ML_URL", value)]);
+    assert_eq!(url("http://ml:8001").unwrap().ml_url.unwrap().as_str(), "http://ml:8001/");
+    for bad in ["ml:8001", "ftp://ml", "http://u:hush@ml", "http://ml/?key=hush", "hush"] {
+        let error = url(bad).unwrap_err();
+        assert!(error.starts_with("RAE_ML_URL must be") && !error.contains("hush"), "{error}");
+    }
+}
+
+#[test]
+fn checksums_name_files_inside_the_model_alone() {
+    let sum = "AB".repeat(32);
+    let load = |value: &str| load(&[], &[("RAE_MODEL_SHA256", value)]);
+    let given = load(&format!("config.json={sum}, 1_Pooling/config.json={sum}")).unwrap().model_sha256;
+    assert_eq!(given[1], ("1_Pooling/config.json".to_owned(), sum.to_ascii_lowercase()));
+    for bad in ["../x", "/etc/passwd", "", "a//b", "a/../b"] {
+        assert!(load(&format!("{bad}={sum}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_role_has_a_port_of_its_own_unless_one_is_given() {
+    assert_eq!(load(&[], &[]).unwrap().with_default_port(8001).port, 8001);
+    assert_eq!(load(&[], &[("RAE_PORT", "8000")]).unwrap().with_default_port(8001).port, 8000);
+    assert_eq!(load(&["--port", "7"], &[]).unwrap().with_default_port(8001).port, 7);
 }
