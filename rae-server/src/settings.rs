@@ -59,14 +59,14 @@ pub const SETTINGS: &[Spec] = &[
         "RAE_AUTH",
         "auth",
         "auto",
-        "header: X-Tenant-ID alone decides; keys: a key is needed; auto: keys once there is a master key, else header",
+        "header: X-Tenant-ID alone decides; keys: a key is needed; auto: keys once there is a master key or a stored one, else header",
     ),
     Spec {
         name: "api_master_key",
         env: "RAE_API_MASTER_KEY",
         flag: None,
         default: "",
-        help: "Key of the operator: any tenant, /v1/admin and the erasure of a tenant. No flag: command lines are public",
+        help: "Key of the operator: any tenant, /v1/tenants, /v1/api-keys, /v1/admin and the erasure of a tenant. No flag: command lines are public",
     },
     spec(
         "allowed_hosts",
@@ -74,6 +74,20 @@ pub const SETTINGS: &[Spec] = &[
         "allowed-hosts",
         "",
         "Host names beside localhost that requests may name while the tenant header is trusted on loopback; separated by commas",
+    ),
+    spec(
+        "rate_limit",
+        "RAE_RATE_LIMIT",
+        "rate-limit",
+        "0",
+        "Requests that each tenant may make in `rate_limit_window`; one more is answered with 429. 0: no limit",
+    ),
+    spec(
+        "rate_limit_window",
+        "RAE_RATE_LIMIT_WINDOW",
+        "rate-limit-window",
+        "60",
+        "That window, at least 1. All of it may be used at once, so a short one makes for small bursts",
     ),
     spec("log_level", "RAE_LOG_LEVEL", "log-level", "info", "off, error, warn, info, debug or trace"),
     spec("log_format", "RAE_LOG_FORMAT", "log-format", "text", "text or json, one line an event, on standard error"),
@@ -153,6 +167,8 @@ pub enum AuthMode {
     Header,
     /// A key is needed.
     Keys,
+    /// The header, until the store has had a key.
+    Auto,
 }
 
 /// How log lines look.
@@ -192,6 +208,8 @@ pub struct Settings {
     pub auth: AuthMode,
     pub api_master_key: Option<Secret>,
     pub allowed_hosts: Vec<String>,
+    pub rate_limit: usize,
+    pub rate_limit_window: Duration,
     pub log_level: tracing::metadata::LevelFilter,
     pub log_format: LogFormat,
     pub max_body_bytes: usize,
@@ -245,11 +263,9 @@ impl Settings {
             raw.values.insert("api_master_key", SHOWN_SECRET.to_owned());
         }
         let auth = match (raw.text("auth"), &master) {
-            ("header", _) | ("auto", None) => AuthMode::Header,
-            ("keys" | "auto", Some(_)) => AuthMode::Keys,
-            ("keys", None) => {
-                return Err("RAE_AUTH=keys needs RAE_API_MASTER_KEY: without it no request could ever be let in".into());
-            }
+            ("header", _) => AuthMode::Header,
+            ("keys", _) | ("auto", Some(_)) => AuthMode::Keys,
+            ("auto", None) => AuthMode::Auto,
             _ => return Err(raw.wrong("auth", "auto, header or keys")),
         };
         let hosts = raw.text("allowed_hosts").split(',').map(|h| h.trim().to_ascii_lowercase());
@@ -267,6 +283,8 @@ impl Settings {
             auth,
             api_master_key: master,
             allowed_hosts: hosts.filter(|h| !h.is_empty()).collect(),
+            rate_limit: raw.count("rate_limit", 0, 1 << 40)?,
+            rate_limit_window: raw.seconds("rate_limit_window", 1.0)?,
             log_level: raw.parse("log_level", "off, error, warn, info, debug or trace")?,
             log_format: match raw.text("log_format") {
                 "text" => LogFormat::Text,
@@ -381,7 +399,7 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_table() {
         let s = load(&[], &[]).unwrap();
-        assert_eq!((s.host.as_str(), s.port, s.auth), ("127.0.0.1", 8000, AuthMode::Header));
+        assert_eq!((s.host.as_str(), s.port, s.auth), ("127.0.0.1", 8000, AuthMode::Auto));
         assert_eq!(s.request_timeout, Duration::from_secs(30));
     }
 
@@ -429,11 +447,12 @@ mod tests {
     }
 
     #[test]
-    fn auto_means_keys_once_there_is_a_master_key_and_keys_need_one() {
+    fn auto_means_keys_once_there_is_a_master_key() {
         let key = ("RAE_API_MASTER_KEY", "a-long-enough-key");
         assert_eq!(load(&[], &[key]).unwrap().auth, AuthMode::Keys);
         assert_eq!(load(&[], &[key, ("RAE_AUTH", "header")]).unwrap().auth, AuthMode::Header);
-        assert!(load(&[], &[("RAE_AUTH", "keys")]).is_err());
+        assert_eq!(load(&[], &[("RAE_AUTH", "keys")]).unwrap().auth, AuthMode::Keys, "stored keys will do");
+        assert!(load(&[], &[("RAE_RATE_LIMIT_WINDOW", "0.5")]).is_err());
     }
 
     #[test]

@@ -1,12 +1,6 @@
 //! What every request shares: the open store, the settings, the limits, the metrics.
 
-use crate::{
-    cli::Role,
-    http::auth::Keys,
-    metrics::Metrics,
-    settings::{AuthMode, Settings},
-    stores::Hosted,
-};
+use crate::{cli::Role, keys::Keys, metrics::Metrics, rate::Rates, settings::Settings, stores::Hosted};
 use rae_core::{Error, ErrorKind, Rae, Result, model::Scope, wire};
 use serde_json::{Map, Value};
 use std::{
@@ -41,8 +35,10 @@ pub struct App {
     pub settings: Settings,
     /// The metrics.
     pub metrics: Metrics,
-    /// Who may do what.
+    /// Who is behind a key.
     pub keys: Keys,
+    /// How much each tenant may ask.
+    pub rates: Rates,
     /// When it started.
     pub started: Instant,
     engine: Handle,
@@ -89,7 +85,8 @@ impl App {
         Ok(Self {
             rae,
             metrics: Metrics::new()?,
-            keys: Keys::new(settings.api_master_key.as_ref()),
+            keys: Keys::new(settings.auth, settings.api_master_key.as_ref()),
+            rates: Rates::new(settings.rate_limit as u64, settings.rate_limit_window),
             started: Instant::now(),
             engine,
             places: semaphore(settings.max_concurrent_requests),
@@ -98,11 +95,6 @@ impl App {
             draining: AtomicBool::new(false),
             settings,
         })
-    }
-
-    /// Whether the tenant header is trusted.
-    pub fn trusts_header(&self) -> bool {
-        self.settings.auth == AuthMode::Header
     }
 
     /// Whether the server is about to stop.

@@ -125,8 +125,9 @@ impl KeyCheck {
     /// A fresh id and secret. The id begins with the time, so that ids sort by it.
     fn fresh(&self, now: Timestamp) -> Result<(KeyId, String, [u8; 32])> {
         let mut random = [0u8; 16 + SECRET_BYTES];
-        getrandom::fill(&mut random)
-            .map_err(|e| Error::unavailable("the system's generator of random numbers does not answer").with_source(e))?;
+        getrandom::fill(&mut random).map_err(|e| {
+            Error::unavailable("the system's generator of random numbers does not answer").with_source(e)
+        })?;
         let (id, secret) = random.split_at(16);
         let mut id: [u8; 16] = id.try_into().map_err(|e| Error::internal("16 bytes are 16 bytes").with_source(e))?;
         let millis = u64::try_from(now.micros().div_euclid(1_000)).unwrap_or(0).to_be_bytes();
@@ -244,10 +245,7 @@ mod tests {
         let (id, text, hash) = check.fresh(now).unwrap();
         let (tenant, label) = ("t".to_owned(), String::new());
         let (role, created_at) = (Role::Viewer, now);
-        (
-            ApiKey { id, tenant, project: None, role, label, created_at, expires_at: None, revoked_at: None, hash },
-            text,
-        )
+        (ApiKey { id, tenant, project: None, role, label, created_at, expires_at: None, revoked_at: None, hash }, text)
     }
 
     #[test]
@@ -275,7 +273,8 @@ mod tests {
         let (foreign, _) = check(2);
         let (_, text) = stored(&foreign);
         assert!(own.read(text.as_bytes()).is_none());
-        for bad in ["", "rae_", "rae__", "rae_x_y", &text[..text.len() - 1], &text.to_uppercase(), &format!("{text} ")] {
+        for bad in ["", "rae_", "rae__", "rae_x_y", &text[..text.len() - 1], &text.to_uppercase(), &format!("{text} ")]
+        {
             assert!(foreign.read(bad.as_bytes()).is_none(), "{bad:?}");
         }
         assert!(foreign.read(b"rae_\xff").is_none());

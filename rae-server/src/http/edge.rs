@@ -1,11 +1,12 @@
 //! What happens to every request before and after its handler: an id, the check of the host, metrics, a line in the log.
 
 use super::{
+    access,
     auth::host_is_allowed,
     error::{ApiError, Failure, REQUEST_ID},
     linger::Lent,
 };
-use crate::state::App;
+use crate::{rate::Verdict, state::App};
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
@@ -34,8 +35,8 @@ pub async fn edge(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     let body = Lent::new(body);
     let request = Request::from_parts(parts, Body::new(body.clone()));
     let answer = async {
-        if is_health(route) || may_ask(&app, request.headers()) {
-            next.run(request).await
+        if is_health(route) || may_ask(&app, route, request.headers()).await {
+            let_in(&app, route, request, next).await
         } else {
             let message = "this Host may not be named while the server trusts the tenant header on this machine: use \
                            localhost, set RAE_ALLOWED_HOSTS, or use keys";
@@ -106,11 +107,64 @@ fn is_health(route: &str) -> bool {
     route.starts_with("/health")
 }
 
+/// The request with its caller, to its handler; the answer says what the tenant's limit leaves.
+async fn let_in(app: &App, route: &str, request: Request, next: Next) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    let verdict = match access::admit(app, route, &mut parts).await {
+        Ok(verdict) => verdict,
+        Err(error) => return error.into_response(),
+    };
+    let Some(verdict) = verdict else { return next.run(Request::from_parts(parts, body)).await };
+    let mut response = match verdict.allowed {
+        true => next.run(Request::from_parts(parts, body)).await,
+        false => {
+            app.metrics.rejected.with_label_values(&["rate"]).inc();
+            too_often(&verdict).into_response()
+        }
+    };
+    tell_limit(&verdict, response.headers_mut());
+    response
+}
+
+/// 429.
+fn too_often(verdict: &Verdict) -> ApiError {
+    let error = Error::new(
+        ErrorKind::RateLimited,
+        "this tenant makes too many requests; try again after `retry_after` seconds",
+    );
+    let error = error.with_details(serde_json::json!({ "retry_after": verdict.reset, "limit": verdict.limit }));
+    error.with_retry_after(std::time::Duration::from_secs(verdict.reset)).into()
+}
+
+/// The fields of the IETF's draft, and the three that came before it.
+fn tell_limit(verdict: &Verdict, headers: &mut HeaderMap) {
+    let Verdict { limit, remaining, reset, window, .. } = verdict;
+    for (name, value) in [
+        ("ratelimit-policy", format!("\"tenant\";q={limit};w={window}")),
+        ("ratelimit", format!("\"tenant\";r={remaining};t={reset}")),
+        ("ratelimit-limit", limit.to_string()),
+        ("ratelimit-remaining", remaining.to_string()),
+        ("ratelimit-reset", reset.to_string()),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+}
+
 /// DNS rebinding: a page of the web makes its own name point at 127.0.0.1, and asks as if it were at home.
-fn may_ask(app: &App, headers: &HeaderMap) -> bool {
+async fn may_ask(app: &App, route: &str, headers: &HeaderMap) -> bool {
     let host = &app.settings.host;
     let on_loopback = host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    !(on_loopback && app.trusts_header()) || host_is_allowed(headers, &app.settings.allowed_hosts)
+    if !on_loopback || host_is_allowed(headers, &app.settings.allowed_hosts) {
+        return true;
+    }
+    // Where the store does not answer, the header may still be trusted. Other pages must not wait for it.
+    let trusted = match route.starts_with("/v1/") {
+        true => app.keys.trusts_header(&app.rae).await.unwrap_or(true),
+        false => app.keys.trusted_header(),
+    };
+    !trusted
 }
 
 /// The caller's id where it is sane, else a new one.

@@ -1,5 +1,6 @@
 //! The HTTP API: routes, and what they are made of.
 
+mod access;
 pub mod auth;
 mod body;
 mod bulk;
@@ -8,6 +9,7 @@ mod describe;
 mod edge;
 mod error;
 mod health;
+mod keys;
 mod linger;
 mod memories;
 mod page;
@@ -53,6 +55,10 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(memories::stats))
         .routes(routes!(bulk::export))
         .routes(routes!(bulk::import))
+        .routes(routes!(keys::create_tenant, keys::tenants))
+        .routes(routes!(keys::tenant, keys::erase_tenant))
+        .routes(routes!(keys::create_key, keys::keys))
+        .routes(routes!(keys::revoke_key))
         .routes(routes!(health::diagnostics))
         .routes(routes!(health::health))
         .routes(routes!(health::live))

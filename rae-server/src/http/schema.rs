@@ -3,12 +3,14 @@
 
 #![allow(dead_code, missing_docs)] // nobody makes these; the structs are named after what they describe
 
+mod keys;
 mod names;
 
 use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
+pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};
 
 /// What `remember` takes. Only `content` is needed; null is the same as no value.

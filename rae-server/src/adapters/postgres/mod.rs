@@ -286,8 +286,6 @@ impl AdminRead for PostgresStore {
 
     async fn tenants(&self, after: Option<&str>, limit: usize) -> Result<Vec<Tenant>> {
         let after = after.map(str::to_owned);
-        self.core
-            .run_for_all(move |tx| boxed(async move { keys::tenants(tx, after.as_deref(), limit).await }))
-            .await
+        self.core.run_for_all(move |tx| boxed(async move { keys::tenants(tx, after.as_deref(), limit).await })).await
     }
 }
