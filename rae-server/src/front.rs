@@ -2,7 +2,7 @@
 
 use crate::{
     metrics::{Metrics, Readings},
-    settings::{AuthMode, Settings},
+    settings::Settings,
 };
 use rae_core::{Error, ErrorKind, Result};
 use std::{
@@ -56,11 +56,6 @@ impl Front {
             draining: AtomicBool::new(false),
             settings,
         }
-    }
-
-    /// Whether the tenant header is trusted.
-    pub fn trusts_header(&self) -> bool {
-        self.settings.auth == AuthMode::Header
     }
 
     /// Whether the server is about to stop.

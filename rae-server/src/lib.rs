@@ -5,9 +5,11 @@ pub mod cli;
 pub mod front;
 mod health;
 pub mod http;
+mod keys;
 pub mod log;
 pub mod metrics;
 pub mod models;
+mod rate;
 pub mod services;
 pub mod settings;
 pub mod shutdown;
@@ -122,7 +124,7 @@ fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
         let address = address_of(&listener)?;
         let opened = state::open(&settings, role, variable).await?;
         let app = Arc::new(App::new(opened, settings, engine));
-        announce(&app, address, started);
+        announce(&app, address, started).await;
         let (router, front) = (http::router(Arc::clone(&app)), Arc::clone(&app.front));
         shutdown::serve(listener, router, front, signals, |left| async move { app.close(left).await }).await
     })
@@ -192,12 +194,19 @@ async fn listen(settings: &Settings) -> rae_core::Result<TcpListener> {
 }
 
 /// Says where the server is, and what an operator should know.
-fn announce(app: &App, address: SocketAddr, started: Instant) {
+async fn announce(app: &App, address: SocketAddr, started: Instant) {
     let settings = &app.settings;
-    if settings.auth == AuthMode::Header {
+    // A store that does not answer now is asked again by the first request.
+    if app.keys.trusts_header(&app.rae).await.unwrap_or(true) {
         tracing::warn!(
             "THE TENANT HEADER IS TRUSTED: whoever can reach {address} can read and erase every tenant by naming it in \
              X-Tenant-ID. Set RAE_API_MASTER_KEY to ask for keys."
+        );
+    }
+    if settings.auth == AuthMode::Keys && !app.keys.has_master() && !app.rae.has_had_keys().await.unwrap_or(true) {
+        tracing::warn!(
+            "RAE_AUTH=keys, but there is neither RAE_API_MASTER_KEY nor a stored key: nobody can be let in. Set the master \
+             key, and make keys with POST /v1/api-keys."
         );
     }
     if settings.api_master_key.as_ref().is_some_and(|key| key.reveal().len() < KEY_BYTES_MIN) {

@@ -110,12 +110,12 @@ pub const SETTINGS: &[Spec] = &[
         "RAE_AUTH",
         "auth",
         "auto",
-        "header: X-Tenant-ID alone decides; keys: a key is needed; auto: keys once there is a master key, else header",
+        "header: X-Tenant-ID alone decides; keys: a key is needed; auto: keys once there is a master key or a stored one, else header",
     ),
     secret(
         "api_master_key",
         "RAE_API_MASTER_KEY",
-        "Key of the operator: any tenant, /v1/admin and the erasure of a tenant",
+        "Key of the operator: any tenant, /v1/tenants, /v1/api-keys, /v1/admin and the erasure of a tenant",
     ),
     spec(
         "allowed_hosts",
@@ -123,6 +123,20 @@ pub const SETTINGS: &[Spec] = &[
         "allowed-hosts",
         "",
         "Host names beside localhost that requests may name while the tenant header is trusted on loopback; separated by commas",
+    ),
+    spec(
+        "rate_limit",
+        "RAE_RATE_LIMIT",
+        "rate-limit",
+        "0",
+        "Requests that each tenant may make in `rate_limit_window`; one more is answered with 429. 0: no limit",
+    ),
+    spec(
+        "rate_limit_window",
+        "RAE_RATE_LIMIT_WINDOW",
+        "rate-limit-window",
+        "60",
+        "That window, at least 1. All of it may be used at once, so a short one makes for small bursts",
     ),
     spec("log_level", "RAE_LOG_LEVEL", "log-level", "info", "off, error, warn, info, debug or trace"),
     spec("log_format", "RAE_LOG_FORMAT", "log-format", "text", "text or json, one line an event, on standard error"),
@@ -294,6 +308,8 @@ pub enum AuthMode {
     Header,
     /// A key is needed.
     Keys,
+    /// The header, until the store has had a key.
+    Auto,
 }
 
 /// How log lines look.
@@ -341,6 +357,8 @@ pub struct Settings {
     pub auth: AuthMode,
     pub api_master_key: Option<Secret>,
     pub allowed_hosts: Vec<String>,
+    pub rate_limit: usize,
+    pub rate_limit_window: Duration,
     pub log_level: tracing::metadata::LevelFilter,
     pub log_format: LogFormat,
     pub metrics_tenants: usize,
@@ -415,11 +433,9 @@ impl Settings {
     fn checked(raw: Raw) -> Result<Self, String> {
         let master = raw.secret("api_master_key");
         let auth = match (raw.text("auth"), &master) {
-            ("header", _) | ("auto", None) => AuthMode::Header,
-            ("keys" | "auto", Some(_)) => AuthMode::Keys,
-            ("keys", None) => {
-                return Err("RAE_AUTH=keys needs RAE_API_MASTER_KEY: without it no request could ever be let in".into());
-            }
+            ("header", _) => AuthMode::Header,
+            ("keys", _) | ("auto", Some(_)) => AuthMode::Keys,
+            ("auto", None) => AuthMode::Auto,
             _ => return Err(raw.wrong("auth", "auto, header or keys")),
         };
         let hosts = raw.text("allowed_hosts").split(',').map(|h| h.trim().to_ascii_lowercase());
@@ -452,6 +468,8 @@ impl Settings {
             auth,
             api_master_key: master,
             allowed_hosts: hosts.filter(|h| !h.is_empty()).collect(),
+            rate_limit: raw.count("rate_limit", 0, 1 << 40)?,
+            rate_limit_window: raw.seconds("rate_limit_window", 1.0)?,
             log_level: raw.parse("log_level", "off, error, warn, info, debug or trace")?,
             log_format: match raw.text("log_format") {
                 "text" => LogFormat::Text,

@@ -3,9 +3,10 @@
 use crate::{
     cli::Role,
     front::{Front, Held},
-    http::auth::Keys,
+    keys::Keys,
     metrics::{Metrics, Readings, engine::Engine},
     models,
+    rate::Rates,
     settings::Settings,
     stores::{Backends, Hosted},
 };
@@ -37,8 +38,10 @@ pub struct App {
     pub rae: Rae,
     /// The hosted stores behind `rae`.
     pub backends: Backends,
-    /// Who may do what.
+    /// Who is behind a key.
     pub keys: Keys,
+    /// How much each tenant may ask.
+    pub rates: Rates,
     bulk: Arc<Semaphore>,
 }
 
@@ -119,7 +122,8 @@ impl App {
         Self {
             rae,
             backends,
-            keys: Keys::new(settings.api_master_key.as_ref()),
+            keys: Keys::new(settings.auth, settings.api_master_key.as_ref()),
+            rates: Rates::new(settings.rate_limit as u64, settings.rate_limit_window),
             bulk: Arc::new(Semaphore::new(BULK_MAX)),
             front: Arc::new(Front::new(settings, metrics, engine)),
         }

@@ -112,3 +112,86 @@ fn a_password_is_in_no_message_and_no_log() {
         assert!(!error.contains("hunter2"), "{error}");
     }
 }
+
+const MASTER: &str = "an-operator-key-of-some-length";
+
+#[test]
+fn keys_hold_in_every_replica_and_a_revocation_reaches_all_within_seconds() {
+    let database = Cluster::shared().empty();
+    let url = database.url();
+    let one = Server::with(&[("DATABASE_URL", &url), ("RAE_API_MASTER_KEY", MASTER)]);
+    // This one trusts the header until the store has a key.
+    let two = Server::with(&[("DATABASE_URL", &url)]);
+    assert_eq!(two.get("/v1/memories").status, 200);
+    let operator =
+        |method: &str, path: &str, body: &str| one.send(method, path, &[("X-API-Key", MASTER)], body.as_bytes());
+    let made = operator("POST", "/v1/api-keys", r#"{"tenant": "t%_'", "role": "developer", "label": "caf\u00e9"}"#);
+    assert_eq!(made.status, 201, "{}", made.text());
+    let (key, id) = (made.json()["key"].as_str().unwrap().to_owned(), made.json()["id"].as_str().unwrap().to_owned());
+    let ask = |server: &Server| server.send("GET", "/v1/memories", &[("X-API-Key", key.as_str())], b"");
+    assert_eq!(ask(&one).status, 200);
+    until(|| Some(()).filter(|()| two.get("/v1/memories").status == 401));
+    assert_eq!(ask(&two).status, 200);
+    let stored = two.send("POST", "/v1/memories", &[("X-API-Key", key.as_str())], br#"{"content": "From two."}"#);
+    assert_eq!(stored.status, 201, "{}", stored.text());
+    assert_eq!(ask(&one).json()["items"][0]["content"], "From two.");
+    two.send("GET", "/v1/memories", &[("X-API-Key", key.as_str()), ("X-Tenant-ID", "t")], b"").is_error(
+        403,
+        "permission_denied",
+        "other_tenant",
+    );
+    let listed = operator("GET", "/v1/tenants", "").json();
+    assert!(listed["items"].as_array().unwrap().iter().any(|tenant| tenant["id"] == "t%_'"), "{listed}");
+    assert_eq!(operator("DELETE", &format!("/v1/api-keys/{id}"), "").status, 200);
+    assert_eq!(ask(&one).status, 401, "at once where it was revoked");
+    until(|| Some(()).filter(|()| ask(&two).status == 401));
+}
+
+#[test]
+fn replicas_share_one_limit_and_losing_redis_fails_no_request() {
+    let cache = redis::Server::start();
+    let redis_url = format!("redis://127.0.0.1:{}/0", cache.port);
+    // A window that no test run outlasts.
+    let env = [("REDIS_URL", redis_url.as_str()), ("RAE_RATE_LIMIT", "10"), ("RAE_RATE_LIMIT_WINDOW", "86400")];
+    let servers = [Server::with(&env), Server::with(&env)];
+    let ask = |n: usize, tenant: &str| servers[n % 2].call_as(tenant, "GET", "/v1/memories", "");
+    for n in 0..10 {
+        let answer = ask(n, "t");
+        assert_eq!(answer.status, 200, "{n}: {}", answer.text());
+        assert_eq!(answer.header("ratelimit-limit"), Some("10"));
+        assert_eq!(answer.header("ratelimit-remaining"), Some((9 - n).to_string().as_str()));
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"tenant\";q=10;w=86400"));
+        assert!(answer.header("ratelimit").unwrap().starts_with(&format!("\"tenant\";r={};t=", 9 - n)));
+    }
+    for n in 0..4 {
+        let refused = ask(n, "t");
+        refused.is_error(429, "rate_limited", "rate_limited");
+        let wait = refused.header("retry-after").unwrap().parse::<u64>().unwrap();
+        assert_eq!(refused.json()["error"]["details"]["retry_after"], wait);
+        assert_eq!(
+            (refused.header("ratelimit-remaining"), refused.header("ratelimit-reset")),
+            (Some("0"), Some(wait.to_string().as_str()))
+        );
+    }
+    // Other tenants, probes and pages are not concerned.
+    assert_eq!(ask(0, "T").status, 200);
+    for open in ["/health", "/health/live", "/metrics", "/docs", "/openapi.json"] {
+        let answer = servers[0].send("GET", open, &[], b"");
+        assert_eq!((answer.status, answer.header("ratelimit-limit")), (200, None), "{open}");
+    }
+    assert!(servers[0].metric("rae_http_rejected_total{reason=\"rate\"}") >= 1.0);
+    for n in 0..4 {
+        assert_eq!(ask(n, "u").status, 200);
+    }
+    cache.stop();
+    // Each counts for itself from what it knows: nothing fails, and the limit still holds in each.
+    for server in 0..2 {
+        let statuses: Vec<u16> = (0..12).map(|_| ask(server, "u").status).collect();
+        let let_in = statuses.iter().filter(|status| **status == 200).count();
+        assert!(statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
+        assert!((6..=10).contains(&let_in), "{statuses:?}");
+        assert_eq!(ask(server, "t").status, 429, "what was used up stays so");
+    }
+    cache.again();
+    assert_eq!(ask(0, "new").status, 200);
+}

@@ -15,6 +15,8 @@ mod description;
 mod durable;
 #[path = "http/errors.rs"]
 mod errors;
+#[path = "http/keys.rs"]
+mod keys;
 #[path = "http/limits.rs"]
 mod limits;
 #[path = "http/observe.rs"]

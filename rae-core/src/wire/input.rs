@@ -4,8 +4,8 @@
 use crate::{
     error::{Error, Result},
     ingest::{MemoryUpdate, NewMemory},
-    model::Timestamp,
-    ops::{AuditOptions, ContextOptions, Forget, ForgetScope, ListOptions, RecallOptions},
+    model::{Role, Timestamp},
+    ops::{AuditOptions, ContextOptions, Forget, ForgetScope, ListOptions, NewKey, RecallOptions},
     ports::EmbedRole,
 };
 use serde_json::{Map, Value};
@@ -298,4 +298,26 @@ pub fn embed(fields: Map<String, Value>) -> Result<(Vec<String>, EmbedRole)> {
     let (texts, role) = (f.required("texts", texts)?, f.optional("role", name)?);
     f.finish()?;
     Ok((texts, role.unwrap_or(EmbedRole::Document)))
+}
+
+/// A tenant to register: its `id`, and what people call it.
+pub fn new_tenant(fields: Map<String, Value>) -> Result<(String, Option<String>)> {
+    let mut fields = Fields::new(fields);
+    let tenant = (fields.required("id", text)?, fields.optional("label", text)?);
+    fields.finish()?;
+    Ok(tenant)
+}
+
+/// A key to make, and its `tenant` where the body names one.
+pub fn new_key(fields: Map<String, Value>) -> Result<(Option<String>, NewKey)> {
+    let mut fields = Fields::new(fields);
+    let tenant = fields.optional("tenant", text)?;
+    let key = NewKey {
+        project: fields.optional("project", text)?,
+        role: fields.optional("role", name)?.unwrap_or(Role::Developer),
+        label: fields.optional("label", text)?.unwrap_or_default(),
+        expires_at: fields.optional("expires_at", time)?,
+    };
+    fields.finish()?;
+    Ok((tenant, key))
 }

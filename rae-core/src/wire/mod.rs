@@ -15,7 +15,7 @@ use crate::{
 use input::Fields;
 use serde_json::{Map, Value};
 
-pub use input::{audit, context, embed, forget, list, new_memories, new_memory, recall, update};
+pub use input::{audit, context, embed, forget, list, new_key, new_memories, new_memory, new_tenant, recall, update};
 pub use output::{memory, version};
 
 /// Every verb that [`call`] knows, by its name on all surfaces.

@@ -10,7 +10,7 @@ use axum::{
 use http_body_util::BodyExt;
 use rae_core::{Error, ErrorKind};
 use serde_json::{Map, Value};
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// Deepest nesting of a body; the deepest that the engine takes is a filter in a request, 21.
 pub const JSON_DEPTH_MAX: usize = 32;
@@ -194,10 +194,47 @@ pub fn list_arguments(query: &str, page_max: usize) -> ApiResult<Map<String, Val
     Ok(args)
 }
 
+/// What a query string asks of a page.
+#[derive(Debug)]
+pub struct PageArguments {
+    /// Size of the page; default 50.
+    pub limit: usize,
+    /// Where it begins.
+    pub cursor: Option<String>,
+    /// The other parameters.
+    pub other: HashMap<&'static str, String>,
+}
+
+/// A query string with `limit`, `cursor` and the parameters in `other`, each at most once.
+pub fn page_arguments(query: Option<&str>, page_max: usize, other: &[&'static str]) -> ApiResult<PageArguments> {
+    const DEFAULT: usize = 50;
+    let (mut size, mut cursor, mut rest) = (None, None, HashMap::new());
+    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let repeated = match &*name {
+            "limit" => size.replace(count(&value, page_max)?).is_some(),
+            "cursor" => cursor.replace(value.into_owned()).is_some(),
+            _ => {
+                let known = other.iter().find(|known| ***known == *name);
+                let known = known
+                    .ok_or_else(|| ApiError::bad("unknown_parameter", format!("unknown parameter {}", shown(&name))))?;
+                rest.insert(*known, value.into_owned()).is_some()
+            }
+        };
+        if repeated {
+            return Err(ApiError::bad("repeated_parameter", format!("the parameter {name} is given more than once")));
+        }
+    }
+    Ok(PageArguments { limit: size.unwrap_or(DEFAULT.min(page_max)), cursor, other: rest })
+}
+
 fn limit(value: &str, page_max: usize) -> ApiResult<Value> {
+    count(value, page_max).map(Value::from)
+}
+
+fn count(value: &str, page_max: usize) -> ApiResult<usize> {
     let wrong = || ApiError::bad("invalid_limit", format!("limit must be a whole number from 1 to {page_max}"));
     let number = value.parse::<usize>().ok().filter(|n| (1..=page_max).contains(n));
-    number.map(Value::from).ok_or_else(wrong)
+    number.ok_or_else(wrong)
 }
 
 /// For routes that take no parameters.

@@ -1,12 +1,13 @@
 //! The OpenAPI description: what the handlers say of themselves, and what is the same for all.
 
-use super::schema;
+use super::{access, schema};
+use axum::http::Method;
 use utoipa::{
     OpenApi as _,
     openapi::{
         Components, Info, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder,
         content::ContentBuilder,
-        path::{HttpMethod, Operation, ParameterBuilder, ParameterIn},
+        path::{Operation, ParameterBuilder, ParameterIn},
         schema::{ObjectBuilder, Type},
         security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
     },
@@ -21,8 +22,9 @@ pub fn base() -> OpenApi {
     let mut api = Shared::openapi();
     api.info = Info::new("RAE", rae_core::version());
     api.info.description = Some(
-        "Long-term memory for AI agents. Every route under /v1 but /v1/admin names a tenant in X-Tenant-ID and may name a \
-         project in X-Project-ID. Bodies are JSON whatever their Content-Type says. Unknown fields and parameters are refused."
+        "Long-term memory for AI agents. Every route under /v1 but those of the operator (/v1/tenants, /v1/api-keys, \
+         /v1/admin) names a tenant in X-Tenant-ID, or shows a key that is bound to one, and may name a project in X-Project-ID. \
+         Bodies are JSON whatever their Content-Type says. Unknown fields and parameters are refused."
             .to_owned(),
     );
     let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
@@ -37,14 +39,14 @@ pub fn openapi() -> OpenApi {
     let mut api = super::described().into_openapi();
     for (path, item) in &mut api.paths.paths {
         let methods = [
-            (HttpMethod::Get, &mut item.get),
-            (HttpMethod::Post, &mut item.post),
-            (HttpMethod::Patch, &mut item.patch),
-            (HttpMethod::Delete, &mut item.delete),
+            (Method::GET, &mut item.get),
+            (Method::POST, &mut item.post),
+            (Method::PATCH, &mut item.patch),
+            (Method::DELETE, &mut item.delete),
         ];
-        for (_, operation) in methods {
+        for (method, operation) in methods {
             if let Some(operation) = operation {
-                complete(path, operation);
+                complete(&method, path, operation);
             }
         }
     }
@@ -58,7 +60,7 @@ pub fn openapi_text() -> Result<String, rae_core::Error> {
 }
 
 /// Headers, the id in the path, and the errors that all routes share.
-fn complete(path: &str, operation: &mut Operation) {
+fn complete(method: &Method, path: &str, operation: &mut Operation) {
     let parameters = operation.parameters.get_or_insert_with(Vec::new);
     let mut add = |name: &str, place: ParameterIn, required: bool, about: &str| {
         let text = ObjectBuilder::new().schema_type(Type::String).build();
@@ -67,7 +69,12 @@ fn complete(path: &str, operation: &mut Operation) {
         parameters.push(RefOr::T(parameter.description(Some(about)).schema(Some(text)).build()));
     };
     if path.contains("{id}") {
-        add("id", ParameterIn::Path, true, "Id of a memory, a UUID");
+        let about = match path {
+            "/v1/tenants/{id}" => "Name of a tenant",
+            "/v1/api-keys/{id}" => "Id of a key, 32 hexadecimal digits",
+            _ => "Id of a memory, a UUID",
+        };
+        add("id", ParameterIn::Path, true, about);
     }
     if !path.starts_with("/v1/") {
         return;
@@ -77,12 +84,14 @@ fn complete(path: &str, operation: &mut Operation) {
         (503, "The server is busy or the store does not answer; see Retry-After"),
         (504, "It took too long"),
     ];
-    if path.starts_with("/v1/admin/") {
+    if access::need(method, path) == Some(access::Need::Operator) {
         errors.push((403, "The operator's key is needed"));
     } else {
         add("X-Tenant-ID", ParameterIn::Header, true, "Whose memories: 1 to 256 bytes, compared byte for byte");
         add("X-Project-ID", ParameterIn::Header, false, "Project of the tenant; default `default`");
         errors.push((401, "A key is needed, or the key is not known"));
+        errors.push((403, "The key is bound to another tenant or project, or its role is too weak"));
+        errors.push((429, "The tenant makes too many requests; see Retry-After and RateLimit"));
     }
     if operation.request_body.is_some() {
         errors.push((413, "The body is too long"));
@@ -97,10 +106,12 @@ fn complete(path: &str, operation: &mut Operation) {
         {
             errors.push((404, "There is no such memory in this project"));
         }
+        "/v1/tenants/{id}" if *method == Method::GET => errors.push((404, "There is no such tenant")),
+        "/v1/api-keys/{id}" => errors.push((404, "There is no such key")),
+        "/v1/tenants" if *method == Method::POST => errors.push((409, "The tenant is registered already")),
         "/v1/memories" if operation.request_body.is_some() => {
             errors.push((409, "The idempotency key was used for another body"))
         }
-        "/v1/erasure" => errors.push((403, "The erasure of a tenant needs the operator's key")),
         "/v1/maintain" => errors.push((403, "`now` needs the operator's key")),
         _ => {}
     }

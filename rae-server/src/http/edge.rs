@@ -1,8 +1,7 @@
 //! What happens to every request before and after its handler: an id, the check of the host, metrics, a line in the log.
 
 use super::{
-    auth::host_is_allowed,
-    error::{ApiError, Failure, REQUEST_ID},
+    error::{Failure, REQUEST_ID},
     linger::Lent,
 };
 use crate::front::Front;
@@ -11,10 +10,8 @@ use axum::{
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
     middleware::Next,
-    response::IntoResponse,
 };
-use rae_core::{Error, ErrorKind};
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 /// Header with the id of a request.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -33,17 +30,7 @@ pub async fn edge(State(app): State<Arc<Front>>, request: Request, next: Next) -
     let (parts, body) = request.into_parts();
     let body = Lent::new(body);
     let request = Request::from_parts(parts, Body::new(body.clone()));
-    let answer = async {
-        if is_health(route) || may_ask(&app, request.headers()) {
-            next.run(request).await
-        } else {
-            let message = "this Host may not be named while the server trusts the tenant header on this machine: use \
-                           localhost, set RAE_ALLOWED_HOSTS, or use keys";
-            let error = Error::new(ErrorKind::PermissionDenied, message).with_code("host_not_allowed");
-            ApiError::from(error).into_response()
-        }
-    };
-    let mut response = REQUEST_ID.scope(id.clone(), answer).await;
+    let mut response = REQUEST_ID.scope(id.clone(), next.run(request)).await;
     let refused = response.status().is_client_error() || response.status().is_server_error();
     if refused && !asks_first && response.status() != StatusCode::REQUEST_TIMEOUT {
         body.throw_away().await;
@@ -102,15 +89,9 @@ fn log(method: &str, route: &str, response: &Response<Body>, id: &str, seconds: 
     }
 }
 
-fn is_health(route: &str) -> bool {
+/// Whether a route is a probe.
+pub fn is_health(route: &str) -> bool {
     route.starts_with("/health")
-}
-
-/// DNS rebinding: a page of the web makes its own name point at 127.0.0.1, and asks as if it were at home.
-fn may_ask(app: &Front, headers: &HeaderMap) -> bool {
-    let host = &app.settings.host;
-    let on_loopback = host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    !(on_loopback && app.trusts_header()) || host_is_allowed(headers, &app.settings.allowed_hosts)
 }
 
 /// The caller's id where it is sane, else a new one.

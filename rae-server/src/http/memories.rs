@@ -1,7 +1,7 @@
 //! The routes about memories. Each hands its arguments to the engine's own parser.
 
 use super::{
-    auth::{Caller, operator_only},
+    auth::{Caller, operator_only, other_project},
     body::{BatchFields, Fields, list_arguments, no_parameters},
     error::{ApiError, ApiResult},
     json, schema,
@@ -11,7 +11,7 @@ use axum::{
     extract::{FromRequestParts, Path, RawQuery, State},
     http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts},
 };
-use rae_core::{Error, Forget, ForgetScope, MemoryId, wire};
+use rae_core::{Error, Forget, ForgetScope, MemoryId, model::Role, wire};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -141,12 +141,26 @@ pub async fn feedback(State(app): State<Arc<App>>, caller: Caller, Id(id): Id, f
     responses((status = 200, body = schema::Forgotten, description = "What was forgotten")))]
 pub async fn erase(State(app): State<Arc<App>>, caller: Caller, fields: Fields) -> Answer {
     let what = wire::forget(fields.map).map_err(ApiError::of_body)?;
-    if matches!(what, Forget::Scope(ForgetScope::Tenant, _)) && !caller.operator {
-        return Err(operator_only());
+    let whole_tenant = matches!(what, Forget::Scope(ForgetScope::Tenant, _));
+    match &what {
+        Forget::Scope(ForgetScope::Tenant, _) if !caller.operator => return Err(operator_only()),
+        Forget::Scope(ForgetScope::Project, _) => caller.needs(Role::Owner)?,
+        Forget::Scope(ForgetScope::User, _) => caller.needs(Role::Admin)?,
+        _ => {}
+    }
+    // A key of one project erases no other one.
+    if let (Forget::Scope(ForgetScope::Project, target), Some(only)) = (&what, &caller.only)
+        && target != only
+    {
+        return Err(other_project());
     }
     let call = |rae: rae_core::Rae| async move { rae.forget(what).await };
     let result = app.run(caller.scope.clone(), app.settings.bulk_timeout, fields.held, call).await;
     app.metrics.operation(&caller.scope, "forget", 1, result.as_ref().err().map(Error::kind));
+    if whole_tenant {
+        // Its keys went with it, also where the rest of the erasure failed.
+        app.keys.changed(false);
+    }
     Ok(json(StatusCode::OK, &result.map_err(ApiError::of_body)?))
 }
 

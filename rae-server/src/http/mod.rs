@@ -1,5 +1,6 @@
 //! The HTTP API: routes, and what they are made of.
 
+mod access;
 pub mod auth;
 mod body;
 mod bulk;
@@ -7,7 +8,9 @@ pub mod conn;
 mod describe;
 mod edge;
 mod error;
+mod gate;
 mod health;
+mod keys;
 mod linger;
 mod memories;
 mod page;
@@ -60,6 +63,10 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(upkeep::maintain))
         .routes(routes!(upkeep::doctor))
         .routes(routes!(upkeep::backup))
+        .routes(routes!(keys::create_tenant, keys::tenants))
+        .routes(routes!(keys::tenant, keys::erase_tenant))
+        .routes(routes!(keys::create_key, keys::keys))
+        .routes(routes!(keys::revoke_key))
         .routes(routes!(health::diagnostics))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
@@ -72,7 +79,9 @@ fn described() -> OpenApiRouter<Arc<App>> {
 /// The whole API over a state.
 pub fn router(app: Arc<App>) -> Router {
     let (router, _) = described().split_for_parts();
-    parts::finish(router.fallback(parts::no_such_route), Arc::clone(&app.front)).with_state(app)
+    let gate = axum::middleware::from_fn_with_state(Arc::clone(&app), gate::gate);
+    let router = router.fallback(parts::no_such_route).method_not_allowed_fallback(parts::no_such_method).layer(gate);
+    parts::finish(router, Arc::clone(&app.front)).with_state(app)
 }
 
 #[cfg(test)]

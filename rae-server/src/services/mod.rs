@@ -41,7 +41,10 @@ pub fn router<S: Service>(service: Arc<S>, front: Arc<Front>) -> Router {
         .route("/health/live", get(parts::live))
         .route("/health/ready", get(ready::<S>))
         .route("/metrics", get(metrics::<S>));
-    let routes = S::routes().merge(common).fallback(parts::no_such_service_route);
+    let routes = S::routes()
+        .merge(common)
+        .fallback(parts::no_such_service_route)
+        .method_not_allowed_fallback(parts::no_such_method);
     parts::finish(routes, front).with_state(service)
 }
 

@@ -10,7 +10,7 @@ fn load(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, String> {
 #[test]
 fn the_defaults_are_those_of_the_table() {
     let s = load(&[], &[]).unwrap();
-    assert_eq!((s.host.as_str(), s.port, s.auth), ("127.0.0.1", 8000, AuthMode::Header));
+    assert_eq!((s.host.as_str(), s.port, s.auth), ("127.0.0.1", 8000, AuthMode::Auto));
     assert_eq!(s.request_timeout, Duration::from_secs(30));
 }
 
@@ -61,11 +61,12 @@ fn an_empty_variable_is_none_but_an_empty_key_is_an_error() {
 }
 
 #[test]
-fn auto_means_keys_once_there_is_a_master_key_and_keys_need_one() {
+fn auto_means_keys_once_there_is_a_master_key() {
     let key = ("RAE_API_MASTER_KEY", "a-long-enough-key");
     assert_eq!(load(&[], &[key]).unwrap().auth, AuthMode::Keys);
     assert_eq!(load(&[], &[key, ("RAE_AUTH", "header")]).unwrap().auth, AuthMode::Header);
-    assert!(load(&[], &[("RAE_AUTH", "keys")]).is_err());
+    assert_eq!(load(&[], &[("RAE_AUTH", "keys")]).unwrap().auth, AuthMode::Keys, "stored keys will do");
+    assert!(load(&[], &[("RAE_RATE_LIMIT_WINDOW", "0.5")]).is_err());
 }
 
 #[test]

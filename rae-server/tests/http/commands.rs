@@ -34,7 +34,7 @@ fn what_is_wrong_at_the_start_is_said_with_an_exit_code() {
         (vec!["--prot", "1"], vec![], 2, "--port"),
         (vec!["worker"], vec![], 2, "worker"),
         (vec![], vec![("RAE_PORT", "99999")], 2, "RAE_PORT must be a port"),
-        (vec![], vec![("RAE_AUTH", "keys")], 2, "RAE_API_MASTER_KEY"),
+        (vec![], vec![("RAE_AUTH", "key")], 2, "RAE_AUTH must be auto, header or keys"),
         (vec![], vec![("RAE_API_MASTER_KEY", "")], 2, "set but empty"),
         (vec![], vec![("RAE_CONFIG", "bad.toml")], 2, "\"prot\""),
         (vec!["--config", "none.toml"], vec![], 2, "none.toml"),
