@@ -59,7 +59,7 @@ impl Connect {
         self
     }
 
-    /// The project. Without one it is the server's default, or the key's.
+    /// The project. Without one: `default` where there is no key; else the server's default, or the key's.
     pub fn project(mut self, project: impl Into<String>) -> Self {
         self.project = Some(project.into());
         self
@@ -83,7 +83,8 @@ impl Connect {
         let base = base(&self.url)?;
         let key = self.api_key.as_deref().map(bearer).transpose()?;
         let tenant = self.tenant.or_else(|| key.is_none().then(|| "default".to_owned()));
-        let who = Who::new(tenant, self.project)?;
+        let project = self.project.or_else(|| key.is_none().then(|| "default".to_owned()));
+        let who = Who::new(tenant, project)?;
         let timeout = self.timeout;
         if timeout.is_some_and(|t| t.is_zero()) {
             return Err(Error::invalid("timeout must be above 0"));
