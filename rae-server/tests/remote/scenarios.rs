@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Scenarios that only an embedded store can replay; see `Scenario::needs_the_embedded_store`.
-const NOT_OVER_HTTP: usize = 11;
+const NOT_OVER_HTTP: usize = 14;
 const KEY: &str = "the-key-of-the-scenarios";
 
 /// The example `scenario_server` of this build, running.
