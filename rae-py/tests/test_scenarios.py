@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy
 import pytest
-from conftest import ScenarioServer
 
 import rae
+
+from conftest import ScenarioServer
 
 FOLDER = Path(__file__).resolve().parents[2] / "rae-core" / "src" / "conformance" / "scenarios"
 

@@ -153,7 +153,9 @@ async def aconnect(
 
 
 class AsyncRae:
-    """A store, for one tenant and project; `aopen` makes it, and `aconnect` one on a server. The verbs are those of `Rae`, awaited.
+    """A store, for one tenant and project; `aopen` makes it, and `aconnect` one on a server.
+
+    The verbs are those of `Rae`, awaited.
 
     Any number of tasks may use it at once; at most four calls run at a time, the others wait their
     turn. A task that is cancelled cancels its call: a write of many ends after the transaction in
