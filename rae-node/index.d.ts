@@ -447,11 +447,37 @@ export type Path = string | URL;
  */
 export function open(path: Path, options?: OpenOptions | null): Promise<Rae>;
 
-/** An open memory of one tenant and project. Made by `open`. */
+export interface ConnectOptions {
+  /** The key that the server wants. A warning says when it would go unencrypted to another machine. */
+  apiKey?: string | null;
+  /** Default `default` without a key; with one the key decides, and the property is empty. */
+  tenant?: string | null;
+  /** As `tenant`. */
+  project?: string | null;
+  /** Longest time of one call, in seconds; default a minute, and an hour for exports, imports, audits and the like. */
+  timeout?: number | null;
+  /** A PEM file of certificates to trust beside the public ones. */
+  ca?: Path | null;
+}
+
+/**
+ * The memories of a server (`rae-server`), with the verbs, answers and errors of `open`. It is not asked before the first call; redirects and
+ * proxies of the environment are not followed.
+ *
+ * What a network adds: `UnavailableError` with reason `unreachable`, `connection_lost` or `not_a_rae_server`, `TimeoutError`,
+ * `PermissionDeniedError` for a key that is not known, `RateLimitedError`. What only reads, and `remember`, is tried again when a connection
+ * breaks; where another write may have been done all the same, the error says so. `backup`, the forgetting of a tenant and
+ * `maintain({ now })` need the operator's key; `reembed` rejects with `UnsupportedError`.
+ */
+export function connect(url: string | URL, options?: ConnectOptions | null): Promise<Rae>;
+
+/** A memory of one tenant and project. Made by `open` or `connect`. */
 export class Rae {
   private constructor();
-  /** The file; null in memory. */
+  /** The file; null in memory and on a server. */
   readonly path: string | null;
+  /** The address of the server; null for a store of this process. */
+  readonly url: string | null;
   readonly tenant: string;
   readonly project: string;
 

@@ -2,6 +2,7 @@ import rae from "./index.js";
 
 export const {
   open,
+  connect,
   version,
   Hits,
   Rae,

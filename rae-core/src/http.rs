@@ -1,8 +1,12 @@
 //! One way to make clients for HTTP services: models, rerankers, vector stores, a RAE server. Callers need a Tokio runtime.
 
 use crate::error::{Error, Result};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use std::{sync::Arc, time::Duration};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// Time for a connection to come about.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -13,7 +17,28 @@ const IDLE: Duration = Duration::from_secs(60);
 /// library sets no default for the whole process; the roots are Mozilla's (webpki-roots). It goes to the address it is
 /// given and no other: no redirects are followed, and proxies of the environment are not asked.
 pub fn client(timeout: Duration) -> Result<reqwest::Client> {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    with_roots(timeout, RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
+}
+
+/// A client that trusts the certificates of this PEM file as well, for a service behind an authority of one's own. InvalidInput
+/// where the file cannot be read or holds no certificate.
+pub fn client_trusting(timeout: Duration, authorities: &Path) -> Result<reqwest::Client> {
+    let shown = authorities.display();
+    let wrong = |why: String| Error::invalid(format!("{shown} is not a PEM file of certificates: {why}"));
+    let text = std::fs::read(authorities).map_err(|e| wrong(e.to_string()).with_source(e))?;
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let known = roots.len();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.map_err(|e| wrong(e.to_string()))?;
+        roots.add(certificate).map_err(|e| wrong(e.to_string()).with_source(e))?;
+    }
+    if roots.len() == known {
+        return Err(wrong("it has none".to_owned()));
+    }
+    with_roots(timeout, roots)
+}
+
+fn with_roots(timeout: Duration, roots: RootCertStore) -> Result<reqwest::Client> {
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| Error::internal("the TLS library offers no protocol version").with_source(e))?

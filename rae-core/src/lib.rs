@@ -4,7 +4,8 @@
 //! time, without a server, an API key, a download or a model call.
 //!
 //! Features: `embedded` (one-file store), `static-table` (built-in embedder), `tiktoken` (token counts), `local` (all-MiniLM-L6-v2 from
-//! a folder), `http` (a client for services), `conformance` (the public suite for adapters). Without any of them: ports, verbs and the pure code.
+//! a folder), `http` (a client for services), `remote` (a server's
+//! memories), `conformance` (the public suite for adapters). Without any of them: ports, verbs and the pure code.
 
 mod access;
 mod audit;
@@ -30,6 +31,8 @@ pub mod ops;
 pub mod ports;
 pub mod providers;
 mod rae;
+#[cfg(feature = "remote")]
+pub mod remote;
 pub mod retrieve;
 pub mod wire;
 

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { open } from "../index.mjs";
+import { startScenarioServer } from "./support/server.mjs";
 import { Program, REPOSITORY, call, environment, heldModel, install } from "./support/installed.mjs";
 
 const LIMIT = { timeout: 180_000 };
@@ -122,6 +123,21 @@ describe("quickstart.mjs", LIMIT, () => {
     assert.equal(theirs.code, 0, theirs.stderr);
     assert.equal(ours.code, 0, ours.stderr);
     assert.deepEqual(plain(ours.stdout), plain(theirs.stdout));
+  });
+});
+
+describe("same_agent.mjs", LIMIT, () => {
+  test("says the same on a file and on a server", async () => {
+    const server = await startScenarioServer();
+    try {
+      const near = await run("same_agent.mjs", [join(newFolder("same"), "agent.rae")]);
+      const far = await run("same_agent.mjs", [await server.store()], { RAE_API_KEY: server.key });
+      assert.deepEqual([near.code, far.code], [0, 0], near.stderr + far.stderr);
+      assert.equal(far.stdout, near.stdout);
+      assert.match(near.stdout, /hazelnuts/);
+    } finally {
+      await server.stop();
+    }
   });
 });
 

@@ -4,8 +4,9 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
-import { Rae, open } from "../index.mjs";
+import { after, before, test } from "node:test";
+import { Rae, connect, open } from "../index.mjs";
+import { startScenarioServer } from "./support/server.mjs";
 import { VERBS, callVerb } from "./support/wire.mjs";
 
 const folder = new URL("../../rae-core/src/conformance/scenarios/", import.meta.url);
@@ -14,6 +15,7 @@ const scenarios = readdirSync(folder)
   .sort()
   .flatMap((file) => JSON.parse(readFileSync(new URL(file, folder), "utf8")).map((scenario) => ({ file, ...scenario })));
 const transcript = [];
+const remoteTranscript = [];
 
 /** Floats were recorded on one machine; another's may differ in the last digits. */
 const TOLERANCE = 1e-6;
@@ -150,7 +152,7 @@ class Run {
         break;
       }
       case "advance":
-        for (const mem of this.opened) mem._testAdvance(value);
+        await this.advance(value);
         break;
       case "close":
         await this.handle(value).close();
@@ -162,9 +164,21 @@ class Run {
         copyFileSync(this.path(value), this.path(step.to));
         break;
       case "embedder":
-        this.fails = value === "fails";
+        await this.embeddersFail(value === "fails");
     }
     return null;
+  }
+
+  async advance(seconds) {
+    for (const mem of this.opened) mem._testAdvance(seconds);
+  }
+
+  async embeddersFail(fail) {
+    this.fails = fail;
+  }
+
+  async end() {
+    for (const mem of this.opened) await mem.close();
   }
 
   /** Takes a step; gives its result for the transcript, and what is not as expected. */
@@ -186,10 +200,67 @@ class Run {
   }
 }
 
-for (const { file, rule, open: options, steps } of scenarios) {
-  test(`${file}: ${rule}`, async () => {
+/** The same on a server: each store is opened there. */
+class RemoteRun extends Run {
+  paths = [];
+
+  async open(name, { tenant = "default", project = "default", timeout, ...options } = {}) {
+    const { path } = await server.post("/open", options);
+    this.paths.push(path);
+    const mem = await connect(server.url + path, { apiKey: server.key, tenant, project, timeout });
+    this.opened.push(mem);
+    this.handles.set(name, mem);
+  }
+
+  async control(what) {
+    for (const path of this.paths) await server.post(`${path}control`, what);
+  }
+
+  async advance(seconds) {
+    await this.control({ advance: seconds });
+  }
+
+  async embeddersFail(fail) {
+    await this.control({ embedder: fail ? "fails" : "works" });
+  }
+
+  async end() {
+    await super.end();
+    await this.control({ close: true });
+  }
+}
+
+/** As `Scenario::needs_the_embedded_store` of rae-core: why is said there. */
+function needsTheEmbeddedStore({ open: options, steps }) {
+  const apart = (step) =>
+    (step.options?.path ?? ":memory:") !== ":memory:" ||
+    ["backup", "reembed"].includes(step.call) ||
+    [step.tenant, step.project].some((name) => name !== undefined && name !== name.trim()) ||
+    ("open" in step && "error" in step);
+  return [{ open: "mem", options }, ...steps].some(apart);
+}
+
+// Counted in rae-server/tests/remote/scenarios.rs too.
+const NOT_OVER_HTTP = 14;
+const overHttp = scenarios.filter((scenario) => !needsTheEmbeddedStore(scenario));
+
+test("the scenarios that are not replayed over HTTP are counted", () => {
+  assert.equal(scenarios.length - overHttp.length, NOT_OVER_HTTP);
+});
+
+let server;
+before(async () => {
+  server = await startScenarioServer();
+});
+after(() => server.stop());
+
+for (const [list, Runs, entries, where] of [
+  [scenarios, Run, transcript, ""],
+  [overHttp, RemoteRun, remoteTranscript, " over HTTP"],
+]) for (const { file, rule, open: options, steps } of list) {
+  test(`${file}${where}: ${rule}`, async () => {
     const tmp = mkdtempSync(join(tmpdir(), "rae-scenario-"));
-    const run = new Run(tmp);
+    const run = new Runs(tmp);
     const results = [];
     const problems = [];
     try {
@@ -200,10 +271,10 @@ for (const { file, rule, open: options, steps } of scenarios) {
         if (problem) problems.push(`step ${number} (${step.call ?? Object.keys(step)})${problem}`);
       }
     } finally {
-      for (const mem of run.opened) await mem.close();
+      await run.end();
       rmSync(tmp, { recursive: true });
     }
-    transcript.push({ rule, results });
+    entries.push({ rule, results });
     assert.deepEqual(problems, []);
   });
 }
@@ -225,4 +296,5 @@ after(() => {
   if (!place) return;
   mkdirSync(place, { recursive: true });
   writeFileSync(join(place, "node.json"), JSON.stringify(transcript));
+  writeFileSync(join(place, "node-remote.json"), JSON.stringify(remoteTranscript));
 });

@@ -89,6 +89,7 @@ test("every field that the options may have is typed, and the reverse", () => {
   assert.deepEqual(fields("ContextOptions"), known(encode.CONTEXT));
   assert.deepEqual(fields("ListOptions"), known(encode.LIST));
   assert.deepEqual(fields("OpenOptions"), known(encode.OPEN));
+  assert.deepEqual(fields("ConnectOptions"), known(encode.CONNECT));
   assert.deepEqual(fields("CallOptions"), ["signal"]);
 });
 

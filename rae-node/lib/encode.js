@@ -37,6 +37,7 @@ const MAINTAIN = names("now");
 const AUDIT = names("limit");
 const EMBED = names("role");
 const OPEN = names("tenant project durability reembed timeout embedder _testNow _testSeed");
+const CONNECT = names("apiKey tenant project timeout ca");
 const SCOPE = names("tenant project");
 const NONE = new Set();
 
@@ -50,6 +51,7 @@ const READERS = readers([
   [metadata, "metadata"],
   [filter, "filter"],
   [(name, value) => value, "embedder"],
+  [path, "ca"],
 ]);
 
 function names(text) {
@@ -323,6 +325,7 @@ function item(value, index) {
 
 module.exports = {
   AUDIT,
+  CONNECT,
   CONTEXT,
   EMBED,
   FORGET,

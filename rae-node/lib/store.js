@@ -130,34 +130,36 @@ function rows({ flat, has }) {
 class Rae {
   #store;
   #path;
-  #tenant;
-  #project;
+  #url;
 
-  constructor(taken, store, path, tenant, project) {
-    if (taken !== TAKEN) throw new TypeError("a store is opened with open(path), not with new");
+  constructor(taken, store, { path = null, url = null }) {
+    if (taken !== TAKEN) throw new TypeError("a store is opened with open(path) or connect(url), not with new");
     this.#store = store;
     this.#path = path;
-    this.#tenant = tenant;
-    this.#project = project;
+    this.#url = url;
   }
 
   get path() {
     return this.#path;
   }
 
+  get url() {
+    return this.#url;
+  }
+
   get tenant() {
-    return this.#tenant;
+    return this.#store.tenant;
   }
 
   get project() {
-    return this.#project;
+    return this.#store.project;
   }
 
   withScope(options) {
     const args = encode.object("the scope", options, encode.SCOPE);
-    const [tenant, project] = [args.tenant ?? this.#tenant, args.project ?? this.#project];
     try {
-      return new Rae(TAKEN, this.#store.withScope(tenant, project), this.#path, tenant, project);
+      const store = this.#store.withScope(args.tenant ?? undefined, args.project ?? undefined);
+      return new Rae(TAKEN, store, { path: this.#path, url: this.#url });
     } catch (error) {
       throw fromNative(error);
     }
@@ -306,8 +308,20 @@ async function open(path, options) {
   const { name, info, call } = await embedder.resolve(wanted, { seconds: given.timeout });
   const json = JSON.stringify({ ...given, reembed: given.reembed ?? false, embedder: name, test_now, test_seed });
   const store = await cancellable("open", undefined, () => native.Store.open(json, info, call));
-  const place = given.path === ":memory:" ? null : given.path;
-  return new Rae(TAKEN, store, place, given.tenant ?? "default", given.project ?? "default");
+  return new Rae(TAKEN, store, { path: given.path === ":memory:" ? null : given.path });
 }
 
-module.exports = { open, Rae, Hits };
+async function connect(url, options) {
+  const args = encode.object("the options of connect", options, encode.CONNECT);
+  const address = encode.text("url", url instanceof URL ? url.href : url);
+  if (args.timeout != null && args.timeout <= 0) throw invalid("timeout must be a number of seconds above 0");
+  const json = JSON.stringify({ ...args, url: address });
+  const store = await cancellable("connect", undefined, () => native.Store.connect(json));
+  if (store.isKeyInClear) {
+    const message = "the API key is sent without encryption; use https:// outside of a network you trust";
+    process.emitWarning(message, { code: "RAE_KEY_IN_CLEAR" });
+  }
+  return new Rae(TAKEN, store, { url: address });
+}
+
+module.exports = { open, connect, Rae, Hits };

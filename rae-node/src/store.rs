@@ -10,8 +10,8 @@ use napi::{Either, Env, bindgen_prelude::PromiseRaw};
 use napi_derive::napi;
 use rae_core::{
     Durability, Embedding, Error, ErrorKind, Rae, Result, Timestamp, block_on,
-    model::Scope,
     ports::{Clock, Embedder, ManualClock},
+    remote::{Handle, Remote},
     wire,
 };
 use serde::Deserialize;
@@ -40,9 +40,21 @@ struct OpenOptions {
     test_seed: Option<u64>,
 }
 
+/// What `Store.connect` takes, already checked for its types in JavaScript. No Debug: it holds a key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConnectOptions {
+    url: String,
+    api_key: Option<String>,
+    tenant: Option<String>,
+    project: Option<String>,
+    timeout: Option<f64>,
+    ca: Option<String>,
+}
+
 /// What all handles on one open store share.
 struct Shared {
-    rae: Option<Rae>,
+    rae: Option<Handle>,
     clock: Option<Arc<ManualClock>>,
     /// Embedders whose functions are let go at close. Weak: one that a reembed replaced, or that failed, goes before.
     embedders: Mutex<Vec<Weak<NodeEmbedder>>>,
@@ -119,7 +131,7 @@ impl Batch {
 /// An open store, for one tenant and project.
 #[napi]
 pub struct Store {
-    rae: Rae,
+    rae: Handle,
     shared: Arc<Shared>,
 }
 
@@ -154,7 +166,7 @@ impl Store {
         };
         let call = async move {
             let _shared = shared;
-            Ok(answer(wire::call(&rae, &verb, args.read()?).await?))
+            Ok(answer(rae.call(&verb, args.read()?).await?))
         };
         env.spawn_future(boundary(cancellable(call, cancel)))
     }
@@ -215,9 +227,33 @@ impl Store {
 
     /// The same store for another tenant or project.
     #[napi]
-    pub fn with_scope(&self, tenant: String, project: String) -> napi::Result<Store> {
-        let scope = Scope::new(tenant, project).map_err(|e| js(&e))?;
-        Ok(Store { rae: self.rae.with_scope(scope), shared: Arc::clone(&self.shared) })
+    pub fn with_scope(&self, tenant: Option<String>, project: Option<String>) -> napi::Result<Store> {
+        let rae = self.rae.with_scope(tenant, project).map_err(|e| js(&e))?;
+        Ok(Store { rae, shared: Arc::clone(&self.shared) })
+    }
+
+    /// The store of a server; `options` is JSON. Does not touch the network.
+    #[napi(ts_return_type = "Promise<Store>")]
+    pub fn connect<'env>(env: &'env Env, options: String) -> napi::Result<PromiseRaw<'env, Store>> {
+        env.spawn_future(boundary(async move { connect(&options) }))
+    }
+
+    /// The tenant; empty where the server's key decides.
+    #[napi(getter)]
+    pub fn tenant(&self) -> String {
+        self.rae.tenant().to_owned()
+    }
+
+    /// The project; empty where the server or its key decides.
+    #[napi(getter)]
+    pub fn project(&self) -> String {
+        self.rae.project().to_owned()
+    }
+
+    /// Whether an API key goes to another machine without encryption.
+    #[napi(getter)]
+    pub fn is_key_in_clear(&self) -> bool {
+        matches!(&self.rae, Handle::Remote(remote) if remote.is_key_in_clear())
     }
 
     /// Closes the store for all handles.
@@ -315,9 +351,7 @@ async fn open(options: &str, custom: Option<Arc<NodeEmbedder>>) -> Result<Store>
         builder = builder.durability(durability.parse::<Durability>()?);
     }
     if let Some(seconds) = options.timeout {
-        let timeout = if seconds > 0.0 { Duration::try_from_secs_f64(seconds).ok() } else { None };
-        builder =
-            builder.timeout(timeout.ok_or_else(|| Error::invalid("timeout must be a number of seconds above 0"))?);
+        builder = builder.timeout(limit(seconds)?);
     }
     let mut clock = None;
     if let Some(now) = options.test_now {
@@ -328,8 +362,38 @@ async fn open(options: &str, custom: Option<Arc<NodeEmbedder>>) -> Result<Store>
     if let Some(seed) = options.test_seed {
         builder = builder.seed(seed);
     }
-    let rae = builder.open().await?;
+    let rae = Handle::Local(builder.open().await?);
     let shared = Shared { rae: Some(rae.clone()), clock, embedders: Mutex::default() };
     shared.keep(custom.as_ref());
+    Ok(Store { shared: Arc::new(shared), rae })
+}
+
+fn limit(seconds: f64) -> Result<Duration> {
+    let timeout = if seconds > 0.0 { Duration::try_from_secs_f64(seconds).ok() } else { None };
+    timeout.ok_or_else(|| Error::invalid("timeout must be a number of seconds above 0"))
+}
+
+fn connect(options: &str) -> Result<Store> {
+    // The parser's message may quote what it read, and that may be the key.
+    let options: ConnectOptions =
+        serde_json::from_str(options).map_err(|_| Error::invalid("the options of connect are wrong"))?;
+    let mut connect = Remote::connect(options.url);
+    if let Some(key) = options.api_key {
+        connect = connect.api_key(key);
+    }
+    if let Some(tenant) = options.tenant {
+        connect = connect.tenant(tenant);
+    }
+    if let Some(project) = options.project {
+        connect = connect.project(project);
+    }
+    if let Some(seconds) = options.timeout {
+        connect = connect.timeout(limit(seconds)?);
+    }
+    if let Some(file) = options.ca {
+        connect = connect.authorities(file);
+    }
+    let rae = Handle::Remote(connect.open()?);
+    let shared = Shared { rae: Some(rae.clone()), clock: None, embedders: Mutex::default() };
     Ok(Store { shared: Arc::new(shared), rae })
 }

@@ -18,8 +18,8 @@ use pyo3::{
 };
 use rae_core::{
     Embedding, Error, ErrorKind, Rae,
-    model::Scope,
     ports::{Clock, Embedder, ManualClock},
+    remote::{Connect, Handle, Remote},
 };
 use std::{
     mem,
@@ -30,7 +30,7 @@ use std::{
 
 /// What all handles on one open store share. Dropping the last one closes the store.
 struct Shared {
-    rae: Option<Rae>,
+    rae: Option<Handle>,
     /// The process that opened it: threads and locks of the store live there and nowhere else.
     pid: u32,
     file: Mutex<Option<OpenFile>>,
@@ -123,14 +123,14 @@ fn forked(message: impl Into<String>) -> Error {
 /// A handle on an open store, for one tenant and project. `rae.Rae` wraps it.
 #[pyclass(frozen, module = "rae._rae")]
 pub(crate) struct Store {
-    rae: Rae,
+    rae: Handle,
     shared: Arc<Shared>,
     path: Option<PathBuf>,
 }
 
 impl Store {
     /// The handle, in the process that opened it.
-    fn rae(&self, py: Python<'_>) -> PyResult<&Rae> {
+    fn rae(&self, py: Python<'_>) -> PyResult<&Handle> {
         if std::process::id() == self.shared.pid {
             return Ok(&self.rae);
         }
@@ -164,7 +164,7 @@ impl Store {
             // would be the same, and a write under an id that was applied already is taken for a repetition.
             let seed: [u8; 8] = PyModule::import(py, "os")?.call_method1("urandom", (8,))?.extract()?;
             fastrand::seed(u64::from_ne_bytes(seed));
-            let rae = drive(py, builder.open())?;
+            let rae = Handle::Local(drive(py, builder.open())?);
             let open_file = file.as_deref().and_then(OpenFile::of);
             open_file.into_iter().for_each(OpenFile::opened);
             let embedders = Mutex::new(embedder.into_iter().collect());
@@ -179,25 +179,47 @@ impl Store {
         })
     }
 
+    /// The store of a server. `options`: api_key, tenant, project, timeout, ca. Does not touch the network.
+    #[staticmethod]
+    fn connect(py: Python<'_>, url: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
+        boundary(py, || {
+            let connect = connection(Remote::connect(text("url", url)?), options)?;
+            let rae = Handle::Remote(py.detach(|| connect.open()).or_raise(py)?);
+            let (file, embedders) = (Mutex::default(), Mutex::default());
+            let shared = Shared { rae: Some(rae.clone()), pid: std::process::id(), file, clock: None, embedders };
+            Ok(Self { rae, shared: Arc::new(shared), path: None })
+        })
+    }
+
+    /// The address of the server; None for a store of this process.
+    #[getter]
+    fn url(&self) -> Option<&str> {
+        self.rae.url()
+    }
+
+    /// Whether an API key goes to another machine without encryption.
+    #[getter]
+    fn is_key_in_clear(&self) -> bool {
+        matches!(&self.rae, Handle::Remote(remote) if remote.is_key_in_clear())
+    }
+
     /// The same store for another tenant or project.
     fn with_scope(&self, py: Python<'_>, tenant: &Bound<'_, PyAny>, project: &Bound<'_, PyAny>) -> PyResult<Self> {
         boundary(py, || {
-            let scope = self.rae.scope();
-            let tenant = optional("tenant", tenant, text)?.unwrap_or_else(|| scope.tenant().to_owned());
-            let project = optional("project", project, text)?.unwrap_or_else(|| scope.project().to_owned());
-            let rae = self.rae(py)?.with_scope(Scope::new(tenant, project).or_raise(py)?);
+            let (tenant, project) = (optional("tenant", tenant, text)?, optional("project", project, text)?);
+            let rae = self.rae(py)?.with_scope(tenant, project).or_raise(py)?;
             Ok(Self { rae, shared: Arc::clone(&self.shared), path: self.path.clone() })
         })
     }
 
     #[getter]
     fn tenant(&self) -> &str {
-        self.rae.scope().tenant()
+        self.rae.tenant()
     }
 
     #[getter]
     fn project(&self) -> &str {
-        self.rae.scope().project()
+        self.rae.project()
     }
 
     /// The file; None in memory.
@@ -295,11 +317,11 @@ impl Store {
     }
 
     fn export(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Exported> {
-        boundary(py, || drive(py, self.rae(py)?.export(self::path("path", path)?)).map(Exported::from))
+        boundary(py, || drive(py, self.rae(py)?.export(&self::path("path", path)?)).map(Exported::from))
     }
 
     fn import_(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Imported> {
-        boundary(py, || drive(py, self.rae(py)?.import(self::path("path", path)?)).map(Imported::from))
+        boundary(py, || drive(py, self.rae(py)?.import(&self::path("path", path)?)).map(Imported::from))
     }
 
     fn reembed(&self, py: Python<'_>, embedder: &Bound<'_, PyAny>) -> PyResult<Reembedded> {
@@ -337,7 +359,10 @@ impl Store {
             let rae = self.rae(py)?;
             let vectors = drive(py, rae.embed(&given, role))?;
             // Those of one call are from one embedder; the one in use may be another by now.
-            let dim = vectors.iter().flatten().next().map_or_else(|| rae.dim(), Vec::len);
+            let dim = match vectors.iter().flatten().next() {
+                Some(vector) => vector.len(),
+                None => drive(py, rae.dim())?,
+            };
             Ok((float_bytes(py, &vectors, dim)?, dim))
         })
     }
@@ -355,7 +380,7 @@ impl Store {
     }
 
     fn backup(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<()> {
-        boundary(py, || drive(py, self.rae(py)?.backup(self::path("path", path)?)))
+        boundary(py, || drive(py, self.rae(py)?.backup(&self::path("path", path)?)))
     }
 
     /// Closes the store for all handles. In a forked child it does nothing: the store is the parent's.
@@ -400,6 +425,23 @@ fn float_bytes<'py, V: AsRef<[f32]>>(
         }
         Ok(())
     })
+}
+
+fn connection(mut connect: Connect, options: &Bound<'_, PyDict>) -> PyResult<Connect> {
+    for (key, value) in options {
+        if value.is_none() {
+            continue;
+        }
+        connect = match text("an option", &key)?.as_str() {
+            "api_key" => connect.api_key(text("api_key", &value)?),
+            "tenant" => connect.tenant(text("tenant", &value)?),
+            "project" => connect.project(text("project", &value)?),
+            "timeout" => connect.timeout(timeout(&value)?),
+            "ca" => connect.authorities(path("ca", &value)?),
+            other => return Err(invalid(options.py(), format!("unknown option \"{other}\""))),
+        };
+    }
+    Ok(connect)
 }
 
 /// What `open` was given.

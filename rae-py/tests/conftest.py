@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,44 @@ class Python:
 @pytest.fixture
 def python(tmp_path: Path) -> Python:
     return Python(tmp_path)
+
+
+class ScenarioServer:
+    """The example `scenario_server` of rae-server: stores on a server, with clocks and seeds."""
+
+    KEY = "the-key-of-the-scenarios"
+
+    def __init__(self) -> None:
+        program = os.environ.get("RAE_TEST_SCENARIO_SERVER")
+        if not program:
+            pytest.fail(
+                "RAE_TEST_SCENARIO_SERVER must name the example scenario_server: "
+                "cargo build --profile ci -p rae-server --example scenario_server"
+            )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen([program], text=True, **pipes)
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip().removeprefix("listening on ")
+
+    def post(self, path: str, body: object) -> Any:
+        data = json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, data)) as answer:
+            return json.load(answer)
+
+    def store(self, **options: object) -> str:
+        """The address of a fresh store."""
+        return self.url + str(self.post("/open", options)["path"])
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def scenario_server() -> Iterator[ScenarioServer]:
+    server = ScenarioServer()
+    yield server
+    server.stop()
 
 
 def turns(count: int, **fields: object) -> list[dict[str, object]]:

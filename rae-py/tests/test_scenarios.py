@@ -24,6 +24,8 @@ import pytest
 
 import rae
 
+from conftest import ScenarioServer
+
 FOLDER = Path(__file__).resolve().parents[2] / "rae-core" / "src" / "conformance" / "scenarios"
 
 # The expectations were recorded on one machine; another's floats may differ in the last digits.
@@ -179,8 +181,7 @@ class Replay:
             scope = {key: step[key] for key in ("tenant", "project") if key in step}
             self._handles[value] = self._handles[step.get("of", "mem")].with_scope(**scope)
         elif kind == "advance":
-            for handle in self._opened:
-                getattr(handle, "_rae", handle)._native.test_advance(value)
+            self._advance(value)
         elif kind == "close":
             await settled(self._handles[value].close())
         elif kind == "write_file":
@@ -188,8 +189,15 @@ class Replay:
         elif kind == "copy_file":
             shutil.copyfile(self._path(value), self._path(step["to"]))
         else:
-            self._fails = value == "fails"
+            self._embedders_fail(value == "fails")
         return None
+
+    def _advance(self, seconds: int) -> None:
+        for handle in self._opened:
+            getattr(handle, "_rae", handle)._native.test_advance(seconds)
+
+    def _embedders_fail(self, fail: bool) -> None:
+        self._fails = fail
 
     async def _call(self, verb: str, on: str, args: dict[str, Any]) -> Any:
         if verb == "reembed":
@@ -255,6 +263,60 @@ class Replay:
         return actual
 
 
+class RemoteReplay(Replay):
+    """The same on a server: each store is opened there, and `opener` is `connect` or `aconnect`."""
+
+    def __init__(self, folder: Path, opener: Callable[..., Any], server: ScenarioServer) -> None:
+        super().__init__(folder, opener)
+        self._server = server
+        self._paths: list[str] = []
+
+    async def run(self, scenario: dict[str, Any]) -> None:
+        try:
+            await super().run(scenario)
+        finally:
+            for path in self._paths:
+                self._server.post(path + "control", {"close": True})
+
+    def _advance(self, seconds: int) -> None:
+        for path in self._paths:
+            self._server.post(path + "control", {"advance": seconds})
+
+    def _embedders_fail(self, fail: bool) -> None:
+        for path in self._paths:
+            self._server.post(path + "control", {"embedder": "fails" if fail else "works"})
+
+    async def _step_open(self, name: str, options: dict[str, Any]) -> None:
+        path = self._server.post("/open", options)["path"]
+        self._paths.append(path)
+        given = {key: options[key] for key in ("tenant", "project", "timeout") if key in options}
+        given = {"tenant": "default", "project": "default", **given}
+        url = self._server.url + path
+        self._handles[name] = await settled(self._open(url, api_key=self._server.KEY, **given))
+        self._opened.append(self._handles[name])
+
+
+def needs_the_embedded_store(scenario: dict[str, Any]) -> bool:
+    """As `Scenario::needs_the_embedded_store` of rae-core: why is said there."""
+    steps = [{"open": "mem", "options": scenario.get("open", {})}, *scenario["steps"]]
+
+    def apart(step: Step) -> bool:
+        names = [step.get(key, "") for key in ("tenant", "project")]
+        return (
+            step.get("options", {}).get("path", ":memory:") != ":memory:"
+            or step.get("call") in ("backup", "reembed")
+            or any(name != name.strip() for name in names)
+            or ("open" in step and "error" in step)
+        )
+
+    return any(apart(step) for step in steps)
+
+
+# Counted in rae-server/tests/remote/scenarios.rs too.
+NOT_OVER_HTTP = 14
+OVER_HTTP = [s for s in SCENARIOS if not needs_the_embedded_store(s)]
+
+
 async def settled(value: Any) -> Any:
     return await value if isinstance(value, Awaitable) else value
 
@@ -306,6 +368,46 @@ def test_the_asynchronous_class_does(
     replay = Replay(tmp_path, rae.aopen)
     asyncio.run(replay.run(scenario))
     asynchronous.add(scenario["rule"], replay.results)
+
+
+@pytest.fixture(scope="module")
+def remote() -> Iterator[Transcript]:
+    transcript = Transcript("python-remote")
+    yield transcript
+    transcript.write()
+
+
+@pytest.fixture(scope="module")
+def remote_asynchronous() -> Iterator[Transcript]:
+    transcript = Transcript("python-remote-async")
+    yield transcript
+    transcript.write()
+
+
+@pytest.mark.parametrize("scenario", OVER_HTTP, ids=[s["rule"] for s in OVER_HTTP])
+def test_the_blocking_class_does_over_http(
+    scenario: dict[str, Any], tmp_path: Path, remote: Transcript, scenario_server: ScenarioServer
+) -> None:
+    replay = RemoteReplay(tmp_path, rae.connect, scenario_server)
+    with pytest.raises(StopIteration):
+        replay.run(scenario).send(None)
+    remote.add(scenario["rule"], replay.results)
+
+
+@pytest.mark.parametrize("scenario", OVER_HTTP, ids=[s["rule"] for s in OVER_HTTP])
+def test_the_asynchronous_class_does_over_http(
+    scenario: dict[str, Any],
+    tmp_path: Path,
+    remote_asynchronous: Transcript,
+    scenario_server: ScenarioServer,
+) -> None:
+    replay = RemoteReplay(tmp_path, rae.aconnect, scenario_server)
+    asyncio.run(replay.run(scenario))
+    remote_asynchronous.add(scenario["rule"], replay.results)
+
+
+def test_the_scenarios_that_are_not_replayed_over_http_are_counted() -> None:
+    assert len(SCENARIOS) - len(OVER_HTTP) == NOT_OVER_HTTP
 
 
 def test_every_verb_is_shown_with_an_answer() -> None:

@@ -11,7 +11,8 @@ mod replay;
 mod values;
 
 use crate::{Builder, ports::ManualClock};
-pub use replay::{Replayed, replay};
+pub use embedders::by_name as embedder;
+pub use replay::{Replayed, Stores, Surface, replay, replay_on};
 use serde_json::{Map, Value};
 use std::{path::Path, sync::Arc};
 
@@ -43,7 +44,7 @@ pub const FILES: &[(&str, &str)] = files![
 ];
 
 /// What makes the store of a scenario that is opened in memory: the builder so far, and the clock that the store must use.
-pub type Adapt<'a> = dyn Fn(Builder, &Arc<ManualClock>) -> Builder + 'a;
+pub type Adapt<'a> = dyn Fn(Builder, &Arc<ManualClock>) -> Builder + Sync + 'a;
 
 /// One rule, and the steps that show it.
 #[derive(Debug, Clone)]
@@ -65,6 +66,21 @@ impl Scenario {
         let backup = |step: &Map<String, Value>| step.get("call").is_some_and(|verb| verb == "backup");
         let opens = |step: &Map<String, Value>| step.get("options").and_then(Value::as_object).is_some_and(on_disk);
         on_disk(&self.open) || self.steps.iter().any(|step| backup(step) || opens(step))
+    }
+
+    /// Whether a client of a server cannot replay it: it opens a store by its path, brings an embedder to one that is open, has a
+    /// tenant or a project with a blank at an end, which no header can carry, or expects that opening fails, where connecting does
+    /// nothing yet. (A backup can be taken over HTTP, but what these
+    /// scenarios do with it is to open it.)
+    pub fn needs_the_embedded_store(&self) -> bool {
+        let reembeds = |step: &Map<String, Value>| step.get("call").is_some_and(|verb| verb == "reembed");
+        let name = |step: &Map<String, Value>, key: &str| step.get(key).and_then(Value::as_str).map(str::to_owned);
+        let blank = |step: &Map<String, Value>| {
+            let names = [name(step, "tenant"), name(step, "project")];
+            names.into_iter().flatten().any(|name| name.trim() != name)
+        };
+        let fails_to_open = |step: &Map<String, Value>| step.contains_key("open") && step.contains_key("error");
+        self.needs_files() || self.steps.iter().any(|step| reembeds(step) || blank(step) || fails_to_open(step))
     }
 
     /// The verbs that it calls with an answer that is not an error, and the kinds of errors that it expects.

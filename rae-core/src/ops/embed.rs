@@ -17,6 +17,17 @@ pub(crate) async fn embed(
     role: EmbedRole,
 ) -> Result<Vec<Option<Vec<f32>>>> {
     let ctx = deps.ctx(scope)?;
+    check_texts(texts)?;
+    let embedder = deps.embedder();
+    let trimmed: Vec<&str> = texts.iter().map(|text| text.trim()).collect();
+    // Nothing is known of an empty text, and a provider may refuse it.
+    let asked: Vec<&str> = trimmed.iter().copied().filter(|text| !text.is_empty()).collect();
+    let mut vectors = embed_texts(&ctx, &*embedder, &asked, role).await?.into_iter();
+    Ok(trimmed.iter().map(|text| if text.is_empty() { None } else { vectors.next().flatten() }).collect())
+}
+
+/// Whether texts are within the bounds of one call.
+pub(crate) fn check_texts(texts: &[&str]) -> Result<()> {
     if texts.len() > EMBED_TEXTS_MAX {
         let message = format!("{} texts were given; one call embeds at most {EMBED_TEXTS_MAX}", texts.len());
         return Err(Error::invalid(message).with_code("too_many_texts"));
@@ -26,12 +37,7 @@ pub(crate) async fn embed(
         let details = serde_json::json!({ "item": i });
         return Err(Error::invalid(message).with_code("text_too_long").with_details(details));
     }
-    let embedder = deps.embedder();
-    let trimmed: Vec<&str> = texts.iter().map(|text| text.trim()).collect();
-    // Nothing is known of an empty text, and a provider may refuse it.
-    let asked: Vec<&str> = trimmed.iter().copied().filter(|text| !text.is_empty()).collect();
-    let mut vectors = embed_texts(&ctx, &*embedder, &asked, role).await?.into_iter();
-    Ok(trimmed.iter().map(|text| if text.is_empty() { None } else { vectors.next().flatten() }).collect())
+    Ok(())
 }
 
 pub(crate) async fn vector(deps: &Deps, scope: &Scope, id: MemoryId) -> Result<Option<Vec<f32>>> {

@@ -16,7 +16,7 @@ use std::{
 
 /// Version of the format.
 pub(super) const FORMAT: u32 = 1;
-const MARK: &[u8] = b"{\"rae_export\"";
+pub(crate) const MARK: &[u8] = b"{\"rae_export\"";
 
 /// First line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ pub(crate) async fn export(deps: &Deps, scope: &Scope, path: &Path) -> Result<Ex
 }
 
 /// An export replaces an older export, and nothing else.
-fn refuse_foreign_target(path: &Path) -> Result<()> {
+pub(crate) fn refuse_foreign_target(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(Error::invalid("the export's path is a directory; name a file in it"));
     }
@@ -142,7 +142,7 @@ fn write_line<T: Serialize>(out: &mut impl Write, value: &T, path: &Path) -> Res
 }
 
 /// A file that could not be used: what the caller can mend is InvalidInput, the rest is Unavailable.
-pub(super) fn io_error(what: &str, path: &Path, error: std::io::Error) -> Error {
+pub(crate) fn io_error(what: &str, path: &Path, error: std::io::Error) -> Error {
     use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
     let message = format!("{} cannot be {what}: {error}", path.display());
     match error.kind() {

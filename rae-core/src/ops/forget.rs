@@ -40,6 +40,18 @@ pub enum ForgetScope {
     Tenant,
 }
 
+impl ForgetScope {
+    /// Its name on all surfaces.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::User => "user",
+            Self::Project => "project",
+            Self::Tenant => "tenant",
+        }
+    }
+}
+
 impl std::str::FromStr for ForgetScope {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {

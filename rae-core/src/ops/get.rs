@@ -60,10 +60,15 @@ pub(crate) async fn history(deps: &Deps, scope: &Scope, id: MemoryId) -> Result<
     }
 }
 
+/// The size of a page within its bounds.
+pub(crate) fn page_size(limit: i64) -> Result<usize> {
+    let size = usize::try_from(limit).ok().filter(|n| (1..=PAGE_MAX).contains(n));
+    size.ok_or_else(|| Error::invalid(format!("limit must be a whole number from 1 to {PAGE_MAX}")))
+}
+
 pub(crate) async fn list(deps: &Deps, scope: &Scope, options: ListOptions) -> Result<Page> {
     let ctx = deps.ctx(scope)?;
-    let limit = usize::try_from(options.limit).ok().filter(|n| (1..=PAGE_MAX).contains(n));
-    let limit = limit.ok_or_else(|| Error::invalid(format!("limit must be a whole number from 1 to {PAGE_MAX}")))?;
+    let limit = page_size(options.limit)?;
     let mut all = Vec::new();
     if let Some(layer) = options.layer {
         all.push(Filter::parse(&serde_json::json!({ "layer": layer }))?);

@@ -44,3 +44,12 @@ pub(crate) use reembed::reembed;
 pub(crate) use remember::{remember, remember_many};
 pub(crate) use stats::stats;
 pub(crate) use update::update;
+
+// What the client of a server checks, reads and says as the verbs themselves do.
+#[cfg(feature = "remote")]
+pub(crate) use {
+    embed::check_texts,
+    export::{MARK, io_error, refuse_foreign_target},
+    get::page_size,
+    remember::{check_items, with_prefix},
+};

@@ -53,14 +53,36 @@ pub(crate) async fn remember_many(deps: &Deps, scope: &Scope, items: Vec<NewMemo
     Ok(receipts)
 }
 
+fn check_count(items: usize) -> Result<()> {
+    if items <= BATCH_ITEMS_MAX {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{items} items in one call; at most {BATCH_ITEMS_MAX} are allowed")))
+}
+
+fn at_item(error: Error, i: usize, several: bool) -> Error {
+    if several {
+        error.with_context("item", i.to_string()).with_details(serde_json::json!({ "item": i }))
+    } else {
+        error
+    }
+}
+
+/// Whether every item would be taken, as far as that can be said without a store.
+#[cfg(feature = "remote")]
+pub(crate) fn check_items(items: &[NewMemory]) -> Result<()> {
+    check_count(items.len())?;
+    let (scope, epoch) = (Scope::default(), crate::model::Timestamp::from_micros(0)?);
+    for (i, new) in items.iter().enumerate() {
+        let checked = new.clone().into_memory(&scope, MemoryId(uuid::Uuid::nil()), epoch);
+        checked.map_err(|e| at_item(e, i, items.len() > 1))?;
+    }
+    Ok(())
+}
+
 /// Checks every item before anything is written.
 fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Item>> {
-    if items.len() > BATCH_ITEMS_MAX {
-        return Err(Error::invalid(format!(
-            "{} items in one call; at most {BATCH_ITEMS_MAX} are allowed",
-            items.len()
-        )));
-    }
+    check_count(items.len())?;
     let now = deps.clock.now();
     let several = items.len() > 1;
     let parse_one = |(i, new): (usize, NewMemory)| -> Result<Item> {
@@ -69,13 +91,7 @@ fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Item>>
             None => None,
         };
         let infer = new.infer;
-        let memory = new.into_memory(scope, MemoryId(uuid::Uuid::nil()), now).map_err(|e| {
-            if several {
-                e.with_context("item", i.to_string()).with_details(serde_json::json!({ "item": i }))
-            } else {
-                e
-            }
-        })?;
+        let memory = new.into_memory(scope, MemoryId(uuid::Uuid::nil()), now).map_err(|e| at_item(e, i, several))?;
         Ok(Item { memory, idempotency, infer })
     };
     let mut items: Vec<Item> = items.into_iter().enumerate().map(parse_one).collect::<Result<_>>()?;
@@ -174,7 +190,7 @@ fn trims(memories: &[Memory]) -> Vec<Op> {
 }
 
 /// Tells a caller how far a call came before it failed.
-fn with_prefix(error: Error, receipts: &[Receipt]) -> Error {
+pub(crate) fn with_prefix(error: Error, receipts: &[Receipt]) -> Error {
     let committed = receipts.len();
     let message = format!("{} (the first {committed} items were committed)", error.message());
     Error::new(error.kind(), message)

@@ -16,6 +16,8 @@ use input::Fields;
 use serde_json::{Map, Value};
 
 pub use input::{audit, context, embed, forget, list, new_key, new_memories, new_memory, new_tenant, recall, update};
+#[cfg(feature = "remote")]
+pub(crate) use output::{changes, read_memory, read_version};
 pub use output::{memory, version};
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
@@ -41,6 +43,73 @@ pub const VERBS: [&str; 19] = [
     "backup",
 ];
 
+/// The verbs by name, on whatever has methods of these names.
+macro_rules! dispatch {
+    ($rae:expr, $verb:expr, $args:expr) => {{
+        let mut args = $args;
+        Ok(match $verb {
+            "remember" => output::plain(&$rae.remember(new_memory(args.rest())?).await?)?,
+            "remember_many" => {
+                let items = args.required("items", new_memories)?;
+                args.finish()?;
+                output::plain(&$rae.remember_many(items).await?)?
+            }
+            "recall" => {
+                let query = args.required("query", input::text)?;
+                output::plain(&$rae.recall(&query, recall(args.rest())?).await?)?
+            }
+            "context" => {
+                let query = args.optional("query", input::text)?;
+                output::plain(&$rae.context(query.as_deref(), context(args.rest())?).await?)?
+            }
+            "get" => output::memory(&$rae.get(id(args)?).await?)?,
+            "list" => output::page(&$rae.list(list(args.rest())?).await?)?,
+            "update" => {
+                let id = args.required("id", input::name)?;
+                output::plain(&$rae.update(id, update(args.rest())?).await?)?
+            }
+            "history" => output::versions(&$rae.history(id(args)?).await?)?,
+            "forget" => output::plain(&$rae.forget(forget(args.rest())?).await?)?,
+            "feedback" => {
+                let (id, useful) = (args.required("id", input::name)?, args.required("useful", input::flag)?);
+                args.finish()?;
+                output::memory(&$rae.feedback(id, useful).await?)?
+            }
+            "embed" => {
+                let (texts, role) = input::embed(args.rest())?;
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                output::plain(&$rae.embed(&texts, role).await?)?
+            }
+            "vector" => output::plain(&$rae.vector(id(args)?).await?)?,
+            "stats" => {
+                args.finish()?;
+                output::plain(&$rae.stats().await?)?
+            }
+            "export" => output::plain(&$rae.export(path(args)?).await?)?,
+            "import" => output::plain(&$rae.import(path(args)?).await?)?,
+            "maintain" => {
+                let now = args.optional("now", input::time)?;
+                args.finish()?;
+                output::plain(&$rae.maintain(now).await?)?
+            }
+            "audit" => output::plain(&$rae.audit(input::audit(args.rest())?).await?)?,
+            "doctor" => {
+                args.finish()?;
+                output::plain(&$rae.doctor().await?)?
+            }
+            "backup" => {
+                $rae.backup(path(args)?).await?;
+                Value::Null
+            }
+            _ => {
+                return Err(
+                    Error::unsupported(format!("there is no verb {}", input::shown($verb))).with_code("no_such_verb")
+                );
+            }
+        })
+    }};
+}
+
 /// Calls a verb with its arguments by name, as the other surfaces name them. `reembed` and `close` are not here: the first
 /// takes an embedder, which is not JSON, and the second belongs to whoever opened the store.
 ///
@@ -56,67 +125,13 @@ pub const VERBS: [&str; 19] = [
 /// # }).unwrap();
 /// ```
 pub async fn call(rae: &Rae, verb: &str, args: Map<String, Value>) -> Result<Value> {
-    let mut args = Fields::new(args);
-    Ok(match verb {
-        "remember" => output::plain(&rae.remember(new_memory(args.rest())?).await?)?,
-        "remember_many" => {
-            let items = args.required("items", new_memories)?;
-            args.finish()?;
-            output::plain(&rae.remember_many(items).await?)?
-        }
-        "recall" => {
-            let query = args.required("query", input::text)?;
-            output::plain(&rae.recall(&query, recall(args.rest())?).await?)?
-        }
-        "context" => {
-            let query = args.optional("query", input::text)?;
-            output::plain(&rae.context(query.as_deref(), context(args.rest())?).await?)?
-        }
-        "get" => output::memory(&rae.get(id(args)?).await?)?,
-        "list" => output::page(&rae.list(list(args.rest())?).await?)?,
-        "update" => {
-            let id = args.required("id", input::name)?;
-            output::plain(&rae.update(id, update(args.rest())?).await?)?
-        }
-        "history" => output::versions(&rae.history(id(args)?).await?)?,
-        "forget" => output::plain(&rae.forget(forget(args.rest())?).await?)?,
-        "feedback" => {
-            let (id, useful) = (args.required("id", input::name)?, args.required("useful", input::flag)?);
-            args.finish()?;
-            output::memory(&rae.feedback(id, useful).await?)?
-        }
-        "embed" => {
-            let (texts, role) = input::embed(args.rest())?;
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            output::plain(&rae.embed(&texts, role).await?)?
-        }
-        "vector" => output::plain(&rae.vector(id(args)?).await?)?,
-        "stats" => {
-            args.finish()?;
-            output::plain(&rae.stats().await?)?
-        }
-        "export" => output::plain(&rae.export(path(args)?).await?)?,
-        "import" => output::plain(&rae.import(path(args)?).await?)?,
-        "maintain" => {
-            let now = args.optional("now", input::time)?;
-            args.finish()?;
-            output::plain(&rae.maintain(now).await?)?
-        }
-        "audit" => output::plain(&rae.audit(input::audit(args.rest())?).await?)?,
-        "doctor" => {
-            args.finish()?;
-            output::plain(&rae.doctor().await?)?
-        }
-        "backup" => {
-            rae.backup(path(args)?).await?;
-            Value::Null
-        }
-        _ => {
-            return Err(
-                Error::unsupported(format!("there is no verb {}", input::shown(verb))).with_code("no_such_verb")
-            );
-        }
-    })
+    dispatch!(rae, verb, Fields::new(args))
+}
+
+/// The same on a server: the arguments are parsed here, so that what is wrong with them is said in the same words.
+#[cfg(feature = "remote")]
+pub(crate) async fn call_remote(remote: &crate::remote::Remote, verb: &str, args: Map<String, Value>) -> Result<Value> {
+    dispatch!(remote, verb, Fields::new(args))
 }
 
 /// The one argument `id`.

@@ -46,3 +46,39 @@ pub(super) fn page(page: &Page) -> Result<Value> {
     let items: Value = page.items.iter().map(memory).collect::<Result<_>>()?;
     Ok(json!({ "items": items, "next_cursor": page.next_cursor }))
 }
+
+/// A memory from what [`memory`] made of it.
+#[cfg(feature = "remote")]
+pub(crate) fn read_memory(mut value: Value) -> Result<Memory, serde_json::Error> {
+    use serde::de::Error as _;
+    if let Some(map) = value.as_object_mut() {
+        let mut take = |name: &str| map.remove(name).unwrap_or_default();
+        let scope = json!({ "tenant": take("tenant"), "project": take("project") });
+        let provenance = json!({ "sources": take("sources"), "derived_from": take("derived_from") });
+        let hash = take("content_hash").as_str().and_then(|hash| blake3::Hash::from_hex(hash).ok());
+        let hash = hash.ok_or_else(|| serde_json::Error::custom("content_hash is not a hash"))?;
+        let more = [("scope", scope), ("provenance", provenance), ("content_hash", json!(hash.as_bytes()))];
+        map.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    }
+    serde_json::from_value(value)
+}
+
+/// A memory as it was, or is, from what [`version`] made of it.
+#[cfg(feature = "remote")]
+pub(crate) fn read_version(mut value: Value) -> Result<MemoryVersion, serde_json::Error> {
+    let replaced_at = value.get_mut("replaced_at").map(Value::take).unwrap_or_default();
+    Ok(MemoryVersion { memory: read_memory(value)?, replaced_at: serde_json::from_value(replaced_at)? })
+}
+
+/// A change as the arguments of `update`: what stays is absent, what is cleared is null.
+#[cfg(feature = "remote")]
+pub(crate) fn changes(update: &crate::ingest::MemoryUpdate) -> Result<serde_json::Map<String, Value>> {
+    let mut value = plain(update)?;
+    let Some(map) = value.as_object_mut() else { return Err(Error::internal("a change is not an object")) };
+    macro_rules! drop_absent {
+        ($($field:ident)+) => { $(if update.$field.is_none() { map.remove(stringify!($field)); })+ };
+    }
+    drop_absent!(content kind layer role speaker occurred_at tags metadata importance confidence ttl source trust_level
+        info_class valid_from valid_to superseded_by expected_version);
+    Ok(std::mem::take(map))
+}

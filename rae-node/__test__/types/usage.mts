@@ -1,5 +1,5 @@
 // Compiled, never run: what people write must type-check, and what is wrong must not.
-import { open, InvalidInputError, RaeError, Hits, type EmbedderFunction, type Filter, type Memory, type NewMemory } from "rae";
+import { connect, open, InvalidInputError, RaeError, Hits, type EmbedderFunction, type Filter, type Memory, type NewMemory } from "rae";
 
 const embedder: EmbedderFunction = async (texts) => texts.map(() => new Float32Array(4));
 embedder.raeId = "mine@1/4";
@@ -23,6 +23,9 @@ await mem.export(new URL("file:///tmp/dump.jsonl"));
 await mem.reembed(null);
 await mem.maintain({ now: new Date() });
 const other = mem.withScope({ project: "q" });
+const far = await connect(new URL("http://127.0.0.1:8000"), { apiKey: "k", tenant: "t", timeout: 5, ca: null });
+const address: string | null = far.url;
+console.log(address);
 try {
   await other.recall("x");
 } catch (error) {

@@ -7,7 +7,8 @@
         for hit in mem.recall("What did Caroline adopt?"):
             print(hit.score, hit.content)
 
-`open` and `aopen` give a `Rae` or an `AsyncRae`; both have the same verbs. Times come back as aware
+`open` and `aopen` give a `Rae` or an `AsyncRae`; both have the same verbs. `connect` and `aconnect`
+give the same for the memories of a server. Times come back as aware
 datetimes in UTC. Errors are subclasses of `RaeError`.
 """
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from rae import _rae as _native
-from rae._client import UNSET, Rae, Unset, open
+from rae._client import UNSET, Rae, Unset, connect, open
 from rae._errors import (
     BudgetExceededError,
     CancelledError,
@@ -61,7 +62,7 @@ from rae._rae import (
 )
 
 if _TYPE_CHECKING:
-    from rae._aio import AsyncRae, aopen
+    from rae._aio import AsyncRae, aconnect, aopen
 
 # What `match` and isinstance ask for; the native class cannot inherit from it.
 _Sequence.register(Hits)
@@ -106,7 +107,9 @@ __all__ = [
     "Unset",
     "UnsupportedError",
     "__version__",
+    "aconnect",
     "aopen",
+    "connect",
     "open",
 ]
 
@@ -122,7 +125,7 @@ if hasattr(_os, "register_at_fork"):
 
 def __getattr__(name: str) -> _Any:
     # asyncio takes longer to import than the rest of the package.
-    if name in ("AsyncRae", "aopen"):
+    if name in ("AsyncRae", "aconnect", "aopen"):
         from rae import _aio
 
         return getattr(_aio, name)

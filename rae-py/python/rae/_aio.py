@@ -122,8 +122,40 @@ async def aopen(
     return AsyncRae(opened, pool)
 
 
+async def aconnect(
+    url: str,
+    *,
+    api_key: str | None = None,
+    tenant: str | None = None,
+    project: str | None = None,
+    timeout: float | timedelta | None = None,
+    ca: Path | None = None,
+) -> AsyncRae:
+    """The memories of a server, without blocking the event loop; arguments and errors as of
+    `connect`.
+    """
+    pool = _Pool()
+    connecting = functools.partial(
+        _client.connect,
+        url,
+        api_key=api_key,
+        tenant=tenant,
+        project=project,
+        timeout=timeout,
+        ca=ca,
+    )
+    try:
+        connected = await pool.run(connecting)
+    except BaseException:
+        pool.shutdown()
+        raise
+    return AsyncRae(connected, pool)
+
+
 class AsyncRae:
-    """A store, for one tenant and project; `aopen` makes it. The verbs are those of `Rae`, awaited.
+    """A store, for one tenant and project; `aopen` makes it, and `aconnect` one on a server.
+
+    The verbs are those of `Rae`, awaited.
 
     Any number of tasks may use it at once; at most four calls run at a time, the others wait their
     turn. A task that is cancelled cancels its call: a write of many ends after the transaction in

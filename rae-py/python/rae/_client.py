@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import enum
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from types import TracebackType
@@ -123,8 +124,54 @@ def open(
     return Rae(native)
 
 
+def connect(
+    url: str,
+    *,
+    api_key: str | None = None,
+    tenant: str | None = None,
+    project: str | None = None,
+    timeout: float | timedelta | None = None,
+    ca: Path | None = None,
+) -> Rae:
+    """The memories of a server (`rae-server`), with the verbs, answers and errors of `open`.
+
+    url: its address, like "http://127.0.0.1:8000", with a path where it lies behind one. It is not
+        asked before the first call; redirects and proxies of the environment are not followed.
+    api_key: the key that the server wants. A warning says when it would go unencrypted to another
+        machine.
+    tenant, project: whose memories. None: "default" without a key; with one the key decides, and
+        the property is "".
+    timeout: longest time of one call, in seconds; None: a minute, and an hour for export, import,
+        backup, audit, doctor, maintain and the forgetting of a filter or a scope.
+    ca: a PEM file of certificates to trust beside the public ones.
+
+    What a network adds: UnavailableError with code "unreachable", "connection_lost" or
+    "not_a_rae_server", TimeoutError, PermissionDeniedError for a key that is not known,
+    RateLimitedError. What only reads, and `remember`, is tried again when a connection breaks;
+    where another write may have been done all the same, the error says so. `backup`, the forgetting
+    of a tenant and `maintain(now=...)` need the operator's key; `reembed` raises UnsupportedError.
+    """
+    native = _rae.Store.connect(
+        url,
+        {
+            "api_key": api_key,
+            "tenant": tenant,
+            "project": project,
+            "timeout": timeout,
+            "ca": ca,
+        },
+    )
+    if native.is_key_in_clear:
+        warnings.warn(
+            "the API key is sent without encryption; use https:// outside of a network you trust",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return Rae(native)
+
+
 class Rae:
-    """A store, for one tenant and project; `open` makes it.
+    """A store, for one tenant and project; `open` makes it, and `connect` one on a server.
 
     Safe to use from several threads; the interpreter is free while a call runs, and Ctrl-C ends it.
     Several processes may open one file. After a fork it works in the parent only; in the child its
@@ -154,7 +201,8 @@ class Rae:
 
     def __repr__(self) -> str:
         path = self._native.path
-        where = ":memory:" if path is None else os.fspath(path)
+        url = self._native.url
+        where = url if url is not None else ":memory:" if path is None else os.fspath(path)
         state = " closed" if self._closed else ""
         return f"<rae.Rae {where!r} tenant={self.tenant!r} project={self.project!r}{state}>"
 

@@ -77,7 +77,14 @@ def sequence(hits: Sequence[rae.Hit]) -> int:
     return len(hits)
 
 
+def remote() -> str:
+    with rae.connect("http://127.0.0.1:8000", api_key=None, tenant="t", timeout=5) as mem:
+        return mem.remember("text").id
+
+
 async def awaited() -> None:
+    async with await rae.aconnect("http://127.0.0.1:8000", ca=Path("ca.pem")) as far:
+        await far.recall("q")
     async with await rae.aopen(":memory:") as mem:
         receipt: rae.Receipt = await mem.remember("x", role="user")
         hits: rae.Hits = await mem.recall("x")

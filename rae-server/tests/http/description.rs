@@ -58,7 +58,12 @@ fn every_field_that_the_engine_takes_is_documented_and_no_other() {
 fn every_documented_field_is_read_by_the_engines_parser() {
     let api = description();
     type Read = fn(Map<String, Value>) -> rae_core::Result<()>;
-    let shapes: [(&str, &[&str], Read); 5] = [
+    let shapes: [(&str, &[&str], Read); 6] = [
+        ("EmbedRequest", &["texts"], |mut m| {
+            m.insert("texts".to_owned(), json!([]));
+            m.remove("content");
+            wire::embed(m).map(drop)
+        }),
         ("NewMemory", &[], |m| wire::new_memory(m).map(drop)),
         ("Update", &[], |m| wire::update(m).map(drop)),
         ("Recall", &["query"], |m| wire::recall(m).map(drop)),
@@ -106,6 +111,16 @@ fn answers_have_the_documented_fields_and_no_others() {
     let history = server.get(&format!("/v1/memories/{}/history", receipt["id"].as_str().unwrap())).json();
     check("History", &history);
     check("MemoryVersion", &history["versions"][0]);
+    check("Vectors", &server.post("/v1/embed", json!({ "texts": ["one"] })).json());
+    check("Vector", &server.get(&format!("/v1/memories/{}/vector", receipt["id"].as_str().unwrap())).json());
+    server.post("/v1/memories", json!({ "content": "Two!" }));
+    let audit = server.get("/v1/audit").json();
+    check("Audit", &audit);
+    check("AuditFinding", &audit["findings"][0]);
+    check("Maintained", &server.post("/v1/maintain", json!({})).json());
+    let findings = server.get("/v1/doctor").json();
+    check("Findings", &findings);
+    check("Finding", &findings["findings"][0]);
     let stats = server.get("/v1/stats").json();
     check("Stats", &stats);
     check("Jobs", &stats["jobs"]);

@@ -208,3 +208,64 @@ fn text_of_any_script_comes_back_as_it_was_sent() {
         }
     }
 }
+
+#[test]
+fn vectors_are_given_for_texts_and_for_memories() {
+    let server = Server::start();
+    let id = server.remember("Caroline adopted a puppy called Scout.");
+    let texts = json!({ "texts": ["Caroline adopted a puppy called Scout.", " "], "role": "document" });
+    let vectors = server.post("/v1/embed", texts).json()["vectors"].clone();
+    assert_eq!((vectors[0].as_array().unwrap().len(), &vectors[1]), (256, &Value::Null));
+    let stored = server.get(&format!("/v1/memories/{id}/vector")).json();
+    assert_eq!(stored["vector"], vectors[0]);
+    server.post("/v1/embed", json!({ "texts": ["x"], "role": "answer" })).is_error(
+        422,
+        "invalid_input",
+        "invalid_input",
+    );
+    server.post("/v1/embed", json!({ "texts": "x" })).is_error(422, "invalid_input", "invalid_input");
+    let many: Vec<&str> = vec!["x"; 1_001];
+    server.post("/v1/embed", json!({ "texts": many })).is_error(422, "invalid_input", "too_many_texts");
+    let nowhere = "/v1/memories/0190a0a0-0000-7000-8000-000000000000/vector";
+    server.get(nowhere).is_error(404, "not_found", "memory_not_found");
+    assert_eq!(server.call_as("u", "GET", &format!("/v1/memories/{id}/vector"), "").status, 404);
+}
+
+#[test]
+fn a_project_is_audited_maintained_and_looked_over() {
+    let server = Server::start();
+    server.post("/v1/memories", json!({ "content": "Ada lives in Paris.", "kind": "fact" }));
+    server.post("/v1/memories", json!({ "content": "Ada lives in Porto.", "kind": "fact" }));
+    let audit = server.get("/v1/audit").json();
+    assert_eq!((&audit["checked"], &audit["findings"][0]["kind"]), (&json!(2), &json!("contradiction")));
+    assert_eq!(server.call_as("u", "GET", "/v1/audit", "").json()["checked"], 0, "another tenant's is not looked at");
+    server.get("/v1/audit?limit=0").is_error(400, "invalid_input", "invalid_input");
+    server.get("/v1/audit?limit=x").is_error(400, "invalid_input", "invalid_limit");
+    for body in ["", "{}", r#"{"now": null}"#] {
+        let done = server.call("POST", "/v1/maintain", body);
+        assert!(done.status == 200 && done.json()["ran"]["expired"] == 0, "{done:?}");
+    }
+    server.call("POST", "/v1/maintain", r#"{"then": 1}"#).is_error(422, "invalid_input", "unknown_field");
+    let findings = server.get("/v1/doctor").json()["findings"].clone();
+    assert!(findings.as_array().unwrap().iter().all(|finding| finding["level"] == "ok"), "{findings}");
+}
+
+#[test]
+fn another_time_and_a_backup_are_the_operators() {
+    let server = Server::with(&[("RAE_API_MASTER_KEY", "the-key-of-the-operator"), ("RAE_AUTH", "header")]);
+    server.post("/v1/memories", json!({ "content": "For a minute.", "ttl": 60 }));
+    let later = r#"{"now": "2099-01-01T00:00:00Z"}"#;
+    server.call("POST", "/v1/maintain", later).is_error(403, "permission_denied", "operator_only");
+    server.call("GET", "/v1/admin/backup", "").is_error(403, "permission_denied", "operator_only");
+    let key = ("X-API-Key", "the-key-of-the-operator");
+    let backup = server.send("GET", "/v1/admin/backup", &[key], b"");
+    assert_eq!((backup.status, backup.header("content-type")), (200, Some("application/vnd.sqlite3")));
+    assert!(backup.body.starts_with(b"SQLite format 3\0"));
+    let copy = server.folder.0.join("copy.rae");
+    std::fs::write(&copy, &backup.body).unwrap();
+    let opened = rae_core::block_on(rae_core::Rae::builder().path(copy).tenant("t").open()).unwrap();
+    assert_eq!(rae_core::block_on(opened.stats()).unwrap().memories, 1);
+    let done = server.send("POST", "/v1/maintain", &[("X-Tenant-ID", "t"), key], later.as_bytes());
+    assert_eq!(done.json()["ran"]["expired"], 1, "{done:?}");
+    assert_eq!(std::fs::read_dir(server.folder.0.join("rae-data/tmp")).unwrap().count(), 0);
+}

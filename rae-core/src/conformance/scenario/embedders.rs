@@ -18,7 +18,7 @@ pub(super) struct Counting {
 }
 
 /// The embedder of this name; `None` for null, the built-in one.
-pub(super) fn by_name(name: Option<&str>, fails: &Arc<AtomicBool>) -> Option<Arc<dyn Embedder>> {
+pub fn by_name(name: Option<&str>, fails: &Arc<AtomicBool>) -> Option<Arc<dyn Embedder>> {
     let letters = match name? {
         "letters" => true,
         "pairs" => false,

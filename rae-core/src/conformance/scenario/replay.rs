@@ -10,6 +10,7 @@ use crate::{
     ports::{Clock, ManualClock},
     wire,
 };
+use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeMap,
@@ -32,21 +33,47 @@ pub struct Replayed {
     pub broken: Option<String>,
 }
 
+/// A store as a scenario sees it.
+#[async_trait]
+pub trait Surface: Send + Sync {
+    /// Calls a verb of [`wire::VERBS`], or `reembed` with the name of a test embedder.
+    async fn call(&self, verb: &str, args: Map<String, Value>) -> Result<Value>;
+    /// The same store for another tenant or project.
+    fn with_scope(&self, tenant: Option<&str>, project: Option<&str>) -> Result<Box<dyn Surface>>;
+    /// Moves its clock.
+    async fn advance(&self, seconds: i64);
+    /// Closes it.
+    async fn close(&self) -> Result<()>;
+}
+
+/// What opens the stores of a scenario.
+#[async_trait]
+pub trait Stores: Send + Sync {
+    /// Opens one. `options` are those of the scenario, with its path made real.
+    async fn open(&self, options: &Map<String, Value>) -> Result<Box<dyn Surface>>;
+    /// Says whether the test embedders fail from now on.
+    async fn embedders_fail(&self, fail: bool);
+}
+
 /// The stores of one run.
 struct Run<'a> {
     names: Names<'a>,
-    handles: BTreeMap<String, Rae>,
-    clocks: Vec<Arc<ManualClock>>,
-    embedder_fails: Arc<AtomicBool>,
-    adapt: &'a Adapt<'a>,
+    handles: BTreeMap<String, Box<dyn Surface>>,
+    /// Names of those that were opened, not made from others.
+    opened: Vec<String>,
+    stores: &'a dyn Stores,
 }
 
 /// Replays one scenario. `folder` must be empty and is its `$tmp`; stores in memory are made by `adapt`. All steps are taken,
 /// also after one that was not as expected. Panics where the scenario itself is not what the format says.
 pub async fn replay(scenario: &Scenario, folder: &Path, adapt: &Adapt<'_>) -> Replayed {
+    replay_on(scenario, folder, &Embedded { fails: Arc::default(), adapt }).await
+}
+
+/// The same on stores of another surface.
+pub async fn replay_on(scenario: &Scenario, folder: &Path, stores: &dyn Stores) -> Replayed {
     let names = Names { saved: BTreeMap::new(), folder };
-    let (handles, clocks, embedder_fails) = (BTreeMap::new(), Vec::new(), Arc::default());
-    let mut run = Run { names, handles, clocks, embedder_fails, adapt };
+    let mut run = Run { names, handles: BTreeMap::new(), opened: Vec::new(), stores };
     let mut out = Replayed::default();
     let context = |what: &str| format!("{}: {}\n  {what}", scenario.file, scenario.rule);
     if let Err(error) = run.open("mem", &scenario.open).await {
@@ -93,14 +120,14 @@ impl Run<'_> {
             "open" => self.open(name, object("options")).await?,
             "scope" => {
                 let of = self.handle(text(step, "of").unwrap_or("mem"));
-                let tenant = text(step, "tenant").unwrap_or(of.scope().tenant());
-                let project = text(step, "project").unwrap_or(of.scope().project());
-                let scoped = of.with_scope(Scope::new(tenant, project)?);
+                let scoped = of.with_scope(text(step, "tenant"), text(step, "project"))?;
                 self.handles.insert(name.to_owned(), scoped);
             }
             "advance" => {
                 let seconds = value.as_i64().expect("advance takes whole seconds");
-                self.clocks.iter().for_each(|clock| clock.advance_seconds(seconds));
+                for name in &self.opened {
+                    self.handle(name).advance(seconds).await;
+                }
             }
             "close" => self.handle(name).close().await?,
             "write_file" => std::fs::write(self.names.path(name), text(step, "text").expect("a text")).expect(name),
@@ -108,61 +135,37 @@ impl Run<'_> {
                 let to = self.names.path(text(step, "to").expect("a target"));
                 std::fs::copy(self.names.path(name), to).map(drop).expect(name);
             }
-            _ => self.embedder_fails.store(name == "fails", Ordering::Relaxed),
+            _ => self.stores.embedders_fail(name == "fails").await,
         }
         Ok(Value::Null)
     }
 
-    fn handle(&self, name: &str) -> &Rae {
-        self.handles.get(name).unwrap_or_else(|| panic!("no step opened {name:?}"))
+    fn handle(&self, name: &str) -> &dyn Surface {
+        self.handles.get(name).map(|handle| &**handle).unwrap_or_else(|| panic!("no step opened {name:?}"))
     }
 
     async fn call(&self, verb: &str, on: &str, args: &Map<String, Value>) -> Result<Value> {
         let handle = self.handle(on);
         let args = self.names.given(&Value::Object(args.clone()));
-        if verb == "reembed" {
-            let embedder = match embedders::by_name(args["embedder"].as_str(), &self.embedder_fails) {
-                Some(embedder) => embedder,
-                None => Embedding::Builtin.load()?,
-            };
-            let done = handle.reembed(embedder).await?;
-            return Ok(json!({ "from": done.from, "to": done.to, "vectors": done.vectors }));
-        }
-        wire::call(handle, verb, args.as_object().cloned().unwrap_or_default()).await
+        handle.call(verb, args.as_object().cloned().unwrap_or_default()).await
     }
 
     async fn open(&mut self, name: &str, options: &Map<String, Value>) -> Result<()> {
-        let string = |key: &str| options.get(key).and_then(Value::as_str);
         let known = ["path", "tenant", "project", "durability", "reembed", "timeout", "embedder", "now", "seed"];
         for key in options.keys() {
             assert!(known.contains(&key.as_str()), "open has no option {key:?}");
         }
-        let now = Timestamp::parse(string("now").unwrap_or("2026-01-01T00:00:00Z"))?;
-        let clock = Arc::new(ManualClock::new(now));
-        let seed = options.get("seed").map_or(42, |seed| seed.as_u64().expect("a seed"));
-        let mut builder = Rae::builder().clock(Arc::clone(&clock) as Arc<dyn Clock>).seed(seed);
-        builder = builder.tenant(string("tenant").unwrap_or("default"));
-        builder = builder.project(string("project").unwrap_or("default"));
-        if let Some(durability) = string("durability") {
-            builder = builder.durability(durability.parse()?);
+        let mut options = options.clone();
+        if let Some(Value::String(path)) = options.get_mut("path") {
+            *path = self.names.path(path);
         }
-        builder = builder.reembed(options.get("reembed").is_some_and(|reembed| reembed == true));
-        if let Some(seconds) = options.get("timeout").and_then(Value::as_f64) {
-            builder = builder.timeout(Duration::try_from_secs_f64(seconds).map_err(|_| Error::invalid("timeout"))?);
-        }
-        if let Some(embedder) = embedders::by_name(string("embedder"), &self.embedder_fails) {
-            builder = builder.embedding(Embedding::Custom(embedder));
-        }
-        builder = match string("path").filter(|path| *path != ":memory:") {
-            Some(path) => builder.path(self.names.path(path)),
-            None => (self.adapt)(builder, &clock),
-        };
-        let opened = builder.open().await?;
-        self.clocks.push(clock);
+        let opened = self.stores.open(&options).await?;
         self.handles.insert(name.to_owned(), opened);
+        // Opened again under its name, it is another one.
+        self.opened.retain(|known| known != name);
+        self.opened.push(name.to_owned());
         Ok(())
     }
-
     /// Compares a step's result with what it expects, saves what it names, and notes both.
     fn judge(&mut self, step: &Map<String, Value>, result: &Result<Value>, out: &mut Replayed) -> Option<String> {
         let actual = match result {
@@ -188,5 +191,80 @@ impl Run<'_> {
             self.names.saved.insert(name.clone(), value.cloned().unwrap_or_default());
         }
         problem
+    }
+}
+
+/// The stores of this process.
+struct Embedded<'a> {
+    fails: Arc<AtomicBool>,
+    adapt: &'a Adapt<'a>,
+}
+
+#[async_trait]
+impl Stores for Embedded<'_> {
+    async fn open(&self, options: &Map<String, Value>) -> Result<Box<dyn Surface>> {
+        let string = |key: &str| options.get(key).and_then(Value::as_str);
+        let now = Timestamp::parse(string("now").unwrap_or("2026-01-01T00:00:00Z"))?;
+        let clock = Arc::new(ManualClock::new(now));
+        let seed = options.get("seed").map_or(42, |seed| seed.as_u64().expect("a seed"));
+        let mut builder = Rae::builder().clock(Arc::clone(&clock) as Arc<dyn Clock>).seed(seed);
+        builder = builder.tenant(string("tenant").unwrap_or("default"));
+        builder = builder.project(string("project").unwrap_or("default"));
+        if let Some(durability) = string("durability") {
+            builder = builder.durability(durability.parse()?);
+        }
+        builder = builder.reembed(options.get("reembed").is_some_and(|reembed| reembed == true));
+        if let Some(seconds) = options.get("timeout").and_then(Value::as_f64) {
+            builder = builder.timeout(Duration::try_from_secs_f64(seconds).map_err(|_| Error::invalid("timeout"))?);
+        }
+        if let Some(embedder) = embedders::by_name(string("embedder"), &self.fails) {
+            builder = builder.embedding(Embedding::Custom(embedder));
+        }
+        builder = match string("path").filter(|path| *path != ":memory:") {
+            Some(path) => builder.path(path),
+            None => (self.adapt)(builder, &clock),
+        };
+        let rae = builder.open().await?;
+        Ok(Box::new(Opened { rae, clock, fails: Arc::clone(&self.fails) }))
+    }
+
+    async fn embedders_fail(&self, fail: bool) {
+        self.fails.store(fail, Ordering::Relaxed);
+    }
+}
+
+struct Opened {
+    rae: Rae,
+    clock: Arc<ManualClock>,
+    fails: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Surface for Opened {
+    async fn call(&self, verb: &str, args: Map<String, Value>) -> Result<Value> {
+        if verb != "reembed" {
+            return wire::call(&self.rae, verb, args).await;
+        }
+        let embedder = match embedders::by_name(args["embedder"].as_str(), &self.fails) {
+            Some(embedder) => embedder,
+            None => Embedding::Builtin.load()?,
+        };
+        let done = self.rae.reembed(embedder).await?;
+        Ok(json!({ "from": done.from, "to": done.to, "vectors": done.vectors }))
+    }
+
+    fn with_scope(&self, tenant: Option<&str>, project: Option<&str>) -> Result<Box<dyn Surface>> {
+        let scope = self.rae.scope();
+        let scope = Scope::new(tenant.unwrap_or(scope.tenant()), project.unwrap_or(scope.project()))?;
+        let (rae, clock, fails) = (self.rae.with_scope(scope), Arc::clone(&self.clock), Arc::clone(&self.fails));
+        Ok(Box::new(Self { rae, clock, fails }))
+    }
+
+    async fn advance(&self, seconds: i64) {
+        self.clock.advance_seconds(seconds);
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.rae.close().await
     }
 }

@@ -1,0 +1,139 @@
+//! A memory that lies here or on a server: what the bindings hold.
+
+use super::Remote;
+use crate::{
+    MemoryId, Rae,
+    error::{Error, Result},
+    ingest::{MemoryUpdate, NewMemory},
+    model::{Memory, MemoryVersion, Scope, Timestamp},
+    ops::{
+        Audit, AuditOptions, Context, ContextOptions, Exported, Finding, Forget, Forgotten, Hits, Imported,
+        ListOptions, Maintained, Page, RecallOptions, Receipt, Reembedded, Stats,
+    },
+    ports::{EmbedRole, Embedder},
+    wire,
+};
+use serde_json::{Map, Value};
+use std::{path::Path, sync::Arc};
+
+/// An open store, or one on a server, with the same methods. See [`Rae`] for what they do.
+#[derive(Debug, Clone)]
+pub enum Handle {
+    /// A store of this process.
+    Local(Rae),
+    /// One on a server.
+    Remote(Remote),
+}
+
+/// The methods that both have.
+macro_rules! both {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)+) => { $(
+        #[doc = concat!("As [`Rae::", stringify!($name), "`].")]
+        pub async fn $name(&self, $($arg: $type),*) -> Result<$answer> {
+            match self {
+                Self::Local(rae) => rae.$name($($arg),*).await,
+                Self::Remote(remote) => remote.$name($($arg),*).await,
+            }
+        }
+    )+ };
+}
+
+impl Handle {
+    both! {
+        remember(new: NewMemory) -> Receipt;
+        remember_many(items: Vec<NewMemory>) -> Vec<Receipt>;
+        recall(query: &str, options: RecallOptions) -> Hits;
+        context(query: Option<&str>, options: ContextOptions) -> Context;
+        get(id: MemoryId) -> Memory;
+        list(options: ListOptions) -> Page;
+        update(id: MemoryId, update: MemoryUpdate) -> Receipt;
+        history(id: MemoryId) -> Vec<MemoryVersion>;
+        forget(what: Forget) -> Forgotten;
+        feedback(id: MemoryId, useful: bool) -> Memory;
+        embed(texts: &[&str], role: EmbedRole) -> Vec<Option<Vec<f32>>>;
+        vector(id: MemoryId) -> Option<Vec<f32>>;
+        stats() -> Stats;
+        export(path: &Path) -> Exported;
+        import(path: &Path) -> Imported;
+        maintain(now: Option<Timestamp>) -> Maintained;
+        audit(options: AuditOptions) -> Audit;
+        doctor() -> Vec<Finding>;
+        backup(path: &Path) -> ();
+    }
+
+    /// As [`Rae::reembed`]. Unsupported on a server, whose operator chooses the embedder.
+    pub async fn reembed(&self, embedder: Arc<dyn Embedder>) -> Result<Reembedded> {
+        match self {
+            Self::Local(rae) => rae.reembed(embedder).await,
+            Self::Remote(_) => Err(Error::unsupported(
+                "the embedder of a server is its operator's choice: ask there, or export the project and import it into a \
+                 store that you open yourself",
+            )
+            .with_code("not_over_http")
+            .with_operation("reembed")),
+        }
+    }
+
+    /// Calls a verb with its arguments in JSON: see [`wire::call`].
+    pub async fn call(&self, verb: &str, args: Map<String, Value>) -> Result<Value> {
+        match self {
+            Self::Local(rae) => wire::call(rae, verb, args).await,
+            Self::Remote(remote) => remote.call(verb, args).await,
+        }
+    }
+
+    /// Numbers per vector of the embedder in use. A server is asked.
+    pub async fn dim(&self) -> Result<usize> {
+        match self {
+            Self::Local(rae) => Ok(rae.dim()),
+            Self::Remote(remote) => Ok(remote.stats().await?.embedder.dim),
+        }
+    }
+
+    /// As [`Rae::close`] or [`Remote::close`].
+    pub async fn close(&self) -> Result<()> {
+        match self {
+            Self::Local(rae) => rae.close().await,
+            Self::Remote(remote) => {
+                remote.close();
+                Ok(())
+            }
+        }
+    }
+
+    /// The same for another tenant or project; `None` keeps the present one.
+    pub fn with_scope(&self, tenant: Option<String>, project: Option<String>) -> Result<Self> {
+        Ok(match self {
+            Self::Local(rae) => {
+                let tenant = tenant.unwrap_or_else(|| rae.scope().tenant().to_owned());
+                let project = project.unwrap_or_else(|| rae.scope().project().to_owned());
+                Self::Local(rae.with_scope(Scope::new(tenant, project)?))
+            }
+            Self::Remote(remote) => Self::Remote(remote.with_scope(tenant, project)?),
+        })
+    }
+
+    /// The tenant; empty where the server's key decides.
+    pub fn tenant(&self) -> &str {
+        match self {
+            Self::Local(rae) => rae.scope().tenant(),
+            Self::Remote(remote) => remote.tenant().unwrap_or_default(),
+        }
+    }
+
+    /// The project; empty where the server or its key decides.
+    pub fn project(&self) -> &str {
+        match self {
+            Self::Local(rae) => rae.scope().project(),
+            Self::Remote(remote) => remote.project().unwrap_or_default(),
+        }
+    }
+
+    /// The address of the server, where it is one.
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Self::Local(_) => None,
+            Self::Remote(remote) => Some(remote.url()),
+        }
+    }
+}

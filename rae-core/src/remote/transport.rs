@@ -1,0 +1,273 @@
+//! One request and its answer: the thread that owns the sockets, time limits, and what is tried again.
+
+use super::{
+    Remote, Who,
+    answer::{self, Failed, Retry},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    http,
+};
+use reqwest::{
+    Method, Url,
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    fmt,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
+use tokio::{
+    fs::File,
+    io::AsyncWriteExt,
+    runtime::{self, Handle},
+    sync::{Semaphore, oneshot},
+    task::JoinHandle,
+};
+
+/// Requests at once; more wait their turn. As many calls are let through to a store by its guard.
+const PLACES: usize = 64;
+/// How often a request is made at most.
+const ATTEMPTS: u32 = 3;
+/// Pause after the first attempt; four times as long after the second.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The connections to one server.
+pub(super) struct Transport {
+    pub base: Url,
+    http: reqwest::Client,
+    key: Option<HeaderValue>,
+    runtime: Handle,
+    places: Semaphore,
+    closed: AtomicBool,
+    /// Ends the thread when it is dropped.
+    _stop: oneshot::Sender<()>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("base", &self.base.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// What is asked of the server.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub method: Method,
+    /// Below the base, without a slash at its beginning.
+    pub path: String,
+    pub query: Vec<(&'static str, String)>,
+    pub body: Body,
+    /// Whether it may be made again after it may have been done.
+    pub repeatable: bool,
+    /// Whether it takes a time in proportion to a project.
+    pub bulk: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Body {
+    Empty,
+    Json(Vec<u8>),
+    File(PathBuf),
+}
+
+impl Request {
+    /// Something to be read.
+    pub fn get(path: impl Into<String>) -> Self {
+        let (path, query) = (path.into(), Vec::new());
+        Self { method: Method::GET, path, query, body: Body::Empty, repeatable: true, bulk: false }
+    }
+
+    /// Something to be done with a JSON body. Not repeatable unless it is said.
+    pub fn post(path: impl Into<String>, body: &impl Serialize) -> Result<Self> {
+        let json = serde_json::to_string(body);
+        let json = json.map_err(|e| Error::internal("the arguments could not be written as JSON").with_source(e))?;
+        Ok(Self::post_text(path, json))
+    }
+
+    /// The same with a body that is JSON already.
+    pub fn post_text(path: impl Into<String>, json: String) -> Self {
+        Self { method: Method::POST, body: Body::Json(json.into_bytes()), repeatable: false, ..Self::get(path) }
+    }
+
+    pub fn repeatable(self) -> Self {
+        Self { repeatable: true, ..self }
+    }
+
+    pub fn bulk(self) -> Self {
+        Self { bulk: true, ..self }
+    }
+}
+
+/// Where an answer goes.
+enum Sink {
+    Memory,
+    File(std::fs::File),
+}
+
+impl Remote {
+    /// Asks, and reads the answer as JSON.
+    pub(super) async fn json<T: DeserializeOwned>(&self, request: Request) -> Result<T> {
+        let bytes = self.send(request, Sink::Memory).await?;
+        serde_json::from_slice(&bytes).map_err(answer::not_ours)
+    }
+
+    /// Asks, and writes the answer to a file. Gives the last bytes of it.
+    pub(super) async fn download(&self, request: Request, file: std::fs::File) -> Result<Vec<u8>> {
+        self.send(request, Sink::File(file)).await
+    }
+
+    async fn send(&self, request: Request, sink: Sink) -> Result<Vec<u8>> {
+        let transport = Arc::clone(&self.transport);
+        if transport.closed.load(Ordering::Acquire) {
+            return Err(Error::unavailable("the handle is closed; connect again").with_code("closed"));
+        }
+        let limit = self.timeout.unwrap_or(if request.bulk { super::BULK } else { super::CALL });
+        let (who, repeatable, runtime) = (self.who.clone(), request.repeatable, transport.runtime.clone());
+        let work = async move {
+            let asked = transport.attempts(&who, &request, sink);
+            tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(late(limit, repeatable)))
+        };
+        Spawned(runtime.spawn(work)).await
+    }
+}
+
+fn late(limit: Duration, repeatable: bool) -> Error {
+    let unknown = if repeatable { "" } else { "; it may have been done all the same" };
+    Error::new(ErrorKind::Timeout, format!("the server gave no answer within {} s{unknown}", limit.as_secs_f64()))
+}
+
+/// A task of the module's thread. Dropped, it ends the task: the request is given up.
+struct Spawned<T>(JoinHandle<Result<T>>);
+
+impl<T> Future for Spawned<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|joined| {
+            joined.unwrap_or_else(|e| Err(Error::internal("a request did not come to its end").with_source(e)))
+        })
+    }
+}
+
+impl<T> Drop for Spawned<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Transport {
+    pub fn start(base: Url, key: Option<HeaderValue>, authorities: Option<&Path>) -> Result<Self> {
+        // Each call has a limit of its own, which is shorter.
+        let most = super::BULK * 24;
+        let http = match authorities {
+            Some(file) => http::client_trusting(most, file)?,
+            None => http::client(most)?,
+        };
+        let failed = |e: std::io::Error| Error::unavailable(format!("no thread could be started: {e}")).with_source(e);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let (handle, (stop, stopped)) = (runtime.handle().clone(), oneshot::channel::<()>());
+        let run = move || {
+            // It ends with the sender.
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_background();
+        };
+        thread::Builder::new().name("rae-remote".into()).spawn(run).map_err(failed)?;
+        let (places, closed) = (Semaphore::new(PLACES), AtomicBool::new(false));
+        Ok(Self { base, http, key, runtime: handle, places, closed, _stop: stop })
+    }
+
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    async fn attempts(&self, who: &Who, request: &Request, mut sink: Sink) -> Result<Vec<u8>> {
+        let closed = |e| Error::internal("the places of requests are gone").with_source(e);
+        let _place = self.places.acquire().await.map_err(closed)?;
+        let mut attempt = 1;
+        loop {
+            let failed = match self.once(who, request, &mut sink).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(failed) => failed,
+            };
+            let pause = match failed.retry {
+                Retry::NotBegun(pause) => pause.unwrap_or(PAUSE * 4u32.pow(attempt - 1)),
+                Retry::MayBeDone if request.repeatable => PAUSE * 4u32.pow(attempt - 1),
+                Retry::MayBeDone | Retry::No => return Err(failed.of(request.repeatable)),
+            };
+            if attempt == ATTEMPTS {
+                return Err(failed.of(request.repeatable));
+            }
+            attempt += 1;
+            // Many that failed together must not come back together.
+            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+        }
+    }
+
+    async fn once(&self, who: &Who, request: &Request, sink: &mut Sink) -> Result<Vec<u8>, Failed> {
+        let mut url = self
+            .base
+            .join(&request.path)
+            .map_err(|e| Failed::no(Error::internal("the address of a route could not be made").with_source(e)))?;
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        let mut builder = self.http.request(request.method.clone(), url);
+        let names =
+            [("x-tenant-id", &who.headers[0]), ("x-project-id", &who.headers[1]), (AUTHORIZATION.as_str(), &self.key)];
+        for (name, value) in names {
+            if let Some(value) = value {
+                builder = builder.header(name, value.clone());
+            }
+        }
+        builder = match &request.body {
+            Body::Empty => builder,
+            Body::Json(json) => builder.header(CONTENT_TYPE, "application/json").body(json.clone()),
+            Body::File(path) => {
+                let file = File::open(path).await.map_err(|e| Failed::no(crate::ops::io_error("opened", path, e)))?;
+                let length =
+                    file.metadata().await.map_err(|e| Failed::no(crate::ops::io_error("read", path, e)))?.len();
+                builder.header(CONTENT_TYPE, "application/x-ndjson").header(CONTENT_LENGTH, length).body(file)
+            }
+        };
+        let response = builder.send().await.map_err(|e| answer::unsent(&self.base, e))?;
+        if !response.status().is_success() {
+            return Err(answer::failure(response).await);
+        }
+        match sink {
+            Sink::Memory => answer::collect(response, answer::BYTES_MAX).await,
+            Sink::File(file) => save(response, file).await,
+        }
+    }
+}
+
+/// Writes an answer to a file from its beginning; gives the last bytes.
+async fn save(mut response: reqwest::Response, file: &std::fs::File) -> Result<Vec<u8>, Failed> {
+    const TAIL: usize = 4 << 10;
+    let failed = |e: std::io::Error| {
+        Failed::no(Error::unavailable(format!("the file could not be written: {e}")).with_source(e))
+    };
+    use std::io::Seek;
+    let mut begun = file.try_clone().map_err(failed)?;
+    begun.set_len(0).map_err(failed)?;
+    begun.rewind().map_err(failed)?;
+    let mut out = File::from_std(begun);
+    let mut tail = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(answer::broken)? {
+        out.write_all(&chunk).await.map_err(failed)?;
+        tail.extend_from_slice(&chunk[chunk.len().saturating_sub(TAIL)..]);
+        tail.drain(..tail.len().saturating_sub(TAIL));
+    }
+    out.flush().await.map_err(failed)?;
+    out.sync_all().await.map_err(failed)?;
+    Ok(tail)
+}

@@ -1,0 +1,10 @@
+//! The client of rae-core against servers: the scenarios, and what goes wrong on a network.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // a test reports by panicking
+
+#[path = "http/support.rs"]
+#[allow(dead_code)]
+mod support;
+
+#[path = "remote/scenarios.rs"]
+mod scenarios;
