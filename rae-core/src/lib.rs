@@ -41,11 +41,12 @@ pub use deps::CacheStats;
 pub use error::{Error, ErrorKind, Result};
 pub use futures::executor::block_on;
 pub use ingest::{MemoryUpdate, NewMemory};
+pub use jobs::runner::{JobResult, JobRun, WorkOptions};
 pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, Context, ContextOptions, ContextSource, Exported, Finding, Forget,
-    ForgetScope, Forgotten, Hit, Hits, Imported, ListOptions, Maintained, Page, Passage, RecallOptions, Receipt,
-    Reembedded, Stats,
+    ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, ListOptions, Maintained, Page, Passage,
+    RecallOptions, Receipt, Reembedded, Stats,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

@@ -15,7 +15,7 @@ pub use batch::{
 };
 pub use filter::{Cmp, Field, Filter, Value};
 pub use ids::{IdGenerator, MemoryId, Scope};
-pub use job::{Job, JobKind, JobState, Lease};
+pub use job::{Job, JobDepth, JobEntry, JobKind, JobScan, JobState, JobStats, Lease, Schedule};
 pub use layer::{Layer, LayerPolicy};
 pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
 pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};

@@ -12,6 +12,7 @@ mod exactly_once;
 mod jobs;
 mod merges;
 mod patches;
+mod queue;
 mod random;
 mod reads;
 mod restore;
@@ -29,6 +30,7 @@ pub use exactly_once::*;
 pub use jobs::*;
 pub use merges::*;
 pub use patches::*;
+pub use queue::*;
 pub use random::*;
 pub use reads::*;
 pub use restore::*;
@@ -104,6 +106,16 @@ macro_rules! conformance_relational {
             leases_keep_their_limit,
             a_job_commits_with_its_batch,
             jobs_are_listed_oldest_first,
+            tenants_take_turns,
+            a_lease_of_any_scope_is_fenced,
+            only_the_kinds_asked_for_are_taken,
+            a_job_that_kills_the_workers_of_all_is_a_dead_letter,
+            a_dead_letter_is_requeued,
+            jobs_are_listed_in_pages,
+            the_queue_is_counted,
+            a_period_brings_one_job,
+            scheduled_jobs_do_not_pile_up,
+            each_scope_with_memories_is_scheduled,
             the_same_statement_merges,
             statements_merge_within_a_batch,
             merged_tags_stop_at_the_bound,
