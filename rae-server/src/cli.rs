@@ -2,6 +2,7 @@
 
 use crate::settings::{CONFIG_ENV, SETTINGS};
 use clap::{Arg, Command};
+use std::ffi::OsString;
 
 /// What this process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +11,10 @@ pub enum Role {
     All,
     /// The routes alone.
     Api,
+    /// Background jobs alone, in children.
+    Worker,
+    /// One of those children.
+    WorkerChild,
     /// Makes or upgrades the store, and ends.
     Migrate,
     /// Prints the description of the API, and ends.
@@ -18,10 +23,15 @@ pub enum Role {
     Healthcheck,
 }
 
+/// Name of the role that `worker` starts, which nobody else need know.
+const CHILD: &str = "worker-child";
+
 /// Roles with their names and what they do.
 pub const ROLES: &[(Role, &str, &str)] = &[
     (Role::All, "all", "Everything in one process on an embedded store (the default)"),
     (Role::Api, "api", "The HTTP API alone"),
+    (Role::Worker, "worker", "Background jobs alone, in child processes; metrics and health on RAE_WORKER_PORT"),
+    (Role::WorkerChild, CHILD, "A child of a worker"),
     (Role::Migrate, "migrate", "Make the store or bring it to this version's schema, and end"),
     (Role::OpenApi, "openapi", "Print the OpenAPI description of the API, and end"),
     (
@@ -51,7 +61,20 @@ pub fn command() -> Command {
         command = command
             .arg(Arg::new(flag).long(flag).value_name("VALUE").global(true).hide_possible_values(true).help(help));
     }
-    ROLES.iter().fold(command, |command, (_, name, about)| command.subcommand(Command::new(*name).about(*about)))
+    ROLES.iter().fold(command, |command, (_, name, about)| {
+        command.subcommand(Command::new(*name).about(*about).hide(*name == CHILD))
+    })
+}
+
+/// The arguments that start a child with the flags of this process; the environment it inherits.
+pub fn child_arguments(flags: &clap::ArgMatches) -> Vec<OsString> {
+    let mut arguments = vec![CHILD.into()];
+    for flag in SETTINGS.iter().filter_map(|spec| spec.flag).chain(["config"]) {
+        if let Some(value) = flags.get_one::<String>(flag) {
+            arguments.push(format!("--{flag}={value}").into());
+        }
+    }
+    arguments
 }
 
 /// The role that was asked for, and the flags given before or after it.

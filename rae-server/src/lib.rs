@@ -10,6 +10,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod state;
 mod stores;
+mod worker;
 
 use cli::Role;
 use rae_core::{Error, ErrorKind};
@@ -48,6 +49,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Role::Healthcheck => health::check(&settings),
         Role::Migrate => with_log(&settings, || migrate(&settings)),
         Role::All | Role::Api => with_log(&settings, || serve(settings.clone(), role)),
+        Role::Worker => with_log(&settings, || work(settings.clone(), cli::child_arguments(flags))),
+        Role::WorkerChild => {
+            with_log(&settings, || runtime("rae-worker", 2)?.block_on(worker::run_child(&settings, variable)))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -100,13 +105,17 @@ fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
     // Verbs compute; probes and connections must not wait for them, so they have threads of their own.
     let engine = runtime("rae-engine", cpus.max(2))?;
     let front = runtime("rae-http", cpus.clamp(1, 4))?;
+    let jobs = runtime("rae-jobs", settings.worker_concurrency.clamp(1, cpus))?;
     let ended = front.block_on(async {
         let signals = shutdown::Signals::listen()?;
         // The port first: where it is taken, no store is made.
-        let listener = listen(&settings).await?;
+        let listener = listen(&settings.host, settings.port, "--port").await?;
         let address = listener.local_addr().map_err(|e| Error::internal("the socket has no address").with_source(e))?;
         let rae = state::open(&settings, role, variable).await?;
         let app = Arc::new(App::new(rae, settings, engine.handle().clone())?);
+        if role == Role::All {
+            worker::start_inside(&app, jobs.handle());
+        }
         announce(&app, address, started);
         shutdown::serve(listener, app, signals).await
     })?;
@@ -116,16 +125,42 @@ fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
     // What still runs has had its time.
     front.shutdown_background();
     engine.shutdown_background();
+    jobs.shutdown_background();
     Ok(())
 }
 
-async fn listen(settings: &Settings) -> rae_core::Result<TcpListener> {
-    let (host, port) = (settings.host.as_str(), settings.port);
+/// The role `worker`: children do the work, this process shows how they do.
+fn work(settings: Settings, child: Vec<OsString>) -> rae_core::Result<()> {
+    let started = Instant::now();
+    let runtime = runtime("rae-worker", 2)?;
+    let in_time = runtime.block_on(async {
+        let signals = shutdown::Signals::listen()?;
+        let listener = listen(&settings.host, settings.worker_port, "--worker-port").await?;
+        let address = listener.local_addr().map_err(|e| Error::internal("the socket has no address").with_source(e))?;
+        let rae = state::open(&settings, Role::Worker, variable).await?;
+        let app = Arc::new(App::new(rae, settings, tokio::runtime::Handle::current())?);
+        let (children, millis) = (app.settings.worker_concurrency, started.elapsed().as_millis() as u64);
+        tracing::info!(
+            version = version(),
+            children,
+            millis,
+            "working; metrics and health, listening on http://{address}"
+        );
+        worker::serve(listener, app, child, signals).await
+    })?;
+    if !in_time {
+        tracing::warn!("stopped at once, as asked");
+    }
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn listen(host: &str, port: u16, flag: &str) -> rae_core::Result<TcpListener> {
     TcpListener::bind((host, port)).await.map_err(|e| {
         let hint = if e.kind() == std::io::ErrorKind::AddrInUse {
-            "; another program has it: choose another --port"
+            format!("; another program has it: choose another {flag}")
         } else {
-            ""
+            String::new()
         };
         Error::new(ErrorKind::Unavailable, format!("cannot listen on {host}:{port}: {e}{hint}")).with_source(e)
     })

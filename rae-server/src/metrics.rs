@@ -1,5 +1,6 @@
 //! Metrics in Prometheus text 0.0.4. The six names of contract.md are there from the first scrape, with or without values.
 
+use crate::worker::JobMetrics;
 use prometheus::{
     CounterVec, Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry, TextEncoder, core::Collector,
@@ -20,6 +21,8 @@ pub struct Metrics {
     cache_ratio: Gauge,
     cache_lookups: IntCounterVec,
     dropped_lines: IntCounter,
+    /// Background jobs.
+    pub jobs: JobMetrics,
     /// Open connections.
     pub connections: IntGauge,
     /// Requests that are being answered.
@@ -36,13 +39,14 @@ impl fmt::Debug for Metrics {
     }
 }
 
-struct Catalogue {
+/// What was registered so far.
+pub(crate) struct Catalogue {
     registry: Registry,
     names: Vec<(String, String, &'static str)>,
 }
 
 impl Catalogue {
-    fn add<C: Collector + Clone + 'static>(
+    pub(crate) fn add<C: Collector + Clone + 'static>(
         &mut self,
         kind: &'static str,
         made: prometheus::Result<C>,
@@ -123,6 +127,7 @@ impl Metrics {
                     &["reason"],
                 ),
             )?,
+            jobs: JobMetrics::new(&mut all)?,
             registry: all.registry,
             names: all.names,
         })

@@ -144,6 +144,48 @@ pub const SETTINGS: &[Spec] = &[
         "30",
         "After that: longest time for the requests that run",
     ),
+    spec(
+        "worker_port",
+        "RAE_WORKER_PORT",
+        "worker-port",
+        "8003",
+        "Port of a worker's metrics and health; 0 takes a free one",
+    ),
+    spec(
+        "worker_concurrency",
+        "RAE_WORKER_CONCURRENCY",
+        "worker-concurrency",
+        "4",
+        "Background jobs at once: children of a worker, loops inside of all",
+    ),
+    spec(
+        "worker_max_tasks_per_child",
+        "RAE_WORKER_MAX_TASKS_PER_CHILD",
+        "worker-max-tasks-per-child",
+        "1000",
+        "Jobs after which a worker replaces a child by a new process",
+    ),
+    spec(
+        "worker_lease",
+        "RAE_WORKER_LEASE",
+        "worker-lease",
+        "60",
+        "After the last sign of life of its worker, a job is taken by another one",
+    ),
+    spec(
+        "worker_retry_delay",
+        "RAE_WORKER_RETRY_DELAY",
+        "worker-retry-delay",
+        "30",
+        "Wait before a failed job's second attempt; twice as long before each further one",
+    ),
+    spec(
+        "maintain_every",
+        "RAE_MAINTAIN_EVERY",
+        "maintain-every",
+        "3600",
+        "Schedule: housekeeping of each project with memories once in so long; 0 for never",
+    ),
 ];
 
 /// How a caller's tenant is settled.
@@ -207,6 +249,12 @@ pub struct Settings {
     pub idle_timeout: Duration,
     pub drain_delay: Duration,
     pub drain_timeout: Duration,
+    pub worker_port: u16,
+    pub worker_concurrency: usize,
+    pub worker_max_tasks_per_child: usize,
+    pub worker_lease: Duration,
+    pub worker_retry_delay: Duration,
+    pub maintain_every: Duration,
     raw: BTreeMap<&'static str, String>,
 }
 
@@ -286,6 +334,12 @@ impl Settings {
             idle_timeout: raw.seconds("idle_timeout", 0.001)?,
             drain_delay: raw.seconds("drain_delay", 0.0)?,
             drain_timeout: raw.seconds("drain_timeout", 0.0)?,
+            worker_port: raw.parse("worker_port", "a port, 0 to 65535")?,
+            worker_concurrency: raw.count("worker_concurrency", 1, 256)?,
+            worker_max_tasks_per_child: raw.count("worker_max_tasks_per_child", 1, 1 << 30)?,
+            worker_lease: raw.seconds("worker_lease", 1.0)?,
+            worker_retry_delay: raw.seconds("worker_retry_delay", 0.001)?,
+            maintain_every: raw.seconds("maintain_every", 0.0)?,
             raw: raw.values,
         })
     }

@@ -7,20 +7,19 @@ use crate::{
     settings::{AuthMode, Settings},
     stores::Hosted,
 };
+use parking_lot::Mutex;
 use rae_core::{Error, ErrorKind, Rae, Result, model::Scope, wire};
 use serde_json::{Map, Value};
 use std::{
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinHandle,
 };
 
 /// Exports and imports at once: each may hold a file of the largest size.
@@ -49,7 +48,8 @@ pub struct App {
     places: Arc<Semaphore>,
     memory: Arc<Semaphore>,
     bulk: Arc<Semaphore>,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
+    jobs: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Opens the store that the environment names: PostgreSQL where it does, else the embedded one in the folder for data. Must run
@@ -60,8 +60,8 @@ pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<
     make_folder(&temp_dir(settings))?;
     let mut builder = Rae::builder();
     if hosted.keeps_memories() {
-        // Replicas must not change the schema under one another: `api` leaves that to `migrate`.
-        if role != Role::Api {
+        // Replicas must not change the schema under one another: `api` and `worker` leave that to `migrate`.
+        if matches!(role, Role::All | Role::Migrate) {
             hosted.migrate().await?;
         }
     } else {
@@ -95,7 +95,8 @@ impl App {
             places: semaphore(settings.max_concurrent_requests),
             memory: semaphore(settings.max_request_memory_bytes / MEMORY_UNIT),
             bulk: semaphore(BULK_MAX),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
+            jobs: Mutex::default(),
             settings,
         })
     }
@@ -107,12 +108,26 @@ impl App {
 
     /// Whether the server is about to stop.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        *self.draining.borrow()
     }
 
     /// Says that the server is about to stop.
     pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.send_replace(true);
+    }
+
+    /// Ready when the server is about to stop.
+    pub fn drained(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut draining = self.draining.subscribe();
+        async move {
+            // A server that is gone is about to stop, too.
+            let _ = draining.wait_for(|is| *is).await;
+        }
+    }
+
+    /// Background work that [`App::close`] waits for; it ends when the server drains.
+    pub fn keep(&self, work: JoinHandle<()>) {
+        self.jobs.lock().push(work);
     }
 
     /// Runs a verb on the engine's threads and counts it.
@@ -187,8 +202,13 @@ impl App {
         TempFile(temp_dir(&self.settings).join(format!("{}.jsonl", uuid::Uuid::new_v4().simple())))
     }
 
-    /// Waits for the calls whose callers have left, then closes the store.
+    /// Waits for the jobs in hand and the calls whose callers have left, then closes the store.
     pub async fn close(&self, limit: Duration) -> Result<()> {
+        self.start_draining();
+        let jobs = std::mem::take(&mut *self.jobs.lock());
+        if tokio::time::timeout(limit, futures::future::join_all(jobs)).await.is_err() {
+            tracing::warn!("background jobs still run; they are run again later");
+        }
         let all = u32::try_from(self.settings.max_concurrent_requests).unwrap_or(u32::MAX);
         if tokio::time::timeout(limit, self.places.acquire_many(all)).await.is_err() {
             tracing::warn!("calls of the engine still run; closing the store all the same");

@@ -164,7 +164,7 @@ pub fn list_arguments(query: &str, page_max: usize) -> ApiResult<Map<String, Val
         }
         let value = match &*name {
             "cursor" | "layer" => Value::String(value.into_owned()),
-            "limit" => limit(&value, page_max)?,
+            "limit" => limit(&value, page_max)?.into(),
             "filter" => {
                 scan(value.as_bytes(), JSON_VALUES_MAX)?;
                 let filter = serde_json::from_str(&value);
@@ -179,10 +179,11 @@ pub fn list_arguments(query: &str, page_max: usize) -> ApiResult<Map<String, Val
     Ok(args)
 }
 
-fn limit(value: &str, page_max: usize) -> ApiResult<Value> {
+/// The size of a page.
+pub fn limit(value: &str, page_max: usize) -> ApiResult<usize> {
     let wrong = || ApiError::bad("invalid_limit", format!("limit must be a whole number from 1 to {page_max}"));
     let number = value.parse::<usize>().ok().filter(|n| (1..=page_max).contains(n));
-    number.map(Value::from).ok_or_else(wrong)
+    number.ok_or_else(wrong)
 }
 
 /// For routes that take no parameters.

@@ -67,7 +67,8 @@ fn complete(path: &str, operation: &mut Operation) {
         parameters.push(RefOr::T(parameter.description(Some(about)).schema(Some(text)).build()));
     };
     if path.contains("{id}") {
-        add("id", ParameterIn::Path, true, "Id of a memory, a UUID");
+        let of = if path.starts_with("/v1/jobs/") { "Id of a job, a UUID" } else { "Id of a memory, a UUID" };
+        add("id", ParameterIn::Path, true, of);
     }
     if !path.starts_with("/v1/") {
         return;
@@ -97,6 +98,7 @@ fn complete(path: &str, operation: &mut Operation) {
         "/v1/memories" if operation.request_body.is_some() => {
             errors.push((409, "The idempotency key was used for another body"))
         }
+        "/v1/jobs/{id}/requeue" => errors.push((404, "There is no such dead job in this project")),
         "/v1/erasure" => errors.push((403, "The erasure of a tenant needs the operator's key")),
         _ => {}
     }

@@ -8,6 +8,7 @@ mod describe;
 mod edge;
 mod error;
 mod health;
+mod jobs;
 mod linger;
 mod memories;
 mod page;
@@ -19,6 +20,7 @@ use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
     middleware,
+    routing::get,
 };
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -53,6 +55,9 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(memories::stats))
         .routes(routes!(bulk::export))
         .routes(routes!(bulk::import))
+        .routes(routes!(jobs::jobs))
+        .routes(routes!(jobs::requeue))
+        .routes(routes!(jobs::all_jobs))
         .routes(routes!(health::diagnostics))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
@@ -69,6 +74,19 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), edge::edge))
+        .with_state(app)
+}
+
+/// Metrics and health alone: what a worker serves.
+pub fn probes(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(error::no_such_route)
+        .method_not_allowed_fallback(error::no_such_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), edge::edge))
         .with_state(app)
 }
