@@ -10,7 +10,7 @@ fn store() -> ReferenceStore {
 
 #[test]
 fn a_deadline_that_has_passed_is_timeout() {
-    let ctx = Ctx::new(Scope::default()).with_timeout(Duration::ZERO);
+    let ctx = Ctx::new(Scope::default()).with_timeout(std::time::Duration::ZERO);
     assert_eq!(block_on(store().head(&ctx)).unwrap_err().kind(), ErrorKind::Timeout);
 }
 
