@@ -296,6 +296,147 @@ fn retry_wait(id: Uuid, attempts: u32, first: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        Embedding, JobsOptions, NewMemory, Rae, block_on,
+        model::JobState,
+        ports::{Clock, EmbedRole, Embedder, ManualClock},
+    };
+    use async_trait::async_trait;
+    use parking_lot::Mutex;
+    use std::sync::Arc;
+
+    #[derive(Debug, Clone, Copy)]
+    enum Mood {
+        Works,
+        Fails,
+        Panics,
+    }
+
+    /// An embedder that does as it is told.
+    #[derive(Debug)]
+    struct Moody(Mutex<Mood>);
+
+    #[async_trait]
+    impl Embedder for Moody {
+        fn id(&self) -> &str {
+            "moody/2"
+        }
+
+        fn dim(&self) -> usize {
+            2
+        }
+
+        async fn embed(&self, texts: &[&str], _: EmbedRole) -> Result<Vec<Option<Vec<f32>>>> {
+            let mood = *self.0.lock();
+            match mood {
+                Mood::Works => Ok(vec![Some(vec![1.0, 2.0]); texts.len()]),
+                Mood::Fails => Err(Error::invalid("SECRET")),
+                Mood::Panics => panic!("as told"),
+            }
+        }
+    }
+
+    async fn open() -> (Rae, Arc<Moody>, Arc<ManualClock>) {
+        let moody = Arc::new(Moody(Mutex::new(Mood::Works)));
+        let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-01-01").unwrap()));
+        let builder = Rae::builder().embedding(Embedding::Custom(Arc::clone(&moody) as Arc<dyn Embedder>));
+        let mem = builder.clock(Arc::clone(&clock) as Arc<dyn Clock>).open().await.unwrap();
+        (mem, moody, clock)
+    }
+
+    /// Stores a memory whose vector is owed.
+    async fn owe(mem: &Rae, moody: &Moody) {
+        *moody.0.lock() = Mood::Fails;
+        mem.remember(NewMemory::new("The lamp is green.")).await.unwrap();
+    }
+
+    #[test]
+    fn a_job_that_fails_is_retried_laid_aside_and_done_when_it_is_requeued() {
+        block_on(async {
+            let (mem, moody, clock) = open().await;
+            owe(&mem, &moody).await;
+            let options = WorkOptions::default();
+            for attempt in 1..=JOB_ATTEMPTS_MAX {
+                *moody.0.lock() = if attempt % 2 == 0 { Mood::Panics } else { Mood::Fails };
+                let run = mem.run_due_job(&options).await.unwrap().unwrap();
+                let last = attempt == JOB_ATTEMPTS_MAX;
+                assert_eq!(run.result, if last { JobResult::Dead } else { JobResult::Retried });
+                assert_eq!(
+                    run.error,
+                    Some(if attempt % 2 == 0 { ErrorKind::Internal } else { ErrorKind::InvalidInput })
+                );
+                assert!(mem.run_due_job(&options).await.unwrap().is_none(), "not before its time");
+                clock.advance_seconds(3_600);
+            }
+            let dead = JobsOptions { state: Some(JobState::Dead), ..JobsOptions::default() };
+            let page = mem.jobs(dead).await.unwrap();
+            assert_eq!(page.items[0].last_error.as_deref(), Some("invalid_input"), "the kind, and no content");
+            *moody.0.lock() = Mood::Works;
+            assert!(mem.run_due_job(&options).await.unwrap().is_none());
+            mem.requeue_job(page.items[0].id).await.unwrap();
+            let run = mem.run_due_job(&options).await.unwrap().unwrap();
+            assert_eq!((run.kind, run.result, run.attempts, run.error), (JobKind::Embed, JobResult::Done, 1, None));
+            assert_eq!(mem.stats().await.unwrap().vectors, 1);
+            assert_eq!(mem.job_stats().await.unwrap().depths, []);
+            mem.close().await.unwrap();
+        });
+    }
+
+    #[test]
+    fn work_ends_after_its_number_of_jobs_or_when_told() {
+        block_on(async {
+            let (mem, moody, _) = open().await;
+            for _ in 0..3 {
+                owe(&mem, &moody).await;
+                mem.remember(NewMemory::new(format!("{}", Uuid::new_v4()))).await.unwrap();
+            }
+            *moody.0.lock() = Mood::Works;
+            let queued = mem.stats().await.unwrap().jobs.queued;
+            assert!(queued > 2, "{queued}");
+            let mut heard = 0;
+            let options = WorkOptions { max_jobs: Some(2), ..WorkOptions::default() };
+            assert_eq!(mem.work(&options, std::future::pending(), |_| heard += 1).await.unwrap(), 2);
+            assert_eq!(heard, 2);
+            let endless = WorkOptions::default();
+            assert_eq!(mem.work(&endless, std::future::ready(()), |_| ()).await.unwrap(), 0, "told before the first");
+            let (tell, told) = futures::channel::oneshot::channel::<()>();
+            let mut tell = Some(tell);
+            let stop = async { drop(told.await) };
+            let ran = mem.work(&endless, stop, |_| drop(tell.take())).await.unwrap();
+            assert_eq!(ran, 1, "the one in hand, and no other");
+            mem.close().await.unwrap();
+            let closed = mem.work(&endless, std::future::pending(), |_| ()).await.unwrap_err();
+            assert_eq!(closed.code(), "closed");
+        });
+    }
+
+    #[test]
+    fn a_lease_is_prolonged_while_the_job_runs_by_the_time_of_the_store() {
+        block_on(async {
+            let (mem, moody, clock) = open().await;
+            owe(&mem, &moody).await;
+            let (deps, scope) = mem.parts();
+            let length = Duration::from_millis(60);
+            let leases = deps.relational.lease_due(clock.now(), length, 1, &JobKind::ALL).await.unwrap();
+            let lease = &leases[0].1;
+            let ctx = Ctx::new(scope.clone());
+            let held = Held { deps, ctx: ctx.clone(), lease, length, since: Instant::now() };
+            // The store's clock stands still; the time that passes here is what the end of the lease moves by.
+            let first = held.now();
+            assert!(first >= clock.now() && first.saturating_add(length) >= lease.until);
+            let past_the_first_end = lease.until.saturating_add(Duration::from_millis(1));
+            let prolonged = async {
+                while deps.relational.job_stats(past_the_first_end).await.unwrap().depths[0].running == 0 {
+                    Delay::new(Duration::from_millis(5)).await;
+                }
+            };
+            assert!(matches!(select(pin!(held.beat()), pin!(prolonged)).await, Either::Right(_)), "it was not lost");
+            clock.advance_seconds(3_600);
+            held.apply(Vec::new()).await.expect_err("without a heartbeat it runs out");
+            assert!(matches!(select(pin!(held.beat()), Delay::new(Duration::from_secs(60))).await, Either::Left(_)));
+            mem.close().await.unwrap();
+        });
+    }
 
     #[test]
     fn waits_grow_keep_their_bounds_and_replay() {
