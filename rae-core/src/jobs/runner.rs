@@ -330,7 +330,7 @@ mod tests {
             let mood = *self.0.lock();
             match mood {
                 Mood::Works => Ok(vec![Some(vec![1.0, 2.0]); texts.len()]),
-                Mood::Fails => Err(Error::invalid("SECRET")),
+                Mood::Fails => Err(Error::unavailable("SECRET")),
                 Mood::Panics => panic!("as told"),
             }
         }
@@ -363,14 +363,14 @@ mod tests {
                 assert_eq!(run.result, if last { JobResult::Dead } else { JobResult::Retried });
                 assert_eq!(
                     run.error,
-                    Some(if attempt % 2 == 0 { ErrorKind::Internal } else { ErrorKind::InvalidInput })
+                    Some(if attempt % 2 == 0 { ErrorKind::Internal } else { ErrorKind::Unavailable })
                 );
                 assert!(mem.run_due_job(&options).await.unwrap().is_none(), "not before its time");
                 clock.advance_seconds(3_600);
             }
             let dead = JobsOptions { state: Some(JobState::Dead), ..JobsOptions::default() };
             let page = mem.jobs(dead).await.unwrap();
-            assert_eq!(page.items[0].last_error.as_deref(), Some("invalid_input"), "the kind, and no content");
+            assert_eq!(page.items[0].last_error.as_deref(), Some("unavailable"), "the kind, and no content");
             *moody.0.lock() = Mood::Works;
             assert!(mem.run_due_job(&options).await.unwrap().is_none());
             mem.requeue_job(page.items[0].id).await.unwrap();
