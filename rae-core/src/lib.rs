@@ -45,11 +45,12 @@ pub use deps::{CacheStats, IndexStats};
 pub use error::{Error, ErrorKind, Result};
 pub use futures::executor::block_on;
 pub use ingest::{MemoryUpdate, NewMemory};
+pub use jobs::runner::{JobResult, JobRun, WorkOptions};
 pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, Context, ContextOptions, ContextSource, CreatedKey, Exported,
-    Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, KeyCheck, ListOptions, Maintained, NewKey, Page,
-    Passage, Presented, RecallOptions, Receipt, Reembedded, Stats,
+    Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions,
+    Maintained, NewKey, Page, Passage, Presented, RecallOptions, Receipt, Reembedded, Stats,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

@@ -76,6 +76,12 @@ pub const ACCESS_BUFFER_MAX: usize = 4_096;
 pub const IDEMPOTENCY_SECONDS: i64 = 86_400;
 /// Attempts of a job before it is a dead letter.
 pub const JOB_ATTEMPTS_MAX: u32 = 5;
+/// How long one attempt of a job may take, in seconds.
+pub const JOB_SECONDS_MAX: u64 = 900;
+/// Longest wait before a job is tried again, in seconds.
+pub const JOB_RETRY_SECONDS_MAX: u64 = 3_600;
+/// Scopes for which one look at a schedule queues jobs; the rest follow at the next look.
+pub const SCHEDULE_PAGE: usize = 1_000;
 /// Bytes of one line of an import file.
 pub const IMPORT_LINE_BYTES_MAX: usize = 16 << 20;
 /// How long SQLite waits for a lock of another process, in milliseconds, before the call is Unavailable (`busy`).

@@ -6,10 +6,12 @@ use crate::{
     deps::{CacheStats, Deps, IndexStats},
     error::{Error, ErrorKind},
     ingest::{MemoryUpdate, NewMemory},
-    model::{ApiKey, KeyId, Memory, MemoryId, MemoryVersion, Scope, Tenant, Timestamp},
+    jobs::runner::{self, JobRun, WorkOptions},
+    model::{ApiKey, JobStats, KeyId, Memory, MemoryId, MemoryVersion, Scope, Tenant, Timestamp},
     ops::{
         self, Audit, AuditOptions, Context, ContextOptions, CreatedKey, Exported, Finding, Forget, Forgotten, Hits,
-        Imported, KeyCheck, ListOptions, Maintained, NewKey, Page, RecallOptions, Receipt, Reembedded, Stats,
+        Imported, JobPage, JobsOptions, KeyCheck, ListOptions, Maintained, NewKey, Page, RecallOptions, Receipt,
+        Reembedded, Stats,
     },
     ports::{EmbedRole, Embedder},
 };
@@ -18,6 +20,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
+use uuid::Uuid;
 
 /// An open memory of one tenant and project. Cheap to clone; clones share the store. Close it, or drop the last clone.
 ///
@@ -169,6 +172,44 @@ impl Rae {
     /// Runs due housekeeping now: purges what expired, pays owed vectors, truncates the log.
     pub async fn maintain(&self, now: Option<Timestamp>) -> Result<Maintained> {
         named("maintain", ops::maintain(&self.deps, &self.scope, now).await)
+    }
+
+    /// A page of the project's jobs, oldest first. InvalidInput for a limit or a cursor that is none.
+    pub async fn jobs(&self, options: JobsOptions) -> Result<JobPage> {
+        named("jobs", ops::jobs(&self.deps, Some(&self.scope), options).await)
+    }
+
+    /// The same of all tenants, for the operator.
+    pub async fn all_jobs(&self, options: JobsOptions) -> Result<JobPage> {
+        named("all_jobs", ops::jobs(&self.deps, None, options).await)
+    }
+
+    /// Takes a dead letter of the project back into the queue, with all its attempts before it. NotFound where there is none.
+    pub async fn requeue_job(&self, id: Uuid) -> Result<()> {
+        named("requeue_job", ops::requeue_job(&self.deps, &self.scope, id).await)
+    }
+
+    /// Numbers about the jobs of all tenants.
+    pub async fn job_stats(&self) -> Result<JobStats> {
+        named("job_stats", ops::job_stats(&self.deps).await)
+    }
+
+    /// Takes one due job of any tenant, in turn, and runs it; `None` when none is due. How a job failed is in the answer; an
+    /// error is the store's.
+    pub async fn run_due_job(&self, options: &WorkOptions) -> Result<Option<JobRun>> {
+        named("run_due_job", runner::run_one(&self.deps, options).await)
+    }
+
+    /// Runs due jobs of all tenants until `stop` is ready, and then ends the one in hand; `told` hears of each. Waits out a
+    /// store that does not answer. To stop at once, drop the future: the job in hand is run again by another worker when its
+    /// lease is over. Gives how many were run; a read-only store has none. Unavailable (`closed`) once the store is closed.
+    pub async fn work(
+        &self,
+        options: &WorkOptions,
+        stop: impl Future<Output = ()> + Send,
+        told: impl FnMut(&JobRun) + Send,
+    ) -> Result<u64> {
+        named("work", runner::work(&self.deps, options, stop, told).await)
     }
 
     /// Looks for duplicates, contradictions and orphans among the project's memories, and says what to do. Changes nothing.

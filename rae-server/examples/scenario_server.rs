@@ -18,7 +18,11 @@ use rae_core::{
     conformance::scenario,
     ports::{Clock, ManualClock},
 };
-use rae_server::{cli, http, settings::Settings, state::App};
+use rae_server::{
+    cli, http,
+    settings::Settings,
+    state::{App, Opened},
+};
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
@@ -110,7 +114,8 @@ async fn open(all: &All, options: Value) -> rae_core::Result<String> {
         _ => None,
     };
     let settings = Settings::load(&flags, variable).unwrap();
-    let app = Arc::new(App::new(rae, settings, tokio::runtime::Handle::current())?);
+    let opened = Opened::elsewhere(rae, &settings)?;
+    let app = Arc::new(App::new(opened, settings, tokio::runtime::Handle::current()));
     let router = http::router(Arc::clone(&app));
     let mut served = all.served.lock();
     served.0 += 1;

@@ -2,6 +2,7 @@
 
 use crate::settings::{CONFIG_ENV, SETTINGS};
 use clap::{Arg, Command};
+use std::ffi::OsString;
 
 /// What this process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub enum Role {
     Ml,
     /// A cross-encoder as a service.
     Reranker,
+    /// Background jobs alone, in children.
+    Worker,
+    /// One of those children.
+    WorkerChild,
     /// Makes or upgrades the store, and ends.
     Migrate,
     /// Prints the description of the API, and ends.
@@ -22,12 +27,17 @@ pub enum Role {
     Healthcheck,
 }
 
+/// Name of the role that `worker` starts, which nobody else need know.
+const CHILD: &str = "worker-child";
+
 /// Roles with their names and what they do.
 pub const ROLES: &[(Role, &str, &str)] = &[
     (Role::All, "all", "Everything in one process on an embedded store (the default)"),
     (Role::Api, "api", "The HTTP API alone"),
     (Role::Ml, "ml", "The ml service: embeddings, keywords, triples, entities; port 8001 by default"),
     (Role::Reranker, "reranker", "The reranker service; port 8002 by default"),
+    (Role::Worker, "worker", "Background jobs alone, in child processes; metrics and health on RAE_WORKER_PORT"),
+    (Role::WorkerChild, CHILD, "A child of a worker"),
     (Role::Migrate, "migrate", "Make the store or bring it to this version's schema, and end"),
     (Role::OpenApi, "openapi", "Print the OpenAPI description of the API, and end"),
     (
@@ -57,7 +67,20 @@ pub fn command() -> Command {
         command = command
             .arg(Arg::new(flag).long(flag).value_name("VALUE").global(true).hide_possible_values(true).help(help));
     }
-    ROLES.iter().fold(command, |command, (_, name, about)| command.subcommand(Command::new(*name).about(*about)))
+    ROLES.iter().fold(command, |command, (_, name, about)| {
+        command.subcommand(Command::new(*name).about(*about).hide(*name == CHILD))
+    })
+}
+
+/// The arguments that start a child with the flags of this process; the environment it inherits.
+pub fn child_arguments(flags: &clap::ArgMatches) -> Vec<OsString> {
+    let mut arguments = vec![CHILD.into()];
+    for flag in SETTINGS.iter().filter_map(|spec| spec.flag).chain(["config"]) {
+        if let Some(value) = flags.get_one::<String>(flag) {
+            arguments.push(format!("--{flag}={value}").into());
+        }
+    }
+    arguments
 }
 
 /// What has no flag: command lines are seen by other users of the machine.

@@ -6,15 +6,12 @@ use crate::{
 };
 use rae_core::{Error, ErrorKind, Result};
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
 /// What a call may take beyond its limit before the server answers in its place.
@@ -34,7 +31,7 @@ pub struct Front {
     engine: Handle,
     places: Arc<Semaphore>,
     memory: Arc<Semaphore>,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
 }
 
 impl AsRef<Front> for Front {
@@ -53,19 +50,28 @@ impl Front {
             engine,
             places: semaphore(settings.max_concurrent_requests),
             memory: semaphore(settings.max_request_memory_bytes / MEMORY_UNIT),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             settings,
         }
     }
 
     /// Whether the server is about to stop.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        *self.draining.borrow()
     }
 
     /// Says that the server is about to stop.
     pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.send_replace(true);
+    }
+
+    /// Ready when the server is about to stop.
+    pub fn drained(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut draining = self.draining.subscribe();
+        async move {
+            // A server that is gone is about to stop, too.
+            let _ = draining.wait_for(|is| *is).await;
+        }
     }
 
     /// Runs `call` on the engine's threads, bounded in number and in time. A caller that leaves does not stop it.

@@ -15,6 +15,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod state;
 mod stores;
+mod worker;
 
 use cli::Role;
 use front::Front;
@@ -65,6 +66,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             with_log(&settings, || serve_models(settings.clone().with_default_port(port), role))
         }
         Role::All | Role::Api => with_log(&settings, || serve(settings.clone(), role)),
+        Role::Worker => with_log(&settings, || work(settings.clone(), cli::child_arguments(flags))),
+        Role::WorkerChild => {
+            with_log(&settings, || runtime("rae-worker", 2)?.block_on(worker::run_child(&settings, variable)))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,17 +122,24 @@ fn runtime(name: &str, threads: usize) -> rae_core::Result<runtime::Runtime> {
 
 fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
     let started = Instant::now();
-    on_two_runtimes(|engine| async move {
+    let jobs = runtime("rae-jobs", settings.worker_concurrency.clamp(1, cpus()))?;
+    let threads = jobs.handle().clone();
+    let served = on_two_runtimes(|engine| async move {
         let signals = shutdown::Signals::listen()?;
         // The port first: where it is taken, no store is made.
-        let listener = listen(&settings).await?;
+        let listener = listen(&settings.host, settings.port, "--port").await?;
         let address = address_of(&listener)?;
         let opened = state::open(&settings, role, variable).await?;
         let app = Arc::new(App::new(opened, settings, engine));
+        if role == Role::All {
+            worker::start_inside(&app, &threads);
+        }
         announce(&app, address, started).await;
         let (router, front) = (http::router(Arc::clone(&app)), Arc::clone(&app.front));
         shutdown::serve(listener, router, front, signals, |left| async move { app.close(left).await }).await
-    })
+    });
+    jobs.shutdown_background();
+    served
 }
 
 /// The roles that keep nothing. The model is loaded before the port is opened.
@@ -144,7 +156,7 @@ fn serve_models(settings: Settings, role: Role) -> rae_core::Result<()> {
             let rerank = Rerank::new(Arc::clone(&front), models::reranker(&front.settings).await?);
             (None, services::router(Arc::new(rerank), Arc::clone(&front)))
         };
-        let listener = listen(&front.settings).await?;
+        let listener = listen(&front.settings.host, front.settings.port, "--port").await?;
         let address = address_of(&listener)?;
         let millis = started.elapsed().as_millis() as u64;
         tracing::info!(version = version(), millis, "listening on http://{address}");
@@ -165,9 +177,8 @@ fn on_two_runtimes<F>(serve: impl FnOnce(Handle) -> F) -> rae_core::Result<()>
 where
     F: Future<Output = rae_core::Result<bool>>,
 {
-    let cpus = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let engine = runtime("rae-engine", cpus.max(2))?;
-    let front = runtime("rae-http", cpus.clamp(1, 4))?;
+    let engine = runtime("rae-engine", cpus().max(2))?;
+    let front = runtime("rae-http", cpus().clamp(1, 4))?;
     if !front.block_on(serve(engine.handle().clone()))? {
         tracing::warn!("stopped at once, as asked");
     }
@@ -177,17 +188,46 @@ where
     Ok(())
 }
 
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
 fn address_of(listener: &TcpListener) -> rae_core::Result<SocketAddr> {
     listener.local_addr().map_err(|e| Error::internal("the socket has no address").with_source(e))
 }
 
-async fn listen(settings: &Settings) -> rae_core::Result<TcpListener> {
-    let (host, port) = (settings.host.as_str(), settings.port);
+/// The role `worker`: children do the work, this process shows how they do.
+fn work(settings: Settings, child: Vec<OsString>) -> rae_core::Result<()> {
+    let started = Instant::now();
+    let runtime = runtime("rae-worker", 2)?;
+    let in_time = runtime.block_on(async {
+        let signals = shutdown::Signals::listen()?;
+        let listener = listen(&settings.host, settings.worker_port, "--worker-port").await?;
+        let address = address_of(&listener)?;
+        let opened = state::open(&settings, Role::Worker, variable).await?;
+        let app = Arc::new(App::new(opened, settings, tokio::runtime::Handle::current()));
+        let (children, millis) = (app.settings.worker_concurrency, started.elapsed().as_millis() as u64);
+        tracing::info!(
+            version = version(),
+            children,
+            millis,
+            "working; metrics and health, listening on http://{address}"
+        );
+        worker::serve(listener, app, child, signals).await
+    })?;
+    if !in_time {
+        tracing::warn!("stopped at once, as asked");
+    }
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn listen(host: &str, port: u16, flag: &str) -> rae_core::Result<TcpListener> {
     TcpListener::bind((host, port)).await.map_err(|e| {
         let hint = if e.kind() == std::io::ErrorKind::AddrInUse {
-            "; another program has it: choose another --port"
+            format!("; another program has it: choose another {flag}")
         } else {
-            ""
+            String::new()
         };
         Error::new(ErrorKind::Unavailable, format!("cannot listen on {host}:{port}: {e}{hint}")).with_source(e)
     })

@@ -4,6 +4,7 @@ pub mod engine;
 pub mod tenants;
 
 use crate::adapters::postgres::PoolState;
+use crate::worker::JobMetrics;
 use engine::Engine;
 use prometheus::{
     CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -38,6 +39,8 @@ pub struct Metrics {
     pub embed_batch_requests: Histogram,
     /// Texts that wait to be embedded.
     pub embed_queue_texts: IntGauge,
+    /// Background jobs.
+    pub jobs: JobMetrics,
     /// Open connections.
     pub connections: IntGauge,
     /// Requests that are being answered.
@@ -54,13 +57,14 @@ impl fmt::Debug for Metrics {
     }
 }
 
-struct Catalogue {
+/// What was registered so far.
+pub(crate) struct Catalogue {
     registry: Registry,
     names: Vec<(String, String, &'static str)>,
 }
 
 impl Catalogue {
-    fn add<C: Collector + Clone + 'static>(
+    pub(crate) fn add<C: Collector + Clone + 'static>(
         &mut self,
         kind: &'static str,
         made: prometheus::Result<C>,
@@ -164,6 +168,7 @@ impl Metrics {
                     &["reason"],
                 ),
             )?,
+            jobs: JobMetrics::new(&mut all)?,
             registry: all.registry,
             names: all.names,
         })

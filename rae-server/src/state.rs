@@ -10,6 +10,7 @@ use crate::{
     settings::Settings,
     stores::{Backends, Hosted},
 };
+use parking_lot::Mutex;
 use rae_core::{Embedding, Error, Rae, Result, model::Scope, wire};
 use serde_json::{Map, Value};
 use std::{
@@ -22,6 +23,7 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
 };
 
 /// Exports and imports at once: each may hold a file of the largest size.
@@ -43,6 +45,7 @@ pub struct App {
     /// How much each tenant may ask.
     pub rates: Rates,
     bulk: Arc<Semaphore>,
+    jobs: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Deref for App {
@@ -70,6 +73,13 @@ pub struct Opened {
     pub metrics: Metrics,
 }
 
+impl Opened {
+    /// A store that was opened elsewhere, whose calls are not counted.
+    pub fn elsewhere(rae: Rae, settings: &Settings) -> Result<Self> {
+        Ok(Self { rae, backends: Backends::default(), metrics: Metrics::new(settings.metrics_tenants)? })
+    }
+}
+
 /// Opens the store that the settings name: PostgreSQL where it does, else the embedded one in the folder for data. Must run
 /// on a Tokio runtime with threads of its own.
 pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<String>) -> Result<Opened> {
@@ -85,8 +95,8 @@ pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<
         builder = builder.reranker(reranker);
     }
     if hosted.keeps_memories() {
-        // Replicas must not change the schema under one another: `api` leaves that to `migrate`.
-        if role != Role::Api {
+        // Replicas must not change the schema under one another: `api` and `worker` leave that to `migrate`.
+        if matches!(role, Role::All | Role::Migrate) {
             hosted.migrate().await?;
         }
     } else {
@@ -125,8 +135,14 @@ impl App {
             keys: Keys::new(settings.auth, settings.api_master_key.as_ref()),
             rates: Rates::new(settings.rate_limit as u64, settings.rate_limit_window),
             bulk: Arc::new(Semaphore::new(BULK_MAX)),
+            jobs: Mutex::default(),
             front: Arc::new(Front::new(settings, metrics, engine)),
         }
+    }
+
+    /// Background work that [`App::close`] waits for; it ends when the server drains.
+    pub fn keep(&self, work: JoinHandle<()>) {
+        self.jobs.lock().push(work);
     }
 
     /// Runs a verb on the engine's threads and counts it.
@@ -181,8 +197,13 @@ impl App {
         TempFile(temp_dir(&self.settings).join(format!("{}.jsonl", uuid::Uuid::new_v4().simple())))
     }
 
-    /// Waits for the calls whose callers have left, then closes the store.
+    /// Waits for the jobs in hand and the calls whose callers have left, then closes the store.
     pub async fn close(&self, limit: Duration) -> Result<()> {
+        self.start_draining();
+        let jobs = std::mem::take(&mut *self.jobs.lock());
+        if tokio::time::timeout(limit, futures::future::join_all(jobs)).await.is_err() {
+            tracing::warn!("background jobs still run; they are run again later");
+        }
         self.quiesce(limit).await;
         self.rae.close().await
     }

@@ -43,7 +43,7 @@ fn migrating_many_times_at_once_makes_one_store() {
         futures::future::try_join_all(runs).await.unwrap();
         migrate(&settings).await.unwrap();
         let client = raw(&database).await;
-        assert_eq!(number(&client, "SELECT count(*) FROM rae.schema_version").await, 2);
+        assert_eq!(number(&client, "SELECT count(*) - max(version) FROM rae.schema_version").await, 0);
         assert_eq!(number(&client, "SELECT count(*) FROM rae.meta").await, 1);
         let (a, b) = (
             PostgresStore::open(settings.clone()).await.unwrap(),

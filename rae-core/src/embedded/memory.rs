@@ -4,6 +4,7 @@
 //! purpose: each batch works on a copy of the scopes it touches, and look-ups scan.
 
 mod apply;
+mod jobs;
 mod keys;
 mod scope;
 #[cfg(test)]
@@ -12,12 +13,12 @@ mod tests;
 use crate::{
     ctx::Ctx,
     error::{Error, Result},
-    limits::{JOB_ATTEMPTS_MAX, PAGE_MAX, TOMBSTONES_MAX},
+    limits::{PAGE_MAX, TOMBSTONES_MAX},
     model::{
-        ApiKey, Applied, Audit, Changed, Changes, Filter, Head, Job, JobState, KeyId, Layer, Lease, Memory, MemoryId,
+        ApiKey, Applied, Audit, Changed, Changes, Filter, Head, JobKind, JobState, KeyId, Layer, Memory, MemoryId,
         MemoryVersion, Scan, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
-    ports::{AdminRead, Clock, IndexRead, JobRead, MemoryRead, RelationalCapability, RelationalStore},
+    ports::{AdminRead, Clock, IndexRead, MemoryRead, RelationalCapability, RelationalStore},
 };
 use async_trait::async_trait;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
@@ -28,7 +29,6 @@ use std::{
     hash::{BuildHasher, Hasher},
     path::Path,
     sync::Arc,
-    time::Duration,
 };
 
 /// Everything the store holds. Cloning it is cheap: scopes are shared until one is written to.
@@ -37,6 +37,12 @@ struct State {
     embedder: Option<(String, usize)>,
     scopes: BTreeMap<Scope, Arc<ScopeState>>,
     doors: Arc<keys::Doors>,
+    /// Jobs queued so far.
+    jobs: u64,
+    /// Leases given so far, and the last one of each tenant.
+    turns: (u64, BTreeMap<String, u64>),
+    /// When the period of a scheduled kind is over, by scope and kind.
+    schedules: BTreeMap<(Scope, JobKind), Timestamp>,
 }
 
 /// The in-memory reference implementation of [`RelationalStore`]. Keeps nothing on disk, serves one process.
@@ -78,11 +84,6 @@ fn random_key() -> [u8; 32] {
         hasher.update(&RandomState::new().build_hasher().finish().to_le_bytes());
     }
     *hasher.finalize().as_bytes()
-}
-
-fn later(now: Timestamp, duration: Duration) -> Timestamp {
-    let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(now.micros().saturating_add(micros)).unwrap_or_else(|_| now.saturating_add_seconds(i64::MAX))
 }
 
 fn page(limit: usize) -> Result<usize> {
@@ -241,40 +242,6 @@ impl IndexRead for ReferenceStore {
         let rows = scope.rows.values().filter(|row| after.is_none_or(|after| row.memory.id > after));
         let rows = rows.filter(|row| !row.vectors.contains_key(embedder));
         Ok(rows.take(limit).map(|row| row.memory.clone()).collect())
-    }
-}
-
-#[async_trait]
-impl JobRead for ReferenceStore {
-    async fn lease(&self, ctx: &Ctx, now: Timestamp, duration: Duration, limit: usize) -> Result<Vec<Lease>> {
-        ctx.check()?;
-        let limit = page(limit)?;
-        let mut state = self.open()?;
-        let Some(scope) = state.scopes.get_mut(ctx.scope()) else { return Ok(Vec::new()) };
-        let scope = Arc::make_mut(scope);
-        let mut due: Vec<_> = scope.jobs.iter_mut().filter(|row| row.is_due(now)).collect();
-        due.sort_by_key(|row| row.job.run_at);
-        let mut leases = Vec::new();
-        for row in due {
-            if row.job.attempts >= JOB_ATTEMPTS_MAX {
-                // Each attempt ended without a word: whoever takes this job dies of it.
-                row.job.state = JobState::Dead;
-                row.until = None;
-                row.job.last_error.get_or_insert_with(|| "every lease of the job ran out".to_owned());
-            } else if leases.len() < limit {
-                row.job.attempts += 1;
-                row.fence += 1;
-                let until = later(now, duration);
-                row.until = Some(until);
-                leases.push(Lease { job: row.job.clone(), fence: row.fence, until });
-            }
-        }
-        Ok(leases)
-    }
-
-    async fn jobs(&self, ctx: &Ctx, limit: usize) -> Result<Vec<Job>> {
-        let (scope, limit) = (self.read(ctx)?, page(limit)?);
-        Ok(scope.jobs.iter().take(limit).map(|row| row.job.clone()).collect())
     }
 }
 

@@ -9,8 +9,9 @@ use crate::{
     ctx::Ctx,
     error::Result,
     model::{
-        ApiKey, Applied, Audit, Changes, Filter, Head, Job, KeyId, Lease, Memory, MemoryId, MemoryVersion, Scan, Scope,
-        SegmentRow, StoreStats, Tenant, Timestamp, VectorFilter, VectorHit, VectorPoint, WriteBatch,
+        ApiKey, Applied, Audit, Changes, Filter, Head, Job, JobEntry, JobKind, JobScan, JobStats, KeyId, Lease, Memory,
+        MemoryId, MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorFilter,
+        VectorHit, VectorPoint, WriteBatch,
     },
     ports::{
         AdminRead, CacheStore, Collection, EmbedRole, Embedder, IndexRead, JobRead, MemoryRead, RelationalCapability,
@@ -171,8 +172,35 @@ impl JobRead for Guarded<dyn RelationalStore> {
         self.call(ctx, "lease", Once, |_| self.inner.lease(ctx, now, duration, limit)).await
     }
 
+    async fn lease_due(
+        &self,
+        now: Timestamp,
+        duration: Duration,
+        limit: usize,
+        kinds: &[JobKind],
+    ) -> Result<Vec<(Scope, Lease)>> {
+        self.call(None, "lease_due", Once, |_| self.inner.lease_due(now, duration, limit, kinds)).await
+    }
+
+    async fn schedule(&self, now: Timestamp, schedules: &[Schedule]) -> Result<u64> {
+        // What an attempt queued whose answer was lost, the next one finds queued.
+        self.call(None, "schedule", Repeatable, |_| self.inner.schedule(now, schedules)).await
+    }
+
     async fn jobs(&self, ctx: &Ctx, limit: usize) -> Result<Vec<Job>> {
         self.call(ctx, "jobs", Repeatable, |_| self.inner.jobs(ctx, limit)).await
+    }
+
+    async fn job_page(&self, ctx: &Ctx, scan: &JobScan) -> Result<Vec<JobEntry>> {
+        self.call(ctx, "job_page", Repeatable, |_| self.inner.job_page(ctx, scan)).await
+    }
+
+    async fn all_jobs(&self, scan: &JobScan) -> Result<Vec<JobEntry>> {
+        self.call(None, "all_jobs", Repeatable, |_| self.inner.all_jobs(scan)).await
+    }
+
+    async fn job_stats(&self, now: Timestamp) -> Result<JobStats> {
+        self.call(None, "job_stats", Repeatable, |_| self.inner.job_stats(now)).await
     }
 }
 

@@ -8,13 +8,9 @@ use crate::{
     ingest::normalise_vector,
     lexical::embed_text,
     limits::EMBED_BATCH_MAX,
-    model::{JobKind, Lease, Memory, MemoryId, NewJob, Op, Precondition, VectorRow},
+    model::{Job, JobKind, Memory, MemoryId, NewJob, Op, VectorRow},
     ports::EmbedRole,
 };
-use std::time::Duration;
-
-const LEASE: Duration = Duration::from_secs(60);
-const BACKOFF_SECONDS: i64 = 30;
 
 /// The job that pays for `ids`. Its payload is ids only.
 pub(crate) fn job(deps: &Deps, ids: &[MemoryId]) -> Op {
@@ -23,32 +19,9 @@ pub(crate) fn job(deps: &Deps, ids: &[MemoryId]) -> Op {
     Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Embed, payload, run_at: now } }
 }
 
-/// Runs the due jobs of the scope; gives how many vectors were stored.
-pub(crate) async fn run_due(deps: &Deps, ctx: &Ctx) -> Result<u64> {
-    let mut stored = 0;
-    loop {
-        let leases = deps.relational.lease(ctx, deps.clock.now(), LEASE, 1).await?;
-        let Some(lease) = leases.into_iter().next() else { return Ok(stored) };
-        let held = Precondition::LeaseHeld(lease.job.id, lease.fence);
-        match pay(deps, ctx, &lease).await {
-            Ok(mut ops) => {
-                stored += ops.len() as u64;
-                ops.push(Op::FinishJob { id: lease.job.id });
-                deps.relational.apply(ctx, deps.batch_if(vec![held], ops)).await?;
-            }
-            Err(error) => {
-                let wait = BACKOFF_SECONDS << lease.job.attempts.min(6);
-                let run_at = deps.clock.now().saturating_add_seconds(wait);
-                // The kind alone: a provider's message may quote the text.
-                let retry = Op::RetryJob { id: lease.job.id, run_at, error: error.kind().name().to_owned() };
-                deps.relational.apply(ctx, deps.batch_if(vec![held], vec![retry])).await?;
-            }
-        }
-    }
-}
-
-async fn pay(deps: &Deps, ctx: &Ctx, lease: &Lease) -> Result<Vec<Op>> {
-    let ids: Vec<MemoryId> = match lease.job.payload.get("ids") {
+/// What pays an `Embed` job.
+pub(super) async fn pay(deps: &Deps, ctx: &Ctx, job: &Job) -> Result<Vec<Op>> {
+    let ids: Vec<MemoryId> = match job.payload.get("ids") {
         Some(ids) => serde_json::from_value(ids.clone())
             .map_err(|e| crate::Error::corrupt("the payload of an embed job is not a list of ids").with_source(e))?,
         None => Vec::new(),

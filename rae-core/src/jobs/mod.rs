@@ -3,3 +3,4 @@
 pub(crate) mod background;
 pub(crate) mod embed_debt;
 pub(crate) mod index_sync;
+pub(crate) mod runner;

@@ -154,6 +154,12 @@ pub enum Op {
         /// Why, without content.
         error: String,
     },
+    /// Takes a dead letter back into the queue, due at the batch's `now`, with all its attempts before it. Gives
+    /// [`Outcome::Skipped`] where there is no such dead letter.
+    RequeueJob {
+        /// Which.
+        id: Uuid,
+    },
     /// Prolongs a lease.
     ExtendLease {
         /// Which.

@@ -16,7 +16,7 @@ pub use batch::{
 };
 pub use filter::{Cmp, Field, Filter, Value};
 pub use ids::{IdGenerator, MemoryId, Scope};
-pub use job::{Job, JobKind, JobState, Lease};
+pub use job::{Job, JobDepth, JobEntry, JobKind, JobScan, JobState, JobStats, Lease, Schedule};
 pub use key::{ApiKey, KeyId, Role, Tenant};
 pub use layer::{Layer, LayerPolicy};
 pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};

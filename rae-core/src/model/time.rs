@@ -48,6 +48,13 @@ impl Timestamp {
         }
     }
 
+    /// The instant `duration` later, held inside the range.
+    pub fn saturating_add(self, duration: std::time::Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        let last = jiff::Timestamp::MAX.as_second().saturating_mul(1_000_000);
+        Self(self.0.saturating_add(micros).min(last.max(self.0)))
+    }
+
     /// The instant `seconds` later (earlier when negative), held inside the range.
     pub fn saturating_add_seconds(self, seconds: i64) -> Self {
         let micros = self.0.saturating_add(seconds.saturating_mul(1_000_000));
@@ -142,6 +149,14 @@ mod tests {
             assert_eq!(Timestamp::parse(text).unwrap_err().kind(), crate::ErrorKind::InvalidInput, "{text}");
         }
         assert!(Timestamp::from_micros(i64::MAX).is_err());
+    }
+
+    #[test]
+    fn a_lease_of_any_length_ends_inside_the_range_of_times() {
+        use std::time::Duration;
+        let now = Timestamp::parse("2026-01-01").unwrap();
+        assert_eq!(now.saturating_add(Duration::from_millis(1_500)).micros(), now.micros() + 1_500_000);
+        assert_eq!(now.saturating_add(Duration::MAX), now.saturating_add_seconds(i64::MAX));
     }
 
     #[test]

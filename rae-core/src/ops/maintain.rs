@@ -3,7 +3,7 @@
 use crate::{
     deps::Deps,
     error::Result,
-    jobs::{embed_debt, index_sync},
+    jobs::{index_sync, runner},
     limits::PAGE_MAX,
     model::{Audit, Op, Outcome, Scope, Timestamp},
 };
@@ -29,16 +29,21 @@ pub struct Finding {
 }
 
 pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>) -> Result<Maintained> {
-    let now = now.unwrap_or_else(|| deps.clock.now());
+    let mut ran = housekeep(deps, scope, now.unwrap_or_else(|| deps.clock.now())).await?;
+    ran.insert("embedded".to_owned(), runner::run_scope(deps, scope).await?);
+    Ok(Maintained { ran })
+}
+
+/// What a `Maintain` job does. Doing it twice changes nothing.
+pub(crate) async fn housekeep(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<BTreeMap<String, u64>> {
     let mut ran = BTreeMap::new();
     ran.insert("access".to_owned(), flush_access(deps).await?);
     ran.insert("expired".to_owned(), purge_expired(deps, scope, now).await?);
     let ctx = deps.ctx(scope)?;
-    ran.insert("embedded".to_owned(), embed_debt::run_due(deps, &ctx).await?);
     let state = index_sync::fresh(deps, &ctx).await?;
     index_sync::flush_segments(deps, &ctx, &state).await?;
     ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&ctx, now).await?));
-    Ok(Maintained { ran })
+    Ok(ran)
 }
 
 async fn purge_expired(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<u64> {

@@ -4,8 +4,9 @@ use crate::{
     ctx::Ctx,
     error::Result,
     model::{
-        ApiKey, Applied, Audit, Changes, Head, Job, KeyId, Lease, Memory, MemoryId, MemoryVersion, Scan, SegmentRow,
-        StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        ApiKey, Applied, Audit, Changes, Head, Job, JobEntry, JobKind, JobScan, JobStats, KeyId, Lease, Memory,
+        MemoryId, MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint,
+        WriteBatch,
     },
 };
 use async_trait::async_trait;
@@ -125,8 +126,27 @@ pub trait JobRead {
     /// Takes at most `limit` due jobs for `duration`. Jobs whose lease ran out are due again; attempts count.
     async fn lease(&self, ctx: &Ctx, now: Timestamp, duration: Duration, limit: usize) -> Result<Vec<Lease>>;
 
+    /// Takes at most `limit` due jobs of `kinds`, of any scope, for `duration`. Tenants with due jobs take turns: the one that
+    /// was served longest ago comes first, whatever the others have queued. Each job is then run in its own scope.
+    async fn lease_due(
+        &self,
+        now: Timestamp,
+        duration: Duration,
+        limit: usize,
+        kinds: &[JobKind],
+    ) -> Result<Vec<(Scope, Lease)>>;
+    /// Queues one job for each scope with memories whose period of a schedule is over, at most `limits::SCHEDULE_PAGE` for each
+    /// schedule; gives how many. Whoever calls and however often, a period brings one job, and periods that nobody called in
+    /// bring one together. No job is queued beside one of the same kind that waits; a dead letter of that kind is replaced.
+    async fn schedule(&self, now: Timestamp, schedules: &[Schedule]) -> Result<u64>;
     /// Jobs of the scope, dead letters too, oldest first.
     async fn jobs(&self, ctx: &Ctx, limit: usize) -> Result<Vec<Job>>;
+    /// A page of the jobs of the scope.
+    async fn job_page(&self, ctx: &Ctx, scan: &JobScan) -> Result<Vec<JobEntry>>;
+    /// A page of the jobs of all scopes, for the operator.
+    async fn all_jobs(&self, scan: &JobScan) -> Result<Vec<JobEntry>>;
+    /// Numbers about the jobs of all scopes.
+    async fn job_stats(&self, now: Timestamp) -> Result<JobStats>;
 }
 
 /// Numbers and records about the store itself.
@@ -136,7 +156,7 @@ pub trait AdminRead {
     async fn stats(&self, ctx: &Ctx) -> Result<StoreStats>;
 
     /// All scopes with live memories or a change log, for whole-store work (maintenance, re-embedding), in name order.
-    async fn scopes(&self) -> Result<Vec<crate::model::Scope>>;
+    async fn scopes(&self) -> Result<Vec<Scope>>;
 
     /// The newest audit rows of the scope.
     async fn audit(&self, ctx: &Ctx, limit: usize) -> Result<Vec<(Timestamp, Audit)>>;

@@ -44,6 +44,9 @@ const TABLE: &[(&str, &str, Need)] = &[
     // Another time than the clock's needs the operator: the handler looks.
     ("POST", "/v1/maintain", ROLE(Admin)),
     ("GET", "/v1/doctor", ROLE(Admin)),
+    ("GET", "/v1/jobs", ROLE(Analyst)),
+    ("POST", "/v1/jobs/{id}/requeue", ROLE(Admin)),
+    ("GET", "/v1/admin/jobs", OPERATOR),
     ("GET", "/v1/admin/backup", OPERATOR),
     ("POST", "/v1/tenants", OPERATOR),
     ("GET", "/v1/tenants", OPERATOR),

@@ -179,7 +179,7 @@ pub fn list_arguments(query: &str, page_max: usize) -> ApiResult<Map<String, Val
         }
         let value = match &*name {
             "cursor" | "layer" => Value::String(value.into_owned()),
-            "limit" => limit(&value, page_max)?,
+            "limit" => limit(&value, page_max)?.into(),
             "filter" => {
                 scan(value.as_bytes(), JSON_VALUES_MAX)?;
                 let filter = serde_json::from_str(&value);
@@ -231,7 +231,8 @@ fn limit(value: &str, page_max: usize) -> ApiResult<Value> {
     count(value, page_max).map(Value::from)
 }
 
-fn count(value: &str, page_max: usize) -> ApiResult<usize> {
+/// The size of a page.
+pub fn count(value: &str, page_max: usize) -> ApiResult<usize> {
     let wrong = || ApiError::bad("invalid_limit", format!("limit must be a whole number from 1 to {page_max}"));
     let number = value.parse::<usize>().ok().filter(|n| (1..=page_max).contains(n));
     number.ok_or_else(wrong)

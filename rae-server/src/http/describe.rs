@@ -72,6 +72,7 @@ fn complete(method: &Method, path: &str, operation: &mut Operation) {
         let about = match path {
             "/v1/tenants/{id}" => "Name of a tenant",
             "/v1/api-keys/{id}" => "Id of a key, 32 hexadecimal digits",
+            path if path.starts_with("/v1/jobs/") => "Id of a job, a UUID",
             _ => "Id of a memory, a UUID",
         };
         add("id", ParameterIn::Path, true, about);
@@ -113,6 +114,7 @@ fn complete(method: &Method, path: &str, operation: &mut Operation) {
             errors.push((409, "The idempotency key was used for another body"))
         }
         "/v1/maintain" => errors.push((403, "`now` needs the operator's key")),
+        "/v1/jobs/{id}/requeue" => errors.push((404, "There is no such dead job in this project")),
         _ => {}
     }
     if operation.operation_id.as_deref() == Some("update") {

@@ -10,6 +10,7 @@ mod edge;
 mod error;
 mod gate;
 mod health;
+mod jobs;
 mod keys;
 mod linger;
 mod memories;
@@ -23,6 +24,7 @@ use axum::{
     Router,
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
+    routing::get,
 };
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -67,6 +69,9 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(keys::tenant, keys::erase_tenant))
         .routes(routes!(keys::create_key, keys::keys))
         .routes(routes!(keys::revoke_key))
+        .routes(routes!(jobs::jobs))
+        .routes(routes!(jobs::requeue))
+        .routes(routes!(jobs::all_jobs))
         .routes(routes!(health::diagnostics))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
@@ -81,6 +86,18 @@ pub fn router(app: Arc<App>) -> Router {
     let (router, _) = described().split_for_parts();
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&app), gate::gate);
     let router = router.fallback(parts::no_such_route).method_not_allowed_fallback(parts::no_such_method).layer(gate);
+    parts::finish(router, Arc::clone(&app.front)).with_state(app)
+}
+
+/// Metrics and health alone: what a worker serves.
+pub fn probes(app: Arc<App>) -> Router {
+    let router = Router::new()
+        .route("/health", get(health::health))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(parts::no_such_route)
+        .method_not_allowed_fallback(parts::no_such_method);
     parts::finish(router, Arc::clone(&app.front)).with_state(app)
 }
 
@@ -129,8 +146,7 @@ mod tests {
             let matches = crate::cli::command().try_get_matches_from(["rae-server"]).unwrap();
             let settings = Settings::load(&matches, |_| None).unwrap();
             let rae = Rae::builder().embedding(Embedding::Custom(Arc::new(Costly))).open().await.unwrap();
-            let metrics = crate::metrics::Metrics::new(1).unwrap();
-            let opened = crate::state::Opened { rae, backends: Default::default(), metrics };
+            let opened = crate::state::Opened::elsewhere(rae, &settings).unwrap();
             let app = Arc::new(App::new(opened, settings, tokio::runtime::Handle::current()));
             let mut router = router(Arc::clone(&app));
             ask(&mut router, "/v1/memories", r#"{"content": "The ferry leaves at ten."}"#).await;

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, missing_docs)] // nobody makes these; the structs are named after what they describe
 
+mod jobs;
 mod keys;
 mod names;
 mod upkeep;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
+pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};
 pub use upkeep::{Audit, AuditParameters, EmbedRequest, Findings, Maintained, Maintenance, Vector, Vectors};

@@ -32,7 +32,7 @@ fn what_is_wrong_at_the_start_is_said_with_an_exit_code() {
     for (args, env, code, said) in [
         (vec!["--port", "eight"], vec![], 2, "--port must be a port"),
         (vec!["--prot", "1"], vec![], 2, "--port"),
-        (vec!["worker"], vec![], 2, "worker"),
+        (vec!["wurker"], vec![], 2, "wurker"),
         (vec![], vec![("RAE_PORT", "99999")], 2, "RAE_PORT must be a port"),
         (vec![], vec![("RAE_AUTH", "key")], 2, "RAE_AUTH must be auto, header or keys"),
         (vec![], vec![("RAE_API_MASTER_KEY", "")], 2, "set but empty"),

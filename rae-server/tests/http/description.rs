@@ -134,6 +134,11 @@ fn answers_have_the_documented_fields_and_no_others() {
         "Diagnostics",
         &server.send("GET", "/v1/admin/diagnostics", &[("X-API-Key", "the-key-of-the-operator")], b"").json(),
     );
+    check("JobPage", &server.get("/v1/jobs").json());
+    check(
+        "AllJobsPage",
+        &server.send("GET", "/v1/admin/jobs", &[("X-API-Key", "the-key-of-the-operator")], b"").json(),
+    );
     let failure = server.get("/nowhere").json();
     check("Failure", &failure);
     check("FailureBody", &failure["error"]);

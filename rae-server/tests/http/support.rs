@@ -72,13 +72,12 @@ impl Server {
     }
 
     pub fn in_folder(folder: Arc<Folder>, env: &[(&str, &str)]) -> Self {
-        Self::role("all", 0, folder, env)
+        Self::role(&["all", "--port", "0"], folder, env)
     }
 
-    /// A role on a port; 0 takes a free one.
-    pub fn role(role: &str, port: u16, folder: Arc<Folder>, env: &[(&str, &str)]) -> Self {
+    pub fn role(args: &[&str], folder: Arc<Folder>, env: &[(&str, &str)]) -> Self {
         let mut command = command(&folder.0);
-        command.args([role, "--port", &port.to_string()]).env("RAE_LOG_FORMAT", "json").envs(env.iter().copied());
+        command.args(args).env("RAE_LOG_FORMAT", "json").envs(env.iter().copied());
         let mut child = command.spawn().unwrap();
         let (lines, log) = (BufReader::new(child.stderr.take().unwrap()).lines(), Arc::new(Mutex::new(String::new())));
         let (found, address) = mpsc::channel();

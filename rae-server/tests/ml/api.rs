@@ -131,7 +131,7 @@ fn killing_ml_under_load_loses_nothing_and_the_vectors_that_are_owed_are_made_af
         more(&owed);
         let (hits, degraded) = recall(&api, json!({ "query": "ferry of line 1", "k": 5 }));
         assert_eq!((hits.len(), degraded), (5, vec!["dense".to_owned()]));
-        ml = Server::role("ml", port, Arc::new(Folder::new()), &[]);
+        ml = Server::role(&["ml", "--port", &port.to_string()], Arc::new(Folder::new()), &[]);
         until(|| Some(()).filter(|()| recall(&api, json!({ "query": "harbour" })).1.is_empty()));
         more(&kept);
         stop.store(true, Ordering::Relaxed);
@@ -153,7 +153,7 @@ fn another_model_behind_the_address_is_refused_with_a_reason() {
     assert!(ml.stop().success());
     let other = Model::new();
     let folder = other.folder.path().to_str().unwrap();
-    let _ml = Server::role("ml", port, Arc::new(Folder::new()), &[("RAE_MODEL_DIR", folder)]);
+    let _ml = Server::role(&["ml", "--port", &port.to_string()], Arc::new(Folder::new()), &[("RAE_MODEL_DIR", folder)]);
     // The running server takes no vector of the other model.
     let answer = api.post("/v1/memories", json!({ "content": "blue boats" }));
     assert_eq!(answer.status, 201, "{}", answer.text());

@@ -13,6 +13,7 @@ mod jobs;
 mod keys;
 mod merges;
 mod patches;
+mod queue;
 mod random;
 mod reads;
 mod restore;
@@ -31,6 +32,7 @@ pub use jobs::*;
 pub use keys::*;
 pub use merges::*;
 pub use patches::*;
+pub use queue::*;
 pub use random::*;
 pub use reads::*;
 pub use restore::*;
@@ -112,6 +114,16 @@ macro_rules! conformance_relational {
             a_key_never_lands_in_another_tenant,
             tenants_are_listed_by_name,
             erasing_a_tenant_takes_its_keys,
+            tenants_take_turns,
+            a_lease_of_any_scope_is_fenced,
+            only_the_kinds_asked_for_are_taken,
+            a_job_that_kills_the_workers_of_all_is_a_dead_letter,
+            a_dead_letter_is_requeued,
+            jobs_are_listed_in_pages,
+            the_queue_is_counted,
+            a_period_brings_one_job,
+            scheduled_jobs_do_not_pile_up,
+            each_scope_with_memories_is_scheduled,
             the_same_statement_merges,
             statements_merge_within_a_batch,
             merged_tags_stop_at_the_bound,

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     limits::JOB_ATTEMPTS_MAX,
     model::{
-        Applied, DropTarget, Idempotency, Job, JobState, Layer, Memory, MemoryId, MemoryVersion, NewJob, Op, Outcome,
+        Applied, DropTarget, Idempotency, JobState, Layer, Memory, MemoryId, MemoryVersion, NewJob, Op, Outcome,
         Precondition, Scope, Timestamp, VectorRow, WriteBatch,
     },
 };
@@ -99,6 +99,14 @@ impl Work<'_> {
                     row.job.state = JobState::Dead;
                 }
             }),
+            Op::RequeueJob { id } => {
+                let dead = |row: &JobRow| row.job.id == *id && row.job.state == JobState::Dead;
+                let row = self.scope_mut().jobs.iter_mut().find(|row| dead(row));
+                done(
+                    row.map(|row| (row.job.state, row.job.attempts, row.job.run_at) = (JobState::Queued, 0, at))
+                        .is_some(),
+                )
+            }
             Op::ExtendLease { id, until } => self.on_job(*id, |row| row.until = Some(*until)),
             Op::Audit(audit) => {
                 self.scope_mut().audit.push((at, audit.clone()));
@@ -216,16 +224,9 @@ impl Work<'_> {
         let jobs = &mut self.scope_mut().jobs;
         let fresh = !jobs.iter().any(|row| row.job.id == new.id);
         holds(fresh, "exists", || format!("there is a job {} already", new.id))?;
-        let job = Job {
-            id: new.id,
-            kind: new.kind,
-            payload: new.payload.clone(),
-            state: JobState::Queued,
-            attempts: 0,
-            run_at: new.run_at,
-            last_error: None,
-        };
-        jobs.push(JobRow { job, fence: 0, until: None });
+        self.state.jobs += 1;
+        let row = JobRow::new(self.state.jobs, new.clone());
+        self.scope_mut().jobs.push(row);
         Ok(Outcome::Done)
     }
 

@@ -2,10 +2,10 @@
 
 use crate::{
     error::{Error, Result},
-    limits::{HISTORY_VERSIONS_MAX, IDEMPOTENCY_SECONDS},
+    limits::{HISTORY_VERSIONS_MAX, IDEMPOTENCY_SECONDS, JOB_ATTEMPTS_MAX},
     model::{
-        Applied, Audit, Job, JobState, Memory, MemoryId, MemoryPatch, MemoryVersion, PatchMode, Scope, SegmentRow,
-        Timestamp, VectorRow,
+        Applied, Audit, Job, JobEntry, JobScan, JobState, Lease, Memory, MemoryId, MemoryPatch, MemoryVersion, NewJob,
+        PatchMode, Scope, SegmentRow, Timestamp, VectorRow,
     },
 };
 use std::{
@@ -29,12 +29,46 @@ pub(super) struct Row {
 /// A stored job and its lease.
 #[derive(Debug, Clone)]
 pub(super) struct JobRow {
+    /// In the order of queueing, over all scopes.
+    pub no: u64,
     pub job: Job,
     pub fence: u64,
     pub until: Option<Timestamp>,
 }
 
 impl JobRow {
+    pub fn new(no: u64, new: NewJob) -> Self {
+        let NewJob { id, kind, payload, run_at } = new;
+        let job = Job { id, kind, payload, state: JobState::Queued, attempts: 0, run_at, last_error: None };
+        Self { no, job, fence: 0, until: None }
+    }
+
+    /// Lays it aside when it was taken as often as is allowed without a word: whoever takes this job dies of it.
+    pub fn lay_aside(&mut self, now: Timestamp) {
+        if self.is_due(now) && self.job.attempts >= JOB_ATTEMPTS_MAX {
+            self.job.state = JobState::Dead;
+            self.until = None;
+            self.job.last_error.get_or_insert_with(|| "every lease of the job ran out".to_owned());
+        }
+    }
+
+    pub fn take(&mut self, until: Timestamp) -> Lease {
+        self.job.attempts += 1;
+        self.fence += 1;
+        self.until = Some(until);
+        Lease { job: self.job.clone(), fence: self.fence, until }
+    }
+
+    pub fn is_in(&self, scan: &JobScan) -> bool {
+        scan.after.is_none_or(|after| self.no > after) && scan.state.is_none_or(|state| self.job.state == state)
+    }
+
+    pub fn entry(&self, scope: &Scope) -> JobEntry {
+        let Job { id, kind, state, attempts, run_at, ref last_error, .. } = self.job;
+        let (no, scope, kind) = (self.no, scope.clone(), kind.as_str().to_owned());
+        JobEntry { no, scope, id, kind, state, attempts, run_at, last_error: last_error.clone() }
+    }
+
     pub fn is_leased(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| until > now)
     }

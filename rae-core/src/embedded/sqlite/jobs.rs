@@ -15,8 +15,8 @@ use rusqlite::{Connection, Row, params, types::Type};
 use std::time::Duration;
 use uuid::Uuid;
 
-const QUEUED: &str = "queued";
-const DEAD: &str = "dead";
+const QUEUED: &str = JobState::Queued.as_str();
+const DEAD: &str = JobState::Dead.as_str();
 
 pub(super) fn is_held(conn: &Connection, sid: i64, id: Uuid, fence: u64, now: Timestamp) -> Res<bool> {
     let sql = "SELECT 1 FROM jobs WHERE scope = ?1 AND id = ?2 AND fence = ?3 AND lease_until > ?4";
@@ -47,20 +47,34 @@ pub(super) fn retry(conn: &Connection, sid: i64, id: Uuid, run_at: Timestamp, er
     Ok(conn.prepare_cached(sql)?.execute(params)? > 0)
 }
 
+/// Takes a dead letter back into the queue.
+pub(super) fn requeue(conn: &Connection, sid: i64, id: Uuid, run_at: Timestamp) -> Res<bool> {
+    let sql =
+        "UPDATE jobs SET state = 'queued', attempts = 0, run_at = ?3 WHERE scope = ?1 AND id = ?2 AND state = 'dead'";
+    Ok(conn.prepare_cached(sql)?.execute(params![sid, Id(id), run_at.micros()])? > 0)
+}
+
 pub(super) fn extend(conn: &Connection, sid: i64, id: Uuid, until: Timestamp) -> Res<bool> {
     let sql = "UPDATE jobs SET lease_until = ?3 WHERE scope = ?1 AND id = ?2";
     Ok(conn.prepare_cached(sql)?.execute(params![sid, Id(id), until.micros()])? > 0)
 }
 
-const COLUMNS: &str = "id, kind, payload, state, attempts, run_at, last_error";
+pub(super) const COLUMNS: &str = "id, kind, payload, state, attempts, run_at, last_error";
 
-fn decode(row: &Row<'_>) -> rusqlite::Result<Job> {
+pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<JobState> {
+    match row.get_ref(column)?.as_str()? {
+        QUEUED => Ok(JobState::Queued),
+        DEAD => Ok(JobState::Dead),
+        _ => {
+            let unknown = Box::new(Error::corrupt("a job has an unknown state"));
+            Err(rusqlite::Error::FromSqlConversionFailure(column, Type::Text, unknown))
+        }
+    }
+}
+
+pub(super) fn decode(row: &Row<'_>) -> rusqlite::Result<Job> {
     let bad = |column, e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e));
-    let state = match row.get_ref(3)?.as_str()? {
-        QUEUED => JobState::Queued,
-        DEAD => JobState::Dead,
-        _ => return Err(bad(3, Error::corrupt("a job has an unknown state"))),
-    };
+    let state = state(row, 3)?;
     let json = |column, e: serde_json::Error| bad(column, Error::corrupt("a job does not read back").with_source(e));
     Ok(Job {
         id: row.get::<_, Id>(0)?.0,
@@ -80,11 +94,6 @@ pub(super) fn list(conn: &Connection, scope: &Scope, limit: usize) -> Res<Vec<Jo
     let mut select =
         conn.prepare_cached(&format!("SELECT {COLUMNS} FROM jobs WHERE scope = ?1 ORDER BY jid LIMIT ?2"))?;
     Ok(select.query_map([row.sid, limit], decode)?.collect::<rusqlite::Result<_>>()?)
-}
-
-fn later(now: Timestamp, duration: Duration) -> Timestamp {
-    let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(now.micros().saturating_add(micros)).unwrap_or_else(|_| now.saturating_add_seconds(i64::MAX))
 }
 
 /// Takes due jobs, and lays those aside that were taken as often as is allowed without a word.
@@ -108,7 +117,7 @@ pub(super) fn lease(
             conn.prepare_cached(&format!("SELECT jid FROM jobs WHERE {due} ORDER BY run_at, jid LIMIT ?3"))?;
         let jobs = select.query_map(params![row.sid, now.micros(), limit], |r| r.get(0))?;
         let jobs = jobs.collect::<rusqlite::Result<Vec<i64>>>()?;
-        let until = later(now, duration);
+        let until = now.saturating_add(duration);
         let mut take = conn.prepare_cached(&format!(
             "UPDATE jobs SET attempts = attempts + 1, fence = fence + 1, lease_until = ?2 WHERE jid = ?1 \
              RETURNING {COLUMNS}, fence"

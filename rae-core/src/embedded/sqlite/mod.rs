@@ -17,6 +17,7 @@ mod erase;
 mod errors;
 mod fork;
 mod index;
+mod job_queue;
 mod jobs;
 mod keys;
 mod open;
@@ -37,8 +38,9 @@ use crate::{
     error::{Error, ErrorKind, Result},
     limits::{READ_QUEUE_MAX, READERS, SQLITE_BUSY_MILLIS, TOMBSTONES_MAX, WRITE_QUEUE_MAX},
     model::{
-        ApiKey, Applied, Audit, Changes, Filter, Head, Job, KeyId, Lease, Memory, MemoryId, MemoryVersion, Scan, Scope,
-        SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        ApiKey, Applied, Audit, Changes, Filter, Head, Job, JobEntry, JobKind, JobScan, JobStats, KeyId, Lease, Memory,
+        MemoryId, MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint,
+        WriteBatch,
     },
     ports::{AdminRead, Clock, IndexRead, JobRead, MemoryRead, RelationalCapability, RelationalStore, SystemClock},
 };
@@ -422,9 +424,43 @@ impl JobRead for SqliteStore {
         self.write(ctx, move |conn| jobs::lease(conn, &scope, now, duration, limit)).await
     }
 
+    async fn lease_due(
+        &self,
+        now: Timestamp,
+        duration: Duration,
+        limit: usize,
+        kinds: &[JobKind],
+    ) -> Result<Vec<(Scope, Lease)>> {
+        let (ctx, kinds) = (Ctx::new(Scope::default()), kinds.to_vec());
+        // Most looks find nothing, and those need not wait for the writer.
+        if !self.read(&ctx, move |conn| job_queue::is_any_due(conn, now)).await? {
+            return Ok(Vec::new());
+        }
+        self.write(&ctx, move |conn| job_queue::lease_due(conn, now, duration, limit, &kinds)).await
+    }
+
+    async fn schedule(&self, now: Timestamp, schedules: &[Schedule]) -> Result<u64> {
+        let (ctx, schedules) = (Ctx::new(Scope::default()), schedules.to_vec());
+        self.write(&ctx, move |conn| job_queue::schedule(conn, now, &schedules)).await
+    }
+
     async fn jobs(&self, ctx: &Ctx, limit: usize) -> Result<Vec<Job>> {
         let scope = ctx.scope().clone();
         self.read(ctx, move |conn| jobs::list(conn, &scope, limit)).await
+    }
+
+    async fn job_page(&self, ctx: &Ctx, scan: &JobScan) -> Result<Vec<JobEntry>> {
+        let (scope, scan) = (ctx.scope().clone(), *scan);
+        self.read(ctx, move |conn| job_queue::page_of(conn, Some(&scope), &scan)).await
+    }
+
+    async fn all_jobs(&self, scan: &JobScan) -> Result<Vec<JobEntry>> {
+        let scan = *scan;
+        self.read(&Ctx::new(Scope::default()), move |conn| job_queue::page_of(conn, None, &scan)).await
+    }
+
+    async fn job_stats(&self, now: Timestamp) -> Result<JobStats> {
+        self.read(&Ctx::new(Scope::default()), move |conn| job_queue::stats(conn, now)).await
     }
 }
 

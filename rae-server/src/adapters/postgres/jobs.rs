@@ -8,8 +8,8 @@ use super::{
 };
 use rae_core::{
     Error,
-    limits::JOB_ATTEMPTS_MAX,
-    model::{Job, JobState, Lease, NewJob, Timestamp},
+    limits::{JOB_ATTEMPTS_MAX, SCHEDULE_PAGE},
+    model::{Job, JobDepth, JobEntry, JobKind, JobScan, JobState, JobStats, Lease, NewJob, Schedule, Scope, Timestamp},
 };
 use std::time::Duration;
 use tokio_postgres::Row;
@@ -49,17 +49,28 @@ pub(super) async fn retry(tx: &Tx, sid: i64, id: Uuid, run_at: Timestamp, error:
     Ok(tx.execute(sql, &[&sid, &id, &run_at.micros(), &error.as_bytes(), &most]).await? > 0)
 }
 
+/// Takes a dead letter back into the queue.
+pub(super) async fn requeue(tx: &Tx, sid: i64, id: Uuid, run_at: Timestamp) -> Res<bool> {
+    let sql = "UPDATE rae.jobs SET state = 'queued', attempts = 0, run_at = $3 \
+               WHERE scope = $1 AND id = $2 AND state = 'dead'";
+    Ok(tx.execute(sql, &[&sid, &id, &run_at.micros()]).await? > 0)
+}
+
 pub(super) async fn extend(tx: &Tx, sid: i64, id: Uuid, until: Timestamp) -> Res<bool> {
     let sql = "UPDATE rae.jobs SET lease_until = $3 WHERE scope = $1 AND id = $2";
     Ok(tx.execute(sql, &[&sid, &id, &until.micros()]).await? > 0)
 }
 
+fn state(row: &Row, column: usize) -> Res<JobState> {
+    match row.try_get(column)? {
+        "queued" => Ok(JobState::Queued),
+        "dead" => Ok(JobState::Dead),
+        _ => Err(Error::corrupt("a job has an unknown state").into()),
+    }
+}
+
 fn decode(row: &Row) -> Res<Job> {
-    let state = match row.try_get(3)? {
-        "queued" => JobState::Queued,
-        "dead" => JobState::Dead,
-        _ => return Err(Error::corrupt("a job has an unknown state").into()),
-    };
+    let state = state(row, 3)?;
     let kind: String = row.try_get(1)?;
     Ok(Job {
         id: row.try_get(0)?,
@@ -80,11 +91,6 @@ pub(super) async fn list(tx: &Tx, limit: usize) -> Res<Vec<Job>> {
     tx.query(sql, &[&row.sid, &limit]).await?.iter().map(decode).collect()
 }
 
-fn later(now: Timestamp, duration: Duration) -> Timestamp {
-    let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(now.micros().saturating_add(micros)).unwrap_or_else(|_| now.saturating_add_seconds(i64::MAX))
-}
-
 /// Takes due jobs, and lays those aside that were taken as often as is allowed without a word. Jobs that another one is
 /// taking at the moment are passed by.
 pub(super) async fn lease(tx: &Tx, now: Timestamp, duration: Duration, limit: usize) -> Res<Vec<Lease>> {
@@ -96,7 +102,7 @@ pub(super) async fn lease(tx: &Tx, now: Timestamp, duration: Duration, limit: us
                 (SELECT jid FROM rae.jobs WHERE scope = $1 AND state = 'queued' AND run_at <= $2 \
                 AND coalesce(lease_until <= $2, true) AND attempts >= $3 FOR UPDATE SKIP LOCKED)";
     tx.execute(dead, &[&row.sid, &now.micros(), &most]).await?;
-    let until = later(now, duration);
+    let until = now.saturating_add(duration);
     let take = concat!(
         "WITH due AS (SELECT jid, run_at FROM rae.jobs WHERE scope = $1 AND state = 'queued' AND run_at <= $2 \
          AND coalesce(lease_until <= $2, true) AND attempts < $3 ORDER BY run_at, jid LIMIT $4 FOR UPDATE SKIP LOCKED), \
@@ -107,4 +113,91 @@ pub(super) async fn lease(tx: &Tx, now: Timestamp, duration: Duration, limit: us
     );
     let rows = tx.query(take, &[&row.sid, &now.micros(), &most, &limit, &until.micros()]).await?;
     rows.iter().map(|row| Ok(Lease { job: decode(row)?, fence: uint(row, 7)?, until })).collect()
+}
+
+/// Takes due jobs of all tenants by the door `lease_due`; gives their scopes, ids and fencing numbers.
+pub(super) async fn lease_due(
+    tx: &Tx,
+    now: Timestamp,
+    until: Timestamp,
+    limit: usize,
+    kinds: &[JobKind],
+) -> Res<Vec<(Scope, Uuid, u64)>> {
+    let (limit, most) = (page(limit)?, i64::from(JOB_ATTEMPTS_MAX));
+    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    let sql = "SELECT of_tenant, of_project, job, number FROM rae.lease_due($1, $2, $3, $4, $5)";
+    let rows = tx.query(sql, &[&now.micros(), &until.micros(), &most, &limit, &kinds]).await?;
+    rows.iter().map(|row| Ok((scope(row, 0)?, row.try_get(2)?, uint(row, 3)?))).collect()
+}
+
+fn scope(row: &Row, first: usize) -> Res<Scope> {
+    Ok(Scope::new(row.try_get::<_, String>(first)?, row.try_get::<_, String>(first + 1)?)?)
+}
+
+/// A job that this caller took, as long as nobody else took it since.
+pub(super) async fn taken(tx: &Tx, id: Uuid, fence: u64) -> Res<Option<Job>> {
+    let Some(row) = ScopeRow::find(tx).await? else { return Ok(None) };
+    let sql = concat!("SELECT ", job_columns!(), " FROM rae.jobs j WHERE j.scope = $1 AND j.id = $2 AND j.fence = $3");
+    tx.query_opt(sql, &[&row.sid, &id, &int(fence)]).await?.as_ref().map(decode).transpose()
+}
+
+/// Queues what is due, of all tenants.
+pub(super) async fn schedule(tx: &Tx, now: Timestamp, schedules: &[Schedule]) -> Res<u64> {
+    let (mut queued, most) = (0, i64::try_from(SCHEDULE_PAGE).unwrap_or(i64::MAX));
+    for schedule in schedules {
+        let sql = "SELECT rae.queue_due($1, $2, $3, $4)";
+        let row = tx.query_one(sql, &[&now.micros(), &schedule.kind.as_str(), &schedule.micros(), &most]).await?;
+        queued += uint(&row, 0)?;
+    }
+    Ok(queued)
+}
+
+/// A page of the jobs of the call's scope.
+pub(super) async fn page_of(tx: &Tx, scan: &JobScan) -> Res<Vec<JobEntry>> {
+    let Some(row) = ScopeRow::find(tx).await? else { return Ok(Vec::new()) };
+    let (after, state, limit) = bounds(scan)?;
+    let sql = "SELECT jid, id, kind, state, attempts, run_at, last_error FROM rae.jobs \
+               WHERE scope = $1 AND jid > $2 AND ($3::text IS NULL OR state = $3) ORDER BY jid LIMIT $4";
+    let rows = tx.query(sql, &[&row.sid, &after, &state, &limit]).await?;
+    rows.iter().map(|row| entry(row, 1, tx.scope.clone())).collect()
+}
+
+/// A page of the jobs of all scopes.
+pub(super) async fn all_jobs(tx: &Tx, scan: &JobScan) -> Res<Vec<JobEntry>> {
+    let (after, state, limit) = bounds(scan)?;
+    let sql = "SELECT jid, of_tenant, of_project, id, kind, state, attempts, run_at, last_error \
+               FROM rae.all_jobs($1, $2, $3) ORDER BY jid";
+    let rows = tx.query(sql, &[&after, &state, &limit]).await?;
+    rows.iter().map(|row| entry(row, 3, scope(row, 1)?)).collect()
+}
+
+fn bounds(scan: &JobScan) -> Res<(i64, Option<&'static str>, i64)> {
+    Ok((int(scan.after.unwrap_or_default()), scan.state.map(JobState::as_str), page(scan.limit)?))
+}
+
+/// The number is the first column; the rest begins at `first`.
+fn entry(row: &Row, first: usize, scope: Scope) -> Res<JobEntry> {
+    Ok(JobEntry {
+        no: uint(row, 0)?,
+        scope,
+        id: row.try_get(first)?,
+        kind: row.try_get(first + 1)?,
+        state: state(row, first + 2)?,
+        attempts: version(row, first + 3)?,
+        run_at: time(row, first + 4)?,
+        last_error: text_opt(row, first + 5)?,
+    })
+}
+
+pub(super) async fn stats(tx: &Tx, now: Timestamp) -> Res<JobStats> {
+    let mut stats = JobStats::default();
+    let sql = "SELECT of_kind, due, later, running, dead, oldest FROM rae.job_stats($1) ORDER BY of_kind";
+    for row in tx.query(sql, &[&now.micros()]).await? {
+        let (due, later, running, dead) = (uint(&row, 1)?, uint(&row, 2)?, uint(&row, 3)?, uint(&row, 4)?);
+        stats.depths.push(JobDepth { kind: row.try_get(0)?, due, later, running, dead });
+        let oldest = row.try_get::<_, Option<i64>>(5)?.unwrap_or(now.micros());
+        let age = now.micros().saturating_sub(oldest).unsigned_abs();
+        stats.oldest_due = stats.oldest_due.max(Duration::from_micros(age));
+    }
+    Ok(stats)
 }

@@ -46,8 +46,9 @@ use errors::no_schema;
 use rae_core::{
     Ctx, Error, Result,
     model::{
-        ApiKey, Applied, Audit, Changes, Filter, Head, Job, KeyId, Lease, Memory, MemoryId, MemoryVersion, Scan, Scope,
-        SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        ApiKey, Applied, Audit, Changes, Filter, Head, Job, JobEntry, JobKind, JobScan, JobStats, KeyId, Lease, Memory,
+        MemoryId, MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint,
+        WriteBatch,
     },
     ports::{AdminRead, IndexRead, JobRead, MemoryRead, RelationalCapability, RelationalStore},
 };
@@ -250,8 +251,60 @@ impl JobRead for PostgresStore {
             .await
     }
 
+    async fn lease_due(
+        &self,
+        now: Timestamp,
+        duration: Duration,
+        limit: usize,
+        kinds: &[JobKind],
+    ) -> Result<Vec<(Scope, Lease)>> {
+        let (given, kinds) = (self.core.has_own_clock().then_some(now), kinds.to_vec());
+        let taken = self.core.change_for_all(move |tx| {
+            boxed(async move {
+                let now = given.map_or_else(|| tx.now(), Ok)?;
+                let until = now.saturating_add(duration);
+                Ok((until, jobs::lease_due(tx, now, until, limit, &kinds).await?))
+            })
+        });
+        let (until, taken) = taken.await?;
+        let mut leases = Vec::with_capacity(taken.len());
+        // What a job is about is for its tenant to read.
+        for (scope, id, fence) in taken {
+            let ctx = Ctx::new(scope.clone());
+            let job = self.core.run(&ctx, Mode::Read, move |tx| boxed(jobs::taken(tx, id, fence))).await?;
+            leases.extend(job.map(|job| (scope, Lease { job, fence, until })));
+        }
+        Ok(leases)
+    }
+
+    async fn schedule(&self, now: Timestamp, schedules: &[Schedule]) -> Result<u64> {
+        let (given, schedules) = (self.core.has_own_clock().then_some(now), schedules.to_vec());
+        self.core
+            .change_for_all(move |tx| {
+                boxed(async move { jobs::schedule(tx, given.map_or_else(|| tx.now(), Ok)?, &schedules).await })
+            })
+            .await
+    }
+
     async fn jobs(&self, ctx: &Ctx, limit: usize) -> Result<Vec<Job>> {
         self.core.run(ctx, Mode::Read, move |tx| boxed(jobs::list(tx, limit))).await
+    }
+
+    async fn job_page(&self, ctx: &Ctx, scan: &JobScan) -> Result<Vec<JobEntry>> {
+        let scan = *scan;
+        self.core.run(ctx, Mode::Read, move |tx| boxed(async move { jobs::page_of(tx, &scan).await })).await
+    }
+
+    async fn all_jobs(&self, scan: &JobScan) -> Result<Vec<JobEntry>> {
+        let scan = *scan;
+        self.core.run_for_all(move |tx| boxed(async move { jobs::all_jobs(tx, &scan).await })).await
+    }
+
+    async fn job_stats(&self, now: Timestamp) -> Result<JobStats> {
+        let given = self.core.has_own_clock().then_some(now);
+        self.core
+            .run_for_all(move |tx| boxed(async move { jobs::stats(tx, given.map_or_else(|| tx.now(), Ok)?).await }))
+            .await
     }
 }
 

@@ -147,6 +147,17 @@ impl Core {
         self.spawn(task).await
     }
 
+    /// The same for what changes the queue of all tenants, which the doors alone may.
+    pub async fn change_for_all<T, W>(self: &Arc<Self>, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: for<'a> FnOnce(&'a Tx) -> BoxFuture<'a, Res<T>> + Send + 'static,
+    {
+        let (core, ctx) = (Arc::clone(self), Ctx::new(Scope::default()));
+        let task = async move { core.bounded(&ctx, Mode::Write, core.once(&ctx, Mode::Write, None, work)).await };
+        self.spawn(task).await
+    }
+
     /// The same for work that begins again when its transaction loses to another one.
     pub async fn run_again<T, W>(self: &Arc<Self>, ctx: &Ctx, mode: Mode, work: W) -> Result<T>
     where
