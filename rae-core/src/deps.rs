@@ -5,7 +5,7 @@ use crate::{
     ctx::Ctx,
     error::{Error, ErrorKind, Result},
     indexes::Indexes,
-    jobs::background::Background,
+    jobs::{background::Background, feeder::Feeder},
     model::{IdGenerator, Op, Precondition, Scope, WriteBatch},
     ports::{CacheStore, Clock, Collection, Embedder, RelationalStore, Reranker, TokenCounter, VectorStore},
 };
@@ -49,6 +49,10 @@ pub(crate) struct Shared {
     pub indexes: Indexes,
     pub access: AccessBuffer,
     pub background: Background,
+    /// Feeds a vector server, where there is one.
+    pub feeder: Feeder,
+    /// Whose memories these are, for what is kept elsewhere.
+    pub store: String,
     pub lookups: Lookups,
     pub closed: AtomicBool,
 }
@@ -112,7 +116,7 @@ impl Shared {
     /// The collection of the embedder in use.
     pub fn collection(&self) -> Collection {
         let embedder = self.embedder();
-        Collection { embedder: embedder.id().to_owned(), dim: embedder.dim() }
+        Collection { store: self.store.clone(), embedder: embedder.id().to_owned(), dim: embedder.dim() }
     }
 
     /// A batch of `ops`, dated now.

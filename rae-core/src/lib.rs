@@ -26,6 +26,7 @@ pub mod lexical;
 pub mod limits;
 pub mod model;
 pub mod ops;
+mod overlay;
 pub mod ports;
 pub mod providers;
 mod rae;
@@ -41,11 +42,12 @@ pub use deps::CacheStats;
 pub use error::{Error, ErrorKind, Result};
 pub use futures::executor::block_on;
 pub use ingest::{MemoryUpdate, NewMemory};
+pub use jobs::feeder::VectorFeedStats;
 pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, Context, ContextOptions, ContextSource, Exported, Finding, Forget,
     ForgetScope, Forgotten, Hit, Hits, Imported, ListOptions, Maintained, Page, Passage, RecallOptions, Receipt,
-    Reembedded, Stats,
+    Reembedded, Stats, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

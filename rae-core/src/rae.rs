@@ -6,10 +6,11 @@ use crate::{
     deps::{CacheStats, Deps},
     error::{Error, ErrorKind},
     ingest::{MemoryUpdate, NewMemory},
+    jobs::feeder::VectorFeedStats,
     model::{Memory, MemoryId, MemoryVersion, Scope, Timestamp},
     ops::{
         self, Audit, AuditOptions, Context, ContextOptions, Exported, Finding, Forget, Forgotten, Hits, Imported,
-        ListOptions, Maintained, Page, RecallOptions, Receipt, Reembedded, Stats,
+        ListOptions, Maintained, Page, RecallOptions, Receipt, Reembedded, Stats, VectorSync,
     },
     ports::{EmbedRole, Embedder},
 };
@@ -66,6 +67,18 @@ impl Rae {
     /// How often the caches of recall had what was looked for, over all handles on this store.
     pub fn cache_stats(&self) -> CacheStats {
         self.deps.lookups.stats()
+    }
+
+    /// How vectors on a server follow the memories; zeros where the vectors lie in the process.
+    pub fn vector_feed(&self) -> VectorFeedStats {
+        self.deps.feeder.stats()
+    }
+
+    /// Brings a vector server to what the memories of all tenants and projects say, by at most about `limit` changes, and
+    /// settles what was applied long enough ago. A thread beside the store does the same by itself, so this is for whoever
+    /// wants to wait for it. Does nothing where the vectors lie in the process. Errors: those of the stores.
+    pub async fn sync_vectors(&self, limit: u64) -> Result<VectorSync> {
+        named("sync_vectors", ops::sync_vectors(&self.deps, limit).await)
     }
 
     /// Tenant and project of this handle.
@@ -185,6 +198,7 @@ impl Rae {
     /// Finishes what is queued and releases the file, for all clones. Closing twice is fine.
     pub async fn close(&self) -> Result<()> {
         self.deps.background.stop();
+        self.deps.feeder.stop();
         // Counts are a convenience: a full disk must not keep a store from closing.
         let flushed =
             if self.deps.closed.load(Ordering::Acquire) { Ok(0) } else { ops::flush_access(&self.deps).await };

@@ -2,4 +2,6 @@
 
 pub(crate) mod background;
 pub(crate) mod embed_debt;
+pub(crate) mod feeder;
 pub(crate) mod index_sync;
+pub(crate) mod vector_sync;
