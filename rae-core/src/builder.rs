@@ -14,7 +14,9 @@ use crate::{
     jobs::{background::Background, feeder::Feeder},
     model::{IdGenerator, Op, Scope},
     ops,
-    ports::{CacheStore, Clock, Embedder, RelationalStore, Reranker, SystemClock, TokenCounter, VectorFeed, VectorStore},
+    ports::{
+        CacheStore, Clock, Embedder, RelationalStore, Reranker, SystemClock, TokenCounter, VectorFeed, VectorStore,
+    },
     rae::embedder_mismatch,
 };
 use parking_lot::RwLock;

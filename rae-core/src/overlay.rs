@@ -203,7 +203,11 @@ mod tests {
     fn what_the_overlay_says_of_a_memory_goes_before_what_the_server_says() {
         let mut overlay = Overlay::default();
         overlay.rebase(0, 3);
-        overlay.absorb(0, 3, [(1, id(1), Some(vec![0.0, 1.0])), (2, id(2), None), (3, id(3), Some(vec![0.8, 0.6]))].into_iter());
+        overlay.absorb(
+            0,
+            3,
+            [(1, id(1), Some(vec![0.0, 1.0])), (2, id(2), None), (3, id(3), Some(vec![0.8, 0.6]))].into_iter(),
+        );
         let shadow = overlay.shadow(&[1.0, 0.0]);
         let server = [1, 2, 9].map(|n| VectorHit { id: id(n), cosine: 0.9 }).to_vec();
         let ids = |hits: Vec<VectorHit>| hits.into_iter().map(|hit| hit.id).collect::<Vec<_>>();

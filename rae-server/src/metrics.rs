@@ -28,6 +28,7 @@ pub struct Metrics {
     pub body_bytes: IntGauge,
     /// Requests that were turned away because the server was full.
     pub rejected: IntCounterVec,
+    vectors: VectorMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -54,6 +55,53 @@ impl Catalogue {
         }
         self.registry.register(Box::new(collector.clone())).map_err(failed)?;
         Ok(collector)
+    }
+}
+
+/// How a vector server follows.
+struct VectorMetrics {
+    changes: IntCounterVec,
+    failures: IntCounter,
+    behind: IntGauge,
+    failing: IntGauge,
+}
+
+impl VectorMetrics {
+    fn new(all: &mut Catalogue) -> Result<Self, Error> {
+        let opts = |name: &str, help: &str| Opts::new(name, help);
+        Ok(Self {
+            changes: all.add(
+                "counter",
+                IntCounterVec::new(
+                    opts(
+                        "rae_vector_feed_changes_total",
+                        "Changes written to the vector server, and points repaired there",
+                    ),
+                    &["kind"],
+                ),
+            )?,
+            failures: all.add(
+                "counter",
+                IntCounter::with_opts(opts("rae_vector_feed_failures_total", "Runs of the vector feed that failed")),
+            )?,
+            behind: all.add(
+                "gauge",
+                IntGauge::with_opts(opts("rae_vector_feed_behind", "Changes that wait for the vector server")),
+            )?,
+            failing: all.add(
+                "gauge",
+                IntGauge::with_opts(opts("rae_vector_feed_failing", "1 while the vector server does not answer")),
+            )?,
+        })
+    }
+
+    fn show(&self, feed: rae_core::VectorFeedStats) {
+        for (kind, now) in [("written", feed.changes), ("repaired", feed.repaired)] {
+            catch_up(&self.changes.with_label_values(&[kind]), now);
+        }
+        catch_up(&self.failures, feed.failures);
+        self.behind.set(i64::try_from(feed.behind).unwrap_or(i64::MAX));
+        self.failing.set(i64::from(feed.failing));
     }
 }
 
@@ -123,6 +171,7 @@ impl Metrics {
                     &["reason"],
                 ),
             )?,
+            vectors: VectorMetrics::new(&mut all)?,
             registry: all.registry,
             names: all.names,
         })
@@ -142,6 +191,11 @@ impl Metrics {
     /// Counts `items` operations of a verb with one result.
     pub fn operation(&self, verb: &str, items: u64, failed: Option<ErrorKind>) {
         self.operations.with_label_values(&[verb, failed.map_or("ok", ErrorKind::name)]).inc_by(items);
+    }
+
+    /// How the vector server follows, as of now.
+    pub fn vectors(&self, feed: rae_core::VectorFeedStats) {
+        self.vectors.show(feed);
     }
 
     /// The text of a scrape.

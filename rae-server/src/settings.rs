@@ -69,6 +69,27 @@ pub const SETTINGS: &[Spec] = &[
         help: "Key of the operator: any tenant, /v1/admin and the erasure of a tenant. No flag: command lines are public",
     },
     spec(
+        "qdrant_url",
+        "QDRANT_URL",
+        "qdrant-url",
+        "",
+        "Qdrant server for the vectors, http://host:6333; without one they are searched in each process",
+    ),
+    Spec {
+        name: "qdrant_api_key",
+        env: "QDRANT_API_KEY",
+        flag: None,
+        default: "",
+        help: "Key that the Qdrant server asks for",
+    },
+    spec(
+        "vector_settle",
+        "RAE_VECTOR_SETTLE",
+        "vector-settle",
+        "60",
+        "Time after which a write to Qdrant is no longer under way; what changed is checked once more then",
+    ),
+    spec(
         "allowed_hosts",
         "RAE_ALLOWED_HOSTS",
         "allowed-hosts",
@@ -191,6 +212,9 @@ pub struct Settings {
     pub durability: rae_core::Durability,
     pub auth: AuthMode,
     pub api_master_key: Option<Secret>,
+    pub qdrant_url: Option<String>,
+    pub qdrant_api_key: Option<Secret>,
+    pub vector_settle: Duration,
     pub allowed_hosts: Vec<String>,
     pub log_level: tracing::metadata::LevelFilter,
     pub log_format: LogFormat,
@@ -244,6 +268,10 @@ impl Settings {
         if master.is_some() {
             raw.values.insert("api_master_key", SHOWN_SECRET.to_owned());
         }
+        let qdrant_key = Some(raw.text("qdrant_api_key")).filter(|k| !k.is_empty()).map(|k| Secret(k.to_owned()));
+        if qdrant_key.is_some() {
+            raw.values.insert("qdrant_api_key", SHOWN_SECRET.to_owned());
+        }
         let auth = match (raw.text("auth"), &master) {
             ("header", _) | ("auto", None) => AuthMode::Header,
             ("keys" | "auto", Some(_)) => AuthMode::Keys,
@@ -266,6 +294,9 @@ impl Settings {
             durability: raw.parse("durability", "full or normal")?,
             auth,
             api_master_key: master,
+            qdrant_url: Some(raw.text("qdrant_url").to_owned()).filter(|url| !url.is_empty()),
+            qdrant_api_key: qdrant_key,
+            vector_settle: raw.seconds("vector_settle", 1.0)?,
             allowed_hosts: hosts.filter(|h| !h.is_empty()).collect(),
             log_level: raw.parse("log_level", "off, error, warn, info, debug or trace")?,
             log_format: match raw.text("log_format") {
@@ -438,7 +469,7 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown_anywhere() {
-        let s = load(&[], &[("RAE_API_MASTER_KEY", "hush-hush-hush")]).unwrap();
+        let s = load(&[], &[("RAE_API_MASTER_KEY", "hush-hush-hush"), ("QDRANT_API_KEY", "hush-too")]).unwrap();
         assert!(!format!("{s:?} {:?}", s.shown()).contains("hush"), "{s:?}");
         assert_eq!(s.shown()["api_master_key"], "(set)");
         assert!(load(&["--api-master-key", "x"], &[]).is_err(), "no flag");

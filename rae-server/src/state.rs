@@ -55,7 +55,7 @@ pub struct App {
 /// Opens the store that the environment names: PostgreSQL where it does, else the embedded one in the folder for data. Must run
 /// on a Tokio runtime with threads of its own.
 pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<String>) -> Result<Rae> {
-    let hosted = Hosted::from_env(env)?;
+    let hosted = Hosted::from_env(settings, env)?;
     make_folder(&settings.data_dir)?;
     make_folder(&temp_dir(settings))?;
     let mut builder = Rae::builder();
@@ -172,6 +172,7 @@ impl App {
         let all = self.settings.max_request_memory_bytes / MEMORY_UNIT;
         let held = all.saturating_sub(self.memory.available_permits()) * MEMORY_UNIT;
         self.metrics.body_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
+        self.metrics.vectors(self.rae.vector_feed());
         self.metrics.text(self.rae.cache_stats())
     }
 

@@ -1,30 +1,29 @@
-//! The hosted stores that the environment names: PostgreSQL for the truth, Redis for the cache.
+//! The hosted stores that the environment and the settings name: PostgreSQL for the truth, Redis for the cache, Qdrant for the
+//! vectors.
 
 use crate::adapters::{
     postgres::{self, PgVariables, PostgresSettings, PostgresStore},
+    qdrant::{QdrantSettings, QdrantStore},
     redis::{RedisCache, RedisSettings},
 };
-use rae_core::{Builder, Error, Result};
-use std::sync::Arc;
+use crate::settings::Settings;
+use rae_core::{Builder, Result};
+use std::{sync::Arc, time::Duration};
 
 /// What is kept elsewhere than in the embedded store. `Debug` shows no password.
 #[derive(Debug)]
 pub struct Hosted {
     postgres: Option<PostgresSettings>,
     redis: Option<RedisSettings>,
+    qdrant: Option<QdrantSettings>,
+    vector_settle: Duration,
 }
 
 impl Hosted {
-    /// Reads `DATABASE_URL` (else `PGHOST` and its like) and `REDIS_URL` (else `REDIS_HOST` and its like). Errors never repeat
-    /// what they hold.
-    pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    /// Reads `DATABASE_URL` (else `PGHOST` and its like) and `REDIS_URL` (else `REDIS_HOST` and its like), and Qdrant's place
+    /// from the settings. Errors never repeat what they hold.
+    pub fn from_env(settings: &Settings, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let value = |name: &str| env(name).filter(|value| !value.is_empty());
-        if value("QDRANT_URL").is_some() {
-            return Err(Error::unsupported(
-                "QDRANT_URL is set, but this version has no Qdrant: unset it, and vectors are kept beside the memories and \
-                 searched exactly in each process",
-            ));
-        }
         let postgres = match (value("DATABASE_URL"), value("PGHOST")) {
             (Some(url), _) => Some(PostgresSettings::from_url(&url)?),
             (None, Some(host)) => Some(PostgresSettings::from_variables(&PgVariables {
@@ -46,7 +45,9 @@ impl Hosted {
             }
             (None, None) => None,
         };
-        Ok(Self { postgres, redis })
+        let key = settings.qdrant_api_key.as_ref().map(|key| key.reveal());
+        let qdrant = settings.qdrant_url.as_deref().map(|url| QdrantSettings::new(url, key)).transpose()?;
+        Ok(Self { postgres, redis, qdrant, vector_settle: settings.vector_settle })
     }
 
     /// Whether memories are kept in PostgreSQL.
@@ -67,9 +68,15 @@ impl Hosted {
         tracing::info!(
             memories = if self.postgres.is_some() { "PostgreSQL" } else { "embedded" },
             cache = if self.redis.is_some() { "Redis" } else { "in process" },
-            vectors = "in process",
+            vectors = if self.qdrant.is_some() { "Qdrant" } else { "in process" },
             "stores"
         );
+        if let Some(settings) = self.qdrant {
+            if settings.shows_its_key() {
+                tracing::warn!("QDRANT_API_KEY goes over the network unencrypted; use https in QDRANT_URL");
+            }
+            builder = builder.vectors(Arc::new(QdrantStore::open(&settings)?)).vector_settle(self.vector_settle);
+        }
         if let Some(settings) = self.postgres {
             builder = builder.relational(Arc::new(PostgresStore::open(settings).await?));
         }

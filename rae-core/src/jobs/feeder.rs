@@ -119,8 +119,7 @@ impl Feeder {
     /// Starts the thread. It holds the store only weakly and ends when the store does.
     pub fn start(&self, deps: &Deps) -> std::io::Result<()> {
         let (inbox, shared) = (Arc::clone(&self.inbox), Arc::downgrade(&deps.shared));
-        let thread =
-            std::thread::Builder::new().name("rae-vector-feed".into()).spawn(move || run(&inbox, &shared))?;
+        let thread = std::thread::Builder::new().name("rae-vector-feed".into()).spawn(move || run(&inbox, &shared))?;
         *self.thread.lock() = Some(thread);
         Ok(())
     }
@@ -253,7 +252,9 @@ fn run(inbox: &Inbox, shared: &Weak<Shared>) {
                 if progress.behind > 0 { Some(Duration::ZERO) } else { progress.settle_in }
             }
             Ok(None) => Some(AGAIN),
-            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited) =>
+            {
                 tracing::debug!(%error, "the vector server was not fed; tried again");
                 wait(inbox, pause);
                 pause = (pause * 2).min(PAUSE.1);

@@ -21,6 +21,7 @@ import warnings
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import ValidationError
@@ -234,8 +235,8 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = 1 << 16
     store: Store
     key: str | None = None
-    faults: list[dict] = []
-    asked: Counter = Counter()
+    faults: ClassVar[list[dict]] = []
+    asked: ClassVar[Counter] = Counter()
     fault_lock = threading.Lock()
 
     def log_message(self, *_: object) -> None:
@@ -294,7 +295,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.connection.shutdown(socket.SHUT_RDWR)
         return self.send(200, {"result": result, "status": "ok", "time": 0.0}, fault["kind"] == "truncate")
 
-    do_GET = do_PUT = do_POST = do_DELETE = serve  # noqa: N815 (names the base class looks for)
+    do_GET = do_PUT = do_POST = do_DELETE = serve
 
 
 class Server(ThreadingHTTPServer):

@@ -16,7 +16,8 @@ const STORE: Uuid = Uuid::from_u128(77);
 
 /// A store whose graph starts at 500 vectors and is asked whenever it covers the space.
 fn open(dir: Option<&Path>, store_uuid: Uuid) -> MemoryVectors {
-    let config = VectorsConfig { index_dir: dir.map(PathBuf::from), store_uuid, ann_threshold: 500, ..VectorsConfig::default() };
+    let config =
+        VectorsConfig { index_dir: dir.map(PathBuf::from), store_uuid, ann_threshold: 500, ..VectorsConfig::default() };
     MemoryVectors::with_row_cost(config, 1)
 }
 
@@ -99,7 +100,8 @@ fn snapshot() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn reopened(dir: &Path, store_uuid: Uuid, head: u64) -> (MemoryVectors, bool) {
-    let config = VectorsConfig { index_dir: Some(dir.into()), store_uuid, ann_threshold: 500, ..VectorsConfig::default() };
+    let config =
+        VectorsConfig { index_dir: Some(dir.into()), store_uuid, ann_threshold: 500, ..VectorsConfig::default() };
     // Filled behind the builder's back, so that what the graph holds came from the snapshot.
     let store = MemoryVectors::with_row_cost(config, 1);
     let space = store.inner.space_or_new(&key(&ctx("p"), &collection(DIM)));
@@ -200,7 +202,12 @@ fn a_snapshot_is_taken_up_again_and_nodes_whose_vector_changed_are_left_out() {
     let mut moved = data();
     moved[3] = data()[40].iter().map(|x| -x).collect();
     let other = MemoryVectors::with_row_cost(
-        VectorsConfig { index_dir: Some(dir.clone()), store_uuid: STORE, ann_threshold: 500, ..VectorsConfig::default() },
+        VectorsConfig {
+            index_dir: Some(dir.clone()),
+            store_uuid: STORE,
+            ann_threshold: 500,
+            ..VectorsConfig::default()
+        },
         1,
     );
     other.inner.closed.store(true, Ordering::Release);

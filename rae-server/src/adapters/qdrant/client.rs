@@ -102,8 +102,7 @@ impl Client {
             return Err(Error::unavailable("Qdrant did not answer in time and is left alone for a second")
                 .with_code("no_vectors"));
         }
-        let mut request =
-            self.http.request(call.method, format!("{}{}", self.base, call.path)).timeout(call.limit);
+        let mut request = self.http.request(call.method, format!("{}{}", self.base, call.path)).timeout(call.limit);
         if let Some(key) = &self.key {
             request = request.header("api-key", key.clone());
         }
@@ -158,7 +157,9 @@ fn refused<T>(status: StatusCode) -> Result<Answer<T>> {
         408 | 504 => Error::new(ErrorKind::Timeout, "Qdrant did not finish in time"),
         429 => Error::new(ErrorKind::RateLimited, "Qdrant takes no more requests for now").with_code("no_vectors"),
         500..=599 => Error::unavailable("Qdrant failed; see its log").with_code("no_vectors").temporary(),
-        _ => Error::internal("Qdrant refused a request; see its log and check its version").with_code("vectors_refused"),
+        _ => {
+            Error::internal("Qdrant refused a request; see its log and check its version").with_code("vectors_refused")
+        }
     };
     Err(error.with_context("status", status.as_str()))
 }

@@ -56,6 +56,7 @@ pub struct QdrantSettings {
     url: String,
     shown: String,
     key: Option<String>,
+    prefix: String,
 }
 
 impl QdrantSettings {
@@ -78,7 +79,15 @@ impl QdrantSettings {
             shown: format!("{}://{host}:{port}", parsed.scheme()),
             url: parsed.as_str().trim_end_matches('/').to_owned(),
             key: key.filter(|key| !key.is_empty()).map(str::to_owned),
+            prefix: "rae".to_owned(),
         })
+    }
+
+    /// What the names of collections begin with; default `rae`. Stores are apart without it: it is for what is no store.
+    #[must_use]
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.prefix);
+        self
     }
 
     /// Whether the key would go over the network as it is.
@@ -98,6 +107,7 @@ impl fmt::Debug for QdrantSettings {
 pub struct QdrantStore {
     client: Client,
     shown: String,
+    prefix: String,
     version_seen: AtomicBool,
     /// Names of collections that are known to be there.
     ensured: Mutex<HashSet<String>>,
@@ -112,14 +122,9 @@ impl fmt::Debug for QdrantStore {
 
 /// A scope of a collection, named as on the server.
 struct Space {
+    collection: String,
     path: String,
     names: Names,
-}
-
-impl Space {
-    fn of(ctx: &Ctx, collection: &Collection) -> Self {
-        Self { path: format!("/collections/{}", names::collection(collection)), names: Names::of(ctx.scope()) }
-    }
 }
 
 impl QdrantStore {
@@ -129,10 +134,16 @@ impl QdrantStore {
         Ok(Self {
             client: Client::new(settings, WRITE)?,
             shown: settings.shown.clone(),
+            prefix: settings.prefix.clone(),
             version_seen: AtomicBool::new(false),
             ensured: Mutex::default(),
             closed: AtomicBool::new(false),
         })
+    }
+
+    fn space(&self, ctx: &Ctx, collection: &Collection) -> Space {
+        let collection = names::collection(&self.prefix, collection);
+        Space { path: format!("/collections/{collection}"), collection, names: Names::of(ctx.scope()) }
     }
 
     fn start(&self, ctx: &Ctx) -> Result<()> {
@@ -150,15 +161,19 @@ impl QdrantStore {
         let longest = if tail.contains("wait=true") { WRITE } else { READ };
         let limit = ctx.remaining().map_or(longest, |left| left.min(longest));
         let path = format!("{}{tail}", space.path);
-        let call = Call { method, path: &path, body: Some(&body), limit, items_bytes: items.saturating_mul(ITEM_BYTES) };
+        let call =
+            Call { method, path: &path, body: Some(&body), limit, items_bytes: items.saturating_mul(ITEM_BYTES) };
         match self.client.call::<Envelope<T>>(call).await? {
             Answer::Got(answer) => Ok(answer.result),
             Answer::Missing => {
                 // Whoever feeds it makes it anew.
-                self.ensured.lock().remove(space.path.trim_start_matches("/collections/"));
-                Err(Error::unavailable("Qdrant does not have the collection; it is written anew").with_code("no_collection"))
+                self.ensured.lock().remove(&space.collection);
+                Err(Error::unavailable("Qdrant does not have the collection; it is written anew")
+                    .with_code("no_collection"))
             }
-            Answer::Exists => Err(Error::unavailable("Qdrant is changing the collection").with_code("no_vectors").temporary()),
+            Answer::Exists => {
+                Err(Error::unavailable("Qdrant is changing the collection").with_code("no_vectors").temporary())
+            }
         }
     }
 
@@ -188,8 +203,7 @@ impl QdrantStore {
             Answer::Got(found) if found.result.fits(collection.dim) => Ok(Some(found.result)),
             Answer::Got(_) => Err(Error::conflict(format!(
                 "Qdrant's collection {} has another size or distance than {} needs; delete it, and it is written anew",
-                names::collection(collection),
-                collection.embedder
+                space.collection, collection.embedder
             ))
             .with_code("collection_differs")),
             Answer::Missing | Answer::Exists => Ok(None),
@@ -212,7 +226,14 @@ impl QdrantStore {
         }
     }
 
-    async fn nearest(&self, ctx: &Ctx, space: &Space, vector: &[f32], filter: &Value, k: usize) -> Result<Vec<VectorHit>> {
+    async fn nearest(
+        &self,
+        ctx: &Ctx,
+        space: &Space,
+        vector: &[f32],
+        filter: &Value,
+        k: usize,
+    ) -> Result<Vec<VectorHit>> {
         let (mut limit, mut all) = (k.saturating_add(1), usize::MAX);
         if limit > ANSWERS {
             let body = json!({ "filter": filter, "exact": true });
@@ -274,7 +295,9 @@ impl QdrantStore {
         let tail = "/points/batch?wait=true&ordering=strong";
         let done: Vec<wire::Updated> = self.ask(ctx, space, Method::POST, tail, body, count).await?;
         if done.len() != count || done.iter().any(|update| !update.is_completed()) {
-            return Err(Error::unavailable("Qdrant did not finish a write in time").with_code("no_vectors").temporary());
+            return Err(Error::unavailable("Qdrant did not finish a write in time")
+                .with_code("no_vectors")
+                .temporary());
         }
         Ok(())
     }
@@ -307,8 +330,8 @@ impl VectorStore for QdrantStore {
             return Err(Error::invalid(format!("an embedder's dimension must be 1 to {DIM_MAX}"))
                 .with_code("invalid_dimension"));
         }
-        let (space, name) = (Space::of(ctx, collection), names::collection(collection));
-        if self.ensured.lock().contains(&name) {
+        let space = self.space(ctx, collection);
+        if self.ensured.lock().contains(&space.collection) {
             return Ok(());
         }
         self.check_version(ctx).await?;
@@ -332,7 +355,7 @@ impl VectorStore for QdrantStore {
                 }
             }
         }
-        self.ensured.lock().insert(name);
+        self.ensured.lock().insert(space.collection);
         Ok(())
     }
 
@@ -346,7 +369,7 @@ impl VectorStore for QdrantStore {
     ) -> Result<()> {
         self.start(ctx)?;
         upsert.iter().try_for_each(|point| check_vector(collection, &point.vector))?;
-        let space = Space::of(ctx, collection);
+        let space = self.space(ctx, collection);
         // A number takes at most some 15 signs.
         let page = (REQUEST_BYTES / (collection.dim * 16 + 256)).clamp(1, REQUEST_POINTS);
         let mut operations: Vec<Value> = Vec::new();
@@ -389,7 +412,7 @@ impl VectorStore for QdrantStore {
         if k == 0 {
             return Ok(Vec::new());
         }
-        let space = Space::of(ctx, collection);
+        let space = self.space(ctx, collection);
         match filter.only.as_deref() {
             None => self.nearest(ctx, &space, vector, &space.names.filter(None), k).await,
             Some(only) => self.nearest_of(ctx, &space, vector, only, k).await,
@@ -405,7 +428,7 @@ impl VectorStore for QdrantStore {
     ) -> Result<Vec<Option<f32>>> {
         self.start(ctx)?;
         check_vector(collection, vector)?;
-        let space = Space::of(ctx, collection);
+        let space = self.space(ctx, collection);
         let asked: HashMap<Uuid, MemoryId> = ids.iter().map(|id| (space.names.point(*id), *id)).collect();
         let mut found: HashMap<MemoryId, f32> = HashMap::with_capacity(asked.len());
         let points: Vec<Uuid> = asked.keys().copied().collect();
@@ -424,7 +447,7 @@ impl VectorStore for QdrantStore {
 
     async fn watermark(&self, ctx: &Ctx, collection: &Collection) -> Result<Watermark> {
         self.start(ctx)?;
-        let space = Space::of(ctx, collection);
+        let space = self.space(ctx, collection);
         let body = json!({ "ids": [space.names.mark()], "with_payload": true, "with_vector": false });
         let found: Vec<wire::Mark> = self.ask(ctx, &space, Method::POST, "/points", body, 1).await?;
         found.first().map_or(Ok(Watermark::default()), wire::Mark::watermark)
@@ -447,7 +470,7 @@ impl VectorStore for QdrantStore {
 
     async fn drop_scope(&self, ctx: &Ctx, collection: &Collection) -> Result<()> {
         self.start(ctx)?;
-        let space = Space::of(ctx, collection);
+        let space = self.space(ctx, collection);
         // The watermark first: without it the scope is written anew, whatever was left of it.
         let operations = vec![
             json!({ "delete": { "points": [space.names.mark()] } }),

@@ -64,13 +64,13 @@ impl Names {
 }
 
 /// A collection's name: readable, of safe signs, and different for different stores, embedders and dimensions.
-pub(super) fn collection(of: &Collection) -> String {
+pub(super) fn collection(prefix: &str, of: &Collection) -> String {
     let model = of.embedder.split(['/', '@']).next().unwrap_or_default();
     let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_ascii_lowercase() } else { '_' };
     let readable: String = model.chars().take(READABLE).map(safe).collect();
     let dim = of.dim.to_string();
     let hash = hex(&hash("collection", &[of.store.as_bytes(), of.embedder.as_bytes(), dim.as_bytes()]));
-    format!("rae_{readable}_{dim}_{hash}")
+    format!("{prefix}_{readable}_{dim}_{hash}")
 }
 
 /// Each part is preceded by its length, so that no two lists of parts join to the same bytes.
@@ -115,13 +115,13 @@ mod tests {
     #[test]
     fn a_collection_has_a_safe_name_of_its_own() {
         let of = |store: &str, embedder: &str, dim| Collection { store: store.into(), embedder: embedder.into(), dim };
-        let name = collection(&of("s", "../Mini LM:é*@1/4", 4));
+        let name = collection("rae", &of("s", "../Mini LM:é*@1/4", 4));
         assert!(name.starts_with("rae_") && name.len() < 120, "{name}");
         assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'), "{name}");
         let others = [of("t", "m@1/4", 4), of("s", "m@2/4", 4), of("s", "m@1/8", 8), of("s", "m@1/4", 4)];
-        let names: std::collections::BTreeSet<_> = others.iter().map(collection).collect();
+        let names: std::collections::BTreeSet<_> = others.iter().map(|of| collection("rae", of)).collect();
         assert_eq!(names.len(), others.len());
         let long = "x".repeat(5_000);
-        assert!(collection(&of("s", &long, 4)).len() < 120);
+        assert!(collection("rae", &of("s", &long, 4)).len() < 120);
     }
 }

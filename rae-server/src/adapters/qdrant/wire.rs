@@ -132,9 +132,8 @@ impl Client {
     /// Major and minor version of the server.
     pub async fn version(&self, limit: Duration) -> Result<(u64, u64)> {
         let call = Call { method: Method::GET, path: "/", body: None, limit, items_bytes: 0 };
-        let not_ours = || {
-            Error::unsupported("QDRANT_URL leads to something that is not Qdrant").with_code("qdrant_version")
-        };
+        let not_ours =
+            || Error::unsupported("QDRANT_URL leads to something that is not Qdrant").with_code("qdrant_version");
         let Answer::Got(root) = self.call::<Root>(call).await? else { return Err(not_ours()) };
         let mut numbers = root.version.split('.').map(|part| part.parse().ok());
         match (numbers.next().flatten(), numbers.next().flatten()) {
