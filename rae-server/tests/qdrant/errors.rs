@@ -59,7 +59,7 @@ fn each_failure_has_its_kind_and_ends_with_its_cause() {
         (json!({ "kind": "status", "status": 503 }), ErrorKind::Unavailable, true),
         (json!({ "kind": "status", "status": 401 }), ErrorKind::PermissionDenied, false),
         (json!({ "kind": "status", "status": 403 }), ErrorKind::PermissionDenied, false),
-        (json!({ "kind": "status", "status": 429 }), ErrorKind::RateLimited, false),
+        (json!({ "kind": "status", "status": 429 }), ErrorKind::RateLimited, true),
         (json!({ "kind": "status", "status": 400 }), ErrorKind::Internal, false),
         (json!({ "kind": "drop" }), ErrorKind::Unavailable, true),
         (json!({ "kind": "truncate" }), ErrorKind::Unavailable, true),

@@ -85,19 +85,29 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    fn request(&self, method: &str, path: &str, body: &Value) -> Value {
+        block_on(async {
+            let http = client(Duration::from_secs(30)).unwrap();
+            let request = http.request(method.parse().unwrap(), format!("{}{path}", self.url())).body(body.to_string());
+            let answer = request.header("api-key", self.key.unwrap_or_default()).send().await.unwrap();
+            assert!(answer.status().is_success(), "{method} {path}: {}", answer.status());
+            serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+        })
+    }
+
     /// Plans faults; see the script.
     pub fn faults(&self, faults: &Value) {
-        request(&self.url(), "POST", "/__test", &json!({ "faults": faults }));
+        self.request("POST", "/__test", &json!({ "faults": faults }));
     }
 
     /// How often something was asked, for example `POST collections/points/query`.
     pub fn asked(&self, what: &str) -> u64 {
-        request(&self.url(), "GET", "/__test", &Value::Null)[what].as_u64().unwrap_or(0)
+        self.request("GET", "/__test", &Value::Null)[what].as_u64().unwrap_or(0)
     }
 
     /// Names of the collections.
     pub fn collections(&self) -> Vec<String> {
-        let all = request(&self.url(), "GET", "/collections", &Value::Null);
+        let all = self.request("GET", "/collections", &Value::Null);
         let all = all["result"]["collections"].as_array().unwrap();
         all.iter().map(|collection| collection["name"].as_str().unwrap().to_owned()).collect()
     }
@@ -105,14 +115,14 @@ impl Server {
     /// Deletes every collection, behind everyone's back.
     pub fn reset(&self) {
         for name in self.collections() {
-            request(&self.url(), "DELETE", &format!("/collections/{name}"), &Value::Null);
+            self.request("DELETE", &format!("/collections/{name}"), &Value::Null);
         }
     }
 
     /// Makes a collection of somebody else's idea.
     pub fn make(&self, name: &str, dim: usize) {
         let body = json!({ "vectors": { "size": dim, "distance": "Cosine" } });
-        request(&self.url(), "PUT", &format!("/collections/{name}"), &body);
+        self.request("PUT", &format!("/collections/{name}"), &body);
     }
 
     /// Every point of every collection: collection, payload, vector. Watermarks, which name no memory, are left out.
@@ -122,7 +132,7 @@ impl Server {
             let mut offset = Value::Null;
             loop {
                 let body = json!({ "limit": 1000, "offset": offset, "with_payload": true, "with_vector": true });
-                let page = request(&self.url(), "POST", &format!("/collections/{name}/points/scroll"), &body);
+                let page = self.request("POST", &format!("/collections/{name}/points/scroll"), &body);
                 for point in page["result"]["points"].as_array().unwrap() {
                     if point["payload"].get("memory").is_some() {
                         let vector = serde_json::from_value(point["vector"].clone()).unwrap();
@@ -137,16 +147,6 @@ impl Server {
         }
         out
     }
-}
-
-fn request(url: &str, method: &str, path: &str, body: &Value) -> Value {
-    block_on(async {
-        let http = client(Duration::from_secs(30)).unwrap();
-        let request = http.request(method.parse().unwrap(), format!("{url}{path}")).body(body.to_string());
-        let answer = request.send().await.unwrap();
-        assert!(answer.status().is_success(), "{method} {path}: {}", answer.status());
-        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
-    })
 }
 
 /// Settings of a server that must be there, with collections that no other test uses.
