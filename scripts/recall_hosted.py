@@ -19,7 +19,7 @@ import tempfile
 import types
 from pathlib import Path
 
-STORES = ("DATABASE_URL", "REDIS_URL", "QDRANT_URL", "QDRANT_API_KEY")
+STORES = {"DATABASE_URL": "PostgreSQL", "REDIS_URL": "Redis", "QDRANT_URL": "Qdrant", "QDRANT_API_KEY": None}
 POINT = 0.01
 CORPORA = ("locomo", "beam")
 
@@ -108,7 +108,7 @@ def main() -> None:
         bare = {k: v for k, v in os.environ.items() if k not in STORES and not k.startswith("RAE_")}
         hosted = bare | {k: os.environ[k] for k in STORES if k in os.environ}
         figures = [measure(args.server, harness, data, args.merge, env) for env in (bare, hosted)]
-    named = ", ".join(k.removesuffix("_URL").lower() for k in STORES if k in os.environ and k.endswith("_URL"))
+    named = ", ".join(name for variable, name in STORES.items() if name and variable in os.environ)
     print(f"{questions} questions; hosted is: {named}")
     worst = 0.0
     for corpus in CORPORA:

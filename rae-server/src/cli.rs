@@ -41,7 +41,7 @@ pub fn command() -> Command {
     let mut command = Command::new("rae-server")
         .version(rae_core::version())
         .about("RAE, the long-term memory of AI agents, as a service.")
-        .after_help("A setting is taken from its flag, else from its environment variable, else from the file, else it has its default.\nRAE_API_MASTER_KEY, the key of the operator, has no flag: command lines are seen by other users of the machine.")
+        .after_help("A setting is taken from its flag, else from its environment variable, else from the file, else it has its default.\nRAE_API_MASTER_KEY, the key of the operator, and QDRANT_API_KEY have no flags: command lines are seen by other users of the machine.")
         .disable_help_subcommand(true)
         .arg(config);
     for spec in SETTINGS {

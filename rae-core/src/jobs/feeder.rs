@@ -23,6 +23,8 @@ use std::{
 
 /// How often every scope is looked at.
 const SWEEP: Duration = Duration::from_secs(60);
+/// Between two scopes of a sweep.
+const STEP: Duration = Duration::from_millis(5);
 /// First and longest pause while the server is away.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// When a scope comes again that failed by itself, or that another process is working on.
@@ -31,6 +33,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const TURN: Duration = Duration::from_secs(10);
 /// Name of a turn in the cache.
 const TURN_KEY: &str = "vector-sync";
+/// Name of the last sweep in the cache.
+const SWEEP_KEY: &str = "vector-sweep";
 
 /// How vectors on a server follow the memories, since the store was opened in this process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -215,8 +219,27 @@ async fn in_turn(deps: &Deps, scope: &Scope) -> Result<Option<Progress>> {
     progress.map(Some)
 }
 
+/// Puts every scope on the agenda: at the start, and then in one of the processes that share a cache.
+async fn sweep(deps: &Deps, inbox: &Inbox, first: bool) -> Result<()> {
+    let ctx = deps.ctx(&Scope::default())?;
+    let swept = deps.cache.add(&ctx, SWEEP_KEY, 1, SWEEP - AGAIN).await.is_ok_and(|turns| turns > 1);
+    if swept && !first {
+        return Ok(());
+    }
+    let scopes = deps.relational.scopes().await?;
+    // Spread out, so that scopes with news come in between.
+    let step = STEP.min(SWEEP / u32::try_from(scopes.len()).unwrap_or(u32::MAX).max(1));
+    let mut agenda = inbox.agenda.lock();
+    let mut at = Instant::now();
+    for scope in scopes {
+        agenda.add(scope, at);
+        at += step;
+    }
+    Ok(())
+}
+
 fn run(inbox: &Inbox, shared: &Weak<Shared>) {
-    let (mut sweep_at, mut pause) = (Instant::now(), PAUSE.0);
+    let (mut sweep_at, mut first, mut pause) = (Instant::now(), true, PAUSE.0);
     loop {
         let scope = {
             let mut agenda = inbox.agenda.lock();
@@ -233,16 +256,10 @@ fn run(inbox: &Inbox, shared: &Weak<Shared>) {
         let Some(shared) = shared.upgrade() else { return };
         let deps = Deps { shared, timeout: None };
         let Some(scope) = scope else {
-            sweep_at = Instant::now() + SWEEP;
-            match block_on(deps.relational.scopes()) {
-                Ok(scopes) => {
-                    let mut agenda = inbox.agenda.lock();
-                    scopes.into_iter().for_each(|scope| agenda.add(scope, Instant::now()));
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "the scopes were not listed; tried again");
-                    sweep_at = Instant::now() + AGAIN;
-                }
+            let swept = block_on(sweep(&deps, inbox, std::mem::take(&mut first)));
+            sweep_at = Instant::now() + if swept.is_ok() { SWEEP } else { AGAIN };
+            if let Err(error) = swept {
+                tracing::debug!(%error, "the scopes were not listed; tried again");
             }
             continue;
         };

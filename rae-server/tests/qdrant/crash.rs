@@ -3,7 +3,7 @@
 
 use crate::{
     http::{Answer, Connection, Folder, Server as Api, until},
-    support::{block_on, postgres::Cluster, qdrant::Server as Qdrant},
+    support::{block_on, postgres::Cluster, qdrant::Server as Qdrant, redis},
 };
 use rae_core::{
     Ctx,
@@ -209,8 +209,14 @@ fn difference(truth: &BTreeMap<String, BTreeMap<String, Vec<f32>>>, qdrant: &Qdr
 fn whichever_server_is_killed_under_load_the_vectors_end_as_the_memories_say() {
     let cluster = Cluster::start(true);
     let (database, qdrant) = (cluster.empty(), Qdrant::start(None));
-    let (pg, vectors) = (database.url(), qdrant.url());
-    let env = [("DATABASE_URL", pg.as_str()), ("QDRANT_URL", vectors.as_str()), ("RAE_VECTOR_SETTLE", "1")];
+    let cache = redis::Server::start();
+    let (pg, vectors, redis) = (database.url(), qdrant.url(), format!("redis://127.0.0.1:{}/0", cache.port));
+    let env = [
+        ("DATABASE_URL", pg.as_str()),
+        ("REDIS_URL", redis.as_str()),
+        ("QDRANT_URL", vectors.as_str()),
+        ("RAE_VECTOR_SETTLE", "1"),
+    ];
     let open = || Api::in_folder(Arc::new(Folder::new()), &env);
     let mut apis = [open(), open()];
     let replicas: Replicas = Arc::new(Mutex::new(apis.iter().map(|api| api.address).collect()));
