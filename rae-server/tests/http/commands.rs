@@ -41,7 +41,7 @@ fn what_is_wrong_at_the_start_is_said_with_an_exit_code() {
         (vec!["--data", "file", "--port", "0"], vec![], 1, "cannot be made"),
         (vec!["--host", "999.1.1.1"], vec![], 1, "cannot listen on 999.1.1.1:8000"),
         (vec!["api", "--port", "0"], vec![("DATABASE_URL", "mysql://x")], 1, "DATABASE_URL must begin with"),
-        (vec!["--port", "0"], vec![("QDRANT_URL", "http://localhost:1")], 1, "QDRANT_URL is set"),
+        (vec!["--port", "0"], vec![("QDRANT_URL", "ftp://localhost:1")], 1, "QDRANT_URL must be"),
     ] {
         let (found, _, error) = run(&folder, &args, &env);
         assert_eq!(found, Some(code), "{args:?} {env:?}: {error}");
