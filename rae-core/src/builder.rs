@@ -8,13 +8,15 @@ use crate::{
         cache::MemoryCache,
         vector::{MemoryVectors, VectorsConfig},
     },
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     guard::{Guarded, NoObserver, Observer, Policy},
     indexes::Indexes,
-    jobs::background::Background,
+    jobs::{background::Background, feeder::Feeder},
     model::{IdGenerator, Op, Scope},
     ops,
-    ports::{CacheStore, Clock, Embedder, RelationalStore, Reranker, SystemClock, TokenCounter, VectorStore},
+    ports::{
+        CacheStore, Clock, Embedder, RelationalStore, Reranker, SystemClock, TokenCounter, VectorFeed, VectorStore,
+    },
     rae::embedder_mismatch,
 };
 use parking_lot::RwLock;
@@ -90,6 +92,20 @@ impl Embedding {
     }
 }
 
+/// How long a write to a vector server may be under way.
+const VECTOR_SETTLE: Duration = Duration::from_secs(60);
+
+/// What a store is called where its vectors lie beside those of others. Says nothing about the key.
+fn store_name(key: &[u8; 32]) -> String {
+    let hash = blake3::derive_key("rae 2026 name of a store on a vector server", key);
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether it may pass by waiting.
+fn is_away(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited)
+}
+
 /// An embedder behind the guard's policy.
 pub(crate) fn guarded(embedder: Arc<dyn Embedder>, observer: &Arc<dyn Observer>) -> Arc<dyn Embedder> {
     Arc::new(Guarded::embedder(embedder, Policy::default()).with_observer(Arc::clone(observer)))
@@ -117,6 +133,7 @@ pub struct Builder {
     vectors: Option<Arc<dyn VectorStore>>,
     cache: Option<Arc<dyn CacheStore>>,
     observer: Option<Arc<dyn Observer>>,
+    vector_settle: Option<Duration>,
 }
 
 impl Builder {
@@ -198,6 +215,13 @@ impl Builder {
         self
     }
 
+    /// How long a write to a vector server may be under way before it is taken for lost: what was changed is looked at again
+    /// after this time. Default 60 s. Only for a vector store that is fed by the outbox.
+    pub fn vector_settle(mut self, time: Duration) -> Self {
+        self.vector_settle = Some(time);
+        self
+    }
+
     /// A cache of your own, for example one that several servers share. It must pass the conformance suite; losing it costs
     /// time, never an answer.
     pub fn cache(mut self, cache: Arc<dyn CacheStore>) -> Self {
@@ -229,8 +253,18 @@ impl Builder {
             Arc::new(Guarded::reranker(reranker, Policy::default()).with_observer(Arc::clone(&observer)))
         });
         let seen = || Arc::clone(&observer);
+        let relational: Arc<dyn RelationalStore> =
+            Arc::new(Guarded::relational(relational, Policy::default()).with_observer(seen()));
+        let store = match relational.receipt_key().await {
+            Ok(key) => store_name(&key),
+            Err(error) => {
+                // The error that matters is the one being returned.
+                let _ = relational.close().await;
+                return Err(error.with_operation("open"));
+            }
+        };
         let shared = Shared {
-            relational: Arc::new(Guarded::relational(relational, Policy::default()).with_observer(seen())),
+            relational,
             vectors: Arc::new(Guarded::vector(vectors, Policy::default()).with_observer(seen())),
             cache: Arc::new(Guarded::cache(cache, Policy::default()).with_observer(seen())),
             embedder: RwLock::new(Arc::clone(&embedder)),
@@ -243,6 +277,8 @@ impl Builder {
             indexes: Indexes::default(),
             access: AccessBuffer::default(),
             background: Background::default(),
+            feeder: Feeder::new(self.vector_settle.unwrap_or(VECTOR_SETTLE)),
+            store,
             lookups: Lookups::default(),
             closed: AtomicBool::new(false),
         };
@@ -253,7 +289,11 @@ impl Builder {
             let _ = deps.relational.close().await;
             return Err(error.with_operation("open"));
         }
-        deps.background.start(&deps).map_err(|e| Error::unavailable("no thread could be started").with_source(e))?;
+        let no_thread = |e| Error::unavailable("no thread could be started").with_source(e);
+        deps.background.start(&deps).map_err(no_thread)?;
+        if deps.vectors.capability().feed == VectorFeed::Outbox && !deps.relational.capability().read_only {
+            deps.feeder.start(&deps).map_err(no_thread)?;
+        }
         Ok(Rae::new(deps, scope))
     }
 
@@ -274,7 +314,16 @@ impl Builder {
                 deps.relational.apply(&ctx, deps.batch(vec![op])).await?;
             }
         }
-        deps.vectors.ensure(&ctx, &deps.collection()).await
+        let ensured = deps.vectors.ensure(&ctx, &deps.collection()).await;
+        deps.feeder.note(&ensured);
+        match ensured {
+            // A server that is away now comes back; until then recall answers without it.
+            Err(error) if deps.vectors.capability().feed == VectorFeed::Outbox && is_away(&error) => {
+                tracing::warn!(%error, "the vector server does not answer; starting without it");
+                Ok(())
+            }
+            ensured => ensured,
+        }
     }
 
     fn stores(&self, clock: &Arc<dyn Clock>) -> Result<Stores> {

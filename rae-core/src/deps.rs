@@ -7,7 +7,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     guard::Observer,
     indexes::Indexes,
-    jobs::background::Background,
+    jobs::{background::Background, feeder::Feeder},
     model::{IdGenerator, Op, Precondition, Scope, WriteBatch},
     ports::{CacheStore, Clock, Collection, Embedder, RelationalStore, Reranker, TokenCounter, VectorStore},
 };
@@ -55,6 +55,10 @@ pub(crate) struct Shared {
     pub indexes: Indexes,
     pub access: AccessBuffer,
     pub background: Background,
+    /// Feeds a vector server, where there is one.
+    pub feeder: Feeder,
+    /// Whose memories these are, for what is kept elsewhere.
+    pub store: String,
     pub lookups: Lookups,
     pub closed: AtomicBool,
 }
@@ -140,7 +144,7 @@ impl Shared {
     /// The collection of the embedder in use.
     pub fn collection(&self) -> Collection {
         let embedder = self.embedder();
-        Collection { embedder: embedder.id().to_owned(), dim: embedder.dim() }
+        Collection { store: self.store.clone(), embedder: embedder.id().to_owned(), dim: embedder.dim() }
     }
 
     /// A batch of `ops`, dated now.

@@ -1,6 +1,6 @@
 //! The lexical indexes in memory: one a scope, the least recently used go. Only the container; `jobs::index_sync` fills it.
 
-use crate::{deps::IndexStats, lexical::ScopeIndex, limits::INDEX_SCOPES_MAX, model::Scope};
+use crate::{deps::IndexStats, lexical::ScopeIndex, limits::INDEX_SCOPES_MAX, model::Scope, overlay::Overlay};
 use parking_lot::{Mutex, RwLock};
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,6 +12,8 @@ pub(crate) struct ScopeState {
     pub catching_up: futures::lock::Mutex<()>,
     /// Which changes are in stored segments.
     pub coverage: Mutex<Coverage>,
+    /// Vectors that a vector server may not have yet.
+    pub overlay: Mutex<Overlay>,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +53,7 @@ impl Indexes {
             index: RwLock::new(ScopeIndex::new()),
             catching_up: futures::lock::Mutex::new(()),
             coverage: Mutex::default(),
+            overlay: Mutex::default(),
         });
         inner.scopes.insert(scope.clone(), Entry { used, state: Arc::clone(&state) });
         (state, evicted)

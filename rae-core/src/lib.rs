@@ -28,6 +28,7 @@ pub mod lexical;
 pub mod limits;
 pub mod model;
 pub mod ops;
+mod overlay;
 pub mod ports;
 pub mod providers;
 mod rae;
@@ -45,12 +46,13 @@ pub use deps::{CacheStats, IndexStats};
 pub use error::{Error, ErrorKind, Result};
 pub use futures::executor::block_on;
 pub use ingest::{MemoryUpdate, NewMemory};
+pub use jobs::feeder::VectorFeedStats;
 pub use jobs::runner::{JobResult, JobRun, WorkOptions};
 pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, Context, ContextOptions, ContextSource, CreatedKey, Exported,
     Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions,
-    Maintained, NewKey, Page, Passage, Presented, RecallOptions, Receipt, Reembedded, Stats,
+    Maintained, NewKey, Page, Passage, Presented, RecallOptions, Receipt, Reembedded, Stats, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

@@ -62,6 +62,14 @@ pub const READERS: usize = 2;
 pub const INDEX_SCOPES_MAX: usize = 64;
 /// Changes applied to an index at a time.
 pub const INDEX_DELTA_PAGE: usize = 1_000;
+/// Newest changes of a scope whose vectors are kept in the process for as long as a vector server may not have them.
+pub const OVERLAY_CHANGES_MAX: usize = 2_000;
+/// Changes brought to a vector server at a time.
+pub const VECTOR_SYNC_PAGE: usize = 256;
+/// Changes of one scope brought to a vector server before it is another scope's turn.
+pub const VECTOR_SYNC_CHANGES: u64 = 4_096;
+/// Changes that `forget` brings to a vector server before it answers; what is left is `pending`.
+pub const VECTOR_FORGET_CHANGES: u64 = 8_192;
 /// Changes of one segment of the word index; fewer than this stay unwritten and are analysed again at the next opening.
 pub const SEGMENT_CHANGES: u64 = 8_192;
 /// Segments that are joined into one when all of them are full. A deletion rewrites the segment it falls into.

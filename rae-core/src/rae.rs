@@ -6,12 +6,15 @@ use crate::{
     deps::{CacheStats, Deps, IndexStats},
     error::{Error, ErrorKind},
     ingest::{MemoryUpdate, NewMemory},
-    jobs::runner::{self, JobRun, WorkOptions},
+    jobs::{
+        feeder::VectorFeedStats,
+        runner::{self, JobRun, WorkOptions},
+    },
     model::{ApiKey, JobStats, KeyId, Memory, MemoryId, MemoryVersion, Scope, Tenant, Timestamp},
     ops::{
         self, Audit, AuditOptions, Context, ContextOptions, CreatedKey, Exported, Finding, Forget, Forgotten, Hits,
         Imported, JobPage, JobsOptions, KeyCheck, ListOptions, Maintained, NewKey, Page, RecallOptions, Receipt,
-        Reembedded, Stats,
+        Reembedded, Stats, VectorSync,
     },
     ports::{EmbedRole, Embedder},
 };
@@ -74,6 +77,18 @@ impl Rae {
     /// What the indexes in memory hold, over all handles on this store. Touches no disk.
     pub fn index_stats(&self) -> IndexStats {
         self.deps.index_stats()
+    }
+
+    /// How vectors on a server follow the memories; zeros where the vectors lie in the process.
+    pub fn vector_feed(&self) -> VectorFeedStats {
+        self.deps.feeder.stats()
+    }
+
+    /// Brings a vector server to what the memories of all tenants and projects say, by at most about `limit` changes, and
+    /// settles what was applied long enough ago. A thread beside the store does the same by itself, so this is for whoever
+    /// wants to wait for it. Does nothing where the vectors lie in the process. Errors: those of the stores.
+    pub async fn sync_vectors(&self, limit: u64) -> Result<VectorSync> {
+        named("sync_vectors", ops::sync_vectors(&self.deps, limit).await)
     }
 
     /// Tenant and project of this handle.
@@ -283,6 +298,7 @@ impl Rae {
     /// Finishes what is queued and releases the file, for all clones. Closing twice is fine.
     pub async fn close(&self) -> Result<()> {
         self.deps.background.stop();
+        self.deps.feeder.stop();
         // Counts are a convenience: a full disk must not keep a store from closing.
         let flushed =
             if self.deps.closed.load(Ordering::Acquire) { Ok(0) } else { ops::flush_access(&self.deps).await };

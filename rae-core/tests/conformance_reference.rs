@@ -10,7 +10,7 @@ use rae_core::{
         vector::{MemoryVectors, VectorsConfig},
     },
     guard::{Guarded, Policy},
-    ports::{Embedder, ManualClock, RelationalStore, VectorStore},
+    ports::{Embedder, ManualClock, RelationalStore, VectorFeed, VectorStore},
     providers::StaticEmbedder,
 };
 use std::sync::Arc;
@@ -29,6 +29,10 @@ fn make_vector() -> (Arc<dyn VectorStore>, ()) {
     (Arc::new(Guarded::vector(Arc::new(MemoryVectors::new(VectorsConfig::default())), Policy::default())), ())
 }
 
+fn make_outbox() -> (Arc<dyn VectorStore>, ()) {
+    (Arc::new(MemoryVectors::new(VectorsConfig { feed: VectorFeed::Outbox, ..VectorsConfig::default() })), ())
+}
+
 fn make_embedder() -> (Arc<dyn Embedder>, ()) {
     (Arc::new(Guarded::embedder(Arc::new(StaticEmbedder::builtin().unwrap()), Policy::default())), ())
 }
@@ -36,4 +40,5 @@ fn make_embedder() -> (Arc<dyn Embedder>, ()) {
 conformance_relational!(reference, make());
 conformance_relational!(guarded, make_guarded());
 conformance_vector!(vector, make_vector());
+conformance_vector!(outbox, make_outbox());
 conformance_embed!(embedder, make_embedder());

@@ -6,8 +6,11 @@
 use rae_core::{
     Builder, ErrorKind, block_on,
     conformance::scenario::{self, Adapt, Replayed, Scenario},
-    embedded::memory::ReferenceStore,
-    ports::{Clock, ManualClock},
+    embedded::{
+        memory::ReferenceStore,
+        vector::{MemoryVectors, VectorsConfig},
+    },
+    ports::{Clock, ManualClock, VectorFeed},
     wire,
 };
 use serde_json::{Map, Value, json};
@@ -80,6 +83,15 @@ fn every_scenario_holds_on_the_reference_store() {
     let folder = tempfile::tempdir().unwrap();
     scenario::replay_all(folder.path(), &|builder, clock| {
         builder.relational(Arc::new(ReferenceStore::new(Arc::clone(clock) as Arc<dyn Clock>)))
+    });
+}
+
+#[test]
+fn every_scenario_holds_with_vectors_that_the_outbox_feeds() {
+    let folder = tempfile::tempdir().unwrap();
+    scenario::replay_all(folder.path(), &|builder, _| {
+        let config = VectorsConfig { feed: VectorFeed::Outbox, ..VectorsConfig::default() };
+        builder.vectors(Arc::new(MemoryVectors::new(config)))
     });
 }
 

@@ -67,9 +67,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Role::All | Role::Api => with_log(&settings, || serve(settings.clone(), role)),
         Role::Worker => with_log(&settings, || work(settings.clone(), cli::child_arguments(flags))),
-        Role::WorkerChild => {
-            with_log(&settings, || runtime("rae-worker", 2)?.block_on(worker::run_child(&settings, variable)))
-        }
+        Role::WorkerChild => with_log(&settings, || runtime("rae-worker", 2)?.block_on(worker::run_child(&settings))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -103,11 +101,11 @@ fn with_log(settings: &Settings, work: impl FnOnce() -> rae_core::Result<()>) ->
 
 fn migrate(settings: &Settings) -> rae_core::Result<()> {
     runtime("rae-migrate", 2)?.block_on(async {
-        if state::migrate_hosted(settings, variable).await? {
+        if state::migrate_hosted(settings).await? {
             tracing::info!("the store is up to date");
             return Ok(());
         }
-        let rae = state::open(settings, Role::Migrate, variable).await?.rae;
+        let rae = state::open(settings, Role::Migrate).await?.rae;
         let version = rae.stats().await?.schema_version;
         rae.close().await?;
         tracing::info!(schema_version = version, "the store is up to date");
@@ -129,7 +127,7 @@ fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
         // The port first: where it is taken, no store is made.
         let listener = listen(&settings.host, settings.port, "--port").await?;
         let address = address_of(&listener)?;
-        let opened = state::open(&settings, role, variable).await?;
+        let opened = state::open(&settings, role).await?;
         let app = Arc::new(App::new(opened, settings, engine));
         if role == Role::All {
             worker::start_inside(&app, &threads);
@@ -204,7 +202,7 @@ fn work(settings: Settings, child: Vec<OsString>) -> rae_core::Result<()> {
         let signals = shutdown::Signals::listen()?;
         let listener = listen(&settings.host, settings.worker_port, "--worker-port").await?;
         let address = address_of(&listener)?;
-        let opened = state::open(&settings, Role::Worker, variable).await?;
+        let opened = state::open(&settings, Role::Worker).await?;
         let app = Arc::new(App::new(opened, settings, tokio::runtime::Handle::current()));
         let (children, millis) = (app.settings.worker_concurrency, started.elapsed().as_millis() as u64);
         tracing::info!(

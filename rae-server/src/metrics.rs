@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod tenants;
+mod vectors;
 
 use crate::adapters::postgres::PoolState;
 use crate::worker::JobMetrics;
@@ -10,9 +11,10 @@ use prometheus::{
     CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     Opts, Registry, TextEncoder, core::Collector,
 };
-use rae_core::{CacheStats, Error, ErrorKind, IndexStats, model::Scope};
+use rae_core::{CacheStats, Error, ErrorKind, IndexStats, VectorFeedStats, model::Scope};
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 use tenants::Tenants;
+use vectors::VectorMetrics;
 
 /// Upper bounds of the duration histogram, in seconds.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
@@ -49,6 +51,7 @@ pub struct Metrics {
     pub body_bytes: IntGauge,
     /// Requests that were turned away because the server was full.
     pub rejected: IntCounterVec,
+    vectors: VectorMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -88,6 +91,8 @@ pub struct Readings {
     pub index: IndexStats,
     /// Connections, where memories are in PostgreSQL.
     pub pool: Option<PoolState>,
+    /// The feed of a vector server.
+    pub feed: VectorFeedStats,
 }
 
 const TENANT_OPERATIONS: &str = "rae_tenant_operations_total";
@@ -169,6 +174,7 @@ impl Metrics {
                 ),
             )?,
             jobs: JobMetrics::new(&mut all)?,
+            vectors: VectorMetrics::new(&mut all)?,
             registry: all.registry,
             names: all.names,
         })
@@ -193,7 +199,8 @@ impl Metrics {
 
     /// The text of a scrape.
     pub fn text(&self, now: Readings) -> Result<String, Error> {
-        let Readings { cache, index, pool } = now;
+        let Readings { cache, index, pool, feed } = now;
+        self.vectors.show(feed);
         self.engine.set_index(index);
         if let Some(pool) = pool {
             self.engine.set_pool(pool);

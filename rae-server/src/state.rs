@@ -82,8 +82,8 @@ impl Opened {
 
 /// Opens the store that the settings name: PostgreSQL where it does, else the embedded one in the folder for data. Must run
 /// on a Tokio runtime with threads of its own.
-pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<String>) -> Result<Opened> {
-    let hosted = Hosted::from_settings(settings, env)?;
+pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
+    let hosted = Hosted::from_settings(settings)?;
     hosted.check(settings, role)?;
     make_folder(&settings.data_dir)?;
     make_folder(&temp_dir(settings))?;
@@ -107,8 +107,8 @@ pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<
 }
 
 /// Brings PostgreSQL to this version's schema, where the settings name it; else says no. No embedder is needed for that.
-pub async fn migrate_hosted(settings: &Settings, env: impl Fn(&str) -> Option<String>) -> Result<bool> {
-    let hosted = Hosted::from_settings(settings, env)?;
+pub async fn migrate_hosted(settings: &Settings) -> Result<bool> {
+    let hosted = Hosted::from_settings(settings)?;
     hosted.migrate().await?;
     Ok(hosted.keeps_memories())
 }
@@ -189,6 +189,7 @@ impl App {
             cache: self.rae.cache_stats(),
             index: self.rae.index_stats(),
             pool: self.backends.postgres.as_ref().map(|store| store.pool()),
+            feed: self.rae.vector_feed(),
         })
     }
 

@@ -1,21 +1,24 @@
-//! The hosted stores that the settings name: PostgreSQL for the truth, Redis for the cache.
+//! The hosted stores that the settings name: PostgreSQL for the truth, Redis for the cache, Qdrant for the vectors.
 
 use crate::{
     adapters::{
         postgres::{self, PostgresSettings, PostgresStore},
+        qdrant::{QdrantSettings, QdrantStore},
         redis::{RedisCache, RedisSettings},
     },
     cli::Role,
     settings::{Secret, Settings},
 };
 use rae_core::{Builder, Error, Result};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What is kept elsewhere than in the embedded store. `Debug` shows no password.
 #[derive(Debug)]
 pub struct Hosted {
     postgres: Option<PostgresSettings>,
     redis: Option<RedisSettings>,
+    qdrant: Option<QdrantSettings>,
+    vector_settle: Duration,
 }
 
 /// The hosted stores that are open: for their health and their figures. Memories are read and written by the engine alone.
@@ -29,14 +32,8 @@ pub struct Backends {
 
 impl Hosted {
     /// What the settings name: PostgreSQL by `database_url`, else by `pghost` and its like; Redis by `redis_url`, else by
-    /// `redis_host` and its like. Errors never repeat what they hold.
-    pub fn from_settings(settings: &Settings, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        if env("QDRANT_URL").is_some_and(|url| !url.is_empty()) {
-            return Err(Error::unsupported(
-                "QDRANT_URL is set, but this version has no Qdrant: unset it, and vectors are kept beside the memories and \
-                 searched exactly in each process",
-            ));
-        }
+    /// `redis_host` and its like; Qdrant by `qdrant_url`. Errors never repeat what they hold.
+    pub fn from_settings(settings: &Settings) -> Result<Self> {
         let postgres = match (&settings.database_url, &settings.postgres.host) {
             (Some(url), _) => Some(PostgresSettings::from_url(url.reveal())?),
             (None, Some(_)) => Some(PostgresSettings::from_variables(&settings.postgres)?),
@@ -50,7 +47,9 @@ impl Hosted {
             }
             (None, None) => None,
         };
-        Ok(Self { postgres, redis })
+        let key = settings.qdrant_api_key.as_ref().map(|key| key.reveal());
+        let qdrant = settings.qdrant_url.as_deref().map(|url| QdrantSettings::new(url, key)).transpose()?;
+        Ok(Self { postgres, redis, qdrant, vector_settle: settings.vector_settle })
     }
 
     /// Refuses what would lose memories, and warns of what costs: a replica without a database keeps its memories to itself.
@@ -90,9 +89,15 @@ impl Hosted {
         tracing::info!(
             memories = if self.postgres.is_some() { "PostgreSQL" } else { "embedded" },
             cache = if self.redis.is_some() { "Redis" } else { "in process" },
-            vectors = "in process",
+            vectors = if self.qdrant.is_some() { "Qdrant" } else { "in process" },
             "stores"
         );
+        if let Some(settings) = self.qdrant {
+            if settings.shows_its_key() {
+                tracing::warn!("QDRANT_API_KEY goes over the network unencrypted; use https in QDRANT_URL");
+            }
+            builder = builder.vectors(Arc::new(QdrantStore::open(&settings)?)).vector_settle(self.vector_settle);
+        }
         if let Some(settings) = self.postgres {
             let store = Arc::new(PostgresStore::open(settings).await?);
             builder = builder.relational(Arc::<PostgresStore>::clone(&store));

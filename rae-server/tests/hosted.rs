@@ -106,6 +106,7 @@ fn a_password_is_in_no_message_and_no_log() {
         ("DATABASE_URL", "postgres://rae:hunter2@127.0.0.1:1/nowhere"),
         ("DATABASE_URL", "postgres://rae:hunter2@127.0.0.1:bad/nowhere"),
         ("REDIS_URL", "redis://:hunter2@127.0.0.1:bad/0"),
+        ("QDRANT_URL", "http://rae:hunter2@127.0.0.1:6333"),
     ] {
         let (code, error) = run(&["--port", "0"], &[(name, url), ("RAE_LOG_LEVEL", "trace")]);
         assert_eq!(code, Some(1), "{error}");

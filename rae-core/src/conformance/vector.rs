@@ -13,7 +13,7 @@ use crate::{
     error::{ErrorKind, Result},
     limits::DIM_MAX,
     model::{MemoryId, Scope, VectorFilter, VectorHit, VectorPoint},
-    ports::{Collection, VectorFeed, VectorStore},
+    ports::{Collection, VectorStore, Watermark},
 };
 use std::{collections::HashSet, sync::Arc, thread};
 use uuid::Uuid;
@@ -33,7 +33,8 @@ struct Space<'a> {
 
 impl<'a> Space<'a> {
     async fn of(store: &'a dyn VectorStore, tenant: &str, project: &str, dim: usize) -> Self {
-        let collection = Collection { embedder: format!("conformance@1/{dim}"), dim };
+        let store_id = "conformance".to_owned();
+        let collection = Collection { store: store_id, embedder: format!("conformance@1/{dim}"), dim };
         let space = Self { store, ctx: Ctx::new(Scope::new(tenant, project).unwrap()), collection };
         space.store.ensure(&space.ctx, &space.collection).await.unwrap();
         space
@@ -46,6 +47,7 @@ impl<'a> Space<'a> {
     async fn try_write(&self, points: &[(u128, Vec<f32>)], delete: &[u128], watermark: Option<u64>) -> Result<()> {
         let points = points.iter().map(|(n, vector)| VectorPoint { id: id(*n), vector: vector.clone() }).collect();
         let delete: Vec<_> = delete.iter().map(|n| id(*n)).collect();
+        let watermark = watermark.map(Watermark::at);
         self.store.write(&self.ctx, &self.collection, points, &delete, watermark).await
     }
 
@@ -68,7 +70,7 @@ impl<'a> Space<'a> {
     }
 
     async fn watermark(&self) -> u64 {
-        self.store.watermark(&self.ctx, &self.collection).await.unwrap()
+        self.store.watermark(&self.ctx, &self.collection).await.unwrap().applied
     }
 }
 
@@ -102,9 +104,7 @@ pub async fn an_unknown_scope_is_empty(store: &dyn VectorStore) {
     let space = Space::new(store).await;
     assert!(space.query(&axis(0), 10).await.is_empty());
     assert_eq!(space.score(&axis(0), &[1, 2]).await, [None, None]);
-    if store.capability().feed == VectorFeed::Reader {
-        assert_eq!(space.watermark().await, 0);
-    }
+    assert_eq!(space.watermark().await, 0);
 }
 
 /// Ensuring again keeps what is there.
@@ -225,9 +225,7 @@ pub async fn a_bad_vector_is_invalid_input_and_nothing_is_stored(store: &dyn Vec
         let refused = space.try_write(&[(2, unit(2)), (3, bad.clone()), (4, unit(4))], &[1], Some(9)).await;
         assert_eq!(kind_of(refused), ErrorKind::InvalidInput, "{bad:?}");
         assert_eq!(numbers(&space.query(&unit(2), 10).await), [1], "{bad:?}");
-        if store.capability().feed == VectorFeed::Reader {
-            assert_eq!(space.watermark().await, 5);
-        }
+        assert_eq!(space.watermark().await, 5);
     }
 }
 
@@ -313,11 +311,8 @@ pub async fn any_dimension_works(store: &dyn VectorStore) {
     }
 }
 
-/// Nothing at first, then what was written last; a write without one leaves it; the scope's own. Only where readers feed.
+/// Nothing at first, then what was written last, both its numbers; a write without one leaves it; the scope's own.
 pub async fn the_watermark_is_the_last_one_written(store: &dyn VectorStore) {
-    if store.capability().feed != VectorFeed::Reader {
-        return;
-    }
     let (space, other) = (Space::new(store).await, Space::of(store, "t", "P", 4).await);
     for watermark in [3, 9, u64::from(u32::MAX) + 1] {
         space.try_write(&[(1, unit(1))], &[], Some(watermark)).await.unwrap();
@@ -326,9 +321,13 @@ pub async fn the_watermark_is_the_last_one_written(store: &dyn VectorStore) {
     }
     space.try_write(&[], &[], Some(7)).await.unwrap();
     assert_eq!(space.watermark().await, 7, "a rebuild may step back");
-    let collection = Collection { embedder: "another@1/4".into(), dim: 4 };
+    let both = Watermark { applied: u64::from(u32::MAX) + 7, settled: u64::from(u32::MAX) + 3 };
+    store.write(&space.ctx, &space.collection, Vec::new(), &[], Some(both)).await.unwrap();
+    assert_eq!(store.watermark(&space.ctx, &space.collection).await.unwrap(), both);
+    assert_eq!(space.query(&unit(2), 10).await.len(), 1, "a watermark is no point");
+    let collection = Collection { embedder: "another@1/4".into(), ..space.collection.clone() };
     store.ensure(&space.ctx, &collection).await.unwrap();
-    assert_eq!(store.watermark(&space.ctx, &collection).await.unwrap(), 0);
+    assert_eq!(store.watermark(&space.ctx, &collection).await.unwrap(), Watermark::default());
 }
 
 /// Points and watermark go; the scope may be filled again.
@@ -343,9 +342,7 @@ pub async fn dropping_a_scope_forgets_all_of_it(store: &dyn VectorStore) {
         assert_eq!(space.score(&unit(1), &[1]).await, [None]);
     }
     assert_eq!(other.query(&unit(1), 10).await.len(), 2);
-    if store.capability().feed == VectorFeed::Reader {
-        assert_eq!((space.watermark().await, other.watermark().await), (0, 4));
-    }
+    assert_eq!((space.watermark().await, other.watermark().await), (0, 4));
     space.put(&[(3, unit(3))]).await;
     assert_eq!(numbers(&space.query(&unit(1), 10).await), [3]);
 }
@@ -379,7 +376,7 @@ pub async fn scopes_with_similar_names_are_apart(store: &dyn VectorStore) {
 /// Vectors of different embedders never meet, whatever their dimensions.
 pub async fn collections_are_apart(store: &dyn VectorStore) {
     let (four, eight) = (Space::new(store).await, Space::of(store, "t", "p", 8).await);
-    let twin = Collection { embedder: "conformance@2/4".into(), dim: 4 };
+    let twin = Collection { embedder: "conformance@2/4".into(), ..four.collection.clone() };
     store.ensure(&four.ctx, &twin).await.unwrap();
     four.put(&[(1, unit(1))]).await;
     eight.put(&[(1, vec![0.353_553_4; 8])]).await;
@@ -423,8 +420,11 @@ pub async fn exact_means_exact(store: &dyn VectorStore) {
     }
 }
 
-/// Readers see whole writes: two points that always move together are never seen apart.
+/// Where the adapter says so, readers see whole writes: two points that always move together are never seen apart.
 pub async fn readers_see_whole_writes(store: &dyn VectorStore) {
+    if !store.capability().whole_writes {
+        return;
+    }
     let space = Space::new(store).await;
     space.put(&[(1, axis(0)), (2, axis(0))]).await;
     let space = &space;

@@ -15,7 +15,7 @@ use crate::{
     },
     ports::{
         AdminRead, CacheStore, Collection, EmbedRole, Embedder, IndexRead, JobRead, MemoryRead, RelationalCapability,
-        RelationalStore, Reranker, VectorCapability, VectorStore,
+        RelationalStore, Reranker, VectorCapability, VectorStore, Watermark,
     },
 };
 use async_trait::async_trait;
@@ -261,7 +261,7 @@ impl VectorStore for Guarded<dyn VectorStore> {
         collection: &Collection,
         upsert: Vec<VectorPoint>,
         delete: &[MemoryId],
-        watermark: Option<u64>,
+        watermark: Option<Watermark>,
     ) -> Result<()> {
         let mut upsert = upsert;
         let attempt = |last: bool| {
@@ -292,7 +292,7 @@ impl VectorStore for Guarded<dyn VectorStore> {
         self.call(ctx, "score", Repeatable, |_| self.inner.score(ctx, collection, vector, ids)).await
     }
 
-    async fn watermark(&self, ctx: &Ctx, collection: &Collection) -> Result<u64> {
+    async fn watermark(&self, ctx: &Ctx, collection: &Collection) -> Result<Watermark> {
         self.call(ctx, "watermark", Repeatable, |_| self.inner.watermark(ctx, collection)).await
     }
 

@@ -4,15 +4,22 @@ use crate::{
     Ctx,
     deps::Deps,
     error::{Error, Result},
+    guard::within,
     ingest::event_name,
-    jobs::index_sync,
-    limits::PAGE_MAX,
+    jobs::{feeder::feed, index_sync},
+    limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
     model::{Audit, DropTarget, Filter, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
+    ports::VectorFeed,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
+/// How long `forget` waits for a vector server.
+const SERVER_WAIT: Duration = Duration::from_secs(5);
 /// Longest chain of memories derived from derived ones that is followed.
 const CASCADE_DEPTH_MAX: usize = 64;
 
@@ -72,7 +79,8 @@ pub struct Forgotten {
     pub deleted: u64,
     /// Memories derived from these alone, gone with them.
     pub derived: u64,
-    /// What still holds traces for now: `wal` while a reader keeps the log from being truncated, until the next `maintain`.
+    /// What still holds traces for now: `wal` while a reader keeps the log from being truncated, until the next `maintain`;
+    /// `vectors` while a vector server is away or has much else to catch up with, until it has.
     pub pending: Vec<String>,
     /// What was done, when, with keyed hashes of the ids: enough to check, nothing to read.
     pub receipt: Value,
@@ -143,7 +151,9 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
         for project in &gone.projects {
             let scope = Scope::new(ctx.scope().tenant(), project.clone())?;
             deps.indexes.remove(&scope);
-            deps.vectors.drop_scope(&deps.ctx(&scope)?, &deps.collection()).await?;
+            if deps.vectors.capability().feed == VectorFeed::Reader {
+                deps.vectors.drop_scope(&deps.ctx(&scope)?, &deps.collection()).await?;
+            }
         }
     }
     Ok(json!({ "scope": name }))
@@ -233,11 +243,40 @@ async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgo
     if deps.indexes.get(ctx.scope()).is_some() {
         index_sync::fresh(deps, ctx).await?;
     }
-    deps.vectors.purge(ctx, &deps.collection()).await?;
     let mut pending = Vec::new();
+    if !forget_vectors(deps, ctx, &gone.projects).await? {
+        pending.push("vectors".to_owned());
+    }
     if !deps.relational.checkpoint(ctx, now).await? {
         pending.push("wal".to_owned());
     }
     deps.background.nudge(ctx.scope());
     Ok(Forgotten { deleted: gone.deleted, derived: gone.derived, pending, receipt })
+}
+
+/// Whether no vector of what was deleted is left where vectors lie.
+async fn forget_vectors(deps: &Deps, ctx: &Ctx, projects: &BTreeSet<String>) -> Result<bool> {
+    if deps.vectors.capability().feed == VectorFeed::Reader {
+        deps.vectors.purge(ctx, &deps.collection()).await?;
+        return Ok(true);
+    }
+    let mut all = true;
+    let own = ctx.scope().project();
+    for project in projects.iter().map(String::as_str).chain((!projects.contains(own)).then_some(own)) {
+        let scope = Scope::new(ctx.scope().tenant(), project)?;
+        let wait = ctx.remaining().map_or(SERVER_WAIT, |left| left.min(SERVER_WAIT));
+        // The truth has forgotten already: a server that is away learns of it later.
+        let done = match within(Some(wait), feed(deps, &scope, VECTOR_FORGET_CHANGES)).await {
+            Ok(progress) => progress.behind == 0,
+            Err(error) => {
+                tracing::warn!(kind = error.kind().name(), "the vector server learns later of what was forgotten");
+                false
+            }
+        };
+        if !done {
+            deps.feeder.nudge(&scope);
+        }
+        all &= done;
+    }
+    Ok(all)
 }

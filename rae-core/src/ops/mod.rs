@@ -2,6 +2,7 @@
 
 mod audit;
 mod context;
+mod dense;
 mod embed;
 mod export;
 mod feedback;
@@ -15,6 +16,7 @@ mod recall;
 mod reembed;
 mod remember;
 mod stats;
+mod sync_vectors;
 mod update;
 
 pub use audit::{Audit, AuditFinding, AuditKind, AuditOptions};
@@ -30,6 +32,7 @@ pub use recall::{Hit, Hits, Passage, RecallOptions};
 pub use reembed::Reembedded;
 pub use remember::Receipt;
 pub use stats::Stats;
+pub use sync_vectors::VectorSync;
 
 pub(crate) use audit::audit;
 pub(crate) use context::context;
@@ -46,6 +49,7 @@ pub(crate) use recall::recall;
 pub(crate) use reembed::reembed;
 pub(crate) use remember::{remember, remember_many};
 pub(crate) use stats::stats;
+pub(crate) use sync_vectors::sync_vectors;
 pub(crate) use update::update;
 
 // What the client of a server checks, reads and says as the verbs themselves do.

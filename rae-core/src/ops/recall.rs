@@ -1,5 +1,6 @@
 //! `recall`: bring the indexes up to date, collect candidates by meaning and by words, score, hydrate, cut. No model call.
 
+use super::dense;
 use crate::{
     Ctx,
     deps::Deps,
@@ -140,7 +141,7 @@ pub struct Hit {
 pub struct Hits {
     /// Best first.
     pub hits: Vec<Hit>,
-    /// Parts that could not be used: `dense` (the embedder failed), `rerank` (none configured, or it failed).
+    /// Parts that could not be used: `dense` (the embedder or the vector server failed, or the server lags too far behind), `rerank` (none configured, or it failed).
     pub degraded: Vec<String>,
     /// How the answer came about, when asked for.
     pub trace: Option<Value>,
@@ -258,21 +259,27 @@ pub(super) async fn search(deps: &Deps, ctx: &Ctx, text: &str, mut plan: Plan) -
     clock.stage("words");
     let (vector, mut degraded) = embed_query(deps, ctx, &embed_text).await;
     clock.stage("embed");
-    let collection = deps.collection();
-    let dense = match &vector {
+    let (dense, mut lacking) = match vector {
         Some(vector) => {
             let only = VectorFilter { only: words.only.clone() };
-            deps.vectors.query(ctx, &collection, vector, &only, list_len(plan.k)).await?
+            dense::nearest(deps, ctx, &state, vector, &only, list_len(plan.k)).await?
         }
-        None => Vec::new(),
+        None => (None, false),
     };
     clock.stage("dense");
     let best_words = words.best;
-    let ids = candidates(&state.index.read(), words, &dense, &plan.filter);
-    let cosines = match &vector {
-        Some(vector) => deps.vectors.score(ctx, &collection, vector, &ids).await?,
-        None => vec![None; ids.len()],
+    let nearest = dense.as_ref().map_or(&[][..], |dense| &dense.nearest);
+    let near = nearest.len();
+    let ids = candidates(&state.index.read(), words, nearest, &plan.filter);
+    let cosines = match &dense {
+        Some(dense) => dense::cosines(deps, ctx, dense, &ids).await?,
+        None => None,
     };
+    lacking |= dense.is_some() && cosines.is_none();
+    let cosines = cosines.unwrap_or_else(|| vec![None; ids.len()]);
+    if lacking {
+        degraded.push("dense".to_owned());
+    }
     clock.stage("cosines");
     let weights = Weights::for_embedder(deps.embedder().is_cheap());
     let ranked = {
@@ -286,7 +293,7 @@ pub(super) async fn search(deps: &Deps, ctx: &Ctx, text: &str, mut plan: Plan) -
     clock.stage("hydrate");
     let found = cut_to_tokens(deps, found, plan.max_tokens)?;
     degraded.sort();
-    let trace = trace(&state, text, &embed_text, &weights, (dense.len(), ids.len(), pool), clock);
+    let trace = trace(&state, text, &embed_text, &weights, (near, ids.len(), pool), clock);
     Ok(Search { found, degraded, trace })
 }
 

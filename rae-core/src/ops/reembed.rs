@@ -6,7 +6,7 @@ use crate::{
     jobs::embed_debt::embed_documents,
     limits::EMBED_BATCH_MAX,
     model::{Op, Outcome, VectorRow},
-    ports::Embedder,
+    ports::{Embedder, VectorFeed},
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -35,10 +35,18 @@ pub(crate) async fn reembed(deps: &Deps, embedder: Arc<dyn Embedder>) -> Result<
     deps.indexes.clear();
     for scope in deps.relational.scopes().await? {
         let ctx = deps.ctx(&scope)?;
-        deps.vectors.drop_scope(&ctx, &old).await?;
-        deps.vectors.drop_scope(&ctx, &deps.collection()).await?;
+        let dropped = deps.vectors.drop_scope(&ctx, &old).await;
+        if deps.vectors.capability().feed == VectorFeed::Reader {
+            dropped?;
+            deps.vectors.drop_scope(&ctx, &deps.collection()).await?;
+        } else if let Err(error) = dropped {
+            tracing::warn!(%error, "vectors of the former embedder stay on the vector server; nothing asks for them");
+        }
     }
-    deps.vectors.ensure(&ctx, &deps.collection()).await?;
+    // A server's collection is made when it is fed.
+    if deps.vectors.capability().feed == VectorFeed::Reader {
+        deps.vectors.ensure(&ctx, &deps.collection()).await?;
+    }
     vectors += fill(deps, &*embedder).await?;
     Ok(Reembedded { from, to: id, vectors })
 }

@@ -20,7 +20,7 @@ pub struct Receipt {
     pub version: u32,
     /// Whether the text was there already, so that its witness count grew instead.
     pub merged: bool,
-    /// What could not be done at once: `dense` (no vector yet, owed as a job), `infer` (no model configured); `capacity`: newer ones filled its layer, it is gone again.
+    /// What could not be done at once: `dense` (no vector yet, owed as a job, or the vector server is away and gets it later), `infer` (no model configured); `capacity`: newer ones filled its layer, it is gone again.
     pub degraded: Vec<String>,
 }
 
@@ -150,15 +150,17 @@ async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>) -> Result<Vec<R
         let audit = Op::Audit(Audit { action: "capacity".to_owned(), details });
         deps.relational.apply(ctx, deps.batch(vec![audit])).await?;
     }
-    puts.into_iter().zip(infer).map(|(put, infer)| receipt(put, infer, owed, &trimmed)).collect()
+    // A vector server that is away gets the vectors later.
+    let late = owed || deps.feeder.is_failing();
+    puts.into_iter().zip(infer).map(|(put, infer)| receipt(put, infer, late, &trimmed)).collect()
 }
 
-fn receipt(outcome: Outcome, infer: bool, owed: bool, trimmed: &HashSet<MemoryId>) -> Result<Receipt> {
+fn receipt(outcome: Outcome, infer: bool, late: bool, trimmed: &HashSet<MemoryId>) -> Result<Receipt> {
     let Outcome::Put { id, version, merged, replayed } = outcome else {
         return Err(Error::internal("a put had another outcome"));
     };
     let mut degraded = Vec::new();
-    if owed && !merged && !replayed {
+    if late && !merged && !replayed {
         degraded.push("dense".to_owned());
     }
     if trimmed.contains(&id) {

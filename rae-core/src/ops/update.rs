@@ -59,6 +59,9 @@ pub(crate) async fn update(deps: &Deps, scope: &Scope, id: MemoryId, update: Mem
                 let Some(Outcome::Patched { version }) = applied.outcomes.first().cloned() else {
                     return Err(Error::internal("a patch had another outcome"));
                 };
+                if re_embed && deps.feeder.is_failing() && degraded.is_empty() {
+                    degraded.push("dense".to_owned());
+                }
                 return Ok(Receipt { id, version, merged: false, degraded });
             }
             Err(error) if error.code() == "duplicate" => return Err(error),

@@ -14,4 +14,4 @@ pub use embed::{EmbedRole, Embedder};
 pub use relational::{AdminRead, IndexRead, JobRead, MemoryRead, RelationalCapability, RelationalStore};
 pub use rerank::Reranker;
 pub use tokens::TokenCounter;
-pub use vector::{Collection, VectorCapability, VectorFeed, VectorStore};
+pub use vector::{Collection, VectorCapability, VectorFeed, VectorStore, Watermark};

@@ -11,6 +11,9 @@ use std::fmt::Debug;
 /// The vectors of one embedder; cosine over unit vectors. Each scope (of the `Ctx`) of a collection is a space of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Collection {
+    /// Whose memories these are: the same for every process on one relational store, another one for any other store, so that
+    /// two of them never meet on one vector server.
+    pub store: String,
     /// Embedder id: `name@revision/dim`.
     pub embedder: String,
     /// Dimension of every vector in it.
@@ -22,8 +25,26 @@ pub struct Collection {
 pub enum VectorFeed {
     /// In process: whoever reads brings it up to the store's head first, by `watermark` and `changes_since`.
     Reader,
-    /// Elsewhere: a job follows the outbox.
+    /// Elsewhere, shared by processes and apt to fail by itself: a job follows the change log, which is the outbox. It reads
+    /// the memories as they are, and the watermark kept beside the vectors says how far it came.
     Outbox,
+}
+
+/// How far a scope's vectors follow its change log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Watermark {
+    /// Every change up to here was written.
+    pub applied: u64,
+    /// Every change up to here was looked at again after no older write could still be under way. Only for
+    /// [`VectorFeed::Outbox`].
+    pub settled: u64,
+}
+
+impl Watermark {
+    /// Applied up to `seq`, nothing settled.
+    pub const fn at(seq: u64) -> Self {
+        Self { applied: seq, settled: 0 }
+    }
 }
 
 /// What an adapter can do.
@@ -34,12 +55,20 @@ pub struct VectorCapability {
     pub feed: VectorFeed,
     /// Whether answers are exact for every size and filter.
     pub exact: bool,
+    /// Whether readers see a write as a whole or not at all.
+    pub whole_writes: bool,
 }
 
 impl VectorCapability {
-    /// Of these two.
+    /// Of these two, with whole writes.
     pub const fn new(feed: VectorFeed, exact: bool) -> Self {
-        Self { feed, exact }
+        Self { feed, exact, whole_writes: true }
+    }
+
+    /// The same where a reader may see a part of a write.
+    pub const fn without_whole_writes(mut self) -> Self {
+        self.whole_writes = false;
+        self
     }
 }
 
@@ -54,14 +83,15 @@ pub trait VectorStore: Debug + Send + Sync + 'static {
     /// Makes the collection where there is none. Idempotent.
     async fn ensure(&self, ctx: &Ctx, collection: &Collection) -> Result<()>;
 
-    /// Puts points and removes ids, and moves the scope's watermark to `watermark` where given, in one step for readers.
+    /// Puts points and removes ids, and sets the scope's watermark where one is given: in one step for readers where the
+    /// adapter has whole writes, else the watermark last, once all the rest can be found.
     async fn write(
         &self,
         ctx: &Ctx,
         collection: &Collection,
         upsert: Vec<VectorPoint>,
         delete: &[MemoryId],
-        watermark: Option<u64>,
+        watermark: Option<Watermark>,
     ) -> Result<()>;
 
     /// The `k` nearest to `vector`.
@@ -83,8 +113,8 @@ pub trait VectorStore: Debug + Send + Sync + 'static {
         ids: &[MemoryId],
     ) -> Result<Vec<Option<f32>>>;
 
-    /// The last `watermark` written for the scope; 0 at first. Only for [`VectorFeed::Reader`].
-    async fn watermark(&self, ctx: &Ctx, collection: &Collection) -> Result<u64>;
+    /// The last watermark written for the scope; zeros at first.
+    async fn watermark(&self, ctx: &Ctx, collection: &Collection) -> Result<Watermark>;
 
     /// Everything up to `head` was written: an adapter that keeps derived files may take them up again, in its own time.
     /// Files from after `head` belong to a store that was restored from a backup since: they are discarded.

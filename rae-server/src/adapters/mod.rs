@@ -2,5 +2,6 @@
 
 pub mod ml;
 pub mod postgres;
+pub mod qdrant;
 pub mod redis;
 pub mod service;

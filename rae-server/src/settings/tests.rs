@@ -71,7 +71,7 @@ fn auto_means_keys_once_there_is_a_master_key() {
 
 #[test]
 fn secrets_are_not_shown_anywhere() {
-    let s = load(&[], &[("RAE_API_MASTER_KEY", "hush-hush-hush")]).unwrap();
+    let s = load(&[], &[("RAE_API_MASTER_KEY", "hush-hush-hush"), ("QDRANT_API_KEY", "hush-too")]).unwrap();
     assert!(!format!("{s:?} {:?}", s.shown()).contains("hush"), "{s:?}");
     assert_eq!(s.shown()["api_master_key"], "(set)");
     assert!(load(&["--api-master-key", "x"], &[]).is_err(), "no flag");

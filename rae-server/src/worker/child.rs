@@ -34,7 +34,7 @@ fn say(text: &str) {
 }
 
 /// Runs jobs until told to stop, or until there were enough.
-pub async fn run(settings: &Settings, env: impl Fn(&str) -> Option<String>) -> Result<()> {
+pub async fn run(settings: &Settings) -> Result<()> {
     let mut signals = Signals::listen()?;
     let (parent, gone) = oneshot::channel::<()>();
     let watch = move || {
@@ -60,7 +60,7 @@ pub async fn run(settings: &Settings, env: impl Fn(&str) -> Option<String>) -> R
         // The job in hand is run again when its lease is over.
         std::process::exit(1);
     });
-    let rae = state::open(settings, Role::WorkerChild, env).await?.rae;
+    let rae = state::open(settings, Role::WorkerChild).await?.rae;
     let most = settings.worker_max_tasks_per_child as u64;
     let options = rae_core::WorkOptions { max_jobs: Some(most), ..options(settings) };
     let stop = async move {

@@ -45,7 +45,7 @@ fn what_is_wrong_at_the_start_is_said_with_an_exit_code() {
         (vec![], vec![("PGPASSWORD", "")], 2, "set but empty"),
         (vec!["--port", "0"], vec![("PGHOST", "db")], 1, "PGUSER must name the user"),
         (vec!["api", "--port", "0"], vec![("DATABASE_URL", "mysql://x")], 1, "DATABASE_URL must begin with"),
-        (vec!["--port", "0"], vec![("QDRANT_URL", "http://localhost:1")], 1, "QDRANT_URL is set"),
+        (vec!["--port", "0"], vec![("QDRANT_URL", "ftp://localhost:1")], 1, "QDRANT_URL must be"),
     ] {
         let (found, _, error) = run(&folder, &args, &env);
         assert_eq!(found, Some(code), "{args:?} {env:?}: {error}");

@@ -4,6 +4,7 @@
 pub mod cut;
 pub mod postgres;
 pub mod process;
+pub mod qdrant;
 pub mod redis;
 
 use std::{future::Future, sync::OnceLock};

@@ -51,6 +51,11 @@ impl User {
         command
     }
 
+    /// The user of the tests, whoever that is.
+    pub fn same() -> Self {
+        Self(None)
+    }
+
     /// A folder of its own, where only it can look.
     pub fn folder(self, prefix: &str) -> PathBuf {
         // Short: the path of a Unix socket has a limit.

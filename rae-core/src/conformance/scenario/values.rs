@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, path::Path};
 
 /// Floats were recorded on one machine; another's may differ in the last digits.
-const TOLERANCE: f64 = 1e-6;
+const TOLERANCE: f64 = 1e-5;
 
 /// Saved values by name, and the scenario's folder.
 pub(super) struct Names<'a> {

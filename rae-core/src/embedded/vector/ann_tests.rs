@@ -16,7 +16,8 @@ const STORE: Uuid = Uuid::from_u128(77);
 
 /// A store whose graph starts at 500 vectors and is asked whenever it covers the space.
 fn open(dir: Option<&Path>, store_uuid: Uuid) -> MemoryVectors {
-    let config = VectorsConfig { index_dir: dir.map(PathBuf::from), store_uuid, ann_threshold: 500 };
+    let config =
+        VectorsConfig { index_dir: dir.map(PathBuf::from), store_uuid, ann_threshold: 500, ..VectorsConfig::default() };
     MemoryVectors::with_row_cost(config, 1)
 }
 
@@ -27,7 +28,7 @@ fn data() -> Vec<Vec<f32>> {
 fn fill(store: &MemoryVectors, data: &[Vec<f32>], head: u64) {
     for (page, vectors) in data.chunks(500).enumerate() {
         let points = (page as u128 * 500..).zip(vectors).map(|(n, v)| point(n, v.clone())).collect();
-        block_on(store.write(&ctx("p"), &collection(DIM), points, &[], Some(head))).unwrap();
+        block_on(store.write(&ctx("p"), &collection(DIM), points, &[], Some(Watermark::at(head)))).unwrap();
     }
 }
 
@@ -99,12 +100,13 @@ fn snapshot() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn reopened(dir: &Path, store_uuid: Uuid, head: u64) -> (MemoryVectors, bool) {
-    let config = VectorsConfig { index_dir: Some(dir.into()), store_uuid, ann_threshold: 500 };
+    let config =
+        VectorsConfig { index_dir: Some(dir.into()), store_uuid, ann_threshold: 500, ..VectorsConfig::default() };
     // Filled behind the builder's back, so that what the graph holds came from the snapshot.
     let store = MemoryVectors::with_row_cost(config, 1);
     let space = store.inner.space_or_new(&key(&ctx("p"), &collection(DIM)));
     let units: Vec<_> = model(&data()).iter().map(|(id, v)| (*id, unit(&collection(DIM), v).unwrap())).collect();
-    space.write(&units, &[], Some(10)).unwrap();
+    space.write(&units, &[], Some(Watermark::at(10))).unwrap();
     let restored = store.inner.restore(&space.key, head);
     (store, restored)
 }
@@ -148,7 +150,7 @@ fn what_is_newer_than_the_graph_is_found_and_what_was_deleted_is_not() {
     // One new, one that moves from far away to the probe, five deleted: too little for the builder to wake.
     let points = vec![point(fresh, probe.clone()), point(8, probe.clone())];
     let delete: Vec<_> = gone.iter().map(|h| h.id).collect();
-    block_on(store.write(&c, &coll, points, &delete, Some(2))).unwrap();
+    block_on(store.write(&c, &coll, points, &delete, Some(Watermark::at(2)))).unwrap();
     assert_eq!(nodes(&store), N);
     let hits = ask_graph(&store, &probe, &VectorFilter::default(), 10).expect("the graph should have answered");
     assert_eq!((hits[0].id, hits[1].id), (id(8), id(fresh)));
@@ -200,13 +202,18 @@ fn a_snapshot_is_taken_up_again_and_nodes_whose_vector_changed_are_left_out() {
     let mut moved = data();
     moved[3] = data()[40].iter().map(|x| -x).collect();
     let other = MemoryVectors::with_row_cost(
-        VectorsConfig { index_dir: Some(dir.clone()), store_uuid: STORE, ann_threshold: 500 },
+        VectorsConfig {
+            index_dir: Some(dir.clone()),
+            store_uuid: STORE,
+            ann_threshold: 500,
+            ..VectorsConfig::default()
+        },
         1,
     );
     other.inner.closed.store(true, Ordering::Release);
     let space = other.inner.space_or_new(&key(&c, &coll));
     let units: Vec<_> = model(&moved).iter().map(|(id, v)| (*id, unit(&coll, v).unwrap())).collect();
-    space.write(&units, &[], Some(11)).unwrap();
+    space.write(&units, &[], Some(Watermark::at(11))).unwrap();
     assert!(other.restore(&c, &coll, 11));
     let hits = ask_graph(&other, &moved[3], &VectorFilter::default(), 10).unwrap();
     assert_eq!(hits[0].id, id(3));
@@ -221,7 +228,7 @@ fn a_loaded_graph_grows_on_with_upper_layers_as_usual() {
     assert!(restored);
     let more = clustered(&mut fastrand::Rng::with_seed(6), DIM, 1_000, 0.4);
     let points = (N as u128..).zip(&more).map(|(n, v)| point(n, v.clone())).collect();
-    block_on(store.write(&ctx("p"), &collection(DIM), points, &[], Some(11))).unwrap();
+    block_on(store.write(&ctx("p"), &collection(DIM), points, &[], Some(Watermark::at(11)))).unwrap();
     store.settle();
     assert_eq!(nodes(&store), N + 1_000);
     let all: Vec<_> = data().into_iter().chain(more).collect();
@@ -307,7 +314,7 @@ fn dropping_a_scope_deletes_its_snapshot_and_purging_leaves_no_deleted_vector_be
     let (_temporary, dir) = snapshot();
     let (store, _) = reopened(&dir, STORE, 10);
     let (c, coll) = (ctx("p"), collection(DIM));
-    block_on(store.write(&c, &coll, vec![], &[id(5)], Some(11))).unwrap();
+    block_on(store.write(&c, &coll, vec![], &[id(5)], Some(Watermark::at(11)))).unwrap();
     futures::executor::block_on(store.purge(&c, &coll)).unwrap();
     store.settle();
     let space = space(&store);

@@ -95,7 +95,7 @@ impl Inner {
     /// Writes a snapshot when the graph has at least `growth` nodes more than the last one.
     fn save(&self, space: &Space, growth: usize) {
         let Some(folder) = &self.folder else { return };
-        let watermark = space.rows.read().watermark;
+        let watermark = space.rows.read().watermark.applied;
         let graph = space.graph.read();
         let mut saved = space.saved.lock();
         if space.is_gone() || graph.nodes() < saved.saturating_add(growth.max(1)) {

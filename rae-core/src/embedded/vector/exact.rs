@@ -1,7 +1,10 @@
 //! The vectors of one space and the scan over them.
 
 use super::distance::{Kernel, Query, quantise, row};
-use crate::model::{MemoryId, VectorHit};
+use crate::{
+    model::{MemoryId, VectorHit},
+    ports::Watermark,
+};
 use rustc_hash::FxHashMap;
 use std::{cmp::Ordering, collections::HashSet, ops::Range};
 use uuid::Uuid;
@@ -26,7 +29,7 @@ pub(super) struct Rows {
     lo: Vec<i8>,
     slots: FxHashMap<MemoryId, u32>,
     /// Sequence of the store that these rows are up to.
-    pub(super) watermark: u64,
+    pub(super) watermark: Watermark,
 }
 
 /// The slots that a search may answer with.

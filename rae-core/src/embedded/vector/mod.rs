@@ -29,7 +29,7 @@ use crate::{
     error::{Error, Result},
     limits::{ANN_ROWS_PER_CANDIDATE, ANN_VECTORS_MIN, DIM_MAX},
     model::{MemoryId, Scope, VectorFilter, VectorHit, VectorPoint},
-    ports::{Collection, VectorCapability, VectorFeed, VectorStore},
+    ports::{Collection, VectorCapability, VectorFeed, VectorStore, Watermark},
 };
 use async_trait::async_trait;
 use distance::{Kernel, Query};
@@ -58,11 +58,13 @@ pub struct VectorsConfig {
     pub store_uuid: Uuid,
     /// Vectors of one space from which a graph is built. Default [`ANN_VECTORS_MIN`]; `usize::MAX` for never.
     pub ann_threshold: usize,
+    /// Who feeds it. Default [`VectorFeed::Reader`]; with [`VectorFeed::Outbox`] it stands in for a vector server in tests.
+    pub feed: VectorFeed,
 }
 
 impl Default for VectorsConfig {
     fn default() -> Self {
-        Self { index_dir: None, store_uuid: Uuid::nil(), ann_threshold: ANN_VECTORS_MIN }
+        Self { index_dir: None, store_uuid: Uuid::nil(), ann_threshold: ANN_VECTORS_MIN, feed: VectorFeed::Reader }
     }
 }
 
@@ -88,6 +90,7 @@ struct Inner {
     #[cfg(feature = "embedded")]
     ann_threshold: usize,
     row_cost: usize,
+    feed: VectorFeed,
     spaces: RwLock<FxHashMap<Key, Arc<Space>>>,
     closed: AtomicBool,
     #[cfg(feature = "embedded")]
@@ -110,6 +113,7 @@ impl MemoryVectors {
                 #[cfg(feature = "embedded")]
                 ann_threshold: config.ann_threshold,
                 row_cost,
+                feed: config.feed,
                 spaces: RwLock::default(),
                 closed: AtomicBool::new(false),
                 #[cfg(feature = "embedded")]
@@ -224,7 +228,7 @@ fn unit(collection: &Collection, vector: &[f32]) -> Result<Vec<f32>> {
 #[async_trait]
 impl VectorStore for MemoryVectors {
     fn capability(&self) -> VectorCapability {
-        VectorCapability::new(VectorFeed::Reader, false)
+        VectorCapability::new(self.inner.feed, false)
     }
 
     async fn ensure(&self, _ctx: &Ctx, collection: &Collection) -> Result<()> {
@@ -238,7 +242,7 @@ impl VectorStore for MemoryVectors {
         collection: &Collection,
         upsert: Vec<VectorPoint>,
         delete: &[MemoryId],
-        watermark: Option<u64>,
+        watermark: Option<Watermark>,
     ) -> Result<()> {
         self.inner.open()?;
         ctx.check()?;
@@ -282,9 +286,9 @@ impl VectorStore for MemoryVectors {
         Ok(ids.iter().map(|id| rows.slot(*id).map(|slot| rows.cosine(kernel, &query, slot))).collect())
     }
 
-    async fn watermark(&self, ctx: &Ctx, collection: &Collection) -> Result<u64> {
+    async fn watermark(&self, ctx: &Ctx, collection: &Collection) -> Result<Watermark> {
         self.inner.open()?;
-        Ok(self.inner.space(&key(ctx, collection)).map_or(0, |space| space.rows.read().watermark))
+        Ok(self.inner.space(&key(ctx, collection)).map_or_else(Watermark::default, |space| space.rows.read().watermark))
     }
 
     async fn loaded(&self, ctx: &Ctx, collection: &Collection, head: u64) -> Result<()> {

@@ -4,6 +4,7 @@ use super::{Key, distance::Query, exact::Rows};
 use crate::{
     error::{Error, Result},
     model::{MemoryId, VectorHit},
+    ports::Watermark,
 };
 use parking_lot::RwLock;
 use std::collections::HashSet;
@@ -80,7 +81,7 @@ impl Space {
         &self,
         points: &[(MemoryId, Vec<f32>)],
         delete: &[MemoryId],
-        watermark: Option<u64>,
+        watermark: Option<Watermark>,
     ) -> Result<()> {
         let mut rows = self.rows.write();
         if !rows.has_room(points.len()) {

@@ -11,7 +11,7 @@ pub(super) fn id(n: u128) -> MemoryId {
 }
 
 pub(super) fn collection(dim: usize) -> Collection {
-    Collection { embedder: format!("test@1/{dim}"), dim }
+    Collection { store: "test".into(), embedder: format!("test@1/{dim}"), dim }
 }
 
 pub(super) fn ctx(project: &str) -> Ctx {
@@ -96,10 +96,10 @@ proptest! {
                 Step::Write { put, delete } => {
                     let delete: Vec<MemoryId> = delete.into_iter().map(|n| id(n.into())).collect();
                     let points = put.iter().map(|(n, v)| point((*n).into(), v.clone())).collect();
-                    block_on(store.write(&c, &coll, points, &delete, Some(seq))).unwrap();
+                    block_on(store.write(&c, &coll, points, &delete, Some(Watermark::at(seq)))).unwrap();
                     model.extend(put.into_iter().map(|(n, v)| (id(n.into()), v)));
                     model.retain(|id, _| !delete.contains(id));
-                    prop_assert_eq!(block_on(store.watermark(&c, &coll)).unwrap(), seq);
+                    prop_assert_eq!(block_on(store.watermark(&c, &coll)).unwrap().applied, seq);
                     prop_assert_eq!(store.len(&c, &coll), model.len());
                 }
                 Step::Query { vector, k, only: named } => {
@@ -165,14 +165,14 @@ fn a_vector_that_cannot_be_compared_is_invalid_input_and_nothing_of_its_write_is
     let bad = [vec![], vec![1.0], vec![1.0; 3], vec![0.0, 0.0], vec![f32::NAN, 1.0], vec![1.0, f32::INFINITY]];
     for bad in bad {
         let points = vec![point(1, vec![1.0, 0.0]), point(2, bad.clone())];
-        let error = block_on(store.write(&c, &coll, points, &[], Some(9))).unwrap_err();
+        let error = block_on(store.write(&c, &coll, points, &[], Some(Watermark::at(9)))).unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::InvalidInput);
         let error = block_on(store.query(&c, &coll, &bad, &VectorFilter::default(), 1)).unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::InvalidInput);
         assert!(block_on(store.score(&c, &coll, &bad, &[])).is_err());
     }
     assert!(store.is_empty(&c, &coll));
-    assert_eq!(block_on(store.watermark(&c, &coll)).unwrap(), 0);
+    assert_eq!(block_on(store.watermark(&c, &coll)).unwrap().applied, 0);
     for dim in [0, DIM_MAX + 1] {
         assert!(block_on(store.ensure(&c, &collection(dim))).is_err());
     }
@@ -195,20 +195,20 @@ fn lengths_do_not_matter_not_even_extreme_ones() {
 fn scopes_and_collections_do_not_see_each_other_and_unknown_ones_are_empty() {
     let store = MemoryVectors::new(VectorsConfig::default());
     let (a, b, two, three) = (ctx("a"), ctx("b"), collection(2), collection(3));
-    block_on(store.write(&a, &two, vec![point(1, vec![1.0, 0.0])], &[], Some(5))).unwrap();
-    block_on(store.write(&a, &three, vec![point(2, vec![1.0, 0.0, 0.0])], &[], Some(6))).unwrap();
+    block_on(store.write(&a, &two, vec![point(1, vec![1.0, 0.0])], &[], Some(Watermark::at(5)))).unwrap();
+    block_on(store.write(&a, &three, vec![point(2, vec![1.0, 0.0, 0.0])], &[], Some(Watermark::at(6)))).unwrap();
     let query = |c: &Ctx| block_on(store.query(c, &two, &[1.0, 0.0], &VectorFilter::default(), 9)).unwrap();
     assert_eq!(query(&a).len(), 1);
     assert!(query(&b).is_empty());
     assert_eq!(block_on(store.score(&b, &two, &[1.0, 0.0], &[id(1)])).unwrap(), [None]);
-    assert_eq!(block_on(store.watermark(&b, &two)).unwrap(), 0);
+    assert_eq!(block_on(store.watermark(&b, &two)).unwrap().applied, 0);
     block_on(store.drop_scope(&b, &two)).unwrap();
     block_on(store.drop_scope(&a, &two)).unwrap();
     assert!(query(&a).is_empty());
-    assert_eq!(block_on(store.watermark(&a, &two)).unwrap(), 0);
-    assert_eq!(block_on(store.watermark(&a, &three)).unwrap(), 6);
+    assert_eq!(block_on(store.watermark(&a, &two)).unwrap().applied, 0);
+    assert_eq!(block_on(store.watermark(&a, &three)).unwrap().applied, 6);
     futures::executor::block_on(store.release(&a, &three)).unwrap();
-    assert_eq!(block_on(store.watermark(&a, &three)).unwrap(), 0);
+    assert_eq!(block_on(store.watermark(&a, &three)).unwrap().applied, 0);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_reader_sees_a_write_as_a_whole_with_its_watermark() {
         for _ in 0..3 {
             s.spawn(|| {
                 while done.load(Ordering::Acquire) == 0 {
-                    let before = block_on(store.watermark(&c, &coll)).unwrap();
+                    let before = block_on(store.watermark(&c, &coll)).unwrap().applied;
                     let hits = block_on(store.query(&c, &coll, &[1.0; 4], &VectorFilter::default(), 500)).unwrap();
                     // Round n has the ids n*100 .. n*100+100 and nothing else; a round is never seen in part.
                     let rounds: HashSet<u128> = hits.iter().map(|h| h.id.0.as_u128() / 100).collect();
@@ -250,7 +250,7 @@ fn a_reader_sees_a_write_as_a_whole_with_its_watermark() {
             let base = u128::from(round) * 100;
             let old: Vec<MemoryId> = (base - 100..base).map(id).collect();
             let points = (base..base + 100).map(|n| point(n, vec![1.0, (n % 7) as f32, 0.5, 0.1])).collect();
-            block_on(store.write(&c, &coll, points, &old, Some(round))).unwrap();
+            block_on(store.write(&c, &coll, points, &old, Some(Watermark::at(round)))).unwrap();
         }
         done.store(1, Ordering::Release);
     });
