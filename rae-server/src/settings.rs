@@ -118,6 +118,15 @@ pub const SETTINGS: &[Spec] = &[
     spec("log_level", "RAE_LOG_LEVEL", "log-level", "info", "off, error, warn, info, debug or trace"),
     spec("log_format", "RAE_LOG_FORMAT", "log-format", "text", "text or json, one line an event, on standard error"),
     spec(
+        "otlp_endpoint",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "otlp-endpoint",
+        "",
+        "Collector of traces, such as http://localhost:4318, for OTLP over HTTP; without it there are no traces",
+    ),
+    secret("otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS", "Headers for the collector, as name=value,name=value"),
+    spec("service_name", "OTEL_SERVICE_NAME", "service-name", "rae-server", "Name of this service in traces"),
+    spec(
         "metrics_tenants",
         "RAE_METRICS_TENANTS",
         "metrics-tenants",
@@ -249,6 +258,9 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     pub log_level: tracing::metadata::LevelFilter,
     pub log_format: LogFormat,
+    pub otlp_endpoint: Option<String>,
+    pub otlp_headers: Option<Secret>,
+    pub service_name: String,
     pub metrics_tenants: usize,
     pub max_body_bytes: usize,
     pub max_import_bytes: u64,
@@ -341,6 +353,9 @@ impl Settings {
                 "json" => LogFormat::Json,
                 _ => return Err(raw.wrong("log_format", "text or json")),
             },
+            otlp_endpoint: raw.collector()?,
+            otlp_headers: raw.secret("otlp_headers"),
+            service_name: raw.text("service_name").to_owned(),
             metrics_tenants: raw.count("metrics_tenants", 0, crate::metrics::tenants::NAMED_MAX)?,
             max_body_bytes: raw.count("max_body_bytes", 1, 1 << 30)?,
             max_import_bytes: raw.count("max_import_bytes", 1, 1 << 50)? as u64,
@@ -383,6 +398,19 @@ impl Raw {
 
     fn secret(&self, name: &str) -> Option<Secret> {
         self.optional(name).map(Secret)
+    }
+
+    /// The address of a collector. It is shown, so it may hold no password.
+    fn collector(&self) -> Result<Option<String>, String> {
+        let Some(url) = self.optional("otlp_endpoint") else { return Ok(None) };
+        let parsed = reqwest::Url::parse(&url).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+        match parsed {
+            Some(parsed) if parsed.username().is_empty() && parsed.password().is_none() => Ok(Some(url)),
+            Some(_) => {
+                Err("otlp_endpoint must not hold a user or a password: put them into OTEL_EXPORTER_OTLP_HEADERS".into())
+            }
+            None => Err(self.wrong("otlp_endpoint", "an address that begins with http:// or https://")),
+        }
     }
 
     /// Whether the value is from elsewhere than the default.

@@ -22,6 +22,7 @@ use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tracing::Instrument;
 
 /// Exports and imports at once: each may hold a file of the largest size.
 const BULK_MAX: usize = 4;
@@ -139,7 +140,8 @@ impl App {
             "remember_many" => ("remember", args.get("items").and_then(Value::as_array).map_or(1, Vec::len)),
             verb => (verb, 1),
         };
-        let call = |rae: Rae| async move { wire::call(&rae, verb, args).await };
+        let span = tracing::debug_span!("verb", verb);
+        let call = |rae: Rae| async move { wire::call(&rae, verb, args).await }.instrument(span);
         let result = self.run(scope.clone(), self.settings.request_timeout, held, call).await;
         self.metrics.operation(&scope, operation, items as u64, result.as_ref().err().map(Error::kind));
         result
@@ -153,10 +155,11 @@ impl App {
     {
         let place = self.take(&self.places, 1, "requests")?;
         let call = call(self.rae.with_scope(scope).with_timeout(Some(limit)));
-        let task = self.engine.spawn(async move {
+        let work = async move {
             let _held = (place, held);
             call.await
-        });
+        };
+        let task = self.engine.spawn(work.in_current_span());
         match tokio::time::timeout(limit + GRACE, task).await {
             Ok(Ok(result)) => result,
             Ok(Err(failed)) => {
