@@ -18,6 +18,13 @@ pub enum Role {
     Healthcheck,
 }
 
+impl Role {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        ROLES.iter().find(|(role, _, _)| *role == self).map_or("all", |(_, name, _)| name)
+    }
+}
+
 /// Roles with their names and what they do.
 pub const ROLES: &[(Role, &str, &str)] = &[
     (Role::All, "all", "Everything in one process on an embedded store (the default)"),

@@ -44,6 +44,8 @@ pub struct App {
     pub metrics: Metrics,
     /// The hosted stores behind `rae`.
     pub backends: Backends,
+    /// What this process does.
+    pub role: Role,
     /// Who may do what.
     pub keys: Keys,
     /// When it started.
@@ -64,6 +66,8 @@ pub struct Opened {
     pub backends: Backends,
     /// The metrics, which the store tells of its calls.
     pub metrics: Metrics,
+    /// What this process does.
+    pub role: Role,
 }
 
 /// Opens the store that the settings name: PostgreSQL where it does, else the embedded one in the folder for data. Must run
@@ -84,7 +88,7 @@ pub async fn open(settings: &Settings, role: Role, env: impl Fn(&str) -> Option<
         builder = builder.path(settings.data_dir.join("memory.rae")).durability(settings.durability);
     }
     let (builder, backends) = hosted.plug(builder).await?;
-    Ok(Opened { rae: builder.open().await?, backends, metrics })
+    Ok(Opened { rae: builder.open().await?, backends, metrics, role })
 }
 
 /// Where exports and imports lie for a moment.
@@ -101,13 +105,14 @@ fn make_folder(path: &std::path::Path) -> Result<()> {
 impl App {
     /// The state around an open store. `engine` is the runtime on which verbs run: not the one that answers health checks.
     pub fn new(opened: Opened, settings: Settings, engine: Handle) -> Self {
-        let Opened { rae, backends, metrics } = opened;
+        let Opened { rae, backends, metrics, role } = opened;
         let semaphore = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
         remove_stale(&temp_dir(&settings));
         Self {
             rae,
             backends,
             metrics,
+            role,
             keys: Keys::new(settings.api_master_key.as_ref()),
             started: Instant::now(),
             engine,
@@ -188,11 +193,15 @@ impl App {
         Ok(())
     }
 
+    /// Memory that the bodies of all requests take, in bytes.
+    pub fn body_bytes(&self) -> usize {
+        let all = self.settings.max_request_memory_bytes / MEMORY_UNIT;
+        all.saturating_sub(self.memory.available_permits()) * MEMORY_UNIT
+    }
+
     /// The text of a scrape.
     pub fn scrape(&self) -> Result<String> {
-        let all = self.settings.max_request_memory_bytes / MEMORY_UNIT;
-        let held = all.saturating_sub(self.memory.available_permits()) * MEMORY_UNIT;
-        self.metrics.body_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
+        self.metrics.body_bytes.set(i64::try_from(self.body_bytes()).unwrap_or(i64::MAX));
         self.metrics.text(Readings {
             cache: self.rae.cache_stats(),
             index: self.rae.index_stats(),

@@ -5,6 +5,7 @@ mod body;
 mod bulk;
 pub mod conn;
 mod describe;
+mod diagnostics;
 mod edge;
 mod error;
 mod health;
@@ -53,7 +54,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(memories::stats))
         .routes(routes!(bulk::export))
         .routes(routes!(bulk::import))
-        .routes(routes!(health::diagnostics))
+        .routes(routes!(diagnostics::diagnostics))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
@@ -119,7 +120,8 @@ mod tests {
             let settings = Settings::load(&matches, |_| None).unwrap();
             let rae = Rae::builder().embedding(Embedding::Custom(Arc::new(Costly))).open().await.unwrap();
             let metrics = crate::metrics::Metrics::new(1).unwrap();
-            let opened = crate::state::Opened { rae, backends: Default::default(), metrics };
+            let opened =
+                crate::state::Opened { rae, backends: Default::default(), metrics, role: crate::cli::Role::All };
             let app = Arc::new(App::new(opened, settings, tokio::runtime::Handle::current()));
             let mut router = router(Arc::clone(&app));
             ask(&mut router, "/v1/memories", r#"{"content": "The ferry leaves at ten."}"#).await;
