@@ -131,7 +131,7 @@ fn exporter(endpoint: &str, headers: &str) -> Result<SpanExporter> {
     let headers: HashMap<String, String> = headers
         .split(',')
         .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+        .map(|(name, value)| (name.trim().to_owned(), decoded(value.trim())))
         .collect();
     SpanExporter::builder()
         .with_http()
@@ -142,6 +142,12 @@ fn exporter(endpoint: &str, headers: &str) -> Result<SpanExporter> {
         .with_timeout(TIMEOUT)
         .build()
         .map_err(|_| Error::invalid("OTEL_EXPORTER_OTLP_ENDPOINT must be an address such as http://localhost:4318"))
+}
+
+/// Values are written as in a URL, but `+` is itself.
+fn decoded(value: &str) -> String {
+    let plain = value.replace('+', "%2B").replace('=', "%3D").replace('&', "%26");
+    form_urlencoded::parse(plain.as_bytes()).next().map_or_else(String::new, |(text, _)| text.into_owned())
 }
 
 /// Takes ended spans without waiting.
@@ -265,5 +271,17 @@ impl Extractor for Headers<'_> {
 
     fn keys(&self) -> Vec<&str> {
         self.0.keys().map(axum::http::HeaderName::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_headers_are_decoded_once_and_base64_stays() {
+        for (given, wanted) in [("Bearer%20key", "Bearer key"), ("a+b/c==", "a+b/c=="), ("x&y", "x&y"), ("", "")] {
+            assert_eq!(decoded(given), wanted);
+        }
     }
 }
