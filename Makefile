@@ -6,10 +6,10 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench soak fmt lint wheels npm clean
+.PHONY: help demo test bench bench-server soak fmt lint wheels npm clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 demo:  ## build, install into a local virtualenv, and let an agent remember a real conversation
 	@scripts/demo.sh
@@ -19,6 +19,9 @@ test:  ## everything: lint, Rust, Python, Node, server, chart
 
 bench:  ## the benchmarks of docs/benchmarks.md (long)
 	@scripts/bench.sh
+
+bench-server:  ## one api process of rae-server under load (long)
+	@scripts/bench_server.sh
 
 soak:  ## long crash, fuzz and model runs
 	@scripts/soak.sh

@@ -15,6 +15,8 @@ for round in $(seq 1 "${ROUNDS:-20}"); do
   MODEL_FIRST=$((round * 1000)) MODEL_ROUNDS=10 cargo test --quiet --profile ci -p rae-core --test model
   FUZZ_SEED=$((round * 1000000)) FUZZ_ROUNDS=20000 cargo test --quiet --profile ci -p rae-core --test fuzz
   FUZZ_SECONDS=30 scripts/fuzz.sh
+  cargo build --quiet --profile ci -p rae-server
+  BINARY="$CARGO_TARGET_DIR/ci/rae-server" SEED=$round SECONDS_EACH=300 EXAMPLES=1000 tests/api/schemathesis.sh
   .venv/bin/python -m pytest -q -p no:cacheprovider rae-py/tests -k "process or kill or fork or thread or interrupt"
 done
 echo "=== Node, Bun and Deno on the packed module"; scripts/npm.sh; scripts/runtimes.sh

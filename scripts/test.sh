@@ -60,6 +60,8 @@ servers() {
 }
 
 rust_server() { rust -p rae-server && "$(cargo_bin rae-server)" --version | grep -qx "rae-server $(version)" && echo "rae-server binary: 1 passed, 0 failed"; }
+# Every route of the running server against its own description: about 90 seconds, always the same examples.
+schemathesis() { local binary; binary=$(cargo_bin rae-server) && BINARY="$binary" SCHEMATHESIS=.venv/bin/schemathesis tests/api/schemathesis.sh; }
 cargo_bin() { cargo build --quiet --profile ci -p "$1" >&2 && echo "$CARGO_TARGET_DIR/ci/$1"; }
 version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
 
@@ -106,6 +108,8 @@ stage rust-server rust_server
 stage python-env python_env
 stage python-lint python_lint
 stage python python_tests
+stage openapi-lint scripts/openapi_lint.sh
+stage schemathesis schemathesis
 stage recall recall
 stage node node_tests
 stage scenarios scenarios

@@ -29,6 +29,12 @@ pub enum Role {
 
 /// Name of the role that `worker` starts, which nobody else need know.
 const CHILD: &str = "worker-child";
+impl Role {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        ROLES.iter().find(|(role, _, _)| *role == self).map_or("all", |(_, name, _)| name)
+    }
+}
 
 /// Roles with their names and what they do.
 pub const ROLES: &[(Role, &str, &str)] = &[

@@ -13,6 +13,7 @@ use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
+use tracing::Instrument;
 
 /// What a call may take beyond its limit before the server answers in its place.
 const GRACE: Duration = Duration::from_secs(1);
@@ -82,10 +83,11 @@ impl Front {
         call: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let place = self.take(&self.places, 1, "requests")?;
-        let task = self.engine.spawn(async move {
+        let work = async move {
             let _held = (place, held);
             call.await
-        });
+        };
+        let task = self.engine.spawn(work.in_current_span());
         match tokio::time::timeout(limit + GRACE, task).await {
             Ok(Ok(result)) => result,
             Ok(Err(failed)) => {
@@ -109,11 +111,15 @@ impl Front {
         Ok(())
     }
 
+    /// Memory that the bodies of all requests take, in bytes.
+    pub fn body_bytes(&self) -> usize {
+        let all = self.settings.max_request_memory_bytes / MEMORY_UNIT;
+        all.saturating_sub(self.memory.available_permits()) * MEMORY_UNIT
+    }
+
     /// The text of a scrape.
     pub fn scrape(&self, now: Readings) -> Result<String> {
-        let all = self.settings.max_request_memory_bytes / MEMORY_UNIT;
-        let held = all.saturating_sub(self.memory.available_permits()) * MEMORY_UNIT;
-        self.metrics.body_bytes.set(i64::try_from(held).unwrap_or(i64::MAX));
+        self.metrics.body_bytes.set(i64::try_from(self.body_bytes()).unwrap_or(i64::MAX));
         self.metrics.text(now)
     }
 

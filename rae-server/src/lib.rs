@@ -15,6 +15,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod state;
 mod stores;
+pub mod trace;
 mod worker;
 
 use cli::Role;
@@ -92,8 +93,7 @@ fn print_openapi() -> rae_core::Result<()> {
 }
 
 fn with_log(settings: &Settings, work: impl FnOnce() -> rae_core::Result<()>) -> rae_core::Result<()> {
-    let guard =
-        log::start(settings).map_err(|e| Error::internal(format!("the log cannot start: {e}")).with_source(e))?;
+    let guard = log::start(settings)?;
     let done = work();
     drop(guard);
     done

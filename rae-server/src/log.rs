@@ -1,7 +1,13 @@
 //! Logs: one line an event on standard error, written by a thread of their own. A reader that stops reading loses lines; it
-//! does not stop the server.
+//! does not stop the server. Every line that is written while a request is answered has the request's id and its trace's.
 
-use crate::settings::{LogFormat, Settings};
+mod json;
+
+use crate::{
+    settings::{LogFormat, Settings},
+    trace::Traces,
+};
+use rae_core::Error;
 use std::{
     io::{self, Write},
     sync::{
@@ -11,7 +17,13 @@ use std::{
     },
     time::Duration,
 };
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{
+    Layer, Registry,
+    filter::{LevelFilter, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// Lines that wait to be written.
 const LINES_MAX: usize = 8_192;
@@ -28,14 +40,18 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
-/// Ends the log: what waits is written first, for a short while.
+/// Ends the log and the traces: what waits is written first, for a short while.
 #[derive(Debug)]
-pub struct LogGuard(SyncSender<Message>);
+pub struct LogGuard {
+    lines: SyncSender<Message>,
+    /// Dropped after the lines: what it says last is lost, not waited for.
+    _traces: Option<Traces>,
+}
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
         let (done, wait) = sync_channel(1);
-        if self.0.try_send(Message::Flush(done)).is_ok() {
+        if self.lines.try_send(Message::Flush(done)).is_ok() {
             // A reader that is stuck must not keep the process from ending.
             let _ = wait.recv_timeout(Duration::from_secs(1));
         }
@@ -43,20 +59,32 @@ impl Drop for LogGuard {
 }
 
 /// Starts the log of this process. The guard belongs into `main`.
-pub fn start(settings: &Settings) -> io::Result<LogGuard> {
+pub fn start(settings: &Settings) -> rae_core::Result<LogGuard> {
+    let failed = |e: io::Error| Error::internal(format!("the log cannot start: {e}")).with_source(e);
+    let traces = Traces::start(settings)?;
     let (send, receive) = sync_channel(LINES_MAX);
-    std::thread::Builder::new().name("rae-log".into()).spawn(move || write_lines(&receive))?;
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(settings.log_level)
-        .with_ansi(false)
-        .with_target(false)
-        .with_writer(Lines(send.clone()));
-    let started = match settings.log_format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+    std::thread::Builder::new().name("rae-log".into()).spawn(move || write_lines(&receive)).map_err(failed)?;
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(Lines(send.clone()));
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.log_format {
+        LogFormat::Text => lines.with_filter(settings.log_level).boxed(),
+        LogFormat::Json => {
+            json::RequestIds.and_then(lines.event_format(json::Json)).with_filter(settings.log_level).boxed()
+        }
     };
-    started.map_err(io::Error::other)?;
-    Ok(LogGuard(send))
+    // Spans of our own alone; what the log says stays in the log.
+    let spans = traces.as_ref().map(|traces| {
+        let ours = filter_fn(|about| about.is_span() && about.target().starts_with("rae"));
+        tracing_opentelemetry::layer()
+            .with_tracer(traces.tracer())
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_filter(ours.with_max_level_hint(LevelFilter::DEBUG))
+            .boxed()
+    });
+    let layers: Vec<_> = std::iter::once(lines).chain(spans).collect();
+    tracing_subscriber::registry().with(layers).try_init().map_err(|e| failed(io::Error::other(e)))?;
+    Ok(LogGuard { lines: send, _traces: traces })
 }
 
 fn write_lines(receive: &Receiver<Message>) {

@@ -32,6 +32,7 @@ pub struct Metrics {
     cache_ratio: Gauge,
     cache_lookups: IntCounterVec,
     dropped_lines: IntCounter,
+    spans: IntCounterVec,
     tenants: Tenants,
     /// What happens below the routes.
     pub engine: Arc<Engine>,
@@ -159,6 +160,10 @@ impl Metrics {
                 .add("histogram", sizes("rae_ml_batch_requests", "Requests that a batch was made of"))?,
             embed_queue_texts: all
                 .add("gauge", IntGauge::with_opts(opts("rae_ml_queue_texts", "Texts that wait to be embedded")))?,
+            spans: all.add(
+                "counter",
+                IntCounterVec::new(opts("rae_trace_spans_total", "Spans for the collector of traces"), &["result"]),
+            )?,
             connections: all.add("gauge", IntGauge::with_opts(opts("rae_http_connections", "Open connections")))?,
             in_flight: all
                 .add("gauge", IntGauge::with_opts(opts("rae_http_requests_in_flight", "Requests being answered")))?,
@@ -180,12 +185,8 @@ impl Metrics {
         })
     }
 
-    /// Counts a request. `route` is the template of the path, or `other`.
+    /// Counts a request. `method` is one of few, or `other`; `route` is the template of the path, or `other`.
     pub fn request(&self, method: &str, route: &str, status: u16, took: Duration) {
-        let method = match method {
-            "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => method,
-            _ => "other",
-        };
         let mut digits = [0; 5];
         self.requests.with_label_values(&[method, route, status_text(status, &mut digits)]).inc();
         self.durations.with_label_values(&[method, route]).observe(took.as_secs_f64());
@@ -210,6 +211,9 @@ impl Metrics {
             catch_up(&self.cache_lookups.with_label_values(&[result]), now);
         }
         catch_up(&self.dropped_lines, crate::log::dropped_lines());
+        for (result, spans) in crate::trace::counts() {
+            catch_up(&self.spans.with_label_values(&[result]), spans);
+        }
         let mut families = self.registry.gather();
         families.extend(self.by_tenant()?);
         let mut out = Vec::new();
@@ -286,7 +290,7 @@ mod tests {
         let metrics = Metrics::new(2).unwrap();
         let scope = Scope::new("ada \"l\"", "default").unwrap();
         metrics.request("GET", "/v1/memories/{id}", 404, Duration::from_millis(3));
-        metrics.request("BREW", "other", 404, Duration::ZERO);
+        metrics.request("other", "other", 404, Duration::ZERO);
         metrics.operation(&scope, "remember", 3, None);
         metrics.operation(&scope, "recall", 1, Some(ErrorKind::InvalidInput));
         metrics.engine.observed("relational", "apply", Ok(()), 0.002);

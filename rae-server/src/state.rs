@@ -25,6 +25,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
 };
+use tracing::Instrument;
 
 /// Exports and imports at once: each may hold a file of the largest size.
 const BULK_MAX: usize = 4;
@@ -40,6 +41,8 @@ pub struct App {
     pub rae: Rae,
     /// The hosted stores behind `rae`.
     pub backends: Backends,
+    /// What this process does.
+    pub role: Role,
     /// Who is behind a key.
     pub keys: Keys,
     /// How much each tenant may ask.
@@ -71,12 +74,19 @@ pub struct Opened {
     pub backends: Backends,
     /// The metrics, which the store tells of its calls.
     pub metrics: Metrics,
+    /// What this process does.
+    pub role: Role,
 }
 
 impl Opened {
     /// A store that was opened elsewhere, whose calls are not counted.
     pub fn elsewhere(rae: Rae, settings: &Settings) -> Result<Self> {
-        Ok(Self { rae, backends: Backends::default(), metrics: Metrics::new(settings.metrics_tenants)? })
+        Ok(Self {
+            rae,
+            backends: Backends::default(),
+            metrics: Metrics::new(settings.metrics_tenants)?,
+            role: Role::All,
+        })
     }
 }
 
@@ -103,7 +113,7 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
         builder = builder.path(settings.data_dir.join("memory.rae")).durability(settings.durability);
     }
     let (builder, backends) = hosted.plug(builder).await?;
-    Ok(Opened { rae: builder.open().await?, backends, metrics })
+    Ok(Opened { rae: builder.open().await?, backends, metrics, role })
 }
 
 /// Brings PostgreSQL to this version's schema, where the settings name it; else says no. No embedder is needed for that.
@@ -127,11 +137,12 @@ pub(crate) fn make_folder(path: &std::path::Path) -> Result<()> {
 impl App {
     /// The state around an open store. `engine` is the runtime on which verbs run: not the one that answers health checks.
     pub fn new(opened: Opened, settings: Settings, engine: Handle) -> Self {
-        let Opened { rae, backends, metrics } = opened;
+        let Opened { rae, backends, metrics, role } = opened;
         remove_stale(&temp_dir(&settings));
         Self {
             rae,
             backends,
+            role,
             keys: Keys::new(settings.auth, settings.api_master_key.as_ref()),
             rates: Rates::new(settings.rate_limit as u64, settings.rate_limit_window),
             bulk: Arc::new(Semaphore::new(BULK_MAX)),
@@ -163,7 +174,8 @@ impl App {
             "remember_many" => ("remember", args.get("items").and_then(Value::as_array).map_or(1, Vec::len)),
             verb => (verb, 1),
         };
-        let call = |rae: Rae| async move { wire::call(&rae, verb, args).await };
+        let span = tracing::debug_span!("verb", verb);
+        let call = |rae: Rae| async move { wire::call(&rae, verb, args).await }.instrument(span);
         let result = self.run(scope.clone(), limit, held, call).await;
         self.metrics.operation(&scope, operation, items as u64, result.as_ref().err().map(Error::kind));
         result

@@ -196,3 +196,31 @@ fn replicas_share_one_limit_and_losing_redis_fails_no_request() {
     cache.again();
     assert_eq!(ask(0, "new").status, 200);
 }
+
+#[test]
+fn diagnostics_answer_while_the_stores_do_not_and_say_which() {
+    let cluster = Cluster::start(false);
+    let database = cluster.empty();
+    let cache = redis::Server::start();
+    let (url, redis_url) = (database.url(), format!("redis://127.0.0.1:{}/0", cache.port));
+    let key = "the-key-of-the-operator";
+    let server = Server::with(&[("DATABASE_URL", &url), ("REDIS_URL", &redis_url), ("RAE_API_MASTER_KEY", key)]);
+    let ask = || {
+        let answer = server.send("GET", "/v1/admin/diagnostics", &[("X-API-Key", key)], b"");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let text = answer.text();
+        assert!(!text.contains(key) && !text.contains("postgres://") && !text.contains("redis://"), "{text}");
+        answer.json()
+    };
+    let well = ask();
+    assert_eq!((&well["memories"]["kind"], &well["cache"]["kind"]), (&json!("postgresql"), &json!("redis")));
+    assert_eq!((&well["memories"]["reachable"], &well["cache"]["reachable"]), (&json!(true), &json!(true)));
+    assert!(well["memories"]["latency_ms"].as_f64().unwrap() > 0.0 && well["memories"]["schema_version"].is_u64());
+    assert_eq!((&well["settings"]["database_url"], &well["memories"]["pool"]["most"]), (&json!("(set)"), &json!(10)));
+    cluster.stop();
+    cache.stop();
+    let ill = ask();
+    assert_eq!((&ill["memories"]["reachable"], &ill["memories"]["schema_version"]), (&json!(false), &json!(null)));
+    assert!(ill["memories"]["error"].is_string(), "{ill}");
+    until(|| Some(ask()).filter(|now| now["cache"]["reachable"] == false));
+}

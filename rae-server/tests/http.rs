@@ -25,3 +25,5 @@ mod observe;
 mod routes;
 #[path = "http/tenants.rs"]
 mod tenants;
+#[path = "http/traces.rs"]
+mod traces;

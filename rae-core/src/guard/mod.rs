@@ -155,9 +155,11 @@ impl<P: ?Sized + Send + Sync> Guarded<P> {
     {
         let ctx = ctx.into();
         let port = self.port;
-        let span = tracing::debug_span!("port", port, operation, trace = ctx.and_then(Ctx::trace));
+        let trace = ctx.and_then(Ctx::trace);
+        let span = tracing::debug_span!("port", port, operation, trace, outcome = tracing::field::Empty);
         let report = Report { observer: &*self.observer, port, operation, started: Instant::now(), done: false };
         let (result, attempts) = self.repeat(ctx, operation, rule, &mut attempt).instrument(span.clone()).await;
+        span.record("outcome", result.as_ref().err().map_or("ok", |error| error.kind().name()));
         let _inside = span.enter();
         report.finish(result.as_ref().map(drop).map_err(Error::kind), attempts);
         result.map_err(|error| {

@@ -5,11 +5,11 @@ use axum::http::Method;
 use utoipa::{
     OpenApi as _,
     openapi::{
-        Components, Info, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder,
+        Components, Info, LicenseBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder, Server,
         content::ContentBuilder,
         path::{Operation, ParameterBuilder, ParameterIn},
         schema::{ObjectBuilder, Type},
-        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
 
@@ -27,6 +27,9 @@ pub fn base() -> OpenApi {
          Bodies are JSON whatever their Content-Type says. Unknown fields and parameters are refused."
             .to_owned(),
     );
+    api.info.license = Some(LicenseBuilder::new().name("Apache License 2.0").identifier(Some("Apache-2.0")).build());
+    // Wherever this description was fetched from.
+    api.servers = Some(vec![Server::new("/")]);
     let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
     let components = api.components.get_or_insert_with(Components::new);
     components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
@@ -61,6 +64,16 @@ pub fn openapi_text() -> Result<String, rae_core::Error> {
 
 /// Headers, the id in the path, and the errors that all routes share.
 fn complete(method: &Method, path: &str, operation: &mut Operation) {
+    operation.security = Some(security(path));
+    let too_long = ResponseBuilder::new().description("The headers are too long").build();
+    operation.responses.responses.insert("431".to_owned(), RefOr::T(too_long));
+    if !path.starts_with("/health") {
+        refuse(
+            operation,
+            403,
+            "The Host may not be named while the server trusts the tenant header on its own machine",
+        );
+    }
     let parameters = operation.parameters.get_or_insert_with(Vec::new);
     let mut add = |name: &str, place: ParameterIn, required: bool, about: &str| {
         let text = ObjectBuilder::new().schema_type(Type::String).build();
@@ -95,6 +108,7 @@ fn complete(method: &Method, path: &str, operation: &mut Operation) {
         errors.push((429, "The tenant makes too many requests; see Retry-After and RateLimit"));
     }
     if operation.request_body.is_some() {
+        errors.push((408, "The body did not arrive in time"));
         errors.push((413, "The body is too long"));
         errors.push((422, "The body is JSON, but a field is wrong"));
     }
@@ -122,8 +136,22 @@ fn complete(method: &Method, path: &str, operation: &mut Operation) {
         errors.push((412, "The memory is not as If-Match says"));
     }
     for (status, about) in errors {
-        operation.responses.responses.insert(status.to_string(), RefOr::T(failure(about)));
+        refuse(operation, status, about);
     }
+}
+
+/// What a request must show. Under /v1 a key is not needed while the tenant header is trusted.
+fn security(path: &str) -> Vec<SecurityRequirement> {
+    let key = ["bearer", "apiKey"].map(|scheme| SecurityRequirement::new(scheme, [""; 0])).into_iter();
+    match path {
+        path if path.starts_with("/v1/admin/") => key.collect(),
+        path if path.starts_with("/v1/") => key.chain([SecurityRequirement::default()]).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn refuse(operation: &mut Operation, status: u16, about: &str) {
+    operation.responses.responses.insert(status.to_string(), RefOr::T(failure(about)));
 }
 
 fn failure(about: &str) -> Response {

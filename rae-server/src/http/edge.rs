@@ -4,14 +4,15 @@ use super::{
     error::{Failure, REQUEST_ID},
     linger::Lent,
 };
-use crate::front::Front;
+use crate::{front::Front, trace};
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
     middleware::Next,
 };
 use std::{sync::Arc, time::Instant};
+use tracing::Instrument;
 
 /// Header with the id of a request.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -24,21 +25,24 @@ pub async fn edge(State(app): State<Arc<Front>>, request: Request, next: Next) -
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("other", |route| route.as_str());
+    let (span, _) = trace::request_span(request.headers(), &id, known_method(&method), route);
     let in_flight = InFlight::new(&app);
     // A client that asks first, waits for the answer and sends nothing.
     let asks_first = request.headers().contains_key(header::EXPECT);
     let (parts, body) = request.into_parts();
     let body = Lent::new(body);
     let request = Request::from_parts(parts, Body::new(body.clone()));
-    let mut response = REQUEST_ID.scope(id.clone(), next.run(request)).await;
+    let mut response = REQUEST_ID.scope(id.clone(), next.run(request)).instrument(span.clone()).await;
     let refused = response.status().is_client_error() || response.status().is_server_error();
     if refused && !asks_first && response.status() != StatusCode::REQUEST_TIMEOUT {
         body.throw_away().await;
     }
     drop(in_flight);
     let took = started.elapsed();
-    app.metrics.request(method.as_str(), route, response.status().as_u16(), took);
-    log(method.as_str(), route, &response, &id, took.as_secs_f64());
+    let status = response.status().as_u16();
+    app.metrics.request(known_method(&method), route, status, took);
+    trace::ended(&span, status, response.extensions().get::<Failure>().map(|failure| failure.kind));
+    span.in_scope(|| log(known_method(&method), route, &response, took.as_secs_f64()));
     finish(&app, &mut response, &id);
     response
 }
@@ -59,6 +63,20 @@ impl Drop for InFlight {
     }
 }
 
+/// A client may send any text as a method; what is logged, traced and counted is one of few.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
 fn finish(app: &Front, response: &mut Response<Body>, id: &str) {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id) {
@@ -71,21 +89,21 @@ fn finish(app: &Front, response: &mut Response<Body>, id: &str) {
     }
 }
 
-fn log(method: &str, route: &str, response: &Response<Body>, id: &str, seconds: f64) {
+fn log(method: &str, route: &str, response: &Response<Body>, seconds: f64) {
     let status = response.status().as_u16();
     let millis = (seconds * 1e6).round() / 1e3;
     match response.extensions().get::<Failure>() {
         Some(Failure { kind, code, message: Some(message) }) => {
-            tracing::error!(method, route, status, millis, request_id = id, kind, code, error = message, "request");
+            tracing::error!(method, route, status, millis, kind, code, error = message, "request");
         }
         Some(Failure { kind, code, message: None }) => {
-            tracing::info!(method, route, status, millis, request_id = id, kind, code, "request");
+            tracing::info!(method, route, status, millis, kind, code, "request");
         }
         // Probes and scrapes come every few seconds.
         None if is_health(route) || route == "/metrics" => {
-            tracing::debug!(method, route, status, millis, request_id = id, "request");
+            tracing::debug!(method, route, status, millis, "request");
         }
-        None => tracing::info!(method, route, status, millis, request_id = id, "request"),
+        None => tracing::info!(method, route, status, millis, "request"),
     }
 }
 

@@ -1,18 +1,18 @@
-//! Probes, metrics, and the operator's view.
+//! Probes and metrics.
 
-use super::{auth::Operator, body::no_parameters, edge::health_status, error::ApiResult, json, schema};
+use super::{edge::health_status, error::ApiResult, json, schema};
 use crate::state::App;
 use axum::{
     body::Body,
-    extract::{RawQuery, State},
+    extract::State,
     http::{HeaderValue, Response, StatusCode, header},
 };
-use rae_core::{Error, ErrorKind, MemoryId};
+use rae_core::{ErrorKind, MemoryId};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
 /// How long a probe waits for the store.
-const PROBE: Duration = Duration::from_secs(2);
+pub(super) const PROBE: Duration = Duration::from_secs(2);
 
 /// Whether the server is well, with its version.
 #[utoipa::path(get, path = "/health", tag = "operations", operation_id = "health",
@@ -73,33 +73,4 @@ pub fn metrics_text(text: String) -> Response<Body> {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
-}
-
-/// Version, store and settings, for the operator. Secrets only say whether they are set.
-#[utoipa::path(get, path = "/v1/admin/diagnostics", tag = "admin", operation_id = "diagnostics",
-    responses((status = 200, body = schema::Diagnostics, description = "The server as it is")))]
-pub async fn diagnostics(
-    State(app): State<Arc<App>>,
-    _: Operator,
-    RawQuery(query): RawQuery,
-) -> ApiResult<Response<Body>> {
-    no_parameters(query.as_deref())?;
-    let scope = rae_core::model::Scope::default();
-    let call = |rae: rae_core::Rae| async move { rae.stats().await };
-    let stats: rae_core::Stats =
-        app.run(scope, app.settings.request_timeout, crate::front::Held::default(), call).await?;
-    let embedder = serde_json::to_value(&stats.embedder)
-        .map_err(|e| Error::internal("the embedder could not be shown").with_source(e))?;
-    let cache = app.rae.cache_stats();
-    Ok(json(
-        StatusCode::OK,
-        &json!({
-            "version": rae_core::version(),
-            "uptime_seconds": app.started.elapsed().as_secs(),
-            "draining": app.is_draining(),
-            "store": { "kind": "embedded", "bytes": stats.bytes, "schema_version": stats.schema_version, "embedder": embedder },
-            "query_vector_cache": { "hits": cache.hits, "misses": cache.misses },
-            "settings": app.settings.shown(),
-        }),
-    ))
 }

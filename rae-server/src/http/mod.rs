@@ -6,6 +6,7 @@ mod body;
 mod bulk;
 pub mod conn;
 mod describe;
+mod diagnostics;
 mod edge;
 mod error;
 mod gate;
@@ -72,7 +73,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(jobs::jobs))
         .routes(routes!(jobs::requeue))
         .routes(routes!(jobs::all_jobs))
-        .routes(routes!(health::diagnostics))
+        .routes(routes!(diagnostics::diagnostics))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -39,8 +39,12 @@ fn typed(bytes: Bytes, kind: &'static str) -> Response<Body> {
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}\
 h2{margin-top:2.5rem;border-top:1px solid #ccc;padding-top:1rem}code,pre{font-family:ui-monospace,monospace;font-size:.9em}\
 table{border-collapse:collapse;width:100%;margin:.5rem 0}td,th{text-align:left;vertical-align:top;border-bottom:1px solid #ddd;padding:.2rem .6rem .2rem 0}\
-.m{font-weight:700;margin-right:.5rem}nav a{display:block}\
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}a{color:#8bf}td,th{border-color:#444}h2{border-color:#555}}";
+th{font-weight:600}td:first-child,th:first-child{min-width:6rem;white-space:nowrap}td,p{overflow-wrap:anywhere}\
+.m{display:inline-block;min-width:4rem;font-weight:700}h2 .m{min-width:0;margin-right:.6rem}a{color:#0645ad;text-decoration:none}a:hover{text-decoration:underline}\
+nav a{display:flex;flex-wrap:wrap;padding:.15rem 0;border-bottom:1px solid #eee}nav code{flex:0 0 22rem}nav span.s{flex:1 1 20rem;color:#555}\
+.GET{color:#1a6e2e}.POST{color:#8a5a00}.PATCH{color:#5b3d99}.DELETE{color:#a3201d}h2:target{background:#fff4c2}\
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}a{color:#8bf}td,th{border-color:#444}h2{border-color:#555}nav a{border-color:#333}nav span.s{color:#aaa}\
+.GET{color:#7c9}.POST{color:#db7}.PATCH{color:#b9f}.DELETE{color:#f98}h2:target{background:#443c10}}";
 
 /// The page: a list of the routes, each with its parameters, body and answers, then the shapes.
 fn render(api: &Value) -> Result<String, std::fmt::Error> {
@@ -60,13 +64,18 @@ fn render(api: &Value) -> Result<String, std::fmt::Error> {
     let operations = operations(api);
     for (method, path, operation) in &operations {
         let id = text(&operation["operationId"]);
-        write!(out, "<a href=\"#{id}\"><code><span class=\"m\">{method}</span>{}</code></a>", escape(path))?;
+        write!(
+            out,
+            "<a href=\"#{id}\"><code><span class=\"m {method}\">{method}</span>{}</code><span class=\"s\">{}</span></a>",
+            escape(path),
+            first_sentence(&prose(&operation["summary"]))
+        )?;
     }
     write!(out, "</nav>")?;
     for (method, path, operation) in &operations {
         let id = text(&operation["operationId"]);
-        write!(out, "<h2 id=\"{id}\"><code><span class=\"m\">{method}</span>{}</code></h2>", escape(path))?;
-        write!(out, "<p>{} {}</p>", text(&operation["summary"]), text(&operation["description"]))?;
+        write!(out, "<h2 id=\"{id}\"><code><span class=\"m {method}\">{method}</span>{}</code></h2>", escape(path))?;
+        write!(out, "<p>{} {}</p>", prose(&operation["summary"]), prose(&operation["description"]))?;
         write_parameters(&mut out, operation)?;
         if let Some(content) = operation["requestBody"]["content"].as_object() {
             for (kind, content) in content {
@@ -80,7 +89,7 @@ fn render(api: &Value) -> Result<String, std::fmt::Error> {
                 .and_then(|c| c.values().next())
                 .map(|c| type_of(&c["schema"]))
                 .unwrap_or_default();
-            write!(out, "<tr><td><code>{status}</code><td>{} {shape}", text(&response["description"]))?;
+            write!(out, "<tr><td><code>{status}</code><td>{} {shape}", prose(&response["description"]))?;
         }
         write!(out, "</table>")?;
     }
@@ -110,7 +119,7 @@ fn write_parameters(out: &mut String, operation: &Value) -> std::fmt::Result {
             text(&p["name"]),
             text(&p["in"]),
             type_of(&p["schema"]),
-            text(&p["description"])
+            prose(&p["description"])
         )?;
     }
     write!(out, "</table>")
@@ -119,7 +128,7 @@ fn write_parameters(out: &mut String, operation: &Value) -> std::fmt::Result {
 fn write_schemas(out: &mut String, api: &Value) -> std::fmt::Result {
     write!(out, "<h2>Shapes</h2>")?;
     for (name, schema) in api["components"]["schemas"].as_object().into_iter().flatten() {
-        write!(out, "<h3 id=\"shape-{0}\">{0}</h3><p>{1}</p>", escape(name), text(&schema["description"]))?;
+        write!(out, "<h3 id=\"shape-{0}\">{0}</h3><p>{1}</p>", escape(name), prose(&schema["description"]))?;
         if let Some(values) = schema["enum"].as_array() {
             let values: Vec<String> = values.iter().map(|v| format!("<code>{}</code>", text(v))).collect();
             write!(out, "<p>One of {}.</p>", values.join(", "))?;
@@ -139,7 +148,7 @@ fn write_schemas(out: &mut String, api: &Value) -> std::fmt::Result {
                 "<tr><td><code>{}</code>{needed}<td>{}<td>{}",
                 escape(field),
                 type_of(schema),
-                text(&schema["description"])
+                prose(&schema["description"])
             )?;
         }
         write!(out, "</table>")?;
@@ -167,6 +176,17 @@ fn type_of(schema: &Value) -> String {
 
 fn text(value: &Value) -> String {
     escape(value.as_str().unwrap_or_default())
+}
+
+/// Text where what stands between backticks is code.
+fn prose(value: &Value) -> String {
+    let text = text(value);
+    let parts = text.split('`').enumerate();
+    parts.map(|(i, part)| if i % 2 == 0 { part.to_owned() } else { format!("<code>{part}</code>") }).collect()
+}
+
+fn first_sentence(text: &str) -> &str {
+    text.split_once(". ").map_or(text, |(first, _)| first).trim_end_matches('.')
 }
 
 fn escape(text: &str) -> String {

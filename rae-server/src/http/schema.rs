@@ -503,12 +503,32 @@ pub struct Status {
 #[derive(ToSchema)]
 pub struct Diagnostics {
     pub version: String,
+    /// `os`, `arch`, and whether it is `optimised`.
+    #[schema(value_type = Object)]
+    pub build: Value,
+    pub role: String,
     pub uptime_seconds: u64,
     pub draining: bool,
+    /// `kind` of the store, whether it is `reachable`, `latency_ms`, the `error` if not, `schema_version`, `bytes`, `embedder`, and
+    /// the `pool` of connections to PostgreSQL.
     #[schema(value_type = Object)]
-    pub store: Value,
+    pub memories: Value,
+    /// The same of the cache, with `hits` and `misses` of query vectors.
     #[schema(value_type = Object)]
-    pub query_vector_cache: Value,
+    pub cache: Value,
+    /// What the indexes in memory hold: `projects`, `memories`, `pieces`, `vector_bytes`.
+    #[schema(value_type = Object)]
+    pub index: Value,
+    /// Open `connections`, `requests_in_flight`, `body_bytes`.
+    #[schema(value_type = Object)]
+    pub http: Value,
+    pub log_lines_dropped: u64,
+    /// Spans for the collector of traces: `sent`, `failed`, `dropped`.
+    #[schema(value_type = Object)]
+    pub trace_spans: Value,
+    /// Those of the engine; those of the server are settings.
+    #[schema(value_type = Object)]
+    pub limits: Value,
     /// Every setting; secrets only say whether they are set.
     #[schema(value_type = Object)]
     pub settings: Value,

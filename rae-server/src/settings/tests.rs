@@ -42,6 +42,7 @@ fn a_wrong_value_names_where_it_came_from_and_what_it_must_be() {
         ("RAE_DURABILITY", "some", "full or normal"),
         ("RAE_MAX_BODY_BYTES", "0", "a whole number"),
         ("RAE_MAX_PAGE", "1001", "1000"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "http://"),
         ("RAE_REQUEST_TIMEOUT", "-1", "seconds"),
         ("RAE_REQUEST_TIMEOUT", "NaN", "seconds"),
         ("RAE_MODEL_UNVERIFIED", "perhaps", "true or false"),
@@ -95,6 +96,12 @@ fn the_stores_are_settings_like_the_others() {
     assert!(load(&[], &[("DATABASE_URL", "")]).unwrap_err().contains("set but empty"));
     assert!(load(&["--database-url", "x"], &[]).is_err(), "no flag");
     assert!(!load(&[], &[]).unwrap().data_dir_is_given && load(&["--data", "x"], &[]).unwrap().data_dir_is_given);
+}
+
+#[test]
+fn the_address_of_a_collector_may_hold_no_password() {
+    let error = load(&[], &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://ada:hush@collector:4318")]).unwrap_err();
+    assert!(error.contains("OTEL_EXPORTER_OTLP_HEADERS") && !error.contains("hush"), "{error}");
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn the_operator_alone_sees_diagnostics_and_erases_a_tenant() {
         assert_eq!(seen.status, 200);
         let seen = seen.json();
         assert_eq!(
-            (&seen["settings"]["api_master_key"], &seen["store"]["kind"]),
+            (&seen["settings"]["api_master_key"], &seen["memories"]["kind"]),
             (&"(set)".into(), &"embedded".into())
         );
         assert!(!seen.to_string().contains(KEY));
