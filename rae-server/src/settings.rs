@@ -447,7 +447,8 @@ fn read_file(path: &str) -> Result<BTreeMap<String, String>, String> {
             toml::Value::String(text) => text,
             toml::Value::Integer(n) => n.to_string(),
             toml::Value::Float(n) => n.to_string(),
-            _ => return Err(format!("{key} in the settings file {path} must be text or a number")),
+            toml::Value::Boolean(yes) => yes.to_string(),
+            _ => return Err(format!("{key} in the settings file {path} must be text, a number, true or false")),
         };
         values.insert(key, value);
     }
