@@ -116,11 +116,15 @@ fn runtime(name: &str, threads: usize) -> rae_core::Result<runtime::Runtime> {
 fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
     let started = Instant::now();
     on_two_runtimes(|engine| async move {
-        let signals = shutdown::Signals::listen()?;
+        let mut signals = shutdown::Signals::listen()?;
         // The port first: where it is taken, no store is made.
         let listener = listen(&settings).await?;
         let address = address_of(&listener)?;
-        let rae = state::open(&settings, role, variable).await?;
+        // It may wait for the ml service, or fetch a model.
+        let rae = tokio::select! {
+            rae = state::open(&settings, role, variable) => rae?,
+            () = signals.next() => return Ok(false),
+        };
         let app = Arc::new(App::new(rae, settings, engine)?);
         announce(&app, address, started);
         let (router, front) = (http::router(Arc::clone(&app)), Arc::clone(&app.front));
@@ -132,14 +136,20 @@ fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
 fn serve_models(settings: Settings, role: Role) -> rae_core::Result<()> {
     let started = Instant::now();
     on_two_runtimes(|engine| async move {
-        let signals = shutdown::Signals::listen()?;
+        let mut signals = shutdown::Signals::listen()?;
         let front = Arc::new(Front::new(settings, engine)?);
-        let (ml, router) = if role == Role::Ml {
-            let ml = Arc::new(Ml::new(Arc::clone(&front), models::embedder(&front.settings).await?)?);
-            (Some(Arc::clone(&ml)), services::router(ml, Arc::clone(&front)))
-        } else {
-            let rerank = Rerank::new(Arc::clone(&front), models::reranker(&front.settings).await?);
-            (None, services::router(Arc::new(rerank), Arc::clone(&front)))
+        let loading = async {
+            Ok::<_, Error>(if role == Role::Ml {
+                let ml = Arc::new(Ml::new(Arc::clone(&front), models::embedder(&front.settings).await?)?);
+                (Some(Arc::clone(&ml)), services::router(ml, Arc::clone(&front)))
+            } else {
+                let rerank = Rerank::new(Arc::clone(&front), models::reranker(&front.settings).await?);
+                (None, services::router(Arc::new(rerank), Arc::clone(&front)))
+            })
+        };
+        let (ml, router) = tokio::select! {
+            loaded = loading => loaded?,
+            () = signals.next() => return Ok(false),
         };
         let listener = listen(&front.settings).await?;
         let address = address_of(&listener)?;
