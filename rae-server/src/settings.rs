@@ -157,8 +157,8 @@ pub const SETTINGS: &[Spec] = &[
         "ml_timeout",
         "RAE_ML_TIMEOUT",
         "ml-timeout",
-        "5",
-        "Longest time of one call of these services; past it, the vectors are owed and recall goes by words",
+        "10",
+        "Longest time of one request to these services; past it, vectors are owed and recall goes by words",
     ),
     spec(
         "ml_start_timeout",

@@ -56,9 +56,19 @@ fn the_api_embeds_and_reranks_by_the_services() {
     assert!(degraded.is_empty(), "{degraded:?}");
     assert_eq!(hits, wanted);
 
+    // More and longer texts than one request holds.
+    let items: Vec<Value> = (0..70)
+        .map(|i| json!({ "content": format!("Ferry {i}. {}", "The harbour is large. ".repeat(i * 160)) }))
+        .collect();
+    let receipts = api.post("/v1/memories/batch", json!({ "items": items }));
+    assert_eq!(receipts.status, 200, "{}", receipts.text());
+    assert_eq!(api.get("/v1/stats").json()["vectors"], 74);
+    let (hits, degraded) = recall(&api, json!({ "query": "harbour", "rerank": true, "k": 70 }));
+    assert_eq!((hits.len(), degraded.len()), (70, 0));
+
     // Without the reranker the hits come in their own order.
     drop(reranker);
-    let (hits, degraded) = recall(&api, json!({ "query": "red boat", "rerank": true }));
+    let (hits, degraded) = recall(&api, json!({ "query": "red boat", "rerank": true, "k": 4 }));
     assert_eq!((hits.len(), degraded), (4, vec!["rerank".to_owned()]));
 }
 
