@@ -123,11 +123,15 @@ fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
     let jobs = runtime("rae-jobs", settings.worker_concurrency.clamp(1, cpus()))?;
     let threads = jobs.handle().clone();
     let served = on_two_runtimes(|engine| async move {
-        let signals = shutdown::Signals::listen()?;
+        let mut signals = shutdown::Signals::listen()?;
         // The port first: where it is taken, no store is made.
         let listener = listen(&settings.host, settings.port, "--port").await?;
         let address = address_of(&listener)?;
-        let opened = state::open(&settings, role).await?;
+        // It may wait for the ml service, or fetch a model.
+        let opened = tokio::select! {
+            opened = state::open(&settings, role) => opened?,
+            () = signals.next() => return Ok(false),
+        };
         let app = Arc::new(App::new(opened, settings, engine));
         if role == Role::All {
             worker::start_inside(&app, &threads);
@@ -144,15 +148,21 @@ fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
 fn serve_models(settings: Settings, role: Role) -> rae_core::Result<()> {
     let started = Instant::now();
     on_two_runtimes(|engine| async move {
-        let signals = shutdown::Signals::listen()?;
+        let mut signals = shutdown::Signals::listen()?;
         let metrics = metrics::Metrics::new(settings.metrics_tenants)?;
         let front = Arc::new(Front::new(settings, metrics, engine));
-        let (ml, router) = if role == Role::Ml {
-            let ml = Arc::new(Ml::new(Arc::clone(&front), models::embedder(&front.settings).await?)?);
-            (Some(Arc::clone(&ml)), services::router(ml, Arc::clone(&front)))
-        } else {
-            let rerank = Rerank::new(Arc::clone(&front), models::reranker(&front.settings).await?);
-            (None, services::router(Arc::new(rerank), Arc::clone(&front)))
+        let loading = async {
+            Ok::<_, Error>(if role == Role::Ml {
+                let ml = Arc::new(Ml::new(Arc::clone(&front), models::embedder(&front.settings).await?)?);
+                (Some(Arc::clone(&ml)), services::router(ml, Arc::clone(&front)))
+            } else {
+                let rerank = Rerank::new(Arc::clone(&front), models::reranker(&front.settings).await?);
+                (None, services::router(Arc::new(rerank), Arc::clone(&front)))
+            })
+        };
+        let (ml, router) = tokio::select! {
+            loaded = loading => loaded?,
+            () = signals.next() => return Ok(false),
         };
         let listener = listen(&front.settings.host, front.settings.port, "--port").await?;
         let address = address_of(&listener)?;

@@ -242,8 +242,8 @@ pub const SETTINGS: &[Spec] = &[
         "ml_timeout",
         "RAE_ML_TIMEOUT",
         "ml-timeout",
-        "5",
-        "Longest time of one call of these services; past it, the vectors are owed and recall goes by words",
+        "10",
+        "Longest time of one request to these services; past it, vectors are owed and recall goes by words",
     ),
     spec(
         "ml_start_timeout",
@@ -643,7 +643,8 @@ fn read_file(path: &str) -> Result<BTreeMap<String, String>, String> {
             toml::Value::String(text) => text,
             toml::Value::Integer(n) => n.to_string(),
             toml::Value::Float(n) => n.to_string(),
-            _ => return Err(format!("{key} in the settings file {path} must be text or a number")),
+            toml::Value::Boolean(yes) => yes.to_string(),
+            _ => return Err(format!("{key} in the settings file {path} must be text, a number, true or false")),
         };
         values.insert(key, value);
     }

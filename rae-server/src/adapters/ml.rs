@@ -16,6 +16,12 @@ use tokio::time::{Instant, sleep};
 /// Bytes of one number in JSON, at most; a few more for what stands around a list.
 const NUMBER_BYTES: usize = 32;
 const SMALL_ANSWER: usize = 64 << 10;
+/// Texts of one request: so few that a model on two cores answers within the limit of a call.
+const REQUEST_TEXTS_MAX: usize = 32;
+/// Bytes of the texts of one request, as JSON. A service takes 16 MiB by default; one text has 6 at most.
+const REQUEST_BYTES_MAX: usize = 8 << 20;
+/// Longest time for all requests of one call: less than the guard's limit, which would have the call made again.
+const CALL: Duration = Duration::from_secs(20);
 /// Pause between two looks for a service that is not there yet.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -128,10 +134,14 @@ impl Embedder for RemoteEmbedder {
             EmbedRole::Document => "document",
             EmbedRole::Query => "query",
         };
-        let body = json!({ "texts": texts, "role": role });
-        let most = texts.len() * (self.dim + 2) * NUMBER_BYTES + SMALL_ANSWER;
-        let answer: Embeddings = self.service.ask("embeddings", Some(body), most).await?;
-        self.check(answer, texts.len())
+        let (due, mut vectors) = (Instant::now() + CALL, Vec::with_capacity(texts.len()));
+        for part in requests(texts) {
+            let body = json!({ "texts": part, "role": role });
+            let most = part.len() * (self.dim + 2) * NUMBER_BYTES + SMALL_ANSWER;
+            let answer: Embeddings = self.service.ask_until(due, "embeddings", Some(body), most).await?;
+            vectors.extend(self.check(answer, part.len())?);
+        }
+        Ok(vectors)
     }
 }
 
@@ -168,13 +178,20 @@ impl Reranker for RemoteReranker {
     }
 
     async fn score(&self, query: &str, texts: &[&str]) -> Result<Vec<f32>> {
-        if texts.is_empty() {
-            return Ok(Vec::new());
+        let (due, mut scores) = (Instant::now() + CALL, Vec::with_capacity(texts.len()));
+        for part in requests(texts) {
+            let asked = self.score_part(due, query, part).await;
+            scores.extend(asked.inspect_err(|error| tracing::warn!(%error, "hits were not reranked"))?);
         }
+        Ok(scores)
+    }
+}
+
+impl RemoteReranker {
+    async fn score_part(&self, due: Instant, query: &str, texts: &[&str]) -> Result<Vec<f32>> {
         let body = json!({ "query": query, "documents": texts });
         let most = texts.len() * 4 * NUMBER_BYTES + SMALL_ANSWER;
-        let scored: Result<Reranked> = self.service.ask("rerank", Some(body), most).await;
-        let scored = scored.inspect_err(|error| tracing::warn!(%error, "hits were not reranked"))?;
+        let scored: Reranked = self.service.ask_until(due, "rerank", Some(body), most).await?;
         let mut scores = vec![None; texts.len()];
         for Scored { index, score } in scored.results {
             match scores.get_mut(index) {
@@ -184,5 +201,51 @@ impl Reranker for RemoteReranker {
         }
         let all: Option<Vec<f32>> = scores.into_iter().collect();
         all.ok_or_else(|| self.service.bad("left out a text"))
+    }
+}
+
+/// Texts cut into requests, bounded in number and in bytes. A text's vector and score do not depend on the others.
+fn requests<'t>(texts: &'t [&'t str]) -> impl Iterator<Item = &'t [&'t str]> {
+    let mut rest = texts;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |text: &&&str| {
+            bytes += json_bytes(text);
+            bytes <= REQUEST_BYTES_MAX
+        };
+        let count = rest.iter().take(REQUEST_TEXTS_MAX).take_while(fits).count().max(1).min(rest.len());
+        let (part, after) = rest.split_at(count);
+        rest = after;
+        Some(part).filter(|part| !part.is_empty())
+    })
+}
+
+/// Length of a text in JSON, at most.
+fn json_bytes(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum::<usize>() + 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_bounded_and_leave_out_no_text() {
+        let large = "\u{1}".repeat(1 << 20);
+        let texts: Vec<&str> = [vec!["a"; 70], vec![large.as_str(); 3], vec!["b"; 2]].concat();
+        let parts: Vec<&[&str]> = requests(&texts).collect();
+        assert_eq!(parts.concat(), texts);
+        assert_eq!(parts.iter().map(|p| p.len()).collect::<Vec<_>>(), [32, 32, 7, 1, 3]);
+        assert!(requests(&[]).next().is_none());
+        for part in parts {
+            let written: Vec<usize> = part.iter().map(|t| serde_json::to_string(t).unwrap().len()).collect();
+            assert!(part.iter().zip(&written).all(|(t, n)| json_bytes(t) >= *n));
+            assert!(written.iter().sum::<usize>() <= REQUEST_BYTES_MAX);
+        }
     }
 }

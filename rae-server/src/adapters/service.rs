@@ -5,7 +5,7 @@ use reqwest::{Client, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
 
 /// Bytes of an error's body that are looked at.
 const ERROR_BYTES_MAX: usize = 64 << 10;
@@ -50,8 +50,34 @@ impl Service {
         bytes_max: usize,
     ) -> Result<T> {
         let this = self.clone();
-        let mut task = Task(self.runtime.spawn(async move { this.send(path, body, bytes_max).await }));
+        self.spawn(async move { this.send(path, body, bytes_max).await }).await
+    }
+
+    /// The same, but not past `due`.
+    pub async fn ask_until<T: DeserializeOwned + Send + 'static>(
+        &self,
+        due: Instant,
+        path: &'static str,
+        body: Option<Value>,
+        bytes_max: usize,
+    ) -> Result<T> {
+        // The timer needs a runtime, and the caller may have none: the task has it.
+        let this = self.clone();
+        let work = async move {
+            let asked = tokio::time::timeout_at(due, this.send(path, body, bytes_max)).await;
+            asked.unwrap_or_else(|_| Err(this.late()))
+        };
+        self.spawn(work).await
+    }
+
+    async fn spawn<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let mut task = Task(self.runtime.spawn(work));
         (&mut task.0).await.map_err(|e| Error::internal("a call of a service did not end").with_source(e))?
+    }
+
+    fn late(&self) -> Error {
+        let message = format!("{} did not answer in time", self.shown());
+        Error::new(ErrorKind::Timeout, message).with_code("service_timeout")
     }
 
     async fn send<T: DeserializeOwned>(&self, path: &str, body: Option<Value>, bytes_max: usize) -> Result<T> {
@@ -89,8 +115,7 @@ impl Service {
 
     fn failed(&self, error: reqwest::Error) -> Error {
         if error.is_timeout() {
-            let message = format!("{} did not answer in time", self.shown());
-            return Error::new(ErrorKind::Timeout, message).with_code("service_timeout");
+            return self.late();
         }
         // Without the address, which the message has already.
         let error = error.without_url();

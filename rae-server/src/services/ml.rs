@@ -78,10 +78,10 @@ async fn embeddings(State(ml): State<Arc<Ml>>, fields: Fields) -> ApiResult<Resp
 
 /// `texts` or `input`, one text or a list; `role`; and `model`, which must be the one that is loaded.
 fn read_texts(mut map: Map<String, Value>, loaded: &str) -> Result<(Vec<String>, EmbedRole)> {
-    if let Some(input) = map.remove("input") {
-        if map.insert("texts".to_owned(), input).is_some() {
-            return Err(Error::invalid("texts and input are one field; give one of them"));
-        }
+    if let Some(input) = map.remove("input")
+        && map.insert("texts".to_owned(), input).is_some()
+    {
+        return Err(Error::invalid("texts and input are one field; give one of them"));
     }
     if let Some(text) = map.get_mut("texts").filter(|t| t.is_string()) {
         *text = Value::Array(vec![text.take()]);

@@ -10,7 +10,8 @@ use rae_core::{Embedding, Rae};
 use rae_server::adapters::ml::RemoteEmbedder;
 use serde_json::{Value, json};
 use std::{
-    process::Stdio,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -55,9 +56,19 @@ fn the_api_embeds_and_reranks_by_the_services() {
     assert!(degraded.is_empty(), "{degraded:?}");
     assert_eq!(hits, wanted);
 
+    // More and longer texts than one request holds.
+    let items: Vec<Value> = (0..70)
+        .map(|i| json!({ "content": format!("Ferry {i}. {}", "The harbour is large. ".repeat(i * 160)) }))
+        .collect();
+    let receipts = api.post("/v1/memories/batch", json!({ "items": items }));
+    assert_eq!(receipts.status, 200, "{}", receipts.text());
+    assert_eq!(api.get("/v1/stats").json()["vectors"], 74);
+    let (hits, degraded) = recall(&api, json!({ "query": "harbour", "rerank": true, "k": 70 }));
+    assert_eq!((hits.len(), degraded.len()), (70, 0));
+
     // Without the reranker the hits come in their own order.
     drop(reranker);
-    let (hits, degraded) = recall(&api, json!({ "query": "red boat", "rerank": true }));
+    let (hits, degraded) = recall(&api, json!({ "query": "red boat", "rerank": true, "k": 4 }));
     assert_eq!((hits.len(), degraded), (4, vec!["rerank".to_owned()]));
 }
 
@@ -179,6 +190,27 @@ fn a_server_does_not_start_without_the_embedder_it_must_know() {
     let reranker = start("reranker", &[]);
     let (code, error) = run(&Folder::new(), &["api", "--port", "0"], &[("RAE_ML_URL", &url(&reranker))]);
     assert!(code == Some(1) && error.contains("is it an ml service?"), "{error}");
+}
+
+#[test]
+fn a_server_that_still_waits_for_its_model_stops_when_it_is_told_to() {
+    let hub = StandIn::start(|_| None);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = format!("http://{nobody}");
+    for (role, name, address, said) in [
+        ("api", "RAE_ML_URL", nobody.as_str(), "waiting for the ml service"),
+        ("ml", "RAE_MODEL_URL", &hub.url(), "fetching the model"),
+    ] {
+        let folder = Folder::new();
+        let mut command = command(&folder.0);
+        command.args([role, "--port", "0"]).env(name, address).env("RAE_MODEL_UNVERIFIED", "true");
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains(said)), "{role}");
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        assert!(until(|| child.try_wait().unwrap()).success(), "{role}");
+        assert!(lines.any(|line| line.contains("stopped at once")), "{role}");
+    }
 }
 
 fn health() -> Reply {

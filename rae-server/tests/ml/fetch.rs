@@ -158,7 +158,8 @@ fn another_content_is_refused_and_nothing_is_left_that_looks_like_a_model() {
 
 #[test]
 fn lies_about_the_length_and_refusals_end_with_a_reason() {
-    let cases: Vec<(&str, fn(&Asked) -> Reply, ErrorKind, &str)> = vec![
+    type Case = (&'static str, fn(&Asked) -> Reply, ErrorKind, &'static str);
+    let cases: Vec<Case> = vec![
         ("too long", |_| Reply { length: Some(3 << 30), ..Reply::ok("x") }, ErrorKind::InvalidInput, "larger than"),
         ("always short", |_| Reply { length: Some(100), ..Reply::ok("") }, ErrorKind::Unavailable, "broke off"),
         ("not there", |_| Reply::status(404), ErrorKind::InvalidInput, "has no model.safetensors"),

@@ -3,7 +3,7 @@
 use crate::{
     bert::Model,
     http::{Answer, Server, until},
-    start,
+    start, url,
 };
 use serde_json::{Value, json};
 use std::{sync::Barrier, time::Duration};
@@ -201,6 +201,44 @@ fn a_reranker_without_a_model_says_what_it_needs() {
     let refused = reranker.post("/rerank", json!({ "query": "x", "documents": ["y"] }));
     refused.is_error(501, "unsupported", "no_model");
     assert!(refused.text().contains("RAE_MODEL_DIR"));
+}
+
+/// The code blocks of docs/ml.md, run by a shell with the real curl.
+#[test]
+fn every_example_of_the_page_works_and_every_route_has_one() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ml.md")).unwrap();
+    let blocks: String = page.split("```sh\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
+    let model = Model::cross_encoder();
+    let reranker = start("reranker", &[("RAE_MODEL_DIR", model.folder.path().to_str().unwrap())]);
+    let ml = start("ml", &[]);
+    let curl = "set -euo pipefail\ncurl() { command curl --silent --show-error --fail-with-body \"$@\"; echo; }\n";
+    let output = std::process::Command::new("bash")
+        .args(["-c", &format!("{curl}{blocks}")])
+        .env("ML", url(&ml))
+        .env("RERANKER", url(&reranker))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (service, route) in [
+        ("ML", "/embeddings"),
+        ("ML", "/extract-keywords"),
+        ("ML", "/extract-triples"),
+        ("ML", "/resolve-entities"),
+        ("ML", "/health"),
+        ("ML", "/health/live"),
+        ("ML", "/health/ready"),
+        ("ML", "/metrics"),
+        ("RERANKER", "/rerank"),
+        ("RERANKER", "/health"),
+    ] {
+        assert!(blocks.contains(&format!("curl ${service}{route}")), "docs/ml.md has no example of {route}");
+    }
+    for field in
+        ["keyword", "score", "subject", "relation", "object", "confidence", "start", "end", "canonical", "members"]
+    {
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(stdout.contains(&format!("\"{field}\":")) && page.contains(&format!("\"{field}\"")), "{field}");
+    }
 }
 
 #[test]
