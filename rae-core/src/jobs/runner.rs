@@ -401,7 +401,9 @@ mod tests {
             assert_eq!(mem.work(&endless, std::future::ready(()), |_| ()).await.unwrap(), 0, "told before the first");
             let (tell, told) = futures::channel::oneshot::channel::<()>();
             let mut tell = Some(tell);
-            let stop = async { drop(told.await) };
+            let stop = async {
+                let _ = told.await;
+            };
             let ran = mem.work(&endless, stop, |_| drop(tell.take())).await.unwrap();
             assert_eq!(ran, 1, "the one in hand, and no other");
             mem.close().await.unwrap();

@@ -4,7 +4,6 @@
 #![allow(dead_code, missing_docs)] // nobody makes these; the structs are named after what they describe
 
 mod jobs;
-mod jobs;
 mod names;
 
 use serde_json::Value;
