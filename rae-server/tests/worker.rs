@@ -219,14 +219,12 @@ fn a_killed_worker_leaves_no_orphan_and_another_one_goes_on() {
 fn two_workers_share_the_jobs_and_run_none_twice() {
     let site = Site::new();
     let loads = [("a", 40), ("b", 40)];
-    let workers = [site.worker(2, &[]), site.worker(2, &[])];
-    // Longer than a lease: the children that have a job in hand must keep it.
+    let lease = [("RAE_WORKER_LEASE", "50")];
+    let workers = [site.worker(2, &lease), site.worker(2, &lease)];
+    // All children of both have a job in hand before the first one ends.
     let held = site.hold_ends();
     loads.iter().for_each(|(tenant, n)| site.load(tenant, *n as usize));
-    until(|| Some(()).filter(|()| site.seen("begin") >= 2));
-    until(|| {
-        Some(()).filter(|()| site.count("SELECT count(*) FROM rae.jobs WHERE fence > 0 AND lease_until < extract(epoch FROM clock_timestamp()) * 1000000") > 0)
-    });
+    until(|| Some(()).filter(|()| site.seen("begin") == 4));
     drop(held);
     site.wait_until_done();
     assert_eq!(site.each_effect_once(&loads), 80);
