@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The schemas that were released. A new one gets a fixture (`examples/make_fixture.rs`); none is ever made again.
-const SCHEMAS: [&str; 1] = ["schema-1"];
+const SCHEMAS: [&str; 2] = ["schema-1", "schema-2"];
 
 struct Fixture {
     path: PathBuf,

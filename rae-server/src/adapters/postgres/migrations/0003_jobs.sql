@@ -9,6 +9,7 @@ CREATE TABLE rae.job_turns (
     tid    bigint PRIMARY KEY,
     served bigint NOT NULL
 ) WITH (fillfactor = 50);
+ALTER TABLE rae.job_turns ENABLE ROW LEVEL SECURITY;
 
 -- When the period of a scheduled kind of job is over.
 CREATE TABLE rae.schedules (
