@@ -8,3 +8,5 @@ mod support;
 
 #[path = "remote/scenarios.rs"]
 mod scenarios;
+#[path = "remote/tls.rs"]
+mod tls;

@@ -52,7 +52,7 @@ fn a_key_is_in_the_clear_on_the_way_to_another_machine_without_encryption() {
 }
 
 #[test]
-fn the_thread_ends_with_the_last_handle() {
+fn the_connections_go_with_the_last_handle() {
     let remote = Remote::connect("http://127.0.0.1:1").open().unwrap();
     let (runtime, clone) = (Arc::downgrade(&remote.transport), remote.clone());
     drop(remote);

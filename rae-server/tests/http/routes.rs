@@ -215,7 +215,7 @@ fn vectors_are_given_for_texts_and_for_memories() {
     let id = server.remember("Caroline adopted a puppy called Scout.");
     let texts = json!({ "texts": ["Caroline adopted a puppy called Scout.", " "], "role": "document" });
     let vectors = server.post("/v1/embed", texts).json()["vectors"].clone();
-    assert_eq!((vectors[0].as_array().unwrap().len(), &vectors[1]), (256, &Value::Null));
+    assert_eq!((vectors[0].as_array().unwrap().len(), &vectors[1]), (128, &Value::Null));
     let stored = server.get(&format!("/v1/memories/{id}/vector")).json();
     assert_eq!(stored["vector"], vectors[0]);
     server.post("/v1/embed", json!({ "texts": ["x"], "role": "answer" })).is_error(
@@ -239,7 +239,7 @@ fn a_project_is_audited_maintained_and_looked_over() {
     let audit = server.get("/v1/audit").json();
     assert_eq!((&audit["checked"], &audit["findings"][0]["kind"]), (&json!(2), &json!("contradiction")));
     assert_eq!(server.call_as("u", "GET", "/v1/audit", "").json()["checked"], 0, "another tenant's is not looked at");
-    server.get("/v1/audit?limit=0").is_error(400, "invalid_input", "invalid_input");
+    server.get("/v1/audit?limit=0").is_error(400, "invalid_input", "invalid_limit");
     server.get("/v1/audit?limit=x").is_error(400, "invalid_input", "invalid_limit");
     for body in ["", "{}", r#"{"now": null}"#] {
         let done = server.call("POST", "/v1/maintain", body);
