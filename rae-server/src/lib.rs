@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod cli;
 mod health;
 pub mod http;
+mod jwt;
 mod keys;
 pub mod log;
 pub mod metrics;
@@ -143,7 +144,11 @@ async fn announce(app: &App, address: SocketAddr, started: Instant) {
              X-Tenant-ID. Set RAE_API_MASTER_KEY to ask for keys."
         );
     }
-    if settings.auth == AuthMode::Keys && !app.keys.has_master() && !app.rae.has_had_keys().await.unwrap_or(true) {
+    if settings.auth == AuthMode::Keys
+        && settings.jwt_issuer.is_none()
+        && !app.keys.has_master()
+        && !app.rae.has_had_keys().await.unwrap_or(true)
+    {
         tracing::warn!(
             "RAE_AUTH=keys, but there is neither RAE_API_MASTER_KEY nor a stored key: nobody can be let in. Set the master \
              key, and make keys with POST /v1/api-keys."

@@ -1,6 +1,6 @@
 //! What every request shares: the open store, the settings, the limits, the metrics.
 
-use crate::{cli::Role, keys::Keys, metrics::Metrics, rate::Rates, settings::Settings, stores::Hosted};
+use crate::{cli::Role, jwt::Jwt, keys::Keys, metrics::Metrics, rate::Rates, settings::Settings, stores::Hosted};
 use rae_core::{Error, ErrorKind, Rae, Result, model::Scope, wire};
 use serde_json::{Map, Value};
 use std::{
@@ -37,6 +37,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Who is behind a key.
     pub keys: Keys,
+    /// Who is behind a token, where tokens are taken.
+    pub jwt: Option<Jwt>,
     /// How much each tenant may ask.
     pub rates: Rates,
     /// When it started.
@@ -86,6 +88,7 @@ impl App {
             rae,
             metrics: Metrics::new()?,
             keys: Keys::new(settings.auth, settings.api_master_key.as_ref()),
+            jwt: Jwt::new(&settings)?,
             rates: Rates::new(settings.rate_limit as u64, settings.rate_limit_window),
             started: Instant::now(),
             engine,
