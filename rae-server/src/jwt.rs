@@ -2,14 +2,12 @@
 //! anyway; `none` and HS* have no verifier here. Keys come from the provider's JWKS, which is kept and asked for in bounds.
 
 use crate::settings::Settings;
+use parking_lot::Mutex;
 use rae_core::{Error, Result, model::Role};
 use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex as AsyncMutex;
 
 /// Longest token.
@@ -58,13 +56,10 @@ pub struct Jwt {
     project_claim: String,
     role_claim: String,
     client: reqwest::Client,
-    keys: AsyncMutex<Kept>,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    set: Option<(Arc<Vec<Jwk>>, Instant)>,
-    asked: Option<Instant>,
+    /// The last set of keys, and when it was read.
+    known: Mutex<Option<(Vec<Jwk>, Instant)>>,
+    /// When the provider was last asked; held while it is.
+    asked: AsyncMutex<Option<Instant>>,
 }
 
 /// A key of a set. Unknown members are passed by, as the standard asks.
@@ -122,7 +117,8 @@ impl Jwt {
             project_claim: settings.jwt_project_claim.clone(),
             role_claim: settings.jwt_role_claim.clone(),
             client: rae_core::http::client(PATIENCE)?,
-            keys: AsyncMutex::default(),
+            known: Mutex::default(),
+            asked: AsyncMutex::default(),
         }))
     }
 
@@ -188,29 +184,48 @@ impl Jwt {
         Ok(Bound { tenant, project, role: role.ok_or("it has no role")? })
     }
 
-    /// The key that a token names. One that is not known may be new: the provider is asked again, but not often.
+    /// The key that a token names. One that is not known may be new: the provider is asked again, but not often. Who shows a known
+    /// key does not wait for those who show others.
     async fn key(&self, header: &Header) -> Result<Option<Jwk>> {
-        let mut kept = self.keys.lock().await;
-        let known = kept.set.as_ref().map(|(set, at)| (pick(set, header), at.elapsed()));
-        if let Some((Some(key), age)) = &known
-            && *age < FRESH
-        {
-            return Ok(Some(key.clone()));
-        }
-        if kept.asked.is_none_or(|at| at.elapsed() >= PAUSE) {
-            kept.asked = Some(Instant::now());
-            match self.fetch().await {
-                Ok(set) => kept.set = Some((Arc::new(set), Instant::now())),
-                Err(error) => {
-                    tracing::warn!(%error, "the keys of the token provider cannot be read; going on with those known")
+        match self.look(header) {
+            Some((Some(key), age)) if age < FRESH => return Ok(Some(key)),
+            Some((Some(_), age)) if age < STALE => {
+                // Known, but it is time to ask again: one does, the others go on with what is known.
+                if let Ok(mut asked) = self.asked.try_lock() {
+                    self.renew(&mut asked).await;
+                }
+            }
+            _ => {
+                let mut asked = self.asked.lock().await;
+                // Whoever asked meanwhile may have heard of it.
+                if !matches!(self.look(header), Some((Some(_), age)) if age < FRESH) {
+                    self.renew(&mut asked).await;
                 }
             }
         }
-        match &kept.set {
-            Some((set, at)) if at.elapsed() < STALE => Ok(pick(set, header)),
+        match self.look(header) {
+            Some((key, age)) if age < STALE => Ok(key),
             _ => Err(Error::unavailable("the token provider does not answer; try again in a moment")
                 .with_code("no_token_keys")
                 .temporary()),
+        }
+    }
+
+    /// The key among those known, and how old the set is.
+    fn look(&self, header: &Header) -> Option<(Option<Jwk>, Duration)> {
+        self.known.lock().as_ref().map(|(set, at)| (pick(set, header), at.elapsed()))
+    }
+
+    async fn renew(&self, asked: &mut Option<Instant>) {
+        if asked.is_some_and(|at| at.elapsed() < PAUSE) {
+            return;
+        }
+        *asked = Some(Instant::now());
+        match self.fetch().await {
+            Ok(set) => *self.known.lock() = Some((set, Instant::now())),
+            Err(error) => {
+                tracing::warn!(%error, "the keys of the token provider cannot be read; going on with those known");
+            }
         }
     }
 

@@ -76,6 +76,7 @@ struct Memory {
 }
 
 type Scope = (String, String);
+type Matches = Box<dyn Fn(&Memory) -> bool>;
 
 /// What each scope must hold.
 #[derive(Debug, Default)]
@@ -236,7 +237,7 @@ impl World {
     }
 
     /// A condition, as a filter and as the model has it.
-    fn condition(&mut self) -> (Value, Box<dyn Fn(&Memory) -> bool>) {
+    fn condition(&mut self) -> (Value, Matches) {
         let word = self.word();
         match self.random.u8(..3) {
             0 => (json!({ "session_id": word }), Box::new(move |m| m.session == Some(word))),
