@@ -115,7 +115,7 @@ async fn open(all: &All, options: Value) -> rae_core::Result<String> {
     };
     let settings = Settings::load(&flags, variable).unwrap();
     let opened = Opened::elsewhere(rae, &settings)?;
-    let app = Arc::new(App::new(opened, settings, tokio::runtime::Handle::current()));
+    let app = Arc::new(App::new(opened, settings, tokio::runtime::Handle::current())?);
     let router = http::router(Arc::clone(&app));
     let mut served = all.served.lock();
     served.0 += 1;

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod front;
 mod health;
 pub mod http;
+mod jwt;
 mod keys;
 pub mod log;
 pub mod metrics;
@@ -132,7 +133,7 @@ fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
             opened = state::open(&settings, role) => opened?,
             () = signals.next() => return Ok(false),
         };
-        let app = Arc::new(App::new(opened, settings, engine));
+        let app = Arc::new(App::new(opened, settings, engine)?);
         if role == Role::All {
             worker::start_inside(&app, &threads);
         }
@@ -213,7 +214,7 @@ fn work(settings: Settings, child: Vec<OsString>) -> rae_core::Result<()> {
         let listener = listen(&settings.host, settings.worker_port, "--worker-port").await?;
         let address = address_of(&listener)?;
         let opened = state::open(&settings, Role::Worker).await?;
-        let app = Arc::new(App::new(opened, settings, tokio::runtime::Handle::current()));
+        let app = Arc::new(App::new(opened, settings, tokio::runtime::Handle::current())?);
         let (children, millis) = (app.settings.worker_concurrency, started.elapsed().as_millis() as u64);
         tracing::info!(
             version = version(),
@@ -251,7 +252,11 @@ async fn announce(app: &App, address: SocketAddr, started: Instant) {
              X-Tenant-ID. Set RAE_API_MASTER_KEY to ask for keys."
         );
     }
-    if settings.auth == AuthMode::Keys && !app.keys.has_master() && !app.rae.has_had_keys().await.unwrap_or(true) {
+    if settings.auth == AuthMode::Keys
+        && settings.jwt_issuer.is_none()
+        && !app.keys.has_master()
+        && !app.rae.has_had_keys().await.unwrap_or(true)
+    {
         tracing::warn!(
             "RAE_AUTH=keys, but there is neither RAE_API_MASTER_KEY nor a stored key: nobody can be let in. Set the master \
              key, and make keys with POST /v1/api-keys."

@@ -140,6 +140,42 @@ pub const SETTINGS: &[Spec] = &[
         "Host names beside localhost that requests may name while the tenant header is trusted on loopback; separated by commas",
     ),
     spec(
+        "jwt_issuer",
+        "RAE_JWT_ISSUER",
+        "jwt-issuer",
+        "",
+        "Issuer of tokens that let callers in, as their claim `iss` has it; its keys are found by OpenID discovery",
+    ),
+    spec(
+        "jwt_audience",
+        "RAE_JWT_AUDIENCE",
+        "jwt-audience",
+        "",
+        "What their claim `aud` must have; needed with an issuer",
+    ),
+    spec(
+        "jwks_url",
+        "RAE_JWKS_URL",
+        "jwks-url",
+        "",
+        "Where the issuer's keys are, instead of discovery: https, or http on this machine",
+    ),
+    spec("jwt_tenant_claim", "RAE_JWT_TENANT_CLAIM", "jwt-tenant-claim", "tenant", "Claim that names the tenant"),
+    spec(
+        "jwt_project_claim",
+        "RAE_JWT_PROJECT_CLAIM",
+        "jwt-project-claim",
+        "project",
+        "Claim that names the only project, where there is one",
+    ),
+    spec(
+        "jwt_role_claim",
+        "RAE_JWT_ROLE_CLAIM",
+        "jwt-role-claim",
+        "role",
+        "Claim with the role, or a list whose strongest role counts",
+    ),
+    spec(
         "rate_limit",
         "RAE_RATE_LIMIT",
         "rate-limit",
@@ -426,6 +462,12 @@ pub struct Settings {
     pub qdrant_api_key: Option<Secret>,
     pub vector_settle: Duration,
     pub allowed_hosts: Vec<String>,
+    pub jwt_issuer: Option<String>,
+    pub jwt_audience: String,
+    pub jwks_url: Option<String>,
+    pub jwt_tenant_claim: String,
+    pub jwt_project_claim: String,
+    pub jwt_role_claim: String,
     pub rate_limit: usize,
     pub rate_limit_window: Duration,
     pub log_level: tracing::metadata::LevelFilter,
@@ -510,9 +552,24 @@ impl Settings {
 
     fn checked(raw: Raw) -> Result<Self, String> {
         let master = raw.secret("api_master_key");
+        let jwt_issuer = raw.optional("jwt_issuer");
+        if jwt_issuer.is_some() && raw.text("jwt_audience").is_empty() {
+            return Err(
+                "RAE_JWT_ISSUER needs RAE_JWT_AUDIENCE: else tokens made for other services would let callers in"
+                    .into(),
+            );
+        }
+        for place in ["jwks_url", "jwt_issuer"] {
+            let url = raw.optional(place).filter(|_| place == "jwks_url" || raw.text("jwks_url").is_empty());
+            if let Some(url) = url {
+                crate::jwt::check_url(&url)
+                    .map_err(|_| raw.wrong(place, "https://..., or http://... on this machine"))?;
+            }
+        }
         let auth = match (raw.text("auth"), &master) {
             ("header", _) => AuthMode::Header,
             ("keys", _) | ("auto", Some(_)) => AuthMode::Keys,
+            ("auto", None) if jwt_issuer.is_some() => AuthMode::Keys,
             ("auto", None) => AuthMode::Auto,
             _ => return Err(raw.wrong("auth", "auto, header or keys")),
         };
@@ -549,6 +606,12 @@ impl Settings {
             qdrant_api_key: raw.secret("qdrant_api_key"),
             vector_settle: raw.seconds("vector_settle", 1.0)?,
             allowed_hosts: hosts.filter(|h| !h.is_empty()).collect(),
+            jwt_issuer,
+            jwt_audience: raw.text("jwt_audience").to_owned(),
+            jwks_url: raw.optional("jwks_url"),
+            jwt_tenant_claim: raw.text("jwt_tenant_claim").to_owned(),
+            jwt_project_claim: raw.text("jwt_project_claim").to_owned(),
+            jwt_role_claim: raw.text("jwt_role_claim").to_owned(),
             rate_limit: raw.count("rate_limit", 0, 1 << 40)?,
             rate_limit_window: raw.seconds("rate_limit_window", 1.0)?,
             log_level: raw.parse("log_level", "off, error, warn, info, debug or trace")?,

@@ -3,6 +3,7 @@
 use crate::{
     cli::Role,
     front::{Front, Held},
+    jwt::Jwt,
     keys::Keys,
     metrics::{Metrics, Readings, engine::Engine},
     models,
@@ -45,6 +46,8 @@ pub struct App {
     pub role: Role,
     /// Who is behind a key.
     pub keys: Keys,
+    /// Who is behind a token, where tokens are taken.
+    pub jwt: Option<Jwt>,
     /// How much each tenant may ask.
     pub rates: Rates,
     bulk: Arc<Semaphore>,
@@ -136,19 +139,20 @@ pub(crate) fn make_folder(path: &std::path::Path) -> Result<()> {
 
 impl App {
     /// The state around an open store. `engine` is the runtime on which verbs run: not the one that answers health checks.
-    pub fn new(opened: Opened, settings: Settings, engine: Handle) -> Self {
+    pub fn new(opened: Opened, settings: Settings, engine: Handle) -> Result<Self> {
         let Opened { rae, backends, metrics, role } = opened;
         remove_stale(&temp_dir(&settings));
-        Self {
+        Ok(Self {
             rae,
             backends,
             role,
             keys: Keys::new(settings.auth, settings.api_master_key.as_ref()),
+            jwt: Jwt::new(&settings)?,
             rates: Rates::new(settings.rate_limit as u64, settings.rate_limit_window),
             bulk: Arc::new(Semaphore::new(BULK_MAX)),
             jobs: Mutex::default(),
             front: Arc::new(Front::new(settings, metrics, engine)),
-        }
+        })
     }
 
     /// Background work that [`App::close`] waits for; it ends when the server drains.

@@ -15,6 +15,8 @@ mod description;
 mod durable;
 #[path = "http/errors.rs"]
 mod errors;
+#[path = "http/jwt.rs"]
+mod jwt;
 #[path = "http/keys.rs"]
 mod keys;
 #[path = "http/limits.rs"]

@@ -1,7 +1,7 @@
 //! Who asks, for which tenant and project.
 
 use super::{access::role_too_weak, error::ApiError};
-use crate::state::App;
+use crate::{jwt::Jwt, state::App};
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
@@ -85,6 +85,10 @@ pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> 
         return Ok(Caller { scope: Scope::new(tenant, project)?, operator, role: None, only: None });
     }
     let key = key.ok_or_else(missing_key)?;
+    if let Some(jwt) = app.jwt.as_ref().filter(|_| Jwt::is_token(key)) {
+        let bound = jwt.verify(key).await?.ok_or_else(unknown_key)?;
+        return bound_to(headers, &bound.tenant, bound.project.as_deref(), bound.role);
+    }
     let bound = app.keys.find(&app.rae, key).await?.ok_or_else(unknown_key)?;
     bound_to(headers, &bound.tenant, bound.project.as_deref(), bound.role)
 }

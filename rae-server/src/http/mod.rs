@@ -148,7 +148,7 @@ mod tests {
             let settings = Settings::load(&matches, |_| None).unwrap();
             let rae = Rae::builder().embedding(Embedding::Custom(Arc::new(Costly))).open().await.unwrap();
             let opened = crate::state::Opened::elsewhere(rae, &settings).unwrap();
-            let app = Arc::new(App::new(opened, settings, tokio::runtime::Handle::current()));
+            let app = Arc::new(App::new(opened, settings, tokio::runtime::Handle::current()).unwrap());
             let mut router = router(Arc::clone(&app));
             ask(&mut router, "/v1/memories", r#"{"content": "The ferry leaves at ten."}"#).await;
             assert!(ask(&mut router, "/metrics", "").await.contains("\nrae_search_cache_hit_ratio 0\n"));
