@@ -93,7 +93,8 @@ pub(super) fn not_ours(error: serde_json::Error) -> Error {
     foreign(&format!("its answer cannot be read at {place}"))
 }
 
-fn foreign(what: &str) -> Error {
+/// Something that a RAE server does not send.
+pub(super) fn foreign(what: &str) -> Error {
     let message = format!("the address does not answer as a RAE server of this version does ({what}): check the URL");
     Error::unavailable(message).with_code("not_a_rae_server")
 }
@@ -217,9 +218,4 @@ fn of_status(status: StatusCode) -> ErrorKind {
         429 => ErrorKind::RateLimited,
         _ => ErrorKind::Unavailable,
     }
-}
-
-/// A file that a RAE server does not give.
-pub(super) fn not_ours_file() -> Error {
-    foreign("what it sent is no store")
 }

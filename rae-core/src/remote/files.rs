@@ -35,7 +35,6 @@ impl Part {
         let mut name = OsString::from(target.as_os_str());
         name.push(format!(".{}.partial", uuid::Uuid::new_v4().simple()));
         let part = Self(name.into());
-        // Private until it has its name: it holds memories.
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create_new(true);
         let file = options.open(&part.0).map_err(|e| ops::io_error("created", target, e))?;
@@ -101,9 +100,9 @@ impl Remote {
         let (part, file) = Part::beside(path)?;
         self.download(Request::get("v1/admin/backup").bulk(), file).await?;
         if !begins_with(&part.0, SQLITE) {
-            return Err(answer::not_ours_file());
+            return Err(answer::foreign("what it sent is no store"));
         }
-        // Unlike a rename, a link replaces nothing that came meanwhile.
+        // Unlike a rename, a link replaces nothing that came meanwhile. Some file systems have none.
         match fs::hard_link(&part.0, path) {
             Ok(()) => Ok(()),
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Err(exists()),

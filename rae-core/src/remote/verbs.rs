@@ -203,7 +203,11 @@ impl Remote {
                     break;
                 }
             }
-            if vectors.len() == texts.len() { Ok(vectors) } else { Err(super::answer::not_ours_file()) }
+            if vectors.len() == texts.len() {
+                Ok(vectors)
+            } else {
+                Err(super::answer::foreign("it gave another number of vectors than of texts"))
+            }
         })
         .await
     }
