@@ -24,23 +24,20 @@ stage() { # stage NAME COMMAND...: runs it, notes the seconds
   printf '%5d s  %s\n' $((SECONDS - start)) "$name" >> "$summary"
 }
 
-# The bindings are tested with -p each: cargo unifies features over a workspace build.
-rust() { cargo test --quiet --profile ci "$@"; }
+# The engine and the server are built together, with the same features in every stage, so that what they stand on is built once.
+# The bindings are built with -p each: cargo unifies features over a workspace build.
+features=rae-core/local,rae-core/http,rae-core/remote
 
 fmt() { cargo fmt --all --check; }
 
 clippy() {
-  cargo clippy --profile ci -p rae-core -p rae-server --all-targets --features rae-core/local,rae-core/http -- -D warnings
+  cargo clippy --profile ci -p rae-core -p rae-server --all-targets --features "$features" -- -D warnings
   cargo clippy --profile ci -p rae-py --all-targets -- -D warnings
   cargo clippy --profile ci -p rae-node --all-targets -- -D warnings
   # The engine without any backend: ports, verbs and pure code.
   cargo check --profile ci -p rae-core --no-default-features
 }
 
-rust_core() {
-  rust -p rae-core --features local,http
-  cargo run --quiet --profile ci -p rae-core --features local --example quickstart | grep -q "hazelnuts" && echo "Rust quickstart: 1 passed, 0 failed"
-}
 # The tests start servers of their own from these programs; the system's own servers are neither used nor needed.
 servers() {
   local missing=() run=()
@@ -59,10 +56,20 @@ servers() {
   "${run[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-rust_server() { rust -p rae-server && "$(cargo_bin rae-server)" --version | grep -qx "rae-server $(version)" && echo "rae-server binary: 1 passed, 0 failed"; }
+rust() {
+  cargo test --quiet --profile ci -p rae-core -p rae-server --features "$features"
+  "$(quickstart)" | grep -q "hazelnuts" && echo "Rust quickstart: 1 passed, 0 failed"
+  "$(server_binary)" --version | grep -qx "rae-server $(version)" && echo "rae-server binary: 1 passed, 0 failed"
+}
+quickstart() { cargo build --quiet --profile ci -p rae-core -p rae-server --features "$features" --example quickstart >&2 && echo "$CARGO_TARGET_DIR/ci/examples/quickstart"; }
+server_binary() { cargo build --quiet --profile ci -p rae-core -p rae-server --features "$features" >&2 && echo "$CARGO_TARGET_DIR/ci/rae-server"; }
+# The server that the clients of Python and Node replay the scenarios against.
+scenario_server() {
+  cargo build --quiet --profile ci -p rae-core -p rae-server --features "$features" --example scenario_server
+  export RAE_TEST_SCENARIO_SERVER="$CARGO_TARGET_DIR/ci/examples/scenario_server"
+}
 # Every route of the running server against its own description: about 90 seconds, always the same examples.
-schemathesis() { local binary; binary=$(cargo_bin rae-server) && BINARY="$binary" SCHEMATHESIS=.venv/bin/schemathesis tests/api/schemathesis.sh; }
-cargo_bin() { cargo build --quiet --profile ci -p "$1" >&2 && echo "$CARGO_TARGET_DIR/ci/$1"; }
+schemathesis() { local binary; binary=$(server_binary) && BINARY="$binary" SCHEMATHESIS=.venv/bin/schemathesis tests/api/schemathesis.sh; }
 version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
 
 python_env() {
@@ -75,12 +82,12 @@ python_env() {
 }
 
 python_lint() {
-  .venv/bin/ruff check rae-py examples scripts tests
-  .venv/bin/ruff format --check rae-py examples scripts tests
+  .venv/bin/ruff check rae-py rae-server examples scripts tests
+  .venv/bin/ruff format --check rae-py rae-server examples scripts tests
   (cd rae-py && ../.venv/bin/mypy)
 }
 
-python_tests() { (cd "$work" && "$OLDPWD/.venv/bin/python" -m pytest -p no:cacheprovider "$OLDPWD/rae-py/tests" --rootdir "$OLDPWD/rae-py"); }
+python_tests() { scenario_server; (cd "$work" && "$OLDPWD/.venv/bin/python" -m pytest -p no:cacheprovider "$OLDPWD/rae-py/tests" --rootdir "$OLDPWD/rae-py"); }
 
 # Recall with floors: on the demo conversation everywhere, on the development corpora where they lie beside the checkout.
 recall() {
@@ -89,22 +96,22 @@ recall() {
   (cd "$work" && "$here/.venv/bin/python" "$here/scripts/recall_floors.py" --demo "$here/examples/data" --shared "$shared")
 }
 
-# After rust-core, python and node: the same answers in every language, floats to the last bit.
+# After rust, python and node: the same answers in every language, floats to the last bit.
 scenarios() { python3 scripts/compare_transcripts.py "$RAE_SCENARIO_TRANSCRIPTS"; }
 
-node_tests() { (cd rae-node && npm install --silent --no-audit --no-fund && RAE_PROFILE=ci npm run --silent build && npm test --silent); }
+node_tests() { scenario_server; (cd rae-node && npm install --silent --no-audit --no-fund && RAE_PROFILE=ci npm run --silent build && npm test --silent); }
 
-# A file of one language in the others. The Rust side is built as rust-core builds it.
+# A file of one language in the others. The Rust side is built as rust builds it.
 interop() {
-  cargo build --quiet --profile ci -p rae-core --features local --example interop
+  cargo build --quiet --profile ci -p rae-core -p rae-server --features "$features" --example interop
   .venv/bin/python tests/interop/interop.py "$CARGO_TARGET_DIR/ci/examples/interop" "$PWD/.venv/bin/python" rae-node/index.mjs
 }
 
 stage fmt fmt
 stage clippy clippy
-stage rust-core rust_core
 stage servers servers
-stage rust-server rust_server
+stage venv scripts/venv.sh
+stage rust rust
 stage python-env python_env
 stage python-lint python_lint
 stage python python_tests
