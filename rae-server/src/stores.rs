@@ -54,7 +54,7 @@ impl Hosted {
 
     /// Refuses what would lose memories, and warns of what costs: a replica without a database keeps its memories to itself.
     pub fn check(&self, settings: &Settings, role: Role) -> Result<()> {
-        if self.postgres.is_none() && matches!(role, Role::Api | Role::Migrate) {
+        if self.postgres.is_none() && matches!(role, Role::Api | Role::Worker | Role::Migrate) {
             if !settings.data_dir_is_given {
                 return Err(Error::invalid(
                     "neither DATABASE_URL nor PGHOST is set: set one of them, as replicas share memories by their database \

@@ -64,7 +64,7 @@ pub fn openapi_text() -> Result<String, rae_core::Error> {
 
 /// Headers, the id in the path, and the errors that all routes share.
 fn complete(method: &Method, path: &str, operation: &mut Operation) {
-    operation.security = Some(security(path));
+    operation.security = Some(security(method, path));
     let too_long = ResponseBuilder::new().description("The headers are too long").build();
     operation.responses.responses.insert("431".to_owned(), RefOr::T(too_long));
     if !path.starts_with("/health") {
@@ -141,12 +141,12 @@ fn complete(method: &Method, path: &str, operation: &mut Operation) {
 }
 
 /// What a request must show. Under /v1 a key is not needed while the tenant header is trusted.
-fn security(path: &str) -> Vec<SecurityRequirement> {
+fn security(method: &Method, path: &str) -> Vec<SecurityRequirement> {
     let key = ["bearer", "apiKey"].map(|scheme| SecurityRequirement::new(scheme, [""; 0])).into_iter();
-    match path {
-        path if path.starts_with("/v1/admin/") => key.collect(),
-        path if path.starts_with("/v1/") => key.chain([SecurityRequirement::default()]).collect(),
-        _ => Vec::new(),
+    match access::need(method, path) {
+        Some(access::Need::Operator) => key.collect(),
+        Some(access::Need::Role(_)) => key.chain([SecurityRequirement::default()]).collect(),
+        None => Vec::new(),
     }
 }
 

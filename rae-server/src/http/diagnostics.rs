@@ -39,6 +39,7 @@ pub async fn diagnostics(
             "draining": app.is_draining(),
             "memories": memories,
             "cache": cache,
+            "vectors": vectors(&app),
             "index": {
                 "projects": index.scopes,
                 "memories": index.memories,
@@ -81,6 +82,13 @@ async fn memories(app: &App) -> Value {
         |pool| json!({ "in_use": pool.in_use, "idle": pool.idle, "most": pool.most, "waiting": pool.waiting }),
     );
     about
+}
+
+/// Where vectors are searched, and how that place follows the truth.
+fn vectors(app: &App) -> Value {
+    let feed = app.rae.vector_feed();
+    let kind = if app.settings.qdrant_url.is_some() { "qdrant" } else { "in_process" };
+    json!({ "kind": kind, "reachable": !feed.failing, "behind": feed.behind, "failures": feed.failures })
 }
 
 async fn cache(app: &App) -> Value {

@@ -516,6 +516,9 @@ pub struct Diagnostics {
     /// The same of the cache, with `hits` and `misses` of query vectors.
     #[schema(value_type = Object)]
     pub cache: Value,
+    /// Where vectors are searched: `kind`, whether it was `reachable` when last asked, changes that it is `behind`, and `failures`.
+    #[schema(value_type = Object)]
+    pub vectors: Value,
     /// What the indexes in memory hold: `projects`, `memories`, `pieces`, `vector_bytes`.
     #[schema(value_type = Object)]
     pub index: Value,
