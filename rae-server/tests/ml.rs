@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// A role in a folder of its own on a free port.
 fn start(role: &str, env: &[(&str, &str)]) -> Server {
-    Server::role(&[role, "--port", "0"], Arc::new(Folder::new()), env)
+    Server::role(&[role, "--port", "0", "--data", "rae-data"], Arc::new(Folder::new()), env)
 }
 
 fn url(server: &Server) -> String {

@@ -405,7 +405,7 @@ fn a_worker_shows_how_it_does() {
 #[test]
 fn the_embedded_store_is_served_by_all_and_by_a_worker_but_not_by_an_api() {
     let folder = Arc::new(Folder::new());
-    let api = Server::role(&["api", "--port", "0"], Arc::clone(&folder), &[]);
+    let api = Server::role(&["api", "--port", "0", "--data", "rae-data"], Arc::clone(&folder), &[]);
     let id = api.remember("The lighthouse is white.");
     let store = SqliteStore::open(OpenOptions::file(folder.0.join("rae-data/memory.rae"))).unwrap();
     let scope = Scope::new("t", "default").unwrap();
@@ -413,7 +413,8 @@ fn the_embedded_store_is_served_by_all_and_by_a_worker_but_not_by_an_api() {
     let seq = || api.get("/v1/stats").json()["seq"].as_u64().unwrap();
     block_on(enqueue(&store, &scope, vec![json!({ "ids": [id] })]));
     let roles: BTreeMap<&str, &[&str]> =
-        [("all", &["all", "--port", "0"][..]), ("worker", &["worker", "--worker-port", "0"][..])].into();
+        [("all", &["all", "--port", "0"][..]), ("worker", &["worker", "--worker-port", "0", "--data", "rae-data"][..])]
+            .into();
     for (role, args) in roles {
         assert_eq!(left().first().map(|job| job.attempts), Some(0), "nobody took it yet");
         let before = seq();

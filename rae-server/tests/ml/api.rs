@@ -173,7 +173,7 @@ fn another_model_behind_the_address_is_refused_with_a_reason() {
     api.log_with("now has the embedder");
     // A new one does not start on the store.
     assert!(api.stop().success());
-    let (code, error) = run(&api.folder, &["api", "--port", "0"], &[("RAE_ML_URL", &address)]);
+    let (code, error) = run(&api.folder, &["api", "--port", "0", "--data", "rae-data"], &[("RAE_ML_URL", &address)]);
     assert_eq!(code, Some(1));
     assert!(error.contains("bert-l2-h96@") && error.contains("reembed"), "{error}");
 }
@@ -183,12 +183,13 @@ fn a_server_does_not_start_without_the_embedder_it_must_know() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let env = [("RAE_ML_URL", format!("http://{nobody}")), ("RAE_ML_START_TIMEOUT", "0".to_owned())];
     let env: Vec<(&str, &str)> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    let (code, error) = run(&Folder::new(), &["api", "--port", "0"], &env);
+    let (code, error) = run(&Folder::new(), &["api", "--port", "0", "--data", "rae-data"], &env);
     assert_eq!(code, Some(1));
     assert!(error.contains("the ml service at http://127.0.0.1") && error.contains("cannot be reached"), "{error}");
     // A reranker is no ml service.
     let reranker = start("reranker", &[]);
-    let (code, error) = run(&Folder::new(), &["api", "--port", "0"], &[("RAE_ML_URL", &url(&reranker))]);
+    let (code, error) =
+        run(&Folder::new(), &["api", "--port", "0", "--data", "rae-data"], &[("RAE_ML_URL", &url(&reranker))]);
     assert!(code == Some(1) && error.contains("is it an ml service?"), "{error}");
 }
 
@@ -203,7 +204,10 @@ fn a_server_that_still_waits_for_its_model_stops_when_it_is_told_to() {
     ] {
         let folder = Folder::new();
         let mut command = command(&folder.0);
-        command.args([role, "--port", "0"]).env(name, address).env("RAE_MODEL_UNVERIFIED", "true");
+        command
+            .args([role, "--port", "0", "--data", "rae-data"])
+            .env(name, address)
+            .env("RAE_MODEL_UNVERIFIED", "true");
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         assert!(lines.any(|line| line.contains(said)), "{role}");
