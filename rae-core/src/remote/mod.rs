@@ -117,7 +117,7 @@ impl Remote {
     /// mem.remember(NewMemory::new("The ferry leaves at ten.")).await?;
     /// let hits = mem.recall("When does the ferry leave?", RecallOptions::default()).await?;
     /// assert_eq!(hits.hits[0].content, "The ferry leaves at ten.");
-    /// # rae_core::Result::Ok(()) }).unwrap();
+    /// # Ok::<_, rae_core::Error>(()) }).unwrap();
     /// ```
     pub fn connect(url: impl Into<String>) -> Connect {
         Connect { url: url.into(), api_key: None, tenant: None, project: None, timeout: None, authorities: None }

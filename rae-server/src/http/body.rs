@@ -179,7 +179,7 @@ pub fn list_arguments(query: &str, page_max: usize) -> ApiResult<Map<String, Val
         }
         let value = match &*name {
             "cursor" | "layer" => Value::String(value.into_owned()),
-            "limit" => limit(&value, page_max)?.into(),
+            "limit" => limit(&value, page_max)?,
             "filter" => {
                 scan(value.as_bytes(), JSON_VALUES_MAX)?;
                 let filter = serde_json::from_str(&value);

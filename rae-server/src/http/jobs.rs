@@ -88,5 +88,5 @@ fn arguments(query: Option<&str>, page_max: usize) -> ApiResult<JobsOptions> {
         found.ok_or_else(|| ApiError::bad("invalid_state", "state must be queued or dead"))
     };
     let state = other.get("state").map(named).transpose()?;
-    Ok(JobsOptions { limit, cursor, state, ..JobsOptions::default() })
+    Ok(JobsOptions { limit, cursor, state })
 }
