@@ -19,7 +19,7 @@ use crate::{
     },
     rae::embedder_mismatch,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
@@ -281,6 +281,7 @@ impl Builder {
             store,
             lookups: Lookups::default(),
             closed: AtomicBool::new(false),
+            checkpointed: Mutex::new(None),
         };
         let deps = Deps { shared: Arc::new(shared), timeout: self.timeout };
         let settled = self.settle_embedder(&deps, &scope, embedder).await;

@@ -11,14 +11,14 @@ use crate::{
     model::{IdGenerator, Op, Precondition, Scope, WriteBatch},
     ports::{CacheStore, Clock, Collection, Embedder, RelationalStore, Reranker, TokenCounter, VectorStore},
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::{
     ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What a verb is given: the open store, and how long the call may take.
@@ -61,7 +61,12 @@ pub(crate) struct Shared {
     pub store: String,
     pub lookups: Lookups,
     pub closed: AtomicBool,
+    /// When a job last asked for what the whole store needs once in a while.
+    pub checkpointed: Mutex<Option<Instant>>,
 }
+
+/// How often jobs forget what is due and truncate the log, whatever the number of projects.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 
 /// Lookups of query vectors in the cache, counted.
 #[derive(Debug, Default)]
@@ -113,6 +118,16 @@ pub struct IndexStats {
 }
 
 impl Shared {
+    /// Whether it is time for a job to see to the whole store; says so once.
+    pub fn is_checkpoint_due(&self) -> bool {
+        let mut last = self.checkpointed.lock();
+        let due = last.is_none_or(|at| at.elapsed() >= CHECKPOINT_EVERY);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
+
     /// What the indexes in memory hold.
     pub fn index_stats(&self) -> IndexStats {
         let mut stats = self.indexes.stats();

@@ -300,8 +300,11 @@ impl Rae {
         self.deps.background.stop();
         self.deps.feeder.stop();
         // Counts are a convenience: a full disk must not keep a store from closing.
-        let flushed =
-            if self.deps.closed.load(Ordering::Acquire) { Ok(0) } else { ops::flush_access(&self.deps).await };
+        let flushed = if self.deps.closed.load(Ordering::Acquire) {
+            Ok(0)
+        } else {
+            ops::flush_access(&self.deps, &self.scope).await
+        };
         if let Err(error) = flushed {
             tracing::warn!(%error, "access counts were not written");
         }

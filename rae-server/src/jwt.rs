@@ -22,6 +22,8 @@ const STALE: Duration = Duration::from_secs(86_400);
 const PAUSE: Duration = Duration::from_secs(5);
 /// How long the provider may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a request waits for what the provider says: to one question with discovery, and no more.
+const WAIT: Duration = Duration::from_secs(10);
 /// Longest answer of the provider.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
 /// Most keys of a set.
@@ -196,10 +198,16 @@ impl Jwt {
                 }
             }
             _ => {
-                let mut asked = self.asked.lock().await;
-                // Whoever asked meanwhile may have heard of it.
-                if !matches!(self.look(header), Some((Some(_), age)) if age < FRESH) {
-                    self.renew(&mut asked).await;
+                let ask = async {
+                    let mut asked = self.asked.lock().await;
+                    // Whoever asked meanwhile may have heard of it.
+                    if !matches!(self.look(header), Some((Some(_), age)) if age < FRESH) {
+                        self.renew(&mut asked).await;
+                    }
+                };
+                // Nobody waits for a whole queue of others. Who asks goes on: its answer is everybody's.
+                if tokio::time::timeout(WAIT, ask).await.is_err() {
+                    tracing::debug!("the token provider is being asked by another request");
                 }
             }
         }
@@ -227,6 +235,8 @@ impl Jwt {
                 tracing::warn!(%error, "the keys of the token provider cannot be read; going on with those known");
             }
         }
+        // From the end: a provider that answers late is not asked without a pause.
+        *asked = Some(Instant::now());
     }
 
     async fn fetch(&self) -> Result<Vec<Jwk>> {
@@ -273,12 +283,14 @@ fn refuse(reason: &'static str) -> Option<Bound> {
 
 /// Keys decide who gets in: they come over TLS, or from this machine.
 pub fn check_url(url: &str) -> std::result::Result<(), &'static str> {
-    const WRONG: &str = "the address must begin with https://, or with http:// and a loopback host";
+    const WRONG: &str =
+        "the address must begin with https://, or with http:// and a loopback host, and hold no password and no ?";
     let parsed = reqwest::Url::parse(url).map_err(|_| WRONG)?;
     let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let sane = parsed.scheme() == "https" || (parsed.scheme() == "http" && local);
-    if sane && !host.is_empty() { Ok(()) } else { Err(WRONG) }
+    let plain = parsed.username().is_empty() && parsed.password().is_none() && parsed.query().is_none();
+    if sane && plain && !host.is_empty() { Ok(()) } else { Err(WRONG) }
 }
 
 /// The key with the id that the token names, or the only one of its sort where it names none.

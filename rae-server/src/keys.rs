@@ -77,15 +77,19 @@ impl Keys {
         if self.mode != AuthMode::Auto || self.keyed.load(Ordering::Acquire) {
             return Ok(self.trusted_header());
         }
-        // One asks, the others wait for what it hears.
-        let mut asked = self.asked.lock().await;
-        if asked.is_none_or(|at| at.elapsed() >= KEPT) && !self.keyed.load(Ordering::Acquire) {
-            let now = Instant::now();
-            if within(rae.has_had_keys()).await? {
-                self.note_keyed();
+        // One asks, the others wait for what it hears, but not one after the other for a store that does not answer.
+        within(async {
+            let mut asked = self.asked.lock().await;
+            if asked.is_none_or(|at| at.elapsed() >= KEPT) && !self.keyed.load(Ordering::Acquire) {
+                let now = Instant::now();
+                if rae.has_had_keys().await? {
+                    self.note_keyed();
+                }
+                *asked = Some(now);
             }
-            *asked = Some(now);
-        }
+            Ok(())
+        })
+        .await?;
         Ok(self.trusted_header())
     }
 

@@ -84,7 +84,8 @@ fn fail(code: u8, message: &str) -> ExitCode {
 }
 
 fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    // What is no text is not left out: a key of the operator with a wrong byte in it must not open the door.
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 fn print_openapi() -> rae_core::Result<()> {

@@ -154,13 +154,14 @@ impl Settings {
                 .and_then(|f| flags.get_one::<String>(f).cloned())
                 .map(|v| (v, format!("--{}", spec.flag.unwrap_or_default())));
             let given = if spec.is_secret() { secret_of(spec, &env)? } else { env(spec.env) };
-            if spec.is_secret() && given.as_deref().is_some_and(|v| v.trim().is_empty()) {
-                return Err(format!("{} is set but empty: unset it, or give it a value", spec.env));
-            }
-            // An empty variable is how many tools say "not set".
-            let variable = given.filter(|v| !v.is_empty()).map(|v| (v, spec.env.to_owned()));
+            // An empty variable is how many tools say "not set"; of a secret it is a mistake.
+            let variable = given.filter(|v| spec.is_secret() || !v.is_empty()).map(|v| (v, spec.env.to_owned()));
             let written = file.get(spec.name).cloned().map(|v| (v, format!("{} in the settings file", spec.name)));
             let found = flag.or(variable).or(written);
+            // A key that a template left empty must not open the door.
+            if let Some((_, from)) = found.as_ref().filter(|(v, _)| spec.is_secret() && v.trim().is_empty()) {
+                return Err(format!("{from} is set but empty: unset it, or give it a value"));
+            }
             let (value, from) = found.unwrap_or_else(|| (spec.default.to_owned(), spec.name.to_owned()));
             raw.insert(spec.name, value);
             origin.insert(spec.name, from);
@@ -177,11 +178,15 @@ impl Settings {
                     .into(),
             );
         }
+        let half =
+            ["jwks_url", "jwt_audience"].into_iter().find(|name| raw.is_given(name) && !raw.text(name).is_empty());
+        if let Some(name) = half.filter(|_| jwt_issuer.is_none()) {
+            return Err(format!("{name} is set, but RAE_JWT_ISSUER is not: without it no token is taken"));
+        }
         for place in ["jwks_url", "jwt_issuer"] {
             let url = raw.optional(place).filter(|_| place == "jwks_url" || raw.text("jwks_url").is_empty());
             if let Some(url) = url {
-                crate::jwt::check_url(&url)
-                    .map_err(|_| raw.wrong(place, "https://..., or http://... on this machine"))?;
+                crate::jwt::check_url(&url).map_err(|wanted| format!("{place}: {wanted}"))?;
             }
         }
         let auth = match (raw.text("auth"), &master) {
@@ -290,7 +295,10 @@ impl Settings {
 fn secret_of(spec: &Spec, env: &impl Fn(&str) -> Option<String>) -> Result<Option<String>, String> {
     use std::io::Read;
     let (given, name) = (env(spec.env), format!("{}{FILE_SUFFIX}", spec.env));
-    let Some(path) = env(&name).filter(|path| !path.is_empty()) else { return Ok(given) };
+    let Some(path) = env(&name) else { return Ok(given) };
+    if path.is_empty() {
+        return Err(format!("{name} is set but empty: unset it, or name a file"));
+    }
     if given.is_some() {
         return Err(format!("{} and {name} are both set: unset one of them", spec.env));
     }

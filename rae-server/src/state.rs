@@ -30,6 +30,8 @@ use tracing::Instrument;
 
 /// Exports and imports at once: each may hold a file of the largest size.
 const BULK_MAX: usize = 4;
+/// Reads of a whole store at once. The embedded store has two readers: one is left for everybody else.
+const WHOLE_MAX: usize = 1;
 /// Age after which a file of another run in the folder for temporary files is nobody's.
 const STALE: Duration = Duration::from_secs(86_400);
 
@@ -51,6 +53,7 @@ pub struct App {
     /// How much each tenant may ask.
     pub rates: Rates,
     bulk: Arc<Semaphore>,
+    whole: Arc<Semaphore>,
     jobs: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -150,6 +153,7 @@ impl App {
             jwt: Jwt::new(&settings)?,
             rates: Rates::new(settings.rate_limit as u64, settings.rate_limit_window),
             bulk: Arc::new(Semaphore::new(BULK_MAX)),
+            whole: Arc::new(Semaphore::new(WHOLE_MAX)),
             jobs: Mutex::default(),
             front: Arc::new(Front::new(settings, metrics, engine)),
         })
@@ -197,6 +201,11 @@ impl App {
     /// A place for an export or an import.
     pub fn bulk_place(&self) -> Result<OwnedSemaphorePermit> {
         self.take(&self.bulk, 1, "bulk")
+    }
+
+    /// The place for what reads the whole store.
+    pub fn whole_place(&self) -> Result<OwnedSemaphorePermit> {
+        self.take(&self.whole, 1, "whole")
     }
 
     /// The text of a scrape.

@@ -90,7 +90,7 @@ async fn attend(deps: &Deps, scope: &Scope) -> crate::Result<()> {
     let state = index_sync::fresh(deps, &ctx).await?;
     index_sync::flush_segments(deps, &ctx, &state).await?;
     if deps.access.is_worth_flushing() {
-        ops::flush_access(deps).await?;
+        ops::flush_access(deps, scope).await?;
     }
     Ok(())
 }

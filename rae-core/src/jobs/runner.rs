@@ -156,7 +156,7 @@ pub(crate) async fn work(
                 failures = 0;
                 options.poll
             }
-            Err(error) if error.code() == "closed" => return Err(error),
+            Err(error) if matches!(error.code(), "closed" | "embedder_changed") => return Err(error),
             Err(error) => {
                 tracing::warn!(kind = error.kind().name(), code = error.code(), "no job could be taken");
                 failures = 16.min(failures + 1);
@@ -204,8 +204,13 @@ impl Held<'_> {
 
     /// Writes under the lease.
     async fn apply(&self, ops: Vec<Op>) -> Result<()> {
-        let held = Precondition::LeaseHeld(self.lease.job.id, self.lease.fence);
-        self.deps.relational.apply(&self.ctx, self.deps.batch_if(vec![held], ops)).await.map(|_| ())
+        self.apply_if(Vec::new(), ops).await
+    }
+
+    /// The same, where more must hold.
+    async fn apply_if(&self, mut preconditions: Vec<Precondition>, ops: Vec<Op>) -> Result<()> {
+        preconditions.push(Precondition::LeaseHeld(self.lease.job.id, self.lease.fence));
+        self.deps.relational.apply(&self.ctx, self.deps.batch_if(preconditions, ops)).await.map(|_| ())
     }
 
     /// Prolongs the lease again and again; ends when it is lost.
@@ -253,22 +258,27 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
         job = %run.id, kind = run.kind.as_str(), attempts = run.attempts, result = run.result.as_str(),
         error = error.kind().name(), code = error.code(), "a job failed"
     );
-    Ok(run)
+    // Whoever opened the store with an embedder that it has left can pay no debt: the next attempt is another one's.
+    if error.code() == "embedder_changed" { Err(error) } else { Ok(run) }
 }
 
 /// Does the job and ends it; gives how many changes went with its end.
 async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<u64> {
     let (deps, job) = (held.deps, &held.lease.job);
-    let mut ops = match job.kind {
-        JobKind::Embed => embed_debt::pay(deps, &deps.ctx(scope)?, job).await?,
+    let (preconditions, mut ops) = match job.kind {
+        // Vectors of an embedder that the store has left would pay nothing.
+        JobKind::Embed => {
+            let embedder = Precondition::EmbedderIs(deps.embedder().id().to_owned());
+            (vec![embedder], embed_debt::pay(deps, &deps.ctx(scope)?, job).await?)
+        }
         JobKind::Maintain => {
             ops::housekeep(deps, scope, deps.clock.now()).await?;
-            Vec::new()
+            (Vec::new(), Vec::new())
         }
     };
     let changes = ops.len() as u64;
     ops.push(Op::FinishJob { id: job.id });
-    held.apply(ops).await?;
+    held.apply_if(preconditions, ops).await?;
     Ok(changes)
 }
 

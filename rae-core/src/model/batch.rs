@@ -98,6 +98,14 @@ pub enum Op {
         /// Which.
         id: MemoryId,
     },
+    /// The same, but only where its time to live is over at `now`: it may have been given more since it was looked up. Gives
+    /// [`Outcome::Deleted`].
+    DeleteExpired {
+        /// Which.
+        id: MemoryId,
+        /// When.
+        now: Timestamp,
+    },
     /// Stores the vector of a live memory that still has this version; else does nothing. Gives [`Outcome::Done`] or [`Outcome::Skipped`].
     PutVector {
         /// Which.

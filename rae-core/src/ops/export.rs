@@ -60,7 +60,7 @@ pub struct Exported {
 
 pub(crate) async fn export(deps: &Deps, scope: &Scope, path: &Path) -> Result<Exported> {
     let ctx = deps.ctx(scope)?;
-    super::flush_access(deps).await?;
+    super::flush_access(deps, scope).await?;
     refuse_foreign_target(path)?;
     // Written beside the target and renamed: an interrupted export leaves an older one whole.
     let mut temporary = path.as_os_str().to_owned();

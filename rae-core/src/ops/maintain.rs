@@ -29,21 +29,34 @@ pub struct Finding {
 }
 
 pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>) -> Result<Maintained> {
-    let mut ran = housekeep(deps, scope, now.unwrap_or_else(|| deps.clock.now())).await?;
+    let now = now.unwrap_or_else(|| deps.clock.now());
+    let mut ran = BTreeMap::new();
+    ran.insert("access".to_owned(), flush_access(deps, scope).await?);
+    ran.insert("expired".to_owned(), purge_expired(deps, scope, now).await?);
+    sync_index(deps, scope).await?;
+    ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&deps.ctx(scope)?, now).await?));
     ran.insert("embedded".to_owned(), runner::run_scope(deps, scope).await?);
     Ok(Maintained { ran })
 }
 
-/// What a `Maintain` job does. Doing it twice changes nothing.
-pub(crate) async fn housekeep(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<BTreeMap<String, u64>> {
-    let mut ran = BTreeMap::new();
-    ran.insert("access".to_owned(), flush_access(deps).await?);
-    ran.insert("expired".to_owned(), purge_expired(deps, scope, now).await?);
+/// What a `Maintain` job does. Doing it twice changes nothing. Projects that nobody asks here stay out of memory: those who
+/// write to them store their segments. What concerns the whole store is done once in a while, not once for each project.
+pub(crate) async fn housekeep(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<()> {
+    flush_access(deps, scope).await?;
+    purge_expired(deps, scope, now).await?;
+    if deps.indexes.get(scope).is_some() {
+        sync_index(deps, scope).await?;
+    }
+    if deps.is_checkpoint_due() {
+        deps.relational.checkpoint(&deps.ctx(scope)?, now).await?;
+    }
+    Ok(())
+}
+
+async fn sync_index(deps: &Deps, scope: &Scope) -> Result<()> {
     let ctx = deps.ctx(scope)?;
     let state = index_sync::fresh(deps, &ctx).await?;
-    index_sync::flush_segments(deps, &ctx, &state).await?;
-    ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&ctx, now).await?));
-    Ok(ran)
+    index_sync::flush_segments(deps, &ctx, &state).await
 }
 
 async fn purge_expired(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<u64> {
@@ -54,7 +67,8 @@ async fn purge_expired(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<u64
         if due.is_empty() {
             break;
         }
-        let ops = due.into_iter().map(|id| Op::DeleteMemory { id }).collect();
+        // Somebody may give one more time meanwhile.
+        let ops = due.into_iter().map(|id| Op::DeleteExpired { id, now }).collect();
         let applied = deps.relational.apply(&ctx, deps.batch(ops)).await?;
         purged += applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
     }
@@ -65,20 +79,29 @@ async fn purge_expired(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<u64
     Ok(purged)
 }
 
-/// Writes buffered access counts; gives how many memories they were about.
-pub(crate) async fn flush_access(deps: &Deps) -> Result<u64> {
+/// Writes the buffered access counts of all scopes; gives how many memories of `own` they were about.
+pub(crate) async fn flush_access(deps: &Deps, own: &Scope) -> Result<u64> {
     if deps.relational.capability().read_only {
         return Ok(0);
     }
-    let mut flushed = 0;
+    let (mut flushed, mut failed) = (0, None);
     for (scope, counts) in deps.access.take() {
         if counts.is_empty() {
             continue;
         }
-        flushed += counts.len() as u64;
-        deps.relational.apply(&deps.ctx(&scope)?, deps.batch(vec![Op::RecordAccess { counts }])).await?;
+        let about = counts.len() as u64;
+        let written = deps.relational.apply(&deps.ctx(&scope)?, deps.batch(vec![Op::RecordAccess { counts }])).await;
+        match written {
+            Ok(_) if scope == *own => flushed += about,
+            Ok(_) => {}
+            // Another one's trouble is not this caller's. The counts are estimates, and these are lost.
+            Err(error) if scope != *own => {
+                tracing::warn!(kind = error.kind().name(), "access counts could not be written");
+            }
+            Err(error) => failed = Some(error),
+        }
     }
-    Ok(flushed)
+    failed.map_or(Ok(flushed), Err)
 }
 
 pub(crate) async fn doctor(deps: &Deps, scope: &Scope) -> Result<Vec<Finding>> {

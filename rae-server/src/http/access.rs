@@ -79,9 +79,9 @@ pub async fn admit(app: &App, route: &str, parts: &mut Parts) -> Result<Option<V
         }
         Some(Need::Role(needed)) => {
             let caller = auth::caller(app, &parts.headers).await?;
-            caller.needs(needed)?;
-            // The operator must get through to a tenant that asks too much.
+            // The operator must get through to a tenant that asks too much. What is refused counts, too.
             let verdict = if caller.operator { None } else { app.rates.take(&app.rae, caller.scope.tenant()).await };
+            caller.needs(needed)?;
             parts.extensions.insert(caller);
             Ok(verdict)
         }

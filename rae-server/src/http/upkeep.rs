@@ -59,11 +59,12 @@ pub async fn maintain(State(app): State<Arc<App>>, caller: Caller, MaybeFields(f
     Ok(json(StatusCode::OK, &done))
 }
 
-/// Looks for damage and says what to do. It reads the whole store.
+/// Looks for damage and says what to do. It reads the whole embedded store, of PostgreSQL the tenant's part; one at a time.
 #[utoipa::path(get, path = "/v1/doctor", tag = "upkeep", operation_id = "doctor",
     responses((status = 200, body = schema::Findings, description = "What was found, the good too")))]
 pub async fn doctor(State(app): State<Arc<App>>, caller: Caller, RawQuery(query): RawQuery) -> Answer {
     no_parameters(query.as_deref())?;
+    let _whole = app.whole_place()?;
     let findings = long(&app, caller.scope, "doctor", Map::new(), Held::default()).await?;
     Ok(json(StatusCode::OK, &json!({ "findings": findings })))
 }
@@ -75,10 +76,11 @@ pub async fn doctor(State(app): State<Arc<App>>, caller: Caller, RawQuery(query)
         (status = 501, body = schema::Failure, description = "The store is backed up by other means")))]
 pub async fn backup(State(app): State<Arc<App>>, _: Operator, RawQuery(query): RawQuery) -> Answer {
     no_parameters(query.as_deref())?;
-    let place = app.bulk_place()?;
+    let (place, whole) = (app.bulk_place()?, app.whole_place()?);
     let temp = app.temp_file();
     let limit = app.settings.bulk_timeout;
     let call = |rae: rae_core::Rae| async move {
+        let _whole = whole;
         rae.backup(temp.path()).await?;
         std::fs::File::open(temp.path()).map_err(|e| Error::unavailable("the backup cannot be read").with_source(e))
     };

@@ -226,7 +226,13 @@ pub const SETTINGS: &[Spec] = &[
         "30",
         "Longest time to read a request's body, and again to answer it",
     ),
-    spec("bulk_timeout", "RAE_BULK_TIMEOUT", "bulk-timeout", "3600", "The same for export, import and erasure"),
+    spec(
+        "bulk_timeout",
+        "RAE_BULK_TIMEOUT",
+        "bulk-timeout",
+        "3600",
+        "The same for export, import, erasure, audit, maintain, doctor and backup",
+    ),
     spec(
         "header_timeout",
         "RAE_HEADER_TIMEOUT",

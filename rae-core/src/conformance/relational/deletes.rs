@@ -46,6 +46,27 @@ pub async fn deleting_what_is_missing_changes_nothing(store: &dyn RelationalStor
     assert_eq!(rig.snapshot().await, before);
 }
 
+/// One that was given more time since it was looked up stays, and so does one without an end.
+pub async fn only_what_has_expired_is_deleted_as_expired(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let now = rig.now();
+    let ends = |text: &str, seconds: Option<i64>| {
+        let mut memory = rig.memory(text);
+        memory.expires_at = seconds.map(|seconds| now.saturating_add_seconds(seconds));
+        memory
+    };
+    let (due, later, never) = (
+        rig.put(ends("due", Some(5))).await,
+        rig.put(ends("later", Some(6))).await,
+        rig.put(ends("never", None)).await,
+    );
+    let now = now.saturating_add_seconds(5);
+    for (id, gone) in [(due.id, true), (due.id, false), (later.id, false), (never.id, false), (rig.id(), false)] {
+        assert_eq!(rig.run(Op::DeleteExpired { id, now }).await, Outcome::Deleted { existed: gone });
+    }
+    assert!(rig.get(due.id).await.is_none() && rig.get(later.id).await.is_some() && rig.get(never.id).await.is_some());
+}
+
 /// What belongs to other memories stays.
 pub async fn deleting_one_memory_leaves_the_others(store: &dyn RelationalStore, clock: &ManualClock) {
     let rig = Rig::new(store, clock);

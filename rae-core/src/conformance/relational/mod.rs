@@ -147,6 +147,7 @@ macro_rules! conformance_relational {
             scan_pages_in_id_order,
             filters_mean_what_filter_matches_says,
             expired_memories_come_by_their_expiry,
+            only_what_has_expired_is_deleted_as_expired,
             derived_memories_come_in_id_order,
             access_adds_up_beside_the_memory,
             stats_count_the_scope,

@@ -79,6 +79,11 @@ impl Work<'_> {
                 Outcome::Patched { version: self.scope_mut().patch(*id, patch, *mode, vector.as_ref(), at)? }
             }
             Op::DeleteMemory { id } => Outcome::Deleted { existed: self.scope_mut().delete(*id) },
+            Op::DeleteExpired { id, now } => {
+                let scope = self.scope_mut();
+                let due = scope.rows.get(id).is_some_and(|row| row.memory.expires_at.is_some_and(|at| at <= *now));
+                Outcome::Deleted { existed: due && scope.delete(*id) }
+            }
             Op::PutVector { id, version, vector } => done(self.scope_mut().put_vector(*id, *version, vector)),
             Op::TrimLayer { layer, session_id, keep } => self.trim(*layer, session_id.as_deref(), *keep),
             Op::SetEmbedder { embedder, dim } => self.set_embedder(embedder, *dim),

@@ -236,6 +236,11 @@ impl Work<'_> {
                 Outcome::Patched { version: self.patch(*id, patch, *mode, vector.as_ref())? }
             }
             Op::DeleteMemory { id } => Outcome::Deleted { existed: self.delete(*id)? },
+            Op::DeleteExpired { id, now } => {
+                let sql = "SELECT 1 FROM memories WHERE scope = ?1 AND id = ?2 AND expires_at <= ?3";
+                let due = self.conn.prepare_cached(sql)?.exists(params![self.row.sid, Id(id.0), now.micros()])?;
+                Outcome::Deleted { existed: due && self.delete(*id)? }
+            }
             Op::PutVector { id, version, vector } => done(self.put_vector(*id, *version, vector)?),
             Op::TrimLayer { layer, session_id, keep } => {
                 Outcome::Trimmed { ids: self.trim(*layer, session_id.as_deref(), *keep)? }

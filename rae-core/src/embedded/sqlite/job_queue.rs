@@ -38,7 +38,8 @@ pub(super) fn lease_due(
     write(conn, |conn| {
         conn.prepare_cached(&format!(
             "UPDATE jobs SET state = 'dead', lease_until = NULL, \
-             last_error = ifnull(last_error, 'every lease of the job ran out') WHERE {DUE} AND attempts >= ?2"
+             last_error = ifnull(last_error, 'every lease of the job ran out') \
+             WHERE lease_until <= ?1 AND state = 'queued' AND attempts >= ?2"
         ))?
         .execute(params![now.micros(), JOB_ATTEMPTS_MAX])?;
         // One look into the index for each scope, however many jobs it has.

@@ -329,6 +329,11 @@ impl Work<'_> {
                 Outcome::Patched { version: self.patch(*id, patch, *mode, vector.as_ref()).await? }
             }
             Op::DeleteMemory { id } => Outcome::Deleted { existed: self.delete_all(&[*id]).await? > 0 },
+            Op::DeleteExpired { id, now } => {
+                let sql = "SELECT 1 FROM rae.memories WHERE scope = $1 AND id = $2 AND expires_at <= $3";
+                let due = tx.query_opt(sql, &[&sid, &id.0, &now.micros()]).await?.is_some();
+                Outcome::Deleted { existed: due && self.delete_all(&[*id]).await? > 0 }
+            }
             Op::PutVector { id, version, vector } => done(self.put_vector(*id, *version, vector).await?),
             Op::TrimLayer { layer, session_id, keep } => {
                 Outcome::Trimmed { ids: self.trim(*layer, session_id.as_deref(), *keep).await? }

@@ -23,6 +23,7 @@ CREATE INDEX api_keys_tenant ON api_keys (tenant, id);
 -- Jobs of all projects: turns of the tenants, and work that comes again.
 
 CREATE INDEX jobs_state ON jobs (state, run_at);
+CREATE INDEX jobs_leased ON jobs (lease_until) WHERE lease_until IS NOT NULL;
 
 -- The number of the last lease that each tenant got: the smallest is served next.
 CREATE TABLE job_turns (

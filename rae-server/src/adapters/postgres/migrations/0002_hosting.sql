@@ -51,6 +51,8 @@ GRANT EXECUTE ON FUNCTION rae.find_key(uuid), rae.list_tenants(text, bigint) TO 
 -- Jobs of all tenants: turns, and work that comes again. See docs/adr/0008-jobs.md.
 
 CREATE INDEX jobs_turn ON rae.jobs (tid, run_at, jid) WHERE state = 'queued';
+CREATE INDEX jobs_due ON rae.jobs (run_at) WHERE state = 'queued';
+CREATE INDEX jobs_of ON rae.jobs (scope, jid);
 CREATE INDEX jobs_leased ON rae.jobs (lease_until) WHERE lease_until IS NOT NULL;
 
 -- The number of the last lease that each tenant got: the smallest is served next. The functions below alone use it.
@@ -94,6 +96,11 @@ BEGIN
         last_error = coalesce(last_error, 'every lease of the job ran out'::bytea)
     WHERE jid IN (SELECT d.jid FROM rae.jobs d WHERE d.lease_until <= at AND d.state = 'queued'
         AND d.attempts >= attempts_max FOR UPDATE SKIP LOCKED);
+    -- Most looks find nothing.
+    IF NOT EXISTS (SELECT 1 FROM rae.jobs j WHERE j.state = 'queued' AND j.run_at <= at
+        AND coalesce(j.lease_until <= at, true) AND j.kind = ANY (kinds)) THEN
+        RETURN;
+    END IF;
     LOOP
         before := cardinality(took);
         -- One look into the index for each tenant, however many jobs it has.
