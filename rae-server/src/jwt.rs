@@ -248,7 +248,9 @@ impl Jwt {
                 if found.issuer != self.issuer {
                     return Err(Error::unavailable("the discovery document names another issuer than RAE_JWT_ISSUER"));
                 }
-                check_url(&found.jwks_uri).map_err(Error::unavailable)?;
+                let unsafe_place =
+                    |_| Error::unavailable("the discovery document names an unsafe address for the keys");
+                check_url(&found.jwks_uri).map_err(unsafe_place)?;
                 found.jwks_uri
             }
         };
@@ -283,8 +285,7 @@ fn refuse(reason: &'static str) -> Option<Bound> {
 
 /// Keys decide who gets in: they come over TLS, or from this machine.
 pub fn check_url(url: &str) -> std::result::Result<(), &'static str> {
-    const WRONG: &str =
-        "the address must begin with https://, or with http:// and a loopback host, and hold no password and no ?";
+    const WRONG: &str = "https://..., or http://... on this machine, without a password and without ?";
     let parsed = reqwest::Url::parse(url).map_err(|_| WRONG)?;
     let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());

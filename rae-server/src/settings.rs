@@ -181,12 +181,12 @@ impl Settings {
         let half =
             ["jwks_url", "jwt_audience"].into_iter().find(|name| raw.is_given(name) && !raw.text(name).is_empty());
         if let Some(name) = half.filter(|_| jwt_issuer.is_none()) {
-            return Err(format!("{name} is set, but RAE_JWT_ISSUER is not: without it no token is taken"));
+            return Err(format!("{} is set, but RAE_JWT_ISSUER is not: without it no token is taken", raw.from(name)));
         }
         for place in ["jwks_url", "jwt_issuer"] {
             let url = raw.optional(place).filter(|_| place == "jwks_url" || raw.text("jwks_url").is_empty());
             if let Some(url) = url {
-                crate::jwt::check_url(&url).map_err(|wanted| format!("{place}: {wanted}"))?;
+                crate::jwt::check_url(&url).map_err(|wanted| raw.unfit(place, wanted))?;
             }
         }
         let auth = match (raw.text("auth"), &master) {

@@ -38,9 +38,18 @@ impl Raw {
         self.values
     }
 
+    /// Where the value came from.
+    pub fn from(&self, name: &str) -> String {
+        self.origin.get(name).map_or(name, String::as_str).to_owned()
+    }
+
     pub fn wrong(&self, name: &str, wanted: &str) -> String {
-        let from = self.origin.get(name).map_or(name, String::as_str);
-        format!("{from} must be {wanted}, not {:?}", self.text(name))
+        format!("{} must be {wanted}, not {:?}", self.from(name), self.text(name))
+    }
+
+    /// The same for what is not shown, as it may hold a password.
+    pub fn unfit(&self, name: &str, wanted: &str) -> String {
+        format!("{} must be {wanted}", self.from(name))
     }
 
     pub fn parse<T: std::str::FromStr>(&self, name: &str, wanted: &str) -> Result<T, String> {
@@ -69,9 +78,8 @@ impl Raw {
                 && url.query().is_none()
                 && url.fragment().is_none()
         });
-        // Not shown: it may hold a password.
-        let wanted = "must be an address such as http://host:8001, without a password and without ?";
-        url.map(Some).ok_or_else(|| format!("{} {wanted}", self.origin.get(name).map_or(name, String::as_str)))
+        let wanted = "an address such as http://host:8001, without a password and without ?";
+        url.map(Some).ok_or_else(|| self.unfit(name, wanted))
     }
 
     /// Names of files with SHA-256 in hexadecimal digits.

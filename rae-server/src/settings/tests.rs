@@ -58,6 +58,12 @@ fn a_wrong_value_names_where_it_came_from_and_what_it_must_be() {
 fn an_empty_variable_is_none_but_an_empty_key_is_an_error() {
     assert_eq!(load(&[], &[("RAE_PORT", "")]).unwrap().port, 8000);
     assert!(load(&[], &[("RAE_API_MASTER_KEY", "")]).unwrap_err().contains("set but empty"));
+    assert!(load(&[], &[("RAE_API_MASTER_KEY_FILE", "")]).unwrap_err().contains("set but empty"));
+    let file = std::env::temp_dir().join(format!("rae-empty-key-{}.toml", std::process::id()));
+    std::fs::write(&file, "api_master_key = \" \"\n").unwrap();
+    let error = load(&["--config", file.to_str().unwrap()], &[]).unwrap_err();
+    std::fs::remove_file(&file).unwrap();
+    assert!(error.contains("api_master_key in the settings file is set but empty"), "{error}");
 }
 
 #[test]

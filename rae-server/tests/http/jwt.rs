@@ -255,6 +255,7 @@ fn an_issuer_needs_an_audience_and_a_safe_place_for_its_keys() {
             vec![("RAE_JWT_ISSUER", "id"), ("RAE_JWT_AUDIENCE", "rae"), ("RAE_JWKS_URL", "http://id.example/keys")],
             "RAE_JWKS_URL must be https",
         ),
+        (vec![("RAE_JWKS_URL", "https://id.example/keys")], "RAE_JWT_ISSUER is not"),
     ] {
         let folder = crate::support::Folder::new();
         let output = crate::support::command(&folder.0).args(["--port", "0"]).envs(env).output().unwrap();

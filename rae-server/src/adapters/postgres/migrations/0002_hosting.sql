@@ -51,7 +51,7 @@ GRANT EXECUTE ON FUNCTION rae.find_key(uuid), rae.list_tenants(text, bigint) TO 
 -- Jobs of all tenants: turns, and work that comes again. See docs/adr/0008-jobs.md.
 
 CREATE INDEX jobs_turn ON rae.jobs (tid, run_at, jid) WHERE state = 'queued';
-CREATE INDEX jobs_due ON rae.jobs (run_at) WHERE state = 'queued';
+CREATE INDEX jobs_waiting ON rae.jobs (run_at) WHERE state = 'queued';
 CREATE INDEX jobs_of ON rae.jobs (scope, jid);
 CREATE INDEX jobs_leased ON rae.jobs (lease_until) WHERE lease_until IS NOT NULL;
 
