@@ -134,6 +134,7 @@ pub struct Builder {
     cache: Option<Arc<dyn CacheStore>>,
     observer: Option<Arc<dyn Observer>>,
     vector_settle: Option<Duration>,
+    no_vector_feeder: bool,
 }
 
 impl Builder {
@@ -222,6 +223,14 @@ impl Builder {
         self
     }
 
+    /// Whether a thread of this process feeds the vector server, after writes and once a minute. Default true. With false
+    /// another process on the same store must do it; `forget` still does its part before it answers. Only for a vector store
+    /// that is fed by the outbox.
+    pub fn vector_feeder(mut self, feeds: bool) -> Self {
+        self.no_vector_feeder = !feeds;
+        self
+    }
+
     /// A cache of your own, for example one that several servers share. It must pass the conformance suite; losing it costs
     /// time, never an answer.
     pub fn cache(mut self, cache: Arc<dyn CacheStore>) -> Self {
@@ -292,7 +301,8 @@ impl Builder {
         }
         let no_thread = |e| Error::unavailable("no thread could be started").with_source(e);
         deps.background.start(&deps).map_err(no_thread)?;
-        if deps.vectors.capability().feed == VectorFeed::Outbox && !deps.relational.capability().read_only {
+        let fed = deps.vectors.capability().feed == VectorFeed::Outbox && !self.no_vector_feeder;
+        if fed && !deps.relational.capability().read_only {
             deps.feeder.start(&deps).map_err(no_thread)?;
         }
         Ok(Rae::new(deps, scope))

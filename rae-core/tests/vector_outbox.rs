@@ -5,12 +5,12 @@
 
 use async_trait::async_trait;
 use rae_core::{
-    Ctx, Error, Forget, ForgetScope, MemoryId, MemoryUpdate, NewMemory, Rae, RecallOptions, Result, block_on,
+    Builder, Ctx, Error, Forget, ForgetScope, MemoryId, MemoryUpdate, NewMemory, Rae, RecallOptions, Result, block_on,
     embedded::{
         memory::ReferenceStore,
         vector::{MemoryVectors, VectorsConfig},
     },
-    limits::OVERLAY_CHANGES_MAX,
+    limits::{OVERLAY_CHANGES_MAX, VECTOR_SYNC_PAGE},
     model::{Scope, VectorFilter, VectorHit, VectorPoint},
     ports::{Collection, RelationalStore, SystemClock, VectorCapability, VectorFeed, VectorStore, Watermark},
 };
@@ -33,6 +33,8 @@ struct Server {
     inner: MemoryVectors,
     away: AtomicBool,
     frozen: AtomicBool,
+    /// Whether, once a scope is emptied, a write lands that did not see it and claims what is gone.
+    claims: AtomicBool,
     writes: AtomicU64,
     collection: Mutex<Option<Collection>>,
 }
@@ -44,6 +46,7 @@ impl Server {
             inner: MemoryVectors::new(config),
             away: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
+            claims: AtomicBool::new(false),
             writes: AtomicU64::new(0),
             collection: Mutex::default(),
         })
@@ -68,6 +71,10 @@ impl Server {
         let mut axis = vec![0.0; collection.dim];
         axis[0] = 1.0;
         block_on(self.inner.score(&Ctx::new(scope.clone()), &collection, &axis, &[id])).unwrap()[0]
+    }
+
+    fn mark(&self, scope: &Scope) -> Watermark {
+        block_on(self.inner.watermark(&Ctx::new(scope.clone()), &self.collection())).unwrap()
     }
 
     /// A write that was under way for long lands now.
@@ -149,7 +156,12 @@ impl VectorStore for Server {
 
     async fn drop_scope(&self, ctx: &Ctx, collection: &Collection) -> Result<()> {
         self.check(collection)?;
-        self.inner.drop_scope(ctx, collection).await
+        let before = self.inner.watermark(ctx, collection).await?;
+        self.inner.drop_scope(ctx, collection).await?;
+        if self.claims.swap(false, Ordering::SeqCst) {
+            self.inner.write(ctx, collection, Vec::new(), &[], Some(before)).await?;
+        }
+        Ok(())
     }
 
     async fn close(&self) -> Result<()> {
@@ -161,10 +173,19 @@ fn truth() -> Arc<dyn RelationalStore> {
     Arc::new(ReferenceStore::new(Arc::new(SystemClock)))
 }
 
+fn process(truth: &Arc<dyn RelationalStore>, server: &Arc<Server>) -> Builder {
+    let server = Arc::clone(server) as Arc<dyn VectorStore>;
+    Rae::builder().relational(Arc::clone(truth)).vectors(server).vector_settle(SETTLE)
+}
+
 /// A process on the truth and the server.
 fn open(truth: &Arc<dyn RelationalStore>, server: &Arc<Server>) -> Rae {
-    let server = Arc::clone(server) as Arc<dyn VectorStore>;
-    block_on(Rae::builder().relational(Arc::clone(truth)).vectors(server).vector_settle(SETTLE).open()).unwrap()
+    block_on(process(truth, server).open()).unwrap()
+}
+
+/// One that feeds the server only when it is told to.
+fn open_without_feeder(truth: &Arc<dyn RelationalStore>, server: &Arc<Server>) -> Rae {
+    block_on(process(truth, server).vector_feeder(false).open()).unwrap()
 }
 
 fn remember(mem: &Rae, text: &str) -> MemoryId {
@@ -272,8 +293,9 @@ fn an_erased_project_leaves_nothing_on_the_server_even_where_a_late_write_lands(
     let ids: Vec<_> = (0..5).map(|n| remember(&mem, &format!("Boat {n} left the quay."))).collect();
     until("they are there", || ids.iter().all(|id| server.holds(mem.scope(), *id)));
     until("it settles", || is_settled(&mem));
-    block_on(mem.forget(Forget::Scope(ForgetScope::Project, "default".into()))).unwrap();
-    assert!(ids.iter().all(|id| !server.holds(mem.scope(), *id)));
+    let forgotten = block_on(mem.forget(Forget::Scope(ForgetScope::Project, "default".into()))).unwrap();
+    assert_eq!(forgotten.pending, ["vectors"], "the feed empties the scope");
+    until("they are gone", || ids.iter().all(|id| !server.holds(mem.scope(), *id)));
     server.land(mem.scope(), ids[0]);
     let new = remember(&mem, "A new boat.");
     until("it settles", || is_settled(&mem));
@@ -302,6 +324,46 @@ fn a_server_that_was_emptied_or_is_ahead_of_a_restored_truth_is_written_anew() {
         !server.holds(mem.scope(), ghost)
     });
     assert!(server.holds(mem.scope(), id));
+}
+
+#[test]
+fn a_run_that_writes_a_scope_anew_leaves_it_to_another_and_lets_nothing_claim_what_is_gone() {
+    let (truth, server) = (truth(), Server::new());
+    let mem = open_without_feeder(&truth, &server);
+    let gone = remember(&mem, "My dog is called Rex.");
+    block_on(mem.sync_vectors(u64::MAX)).unwrap();
+    block_on(mem.forget(Forget::Scope(ForgetScope::Project, "default".into()))).unwrap();
+    assert!(server.holds(mem.scope(), gone), "to forget does not write a scope anew");
+    let kept = remember(&mem, "The harbour was closed on Monday.");
+    server.claims.store(true, Ordering::SeqCst);
+    let sync = block_on(mem.sync_vectors(u64::MAX)).unwrap();
+    assert!(sync.behind > 0 && sync.unsettled == 1, "{sync:?}");
+    assert_eq!(server.mark(mem.scope()), Watermark::default());
+    until("it was written anew, and again", || is_settled(&mem));
+    assert!(server.holds(mem.scope(), kept) && !server.holds(mem.scope(), gone));
+    let mark = server.mark(mem.scope());
+    assert!(mark.applied > 0 && mark.settled == mark.applied);
+}
+
+#[test]
+fn a_run_settles_no_more_than_it_may_and_the_next_goes_on_at_once() {
+    let (truth, server) = (truth(), Server::new());
+    let mem = open_without_feeder(&truth, &server);
+    let many = (0..3 * VECTOR_SYNC_PAGE).map(|n| NewMemory::new(format!("Note number {n} about the tide.")));
+    block_on(mem.remember_many(many.collect())).unwrap();
+    assert_eq!(server.writes.load(Ordering::SeqCst), 0, "without a feeder nobody writes by himself");
+    block_on(mem.sync_vectors(u64::MAX)).unwrap();
+    until("a part settles", || {
+        block_on(mem.sync_vectors(1)).unwrap();
+        server.mark(mem.scope()).settled > 0
+    });
+    let part = server.mark(mem.scope());
+    assert!(part.settled < part.applied, "{part:?}");
+    // No settling time lies between: what was applied before the first part settled is due.
+    block_on(mem.sync_vectors(1)).unwrap();
+    assert!(server.mark(mem.scope()).settled > part.settled);
+    until("all settles", || is_settled(&mem));
+    assert_eq!(server.mark(mem.scope()), Watermark { applied: part.applied, settled: part.applied });
 }
 
 #[test]

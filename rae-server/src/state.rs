@@ -118,6 +118,8 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
     } else {
         builder = builder.path(settings.data_dir.join("memory.rae")).durability(settings.durability);
     }
+    // A worker feeds the vector server for its children.
+    let builder = builder.vector_feeder(role != Role::WorkerChild);
     let (builder, backends) = hosted.plug(builder).await?;
     Ok(Opened { rae: builder.open().await?, backends, metrics, role })
 }

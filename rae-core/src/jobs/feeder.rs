@@ -5,7 +5,7 @@
 use crate::{
     deps::{Deps, Shared},
     error::{Error, ErrorKind, Result},
-    jobs::vector_sync::{self, Progress, Unsettled},
+    jobs::vector_sync::{self, Mode, Progress, Rivals, Unsettled},
     limits::VECTOR_SYNC_CHANGES,
     model::Scope,
 };
@@ -77,6 +77,11 @@ impl Agenda {
         self.by_time.first().map(|(at, _)| *at)
     }
 
+    fn clear(&mut self) {
+        self.by_time.clear();
+        self.by_scope.clear();
+    }
+
     fn pop(&mut self) -> Option<Scope> {
         let (_, scope) = self.by_time.pop_first()?;
         self.by_scope.remove(&scope);
@@ -96,6 +101,7 @@ pub(crate) struct Feeder {
     /// How long after it was applied a change is looked at again.
     pub settle: Duration,
     pub unsettled: Unsettled,
+    pub rivals: Rivals,
     inbox: Arc<Inbox>,
     thread: Mutex<Option<JoinHandle<()>>>,
     failing: AtomicBool,
@@ -110,6 +116,7 @@ impl Feeder {
         Self {
             settle,
             unsettled: Unsettled::default(),
+            rivals: Rivals::default(),
             inbox: Arc::default(),
             thread: Mutex::default(),
             failing: AtomicBool::new(false),
@@ -198,8 +205,8 @@ fn is_of_vectors(error: &Error) -> bool {
 }
 
 /// One run on a scope, counted.
-pub(crate) async fn feed(deps: &Deps, scope: &Scope, limit: u64) -> Result<Progress> {
-    let result = vector_sync::sync_scope(deps, scope, limit).await;
+pub(crate) async fn feed(deps: &Deps, scope: &Scope, limit: u64, mode: Mode) -> Result<Progress> {
+    let result = vector_sync::sync_scope(deps, scope, limit, mode).await;
     deps.feeder.count(scope, &result);
     result
 }
@@ -212,11 +219,20 @@ async fn in_turn(deps: &Deps, scope: &Scope) -> Result<Option<Progress>> {
     if taken {
         return Ok(None);
     }
-    let progress = feed(deps, scope, VECTOR_SYNC_CHANGES).await;
+    let progress = feed(deps, scope, VECTOR_SYNC_CHANGES, Mode::InTurn).await;
     if let Err(error) = deps.cache.remove(&ctx, TURN_KEY).await {
         tracing::debug!(%error, "a turn at feeding the vector server ends by itself");
     }
     progress.map(Some)
+}
+
+/// Keeps a turn that takes long. A counter expires by its first use, so it is begun anew; without a cache there are no turns.
+pub(crate) async fn renew_turn(deps: &Deps, scope: &Scope) -> Result<()> {
+    let ctx = deps.ctx(scope)?;
+    if deps.cache.remove(&ctx, TURN_KEY).await.is_err() || deps.cache.add(&ctx, TURN_KEY, 1, TURN).await.is_err() {
+        tracing::debug!("a turn at feeding the vector server was not made longer");
+    }
+    Ok(())
 }
 
 /// Puts every scope on the agenda: at the start, and then in one of the processes that share a cache.
@@ -240,6 +256,8 @@ async fn sweep(deps: &Deps, inbox: &Inbox, first: bool) -> Result<()> {
 
 fn run(inbox: &Inbox, shared: &Weak<Shared>) {
     let (mut sweep_at, mut first, mut pause) = (Instant::now(), true, PAUSE.0);
+    // This handle's embedder, once another process gave the store another one.
+    let mut replaced: Option<String> = None;
     loop {
         let scope = {
             let mut agenda = inbox.agenda.lock();
@@ -255,6 +273,14 @@ fn run(inbox: &Inbox, shared: &Weak<Shared>) {
         };
         let Some(shared) = shared.upgrade() else { return };
         let deps = Deps { shared, timeout: None };
+        let embedder = deps.collection().embedder;
+        if replaced.as_ref() == Some(&embedder) {
+            // Nothing can be fed until the handle is opened again, or re-embeds itself.
+            inbox.agenda.lock().clear();
+            sweep_at = Instant::now() + PAUSE.1;
+            continue;
+        }
+        first |= replaced.take().is_some();
         let Some(scope) = scope else {
             let swept = block_on(sweep(&deps, inbox, std::mem::take(&mut first)));
             sweep_at = Instant::now() + if swept.is_ok() { SWEEP } else { AGAIN };
@@ -266,7 +292,7 @@ fn run(inbox: &Inbox, shared: &Weak<Shared>) {
         let next = match block_on(in_turn(&deps, &scope)) {
             Ok(Some(progress)) => {
                 pause = PAUSE.0;
-                if progress.behind > 0 { Some(Duration::ZERO) } else { progress.settle_in }
+                if progress.behind > 0 && !progress.rival { Some(Duration::ZERO) } else { progress.settle_in }
             }
             Ok(None) => Some(AGAIN),
             Err(error)
@@ -276,6 +302,11 @@ fn run(inbox: &Inbox, shared: &Weak<Shared>) {
                 wait(inbox, pause);
                 pause = (pause * 2).min(PAUSE.1);
                 Some(Duration::ZERO)
+            }
+            Err(error) if error.code() == "embedder_changed" => {
+                tracing::error!(%error, "the vector server is fed no longer by this process");
+                replaced = Some(embedder);
+                None
             }
             Err(error) => {
                 tracing::warn!(%error, kind = error.kind().name(), "a scope's vectors cannot be brought to the server");

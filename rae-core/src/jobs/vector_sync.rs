@@ -12,7 +12,10 @@ use crate::{
     ctx::Ctx,
     deps::Deps,
     error::{Error, Result},
-    jobs::index_sync::{check_embedder, split},
+    jobs::{
+        feeder::renew_turn,
+        index_sync::{check_embedder, split},
+    },
     limits::VECTOR_SYNC_PAGE,
     model::{Changes, MemoryId, Scope, VectorPoint},
     overlay::dot,
@@ -34,14 +37,72 @@ const PROBES: usize = 2;
 pub(crate) struct Unsettled(Mutex<HashMap<Scope, (u64, Instant)>>);
 
 impl Unsettled {
-    /// Since when `applied` was reached: the first time this process saw it, or anything beyond the last settled.
-    fn since(&self, scope: &Scope, applied: u64) -> (u64, Instant) {
-        *self.0.lock().entry(scope.clone()).or_insert_with(|| (applied, Instant::now()))
+    /// Since when `applied` was reached: the first time this process saw it, or anything beyond the last settled. What was
+    /// seen before another process wrote the scope anew, or before the floor rose, says nothing any more.
+    fn since(&self, scope: &Scope, applied: u64, floor: u64) -> (u64, Instant) {
+        let mut all = self.0.lock();
+        let now = (applied, Instant::now());
+        let seen = all.entry(scope.clone()).or_insert(now);
+        if seen.0 < floor || seen.0 > applied {
+            *seen = now;
+        }
+        *seen
     }
 
     fn forget(&self, scope: &Scope) {
         self.0.lock().remove(scope);
     }
+}
+
+/// Scopes that another run was found to write anew. Bounded by the number of scopes.
+#[derive(Debug, Default)]
+pub(crate) struct Rivals(Mutex<HashMap<Scope, Rival>>);
+
+/// The watermark that a rival had reached, when that was seen, and how long it may stand still.
+#[derive(Debug, Clone, Copy)]
+struct Rival {
+    mark: Watermark,
+    seen: Instant,
+    patience: Duration,
+}
+
+impl Rivals {
+    /// Lets the other one go on. No write is under way for longer than half of `settle`; chance makes one of two come first.
+    fn found(&self, scope: &Scope, mark: Watermark, settle: Duration) -> Duration {
+        let patience = settle.mul_f32(0.5 + fastrand::f32() / 2.0);
+        self.0.lock().insert(scope.clone(), Rival { mark, seen: Instant::now(), patience });
+        patience
+    }
+
+    /// How long to leave the scope alone: while its watermark moves, the other one is alive.
+    fn wait(&self, scope: &Scope, mark: Watermark) -> Option<Duration> {
+        let mut all = self.0.lock();
+        let rival = all.get_mut(scope)?;
+        if rival.mark != mark {
+            (rival.mark, rival.seen) = (mark, Instant::now());
+        }
+        let left = rival.patience.saturating_sub(rival.seen.elapsed());
+        if left.is_zero() {
+            all.remove(scope);
+            return None;
+        }
+        Some(left)
+    }
+
+    fn forget(&self, scope: &Scope) {
+        self.0.lock().remove(scope);
+    }
+}
+
+/// What a run may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Whatever is needed, holding the scope's turn.
+    InTurn,
+    /// Whatever is needed, now.
+    OnDemand,
+    /// All but writing a scope anew, which takes long and disturbs whoever is at it.
+    FollowOnly,
 }
 
 /// How far one run came.
@@ -53,8 +114,10 @@ pub(crate) struct Progress {
     pub behind: u64,
     /// Points that an overtaken write had spoiled, written again.
     pub repaired: u64,
-    /// When to come again so that what was applied settles.
+    /// When to come again so that what was applied settles, or another run is done.
     pub settle_in: Option<Duration>,
+    /// Whether another run writes the scope anew, so that coming again at once is no use.
+    pub rival: bool,
 }
 
 /// One run's scope and what it writes to.
@@ -62,33 +125,43 @@ struct Run<'a> {
     deps: &'a Deps,
     scope: &'a Scope,
     collection: Collection,
+    mode: Mode,
+    limit: u64,
+    /// Below it the log does not say what was deleted.
+    floor: u64,
 }
 
 /// Brings one scope up to date, by at most about `limit` changes, and settles what is due.
-pub(crate) async fn sync_scope(deps: &Deps, scope: &Scope, limit: u64) -> Result<Progress> {
+pub(crate) async fn sync_scope(deps: &Deps, scope: &Scope, limit: u64, mode: Mode) -> Result<Progress> {
     if deps.vectors.capability().feed == VectorFeed::Reader {
         return Ok(Progress::default());
     }
-    let run = Run { deps, scope, collection: deps.collection() };
+    let mut run = Run { deps, scope, collection: deps.collection(), mode, limit, floor: 0 };
     let ctx = run.ctx()?;
     deps.vectors.ensure(&ctx, &run.collection).await?;
     // The watermark first: a head read later is never behind it, unless the truth went back.
     let mut mark = deps.vectors.watermark(&ctx, &run.collection).await?;
     let head = deps.relational.head(&ctx).await?;
     check_embedder(&head, &run.collection)?;
+    run.floor = head.tombstone_floor;
     let mut progress = Progress::default();
     if mark.applied > head.seq || mark.applied < head.tombstone_floor {
         // A backup was restored, or the tombstones between are gone: what was deleted meanwhile cannot be known.
-        if mark != Watermark::default() {
-            tracing::info!(applied = mark.applied, head = head.seq, "the vectors of a scope are written anew");
+        progress.behind = head.seq.saturating_sub(mark.applied).max(1);
+        if !run.start_over(&mut mark, &mut progress).await? {
+            return Ok(progress);
         }
-        run.start_over(&mut mark, head.tombstone_floor, &mut progress).await?;
+    } else {
+        deps.feeder.rivals.forget(scope);
     }
     while mark.applied < head.seq && progress.changes < limit {
-        run.apply_page(&mut mark, head.seq, &mut progress).await?;
+        progress.behind = head.seq - mark.applied;
+        if !run.follow(&mut mark, head.seq, &mut progress).await? {
+            return Ok(progress);
+        }
     }
     progress.behind = head.seq.saturating_sub(mark.applied);
-    run.settle(mark, head.tombstone_floor, &mut progress).await?;
+    run.settle(mark, &mut progress).await?;
     Ok(progress)
 }
 
@@ -98,25 +171,82 @@ impl Run<'_> {
         Ok(self.deps.ctx(self.scope)?.with_timeout(self.deps.feeder.settle / 2))
     }
 
-    /// Empties the scope and writes it up to `floor` in one go: below the floor nothing says what is missing, so a part of it
-    /// must not pass for all.
-    async fn start_over(&self, mark: &mut Watermark, floor: u64, progress: &mut Progress) -> Result<()> {
+    async fn mark(&self, ctx: &Ctx) -> Result<Watermark> {
+        self.deps.vectors.watermark(ctx, &self.collection).await
+    }
+
+    /// Empties the scope and writes it up to the floor in one go: below the floor nothing says what is missing, so a part of it
+    /// must not pass for all. False where this is not to be done, or another run is doing it.
+    ///
+    /// Two runs that empty a scope take from it what the other has written. So each goes on only while the watermark is the
+    /// one it wrote last; the one that finds another's leaves the scope to it for a while.
+    async fn start_over(&self, mark: &mut Watermark, progress: &mut Progress) -> Result<bool> {
+        if self.mode == Mode::FollowOnly {
+            return Ok(false);
+        }
+        if let Some(wait) = self.deps.feeder.rivals.wait(self.scope, *mark) {
+            (progress.rival, progress.settle_in) = (true, Some(wait));
+            return Ok(false);
+        }
+        if *mark != Watermark::default() {
+            tracing::info!(applied = mark.applied, floor = self.floor, "the vectors of a scope are written anew");
+        }
+        self.deps.feeder.unsettled.forget(self.scope);
         self.deps.vectors.drop_scope(&self.ctx()?, &self.collection).await?;
         *mark = Watermark::default();
-        while mark.applied < floor {
-            self.apply_page(mark, floor, progress).await?;
+        while mark.applied < self.floor {
+            if self.mode == Mode::InTurn {
+                renew_turn(self.deps, self.scope).await?;
+            }
+            let ctx = self.ctx()?;
+            let (changes, count) = self.page(&ctx, mark.applied, self.floor).await?;
+            let found = self.mark(&ctx).await?;
+            if found != *mark {
+                self.leave(&ctx, found, *mark, progress).await?;
+                return Ok(false);
+            }
+            self.write(&ctx, mark, changes).await?;
+            progress.changes += count;
         }
+        Ok(true)
+    }
+
+    /// Leaves the scope to another run, whose watermark was `found` where this one had written up to `mine`.
+    async fn leave(&self, ctx: &Ctx, found: Watermark, mine: Watermark, progress: &mut Progress) -> Result<()> {
+        let mut left = found;
+        if found.applied > mine.applied {
+            // It may have been written by one that did not see the scope emptied, and then claims what is gone: nobody is to
+            // build on it.
+            left = Watermark::default();
+            self.deps.vectors.write(ctx, &self.collection, Vec::new(), &[], Some(left)).await?;
+        }
+        tracing::debug!(applied = left.applied, "another run writes the vectors of a scope anew");
+        let wait = self.deps.feeder.rivals.found(self.scope, left, self.deps.feeder.settle);
+        (progress.rival, progress.settle_in) = (true, Some(wait));
         Ok(())
     }
 
-    async fn apply_page(&self, mark: &mut Watermark, upto: u64, progress: &mut Progress) -> Result<()> {
+    /// Writes one page after wherever the scope is now. False where it is not whole any more: another run writes it anew.
+    async fn follow(&self, mark: &mut Watermark, upto: u64, progress: &mut Progress) -> Result<bool> {
         let ctx = self.ctx()?;
-        let (changes, count) = self.page(&ctx, mark.applied, upto).await?;
+        *mark = self.mark(&ctx).await?;
+        if mark.applied < self.floor {
+            let wait = self.deps.feeder.rivals.found(self.scope, *mark, self.deps.feeder.settle);
+            (progress.rival, progress.settle_in) = (true, Some(wait));
+            return Ok(false);
+        }
+        if mark.applied < upto {
+            let (changes, count) = self.page(&ctx, mark.applied, upto).await?;
+            self.write(&ctx, mark, changes).await?;
+            progress.changes += count;
+        }
+        Ok(true)
+    }
+
+    async fn write(&self, ctx: &Ctx, mark: &mut Watermark, changes: Changes) -> Result<()> {
         let (points, removed, reached) = split(changes);
         mark.applied = reached;
-        self.deps.vectors.write(&ctx, &self.collection, points, &removed, Some(*mark)).await?;
-        progress.changes += count;
-        Ok(())
+        self.deps.vectors.write(ctx, &self.collection, points, &removed, Some(*mark)).await
     }
 
     async fn page(&self, ctx: &Ctx, after: u64, upto: u64) -> Result<(Changes, u64)> {
@@ -129,53 +259,70 @@ impl Run<'_> {
         Ok((changes, count))
     }
 
-    /// Looks again at what was applied long enough ago.
-    async fn settle(&self, mut mark: Watermark, floor: u64, progress: &mut Progress) -> Result<()> {
+    /// Looks again at what was applied long enough ago, at about `limit` changes of it.
+    async fn settle(&self, mut mark: Watermark, progress: &mut Progress) -> Result<()> {
         let (unsettled, wait) = (&self.deps.feeder.unsettled, self.deps.feeder.settle);
         if mark.settled >= mark.applied {
             unsettled.forget(self.scope);
             return Ok(());
         }
-        let (upto, since) = unsettled.since(self.scope, mark.applied);
+        let (upto, since) = unsettled.since(self.scope, mark.applied, self.floor);
         let age = since.elapsed();
         if age < wait {
             progress.settle_in = Some(wait - age);
             return Ok(());
         }
-        // Whatever comes of it, the next round counts from now.
-        unsettled.forget(self.scope);
-        let upto = upto.min(mark.applied);
-        if mark.settled < floor {
+        let settled = if mark.settled < self.floor {
             // The log does not name what was deleted below its floor: the whole scope is written a second time.
-            self.start_over(&mut mark, floor, progress).await?;
-            while mark.applied < upto {
-                self.apply_page(&mut mark, upto, progress).await?;
+            progress.settle_in = Some(Duration::ZERO);
+            let before = mark.applied;
+            let whole = self.start_over(&mut mark, progress).await?;
+            progress.behind += before.saturating_sub(mark.applied);
+            if !whole {
+                return Ok(());
             }
+            self.floor
         } else {
-            let repaired = self.verify(mark.settled, upto).await?;
+            let (clean, repaired) = self.verify(mark.settled, upto).await?;
             if repaired > 0 {
                 tracing::info!(repaired, "points that an overtaken write had spoiled were written again");
                 progress.repaired += repaired;
-                unsettled.since(self.scope, mark.applied);
-                progress.settle_in = Some(wait);
-                return Ok(());
             }
-        }
-        mark.settled = upto;
-        self.deps.vectors.write(&self.ctx()?, &self.collection, Vec::new(), &[], Some(mark)).await?;
-        if mark.settled < mark.applied {
-            unsettled.since(self.scope, mark.applied);
+            clean
+        };
+        let ctx = self.ctx()?;
+        let found = self.mark(&ctx).await?;
+        if found.settled != mark.settled || found.applied < settled.max(self.floor) {
+            // Another run was here: what was seen may be gone.
+            unsettled.forget(self.scope);
             progress.settle_in = Some(wait);
+            return Ok(());
+        }
+        mark = Watermark { applied: found.applied, settled };
+        if mark != found {
+            self.deps.vectors.write(&ctx, &self.collection, Vec::new(), &[], Some(mark)).await?;
+        }
+        if settled >= upto {
+            // The next round counts from now.
+            unsettled.forget(self.scope);
+        }
+        progress.settle_in = None;
+        if mark.settled < mark.applied {
+            let (_, since) = unsettled.since(self.scope, mark.applied, self.floor);
+            progress.settle_in = Some(wait.saturating_sub(since.elapsed()));
         }
         Ok(())
     }
 
-    /// Compares the server with the truth for all that changed in `(from, upto]` and writes again what differs.
-    async fn verify(&self, from: u64, upto: u64) -> Result<u64> {
-        let (mut after, mut repaired) = (from, 0);
-        while after < upto {
+    /// Compares the server with the truth for what changed in `(from, upto]`, about `limit` changes of it, and writes again
+    /// what differs. Gives up to where all was right, and how much was not.
+    async fn verify(&self, from: u64, upto: u64) -> Result<(u64, u64)> {
+        let (mut after, mut clean, mut repaired, mut seen) = (from, from, 0, 0);
+        while after < upto && seen < self.limit {
             let ctx = self.ctx()?;
-            let (changes, _) = self.page(&ctx, after, upto).await?;
+            let (changes, count) = self.page(&ctx, after, upto).await?;
+            // A page without changes costs as well.
+            seen += count.max(1);
             let (points, removed, reached) = split(changes);
             after = reached;
             let mut ids: Vec<MemoryId> = points.iter().map(|point| point.id).collect();
@@ -201,10 +348,15 @@ impl Run<'_> {
                 removed.into_iter().enumerate().filter(|(n, _)| wrong(first_removed + n)).map(|(_, id)| id).collect();
             if !points.is_empty() || !removed.is_empty() {
                 repaired += (points.len() + removed.len()) as u64;
+                // Looked at again a whole settling time from now, even if this write fails.
+                self.deps.feeder.unsettled.forget(self.scope);
                 self.deps.vectors.write(&ctx, &self.collection, points, &removed, None).await?;
             }
+            if repaired == 0 {
+                clean = reached;
+            }
         }
-        Ok(repaired)
+        Ok((clean, repaired))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     guard::within,
     ingest::event_name,
-    jobs::{feeder::feed, index_sync},
+    jobs::{feeder::feed, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
     model::{Audit, DropTarget, Filter, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
     ports::VectorFeed,
@@ -80,7 +80,7 @@ pub struct Forgotten {
     /// Memories derived from these alone, gone with them.
     pub derived: u64,
     /// What still holds traces for now: `wal` while a reader keeps the log from being truncated, until the next `maintain`;
-    /// `vectors` while a vector server is away or has much else to catch up with, until it has.
+    /// `vectors` while a vector server is away, has much else to catch up with or a whole project to forget, until it has.
     pub pending: Vec<String>,
     /// What was done, when, with keyed hashes of the ids: enough to check, nothing to read.
     pub receipt: Value,
@@ -266,7 +266,7 @@ async fn forget_vectors(deps: &Deps, ctx: &Ctx, projects: &BTreeSet<String>) -> 
         let scope = Scope::new(ctx.scope().tenant(), project)?;
         let wait = ctx.remaining().map_or(SERVER_WAIT, |left| left.min(SERVER_WAIT));
         // The truth has forgotten already: a server that is away learns of it later.
-        let done = match within(Some(wait), feed(deps, &scope, VECTOR_FORGET_CHANGES)).await {
+        let done = match within(Some(wait), feed(deps, &scope, VECTOR_FORGET_CHANGES, Mode::FollowOnly)).await {
             Ok(progress) => progress.behind == 0,
             Err(error) => {
                 tracing::warn!(kind = error.kind().name(), "the vector server learns later of what was forgotten");

@@ -1,6 +1,10 @@
 //! `sync_vectors`: brings a vector server to what the memories say, now.
 
-use crate::{deps::Deps, error::Result, jobs::feeder::feed};
+use crate::{
+    deps::Deps,
+    error::Result,
+    jobs::{feeder::feed, vector_sync::Mode},
+};
 use serde::Serialize;
 
 /// What bringing the vectors up to date did, over all tenants and projects.
@@ -19,7 +23,7 @@ pub struct VectorSync {
 pub(crate) async fn sync_vectors(deps: &Deps, limit: u64) -> Result<VectorSync> {
     let mut done = VectorSync::default();
     for scope in deps.relational.scopes().await? {
-        let progress = feed(deps, &scope, limit.saturating_sub(done.changes)).await?;
+        let progress = feed(deps, &scope, limit.saturating_sub(done.changes), Mode::OnDemand).await?;
         done.changes += progress.changes;
         done.repaired += progress.repaired;
         done.behind += progress.behind;
