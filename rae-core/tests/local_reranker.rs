@@ -16,6 +16,7 @@ use std::{
     io::{self, Write},
     path::Path,
     sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
 fn load(model: &Model) -> LocalReranker {
@@ -54,6 +55,26 @@ fn a_score_does_not_depend_on_the_other_texts_and_results_keep_the_order() {
     assert!(scores(&model, "red", &[]).is_empty());
     let many = vec!["red"; limits::RERANK_TEXTS_MAX + 1];
     assert_eq!(block_on(model.score("red", &many)).unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_call_gives_way_between_pieces_so_that_its_caller_can_end_it() {
+    let model = load(&Model::cross_encoder());
+    let texts = ["red", "blue", "green red"].repeat(15);
+    let mut call = model.score("red", &texts);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut pending = 0;
+    let scores = loop {
+        match call.as_mut().poll(&mut context) {
+            Poll::Ready(scores) => break scores.unwrap(),
+            Poll::Pending => pending += 1,
+        }
+    };
+    assert_eq!((pending, scores.len()), (2, 45), "45 texts are three pieces");
+    for (text, score) in texts.iter().zip(&scores) {
+        let at = texts.iter().position(|t| t == text).unwrap();
+        assert!((score - scores[at]).abs() < 1e-4, "{text} in another piece");
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub fn resolve_entities(names: &[&str], vectors: &[Option<Vec<f32>>], threshold:
     for (i, a) in folded.iter().enumerate() {
         for (j, b) in folded.iter().enumerate().skip(i + 1) {
             let likeness = meet(a, b, vector(i), vector(j));
-            if let Some(place) = alike.get_mut(i * count + j) {
+            if let Some(place) = alike.get_mut(place(count, i, j)) {
                 *place = likeness;
             }
             if likeness >= threshold {
@@ -44,19 +44,28 @@ pub fn resolve_entities(names: &[&str], vectors: &[Option<Vec<f32>>], threshold:
         }
     }
     pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
-    let likeness = |i: usize, j: usize| alike.get(i.min(j) * count + i.max(j)).copied().unwrap_or(0.0);
+    // The least likeness of two clusters, kept up to date: comparing their members at each pair would be work by the fourth power.
+    let mut least = alike.clone();
     let mut clusters: Vec<BTreeSet<usize>> = (0..count).map(|i| BTreeSet::from([i])).collect();
     let mut of: Vec<usize> = (0..count).collect();
     for (_, i, j) in pairs {
         let (Some(&a), Some(&b)) = (of.get(i), of.get(j)) else { continue };
-        let (Some(left), Some(right)) = (clusters.get(a), clusters.get(b)) else { continue };
-        if a == b || !left.iter().all(|x| right.iter().all(|y| likeness(*x, *y) >= threshold)) {
+        if a == b || least.get(place(count, a, b)).is_none_or(|likeness| *likeness < threshold) {
             continue;
+        }
+        for other in (0..count).filter(|other| *other != a && *other != b) {
+            let farther = least.get(place(count, b, other)).copied().unwrap_or(0.0);
+            least
+                .iter_mut()
+                .skip(place(count, a, other))
+                .take(1)
+                .for_each(|likeness| *likeness = likeness.min(farther));
         }
         let moved = clusters.get_mut(b).map(std::mem::take).unwrap_or_default();
         moved.iter().for_each(|x| of.iter_mut().skip(*x).take(1).for_each(|place| *place = a));
         clusters.iter_mut().skip(a).take(1).for_each(|into| into.extend(moved.iter().copied()));
     }
+    let likeness = |i: usize, j: usize| alike.get(place(count, i, j)).copied().unwrap_or(0.0);
     let mut out: Vec<Cluster> = clusters
         .iter()
         .filter(|members| !members.is_empty())
@@ -77,6 +86,11 @@ pub fn resolve_entities(names: &[&str], vectors: &[Option<Vec<f32>>], threshold:
         .collect();
     out.sort_by(|a, b| a.members.cmp(&b.members));
     out
+}
+
+/// Where the likeness of two stands in a table of `count` by `count`, of which the upper half is used.
+fn place(count: usize, i: usize, j: usize) -> usize {
+    i.min(j) * count + i.max(j)
 }
 
 /// How alike two names are spelled, from 0 to 1: 1 for the same letters and digits whatever their case and signs; 0.9 where one

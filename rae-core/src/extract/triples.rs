@@ -3,12 +3,30 @@
 //! A list of verbs, no grammar. A sentence that asks, denies or supposes gives nothing, since what it says is not so or not known.
 //! Other languages give nothing.
 
-use super::words::{BREAKS, DENIALS, LEADING, PRONOUNS, SUPPOSES, VERBS};
+use super::words::{BREAKS, DENIALS, LEADING, PRONOUNS, SUPPOSES, VERBS, Verb};
 use crate::limits::TRIPLES_MAX;
+use std::{collections::HashMap, sync::LazyLock};
 
 /// Most words of a subject and of an object; with more the pattern has misread the sentence.
 const SUBJECT_WORDS_MAX: usize = 6;
 const OBJECT_WORDS_MAX: usize = 8;
+/// Words before a subject and articles before an object that are passed over. With the limits above they bound what is looked at
+/// around each verb: a sentence may be a whole text.
+const LEADING_WORDS_MAX: usize = 6;
+const ARTICLES_MAX: usize = 2;
+/// Bytes before a point that may hold an abbreviation; longer than any of the list, and than any single character.
+const SHORT_BYTES: usize = 8;
+
+/// The verbs by each of their first words, in the order of the list: most words begin none.
+static BY_FIRST: LazyLock<HashMap<&str, Vec<Verb>>> = LazyLock::new(|| {
+    let mut by_first: HashMap<&str, Vec<Verb>> = HashMap::new();
+    for verb in VERBS {
+        for first in verb.0.split(' ').next().into_iter().flat_map(|first| first.split('|')) {
+            by_first.entry(first).or_default().push(*verb);
+        }
+    }
+    by_first
+});
 
 /// One statement.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -48,13 +66,9 @@ fn sentences(text: &str) -> Vec<(usize, &str)> {
     while let Some((at, c)) = chars.next() {
         let next = chars.peek().map(|(_, c)| *c);
         let before = text.get(from..at).unwrap_or_default();
-        // "J. Smith", "Dr. Who", "3.5" go on.
-        let short = before.rsplit(' ').next().is_some_and(|w| {
-            w.chars().count() == 1 || ["Mr", "Mrs", "Ms", "Dr", "St", "Prof", "e.g", "i.e"].contains(&w)
-        });
         let ends = match c {
             '!' | '?' | '\n' | ';' => true,
-            '.' => next.is_none_or(char::is_whitespace) && !short,
+            '.' => next.is_none_or(char::is_whitespace) && !abbreviates(before),
             _ => false,
         };
         if ends {
@@ -66,6 +80,14 @@ fn sentences(text: &str) -> Vec<(usize, &str)> {
     }
     out.push((from, text.get(from..).unwrap_or_default()));
     out
+}
+
+/// Whether a point behind `text` does not end a sentence: "J. Smith", "Dr. Who". Looks at the end of it alone.
+fn abbreviates(text: &str) -> bool {
+    let tail = text.get(text.floor_char_boundary(text.len().saturating_sub(SHORT_BYTES))..).unwrap_or_default();
+    tail.rsplit(' ')
+        .next()
+        .is_some_and(|w| w.chars().count() == 1 || ["Mr", "Mrs", "Ms", "Dr", "St", "Prof", "e.g", "i.e"].contains(&w))
 }
 
 fn words(sentence: &str, offset: usize) -> Vec<Word<'_>> {
@@ -107,23 +129,28 @@ fn statements(sentence: &str, offset: usize) -> Vec<Triple> {
 
 /// The statement whose verb stands at `at`, and where the words behind it go on.
 fn statement(words: &[Word<'_>], at: usize) -> Option<(Triple, usize)> {
-    let (length, relation, sure) = VERBS.iter().find_map(|(pattern, relation, sure)| {
-        let parts = pattern.split(' ');
-        let length = parts.clone().count();
-        let same = parts.zip(words.get(at..at + length)?).all(|(part, word)| part.split('|').any(|p| p == word.low));
-        same.then_some((length, *relation, *sure))
-    })?;
-    let before = words.get(..at)?;
+    let (length, relation, sure) =
+        BY_FIRST.get(words.get(at)?.low.as_str())?.iter().find_map(|(pattern, relation, sure)| {
+            let parts = pattern.split(' ');
+            let length = parts.clone().count();
+            let same =
+                parts.zip(words.get(at..at + length)?).all(|(part, word)| part.split('|').any(|p| p == word.low));
+            same.then_some((length, *relation, *sure))
+        })?;
+    // One word more than may be taken: it shows that there are too many.
+    let before = words.get(at.saturating_sub(LEADING_WORDS_MAX + SUBJECT_WORDS_MAX + 1)..at)?;
     let begin = before.iter().rposition(|w| w.ends || BREAKS.contains(&w.low.as_str())).map_or(0, |i| i + 1);
     let subject = before.get(begin..)?;
-    let leading = subject.iter().take_while(|w| LEADING.contains(&w.low.as_str())).count();
+    let leading = subject.iter().take(LEADING_WORDS_MAX).take_while(|w| LEADING.contains(&w.low.as_str())).count();
     let subject = subject.get(leading..)?;
     let after = words.get(at + length..)?;
+    let after = after.get(..ARTICLES_MAX + OBJECT_WORDS_MAX + 1).unwrap_or(after);
     let stops = |w: &Word<'_>| BREAKS.contains(&w.low.as_str());
     let until = after.iter().position(stops).unwrap_or(after.len());
     let until = after.iter().take(until).position(|w| w.ends).map_or(until, |i| i + 1);
     let object = after.get(..until)?;
-    let articles = object.iter().take_while(|w| ["a", "an", "the"].contains(&w.low.as_str())).count();
+    let articles =
+        object.iter().take(ARTICLES_MAX).take_while(|w| ["a", "an", "the"].contains(&w.low.as_str())).count();
     let object = object.get(articles..)?;
     if subject.is_empty() || subject.len() > SUBJECT_WORDS_MAX || object.is_empty() || object.len() > OBJECT_WORDS_MAX {
         return None;
@@ -210,6 +237,37 @@ mod tests {
         assert_eq!(&text[all[0].start..all[0].end], "Zoë lives in Köln");
         assert_eq!(&text[all[1].start..all[1].end], "She owns a red boat");
         assert!(all[1].confidence < all[0].confidence, "a pronoun says less");
+    }
+
+    #[test]
+    fn words_beyond_the_limits_are_counted_though_not_all_are_looked_at() {
+        assert_eq!(
+            one("However, well now the one two three four five six is x."),
+            ("one two three four five six".to_owned(), "is", "x".to_owned())
+        );
+        assert_eq!(
+            one("X is the one two three four five six seven eight.").2,
+            "one two three four five six seven eight"
+        );
+        for text in [
+            "one two three four five six seven is x.",
+            "X is the one two three four five six seven eight nine.",
+            "X is a a a one two three four five six seven eight nine ten eleven.",
+            &format!("X is {}.", "y ".repeat(40)),
+            &format!("{}is x.", "y ".repeat(40)),
+            &format!("{}is x.", "the ".repeat(40)),
+        ] {
+            assert!(parts(text).is_empty(), "{text}: {:?}", parts(text));
+        }
+    }
+
+    /// With work that grows by the square these take hours.
+    #[test]
+    fn the_longest_text_of_any_kind_is_read_to_its_end() {
+        for piece in ["is ", "the is a ", "x", "東", "x.", ". ", ".\n", "a! ", "and is "] {
+            let text = piece.repeat((1 << 20) / piece.len());
+            assert!(triples(&text).len() <= TRIPLES_MAX, "{piece}");
+        }
     }
 
     proptest! {

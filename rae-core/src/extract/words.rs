@@ -2,7 +2,7 @@
 
 /// A verb with its preposition (alternatives by `|`), its relation, and how sure a match is. Longer patterns stand before shorter
 /// ones that begin like them.
-pub(super) const VERBS: &[(&str, &str, f64)] = &[
+pub(super) const VERBS: &[Verb] = &[
     ("works|worked|working at|for", "works_at", 0.9),
     ("is|was|are|were employed at|by", "works_at", 0.9),
     ("works|worked as", "works_as", 0.85),
@@ -43,6 +43,9 @@ pub(super) const VERBS: &[(&str, &str, f64)] = &[
     ("is|are|was|were|am", "is", 0.6),
     ("has|have|had", "has", 0.6),
 ];
+
+/// The words, the relation, and how sure a match is.
+pub(super) type Verb = (&'static str, &'static str, f64);
 
 /// A sentence with one of these is no statement of what is.
 pub(super) const DENIALS: &[&str] =

@@ -7,7 +7,7 @@ use rae_core::{
 };
 use reqwest::{
     Client, Response, StatusCode, Url,
-    header::{CONTENT_RANGE, LOCATION, RANGE},
+    header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, LOCATION, RANGE},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -101,7 +101,7 @@ impl Source {
 }
 
 /// The folder with the model under `cache`; nothing is asked of the network where it is there. What was fetched before a crash or a
-/// broken line is kept beside it and taken up again.
+/// broken line is kept beside it and taken up again, but for files without a checksum: they may have changed since.
 ///
 /// # Errors
 /// `Corrupt` when a file does not have its checksum, `InvalidInput` when the address has no such file, `Unavailable` when it does not
@@ -119,6 +119,9 @@ pub async fn fetch(source: &Source, cache: &Path, limit: Duration) -> Result<Pat
         return Ok(whole);
     }
     let part = cache.join(format!("{key}.part"));
+    if part.is_dir() && source.files.iter().any(|file| file.sha256.is_none()) {
+        fs::remove_dir_all(&part).map_err(|e| cannot_write(&part, e))?;
+    }
     fs::create_dir_all(&part).map_err(|e| cannot_write(&part, e))?;
     let client = rae_core::http::client(limit)?;
     tracing::info!(from = %source.url, "fetching the model");
@@ -179,10 +182,10 @@ async fn whole_file(client: &Client, source: &Source, file: &Wanted, part: &Path
     if path.is_file() && file.sha256.is_some() && check(file, &path).await.is_ok() {
         return Ok(());
     }
-    let (mut failures, mut again) = (0, true);
+    let (mut failures, mut again, mut version) = (0, true, None);
     loop {
         let before = length(&path);
-        let error = match attempt(client, source, file, &path).await {
+        let error = match attempt(client, source, file, &path, &mut version).await {
             Ok(false) => return Ok(()),
             Ok(true) => match check(file, &path).await {
                 Ok(()) => return Ok(()),
@@ -211,11 +214,18 @@ fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |m| m.len())
 }
 
-/// Appends what is missing; false where the address has no such file and none is needed.
-async fn attempt(client: &Client, source: &Source, file: &Wanted, path: &Path) -> Result<bool, Fault> {
-    let have = length(path);
+/// Appends what is missing; false where the address has no such file and none is needed. `version` is the entity tag of what is there:
+/// without one, and without a checksum, nothing could tell two versions apart, and the file is read from the start.
+async fn attempt(
+    client: &Client,
+    source: &Source,
+    file: &Wanted,
+    path: &Path,
+    version: &mut Option<HeaderValue>,
+) -> Result<bool, Fault> {
+    let have = if file.sha256.is_none() && version.is_none() { 0 } else { length(path) };
     let most = if file.name == WEIGHTS { MODEL_BYTES_MAX } else { MODEL_SIDE_FILE_BYTES_MAX };
-    let mut response = follow(client, source.address(&file.name), have).await?;
+    let mut response = follow(client, source.address(&file.name), have, version.as_ref()).await?;
     let status = response.status();
     let name = &file.name;
     let from = match status {
@@ -240,6 +250,7 @@ async fn attempt(client: &Client, source: &Source, file: &Wanted, path: &Path) -
     if total.is_some_and(|total| total > most) {
         return Err(too_large(name, most));
     }
+    *version = response.headers().get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")).cloned();
     write(&mut response, file, path, from, total, most).await?;
     Ok(true)
 }
@@ -298,12 +309,15 @@ fn start_over(path: &Path) -> Result<(), Fault> {
     fs::remove_file(path).map_err(|e| Fault::Final(cannot_write(path, e)))
 }
 
-/// Asks for the bytes from `have` on. Redirects are followed here, a few, and never from https to http.
-async fn follow(client: &Client, mut url: Url, have: u64) -> Result<Response, Fault> {
+/// Asks for the bytes from `have` on, of `version` where it is known; of another the hub sends the whole. Redirects are followed here, a few, and never from https to http.
+async fn follow(client: &Client, mut url: Url, have: u64, version: Option<&HeaderValue>) -> Result<Response, Fault> {
     for _ in 0..=REDIRECTS_MAX {
         let mut request = client.get(url.clone());
         if have > 0 {
             request = request.header(RANGE, format!("bytes={have}-"));
+            if let Some(version) = version {
+                request = request.header(IF_RANGE, version);
+            }
         }
         let response = timeout(STALL, request.send()).await;
         let response = response.map_err(|_| passing("the hub does not answer".to_owned()))?;

@@ -12,6 +12,9 @@ use std::{
 };
 use tokio::sync::oneshot;
 
+/// Bytes of the texts of one batch, or one text. As many as a client sends in a few requests: its limit of time is for its own alone.
+const BATCH_BYTES_MAX: usize = 64 << 10;
+
 /// One vector a text; `None` where the model knows nothing of it.
 pub type Vectors = Vec<Option<Vec<f32>>>;
 
@@ -49,6 +52,16 @@ struct Waiting {
 impl Waiting {
     fn left(&self) -> usize {
         self.texts.len() - self.vectors.len()
+    }
+
+    /// The next `count` texts.
+    fn next(&self, count: usize) -> impl Iterator<Item = &str> {
+        self.texts.iter().skip(self.vectors.len()).take(count).map(String::as_str)
+    }
+
+    /// Bytes of the texts that are left.
+    fn bytes(&self) -> usize {
+        self.next(self.left()).map(str::len).sum()
     }
 }
 
@@ -120,7 +133,9 @@ impl Shared {
             };
             let due = first.since + self.front.settings.embed_window;
             let texts: usize = queue.waiting.iter().map(Waiting::left).sum();
-            if queue.closed || texts >= EMBED_BATCH_MAX || Instant::now() >= due {
+            let bytes: usize = queue.waiting.iter().map(Waiting::bytes).sum();
+            let full = texts >= EMBED_BATCH_MAX || bytes >= BATCH_BYTES_MAX;
+            if queue.closed || full || Instant::now() >= due {
                 break;
             }
             self.news.wait_until(&mut queue, due);
@@ -131,81 +146,97 @@ impl Shared {
     }
 }
 
-/// A batch of one role from the front of the queue. Each request has an equal share; what is left over goes to the oldest, so that a
-/// large request does not hold up small ones.
+/// A batch of one role from the front of the queue, bounded in texts and in bytes. Requests give one text each by turns, the oldest
+/// first, so that a large one does not hold up small ones; the first has a place however long its text is.
 fn take(waiting: &mut VecDeque<Waiting>) -> Vec<(Waiting, usize)> {
     let Some(role) = waiting.front().map(|w| w.role) else { return Vec::new() };
     let (same, other): (VecDeque<_>, VecDeque<_>) = std::mem::take(waiting).into_iter().partition(|w| w.role == role);
-    let mut room = EMBED_BATCH_MAX;
-    let share = (EMBED_BATCH_MAX / same.len().max(1)).max(1);
-    let mut batch: Vec<(Waiting, usize)> = Vec::new();
-    let mut rest = VecDeque::new();
-    for request in same {
-        let count = request.left().min(share).min(room);
-        if count == 0 {
-            rest.push_back(request);
-        } else {
-            room -= count;
-            batch.push((request, count));
+    let (mut texts, mut bytes) = (0, 0);
+    let mut shares: Vec<(Waiting, usize)> = same.into_iter().map(|request| (request, 0)).collect();
+    loop {
+        let before = texts;
+        for (request, count) in &mut shares {
+            let Some(text) = request.next(*count + 1).nth(*count) else { continue };
+            let fits = texts == 0 || bytes + text.len() <= BATCH_BYTES_MAX;
+            if fits && texts < EMBED_BATCH_MAX {
+                (texts, bytes) = (texts + 1, bytes + text.len());
+                *count += 1;
+            }
+        }
+        if texts == before {
+            break;
         }
     }
-    for (request, count) in &mut batch {
-        let more = (request.left() - *count).min(room);
-        *count += more;
-        room -= more;
-    }
+    let (batch, rest): (Vec<_>, Vec<_>) = shares.into_iter().partition(|(_, count)| *count > 0);
     // The other role's turn is next; requests that were not reached keep their order.
     *waiting = other;
-    waiting.extend(rest);
+    waiting.extend(rest.into_iter().map(|(request, _)| request));
     batch
 }
 
 fn run(shared: &Shared) {
     while let Some(batch) = shared.next() {
         let metrics = &shared.front.metrics;
-        let texts: Vec<&str> = batch
-            .iter()
-            .flat_map(|(w, count)| w.texts.iter().skip(w.vectors.len()).take(*count))
-            .map(String::as_str)
-            .collect();
-        metrics.embed_batch_texts.observe(texts.len() as f64);
+        metrics.embed_batch_texts.observe(batch.iter().map(|(_, count)| count).sum::<usize>() as f64);
         metrics.embed_batch_requests.observe(batch.len() as f64);
-        let role = batch.first().map_or(EmbedRole::Document, |(w, _)| w.role);
-        let computed = catch_unwind(AssertUnwindSafe(|| block_on(shared.embedder.embed(&texts, role))));
-        let computed = computed.unwrap_or_else(|_| Err(Error::internal("the model failed; the log has more")));
-        let computed = computed.and_then(|vectors| {
-            if vectors.len() == texts.len() {
-                Ok(vectors)
-            } else {
-                Err(Error::internal("the model gave too few vectors"))
-            }
-        });
-        match computed {
-            Ok(vectors) => hand_out(shared, batch, vectors),
-            Err(error) => {
-                tracing::error!(%error, "a batch was not embedded");
-                for (request, _) in batch {
-                    let again = Error::new(error.kind(), error.message()).with_code(error.code().to_owned());
-                    // A caller that left needs no answer.
-                    let _ = request.answer.send(Err(again));
+        let answers = compute(&*shared.embedder, &batch);
+        let mut unfinished = Vec::new();
+        for ((mut request, _), answer) in batch.into_iter().zip(answers) {
+            match answer {
+                Ok(vectors) => request.vectors.extend(vectors),
+                Err(error) => {
+                    // A caller that left needs no answer; here and below.
+                    let _ = request.answer.send(Err(error));
+                    continue;
                 }
             }
+            if request.left() == 0 {
+                let _ = request.answer.send(Ok(request.vectors));
+            } else {
+                unfinished.push(request);
+            }
         }
+        shared.queue.lock().waiting.extend(unfinished);
     }
 }
 
-fn hand_out(shared: &Shared, batch: Vec<(Waiting, usize)>, vectors: Vectors) {
-    let mut vectors = vectors.into_iter();
-    let mut unfinished = Vec::new();
-    for (mut request, count) in batch {
-        request.vectors.extend(vectors.by_ref().take(count));
-        if request.left() == 0 {
-            let _ = request.answer.send(Ok(request.vectors));
-        } else {
-            unfinished.push(request);
+/// The vectors of each request's share. Where the batch fails, each request is tried alone, once: none fails for another's texts.
+fn compute(embedder: &dyn Embedder, batch: &[(Waiting, usize)]) -> Vec<Result<Vectors>> {
+    let texts: Vec<&str> = batch.iter().flat_map(|(request, count)| request.next(*count)).collect();
+    let role = batch.first().map_or(EmbedRole::Document, |(request, _)| request.role);
+    let error = match checked(embedder, &texts, role) {
+        Ok(vectors) => {
+            let mut vectors = vectors.into_iter();
+            return batch.iter().map(|(_, count)| Ok(vectors.by_ref().take(*count).collect())).collect();
         }
+        Err(error) => error,
+    };
+    tracing::error!(%error, requests = batch.len(), "a batch was not embedded");
+    if batch.len() == 1 {
+        return vec![Err(error)];
     }
-    shared.queue.lock().waiting.extend(unfinished);
+    let alone = |(request, count): &(Waiting, usize)| {
+        if request.answer.is_closed() {
+            return Err(Error::internal("the caller left"));
+        }
+        let vectors = checked(embedder, &request.next(*count).collect::<Vec<_>>(), request.role);
+        vectors.inspect_err(|error| tracing::error!(%error, "a request was not embedded"))
+    };
+    batch.iter().map(alone).collect()
+}
+
+/// Vectors as the embedder promises them: as many as texts, of its dimension, of finite numbers.
+fn checked(embedder: &dyn Embedder, texts: &[&str], role: EmbedRole) -> Result<Vectors> {
+    let computed = catch_unwind(AssertUnwindSafe(|| block_on(embedder.embed(texts, role))));
+    let vectors = computed.unwrap_or_else(|_| Err(Error::internal("the model failed; the log has more")))?;
+    if vectors.len() != texts.len() {
+        return Err(Error::internal("the model gave another number of vectors than of texts"));
+    }
+    let dim = embedder.dim();
+    if vectors.iter().flatten().any(|v| v.len() != dim || !v.iter().all(|x| x.is_finite())) {
+        return Err(Error::internal("the model gave a vector of another dimension, or one that is not finite"));
+    }
+    Ok(vectors)
 }
 
 #[cfg(test)]
@@ -232,5 +263,67 @@ mod tests {
         let (many, left) = taken(&[(2, Document); 300]);
         assert_eq!((many.len(), many.iter().sum::<usize>(), left), (256, 256, 44));
         assert_eq!(taken(&[]), (vec![], 0));
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_bytes_and_every_text_has_its_turn() {
+        let sized = |sizes: &[usize]| {
+            let texts = sizes.iter().map(|n| "x".repeat(*n)).collect();
+            Waiting { texts, ..waiting(0, EmbedRole::Document) }
+        };
+        let (half, huge) = (BATCH_BYTES_MAX / 2, BATCH_BYTES_MAX * 4);
+        let mut queue = VecDeque::from([sized(&[half; 3]), sized(&[huge, 1]), sized(&[1, 1])]);
+        let mut sizes = Vec::new();
+        while !queue.is_empty() {
+            let mut unfinished = Vec::new();
+            sizes.push(Vec::new());
+            for (mut request, count) in take(&mut queue) {
+                sizes.last_mut().unwrap().extend(request.next(count).map(str::len));
+                request.vectors.extend(vec![None; count]);
+                unfinished.extend(Some(request).filter(|r| r.left() > 0));
+            }
+            queue.extend(unfinished);
+        }
+        assert_eq!(sizes, [vec![half, 1, 1], vec![huge], vec![half, 1], vec![half]].map(|s| s.to_vec()));
+    }
+
+    /// An embedder that fails in the way its texts name.
+    #[derive(Debug)]
+    struct Failing;
+
+    #[async_trait::async_trait]
+    impl Embedder for Failing {
+        fn id(&self) -> &str {
+            "failing"
+        }
+
+        fn dim(&self) -> usize {
+            2
+        }
+
+        async fn embed(&self, texts: &[&str], _: EmbedRole) -> Result<Vectors> {
+            let one = |text: &&str| match *text {
+                "panic" => panic!("as the text says"),
+                "refuse" => Err(Error::unavailable("not this one")),
+                "short" => Ok(Some(vec![1.0])),
+                "nan" => Ok(Some(vec![f32::NAN, 0.0])),
+                _ => Ok(Some(vec![1.0, 0.0])),
+            };
+            texts.iter().map(one).collect()
+        }
+    }
+
+    #[test]
+    fn a_request_does_not_fail_for_the_texts_of_another() {
+        for bad in ["panic", "refuse", "short", "nan"] {
+            let request = |text: &str| {
+                let (answer, wait) = oneshot::channel();
+                (Waiting { texts: vec![text.to_owned()], answer, ..waiting(0, EmbedRole::Document) }, wait)
+            };
+            let ((good, _kept), (bad_one, _kept_too)) = (request("good"), request(bad));
+            let answers = compute(&Failing, &[(good, 1), (bad_one, 1)]);
+            assert_eq!(answers[0].as_ref().unwrap(), &[Some(vec![1.0, 0.0])], "{bad}");
+            assert!(answers.len() == 2 && answers[1].is_err(), "{bad}");
+        }
     }
 }

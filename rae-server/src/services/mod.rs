@@ -15,12 +15,16 @@ use axum::{
     http::{Response, StatusCode},
     routing::get,
 };
+use futures::future::{Either, select};
 use rae_core::{Error, ErrorKind, Result};
 use serde_json::json;
 use std::{
+    convert::Infallible,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::oneshot;
 
 pub use ml::Ml;
 pub use reranker::Rerank;
@@ -76,7 +80,7 @@ async fn metrics<S: Service>(State(service): State<Arc<S>>) -> parts::ApiResult<
 }
 
 /// The answer to a request whose fields are read by `read` and worked on by `work`, on the engine's threads. What waits there past
-/// its time is not begun.
+/// its time is not begun, and what a caller has left behind is dropped at its next pause.
 async fn answer<S: Service, I: Send + 'static, F>(
     service: Arc<S>,
     fields: parts::Fields,
@@ -90,13 +94,19 @@ where
     let limit = S::as_ref(&service).settings.request_timeout;
     let due = Instant::now() + limit;
     let worker = Arc::clone(&service);
+    // Goes with this future, which the server drops when the connection ends.
+    let (_here, gone) = oneshot::channel::<Infallible>();
     let work = async move {
         let left = due.saturating_duration_since(Instant::now());
         let late = || Error::new(ErrorKind::Timeout, "the request took too long");
         if left == Duration::ZERO {
             return Err(late());
         }
-        tokio::time::timeout(left, work(worker, input)).await.unwrap_or_else(|_| Err(late()))
+        let timed = pin!(tokio::time::timeout(left, work(worker, input)));
+        match select(gone, timed).await {
+            Either::Left(_) => Err(Error::internal("the caller left")),
+            Either::Right((done, _)) => done.unwrap_or_else(|_| Err(late())),
+        }
     };
     let value = S::as_ref(&service).spawn(limit, fields.held, work).await.map_err(parts::ApiError::of_body)?;
     Ok(http::parts::json(StatusCode::OK, &value))

@@ -10,6 +10,9 @@ use rae_core::{Error, Result, ports::Reranker, wire};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// Texts scored between two looks at the clock.
+const PIECE: usize = 16;
+
 /// The state of the service.
 #[derive(Debug)]
 pub struct Rerank {
@@ -52,7 +55,12 @@ async fn rerank(State(service): State<Arc<Rerank>>, fields: Fields) -> ApiResult
     answer(service, fields, wire::services::rerank, |service, (query, texts, top)| async move {
         let model = service.loaded()?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let scores = model.score(&query, &texts).await?;
+        let mut scores = Vec::with_capacity(texts.len());
+        for piece in texts.chunks(PIECE) {
+            scores.extend(model.score(&query, piece).await?);
+            // Lets the clock be looked at, also where all threads of the engine compute: a future's own wake does not.
+            tokio::task::yield_now().await;
+        }
         let mut order: Vec<(usize, f32)> = scores.into_iter().enumerate().collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let results: Vec<Value> =

@@ -40,7 +40,7 @@ fn get(hub: &StandIn, sums: &[(String, String)], cache: &Folder) -> Result<PathB
 fn get_within(hub: &StandIn, sums: &[(String, String)], cache: &Folder, limit: Duration) -> Result<PathBuf, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let url = format!("{}/some/model", hub.url()).parse().unwrap();
-    runtime.block_on(async { fetch(&Source::new(url, sums, false)?, &cache.0, limit).await })
+    runtime.block_on(async { fetch(&Source::new(url, sums, sums.is_empty())?, &cache.0, limit).await })
 }
 
 /// The rest of `bytes` as a hub that knows ranges gives it.
@@ -142,6 +142,46 @@ fn a_part_of_another_version_is_found_by_the_checksum_and_fetched_anew() {
     assert_eq!(fs::read(folder.join("model.safetensors")).unwrap(), bytes);
     let asked: Vec<String> = hub.asked().iter().map(|a| a.rsplit(' ').next().unwrap().to_owned()).collect();
     assert_eq!(asked, ["0", "100000", "0"]);
+}
+
+#[test]
+fn without_checksums_a_file_is_never_put_together_of_two_versions() {
+    let (old, new) = (vec![1; 300_000], vec![2; 300_000]);
+    for tagged in [true, false] {
+        // The first run gets a part of the old version and stops; the second meets the new one, which breaks off once, too.
+        let (cache, calls) = (Folder::new(), Arc::new(AtomicUsize::new(0)));
+        let (count, versions) = (Arc::clone(&calls), [old.clone(), new.clone()]);
+        let hub = StandIn::start(move |asked| {
+            match asked.path.as_str() {
+                "/some/model/config.json" => return Some(Reply::ok("{}")),
+                "/some/model/model.safetensors" => {}
+                _ => return Some(Reply::status(404)),
+            }
+            let call = count.fetch_add(1, Ordering::SeqCst);
+            let cut = |mut reply: Reply, at: usize| {
+                reply.length = Some(reply.body.len());
+                reply.body.truncate(at);
+                reply
+            };
+            let mut reply = match call {
+                0 => cut(part(&versions[0], asked), 100_000),
+                1 => return Some(Reply::status(403)),
+                2 => cut(part(&versions[1], asked), 200_000),
+                _ => part(&versions[1], asked),
+            };
+            if tagged {
+                reply.headers.push(format!("ETag: \"v{}\"", usize::from(call > 0)));
+            }
+            Some(reply)
+        });
+        assert!(get(&hub, &[], &cache).unwrap_err().message().contains("403"));
+        let folder = get(&hub, &[], &cache).unwrap();
+        assert!(fs::read(folder.join("model.safetensors")).unwrap() == new, "tagged: {tagged}");
+        let asked: Vec<String> = hub.asked().into_iter().filter(|a| a.contains("safetensors")).collect();
+        let asked: Vec<&str> = asked.iter().map(|a| a.trim_start_matches("/some/model/model.safetensors ")).collect();
+        let again = if tagged { ["100000 if \"v0\"", "200000 if \"v1\""] } else { ["0"; 2] };
+        assert_eq!(asked, ["0", again[0], "0", again[1]]);
+    }
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl StandIn {
         format!("http://{}", self.address)
     }
 
-    /// The requests so far: path, and the first byte asked for.
+    /// The requests so far: path, the first byte asked for, and of which version where one is named.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -68,20 +68,21 @@ fn serve(stream: TcpStream, answers: &Answers, log: &Mutex<Vec<String>>) -> Opti
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
     let path = line.split(' ').nth(1)?.to_owned();
-    let (mut length, mut range) = (0, None);
+    let (mut length, mut range, mut version) = (0, None, String::new());
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().ok()?,
+            "if-range" => version = format!(" if {}", value.trim()),
             "range" => range = value.trim().strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok(),
             _ => {}
         }
     }
     reader.by_ref().take(length).read_to_end(&mut Vec::new()).ok()?;
     let asked = Asked { path, range };
-    log.lock().unwrap().push(format!("{} {}", asked.path, asked.range.unwrap_or(0)));
+    log.lock().unwrap().push(format!("{} {}{version}", asked.path, asked.range.unwrap_or(0)));
     let Some(reply) = answers(&asked) else {
         // Until the client gives up.
         let _ = reader.read(&mut [0; 1]);

@@ -13,16 +13,19 @@ use crate::{
 };
 use async_trait::async_trait;
 use rayon::ThreadPool;
-use std::{fmt, fs, path::Path};
+use std::{fmt, fs, future::poll_fn, path::Path, task::Poll};
 
 /// Hexadecimal digits of the BLAKE3 of the weights that stand in the id.
 const REVISION_DIGITS: usize = 8;
+/// Texts scored at once: between two pieces a caller's timeout, or its leaving, ends the call.
+const PIECE: usize = 16;
 
 /// A BERT cross-encoder with one label, such as ms-marco-MiniLM-L6-v2, as a [`Reranker`].
 ///
 /// A score is the classifier's number as it is, without a sigmoid: any finite number, and only the order counts. Reads
 /// `limits::RERANK_TOKENS_MAX` tokens of question and text together; where there are more, the longer of the two is cut first.
-/// A call computes on at most `limits::MODEL_THREADS` threads of its own and blocks its caller meanwhile.
+/// A call computes on at most `limits::MODEL_THREADS` threads of its own. It blocks its caller for 16 texts at a time and gives way
+/// between them: a future that is dropped there computes no more.
 pub struct LocalReranker {
     id: String,
     words: WordPiece,
@@ -85,13 +88,8 @@ impl LocalReranker {
         Input { ids, first }
     }
 
-    fn score_all(&self, query: &str, texts: &[&str]) -> Result<Vec<f32>> {
-        if texts.len() > RERANK_TEXTS_MAX {
-            return Err(Error::invalid(format!("{} texts at once, at most {RERANK_TEXTS_MAX}", texts.len())));
-        }
-        let mut asked = Vec::new();
-        self.words.encode_into(query, self.tokens_max.saturating_sub(3), &mut asked);
-        let pairs = texts.iter().map(|text| self.pair(&asked, text)).enumerate().collect();
+    fn score_piece(&self, query: &[u32], texts: &[&str]) -> Result<Vec<f32>> {
+        let pairs = texts.iter().map(|text| self.pair(query, text)).enumerate().collect();
         let mut scores = in_batches(&self.threads, pairs, |inputs| self.model.score(&self.head, inputs))?;
         scores.sort_by_key(|(place, _)| *place);
         if !scores.iter().all(|(_, score)| score.is_finite()) {
@@ -108,8 +106,33 @@ impl Reranker for LocalReranker {
     }
 
     async fn score(&self, query: &str, texts: &[&str]) -> Result<Vec<f32>> {
-        self.score_all(query, texts)
+        if texts.len() > RERANK_TEXTS_MAX {
+            return Err(Error::invalid(format!("{} texts at once, at most {RERANK_TEXTS_MAX}", texts.len())));
+        }
+        let mut asked = Vec::new();
+        self.words.encode_into(query, self.tokens_max.saturating_sub(3), &mut asked);
+        let mut scores = Vec::with_capacity(texts.len());
+        for piece in texts.chunks(PIECE) {
+            if !scores.is_empty() {
+                give_way().await;
+            }
+            scores.extend(self.score_piece(&asked, piece)?);
+        }
+        Ok(scores)
     }
+}
+
+/// Pending once, on any executor.
+async fn give_way() {
+    let mut gave = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut gave, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// How many tokens of each stay in `room`: the longer gives first, as "longest first" of the tokenizers library does.
