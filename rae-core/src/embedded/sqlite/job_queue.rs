@@ -36,11 +36,11 @@ pub(super) fn lease_due(
     let kinds = serde_json::to_string(kinds)?;
     let until = now.saturating_add(duration);
     write(conn, |conn| {
-        conn.prepare_cached(&format!(
+        conn.prepare_cached(
             "UPDATE jobs SET state = 'dead', lease_until = NULL, \
              last_error = ifnull(last_error, 'every lease of the job ran out') \
-             WHERE lease_until <= ?1 AND state = 'queued' AND attempts >= ?2"
-        ))?
+             WHERE lease_until <= ?1 AND state = 'queued' AND attempts >= ?2",
+        )?
         .execute(params![now.micros(), JOB_ATTEMPTS_MAX])?;
         // One look into the index for each scope, however many jobs it has.
         let mut next = conn.prepare_cached(&format!(
