@@ -80,7 +80,7 @@ async fn metrics<S: Service>(State(service): State<Arc<S>>) -> parts::ApiResult<
 }
 
 /// The answer to a request whose fields are read by `read` and worked on by `work`, on the engine's threads. What waits there past
-/// its time is not begun, and what a caller has left behind is dropped at its next pause.
+/// its time is not begun, and work whose caller's future was dropped ends at its next pause.
 async fn answer<S: Service, I: Send + 'static, F>(
     service: Arc<S>,
     fields: parts::Fields,
@@ -94,7 +94,7 @@ where
     let limit = S::as_ref(&service).settings.request_timeout;
     let due = Instant::now() + limit;
     let worker = Arc::clone(&service);
-    // Goes with this future, which the server drops when the connection ends.
+    // Goes with this future: where the server drops it, the work ends at its next pause.
     let (_here, gone) = oneshot::channel::<Infallible>();
     let work = async move {
         let left = due.saturating_duration_since(Instant::now());

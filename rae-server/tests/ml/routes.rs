@@ -98,18 +98,6 @@ fn a_full_queue_is_answered_with_503_and_what_waits_is_still_embedded() {
 }
 
 #[test]
-fn what_a_caller_that_left_had_in_the_queue_is_not_computed() {
-    let ml = start("ml", &[("RAE_EMBED_WINDOW", "5")]);
-    let mut connection = ml.connect();
-    connection.write("POST", "/embeddings", &[], br#"{"texts": ["a ferry", "a boat"]}"#);
-    until(|| Some(()).filter(|()| ml.metric("rae_ml_queue_texts ") == 2.0));
-    drop(connection);
-    // One that stays and is computed after it, in the same window or a later one.
-    assert_eq!(vectors(&ml.post("/embeddings", json!({ "input": "Rain" }))).len(), 1);
-    assert_eq!(ml.metric("rae_ml_batch_texts_sum"), 1.0);
-}
-
-#[test]
 fn sigterm_answers_what_waits_in_the_queue_and_ends() {
     let mut ml = start("ml", &[("RAE_EMBED_WINDOW", "2")]);
     let mut connection = ml.connect();
