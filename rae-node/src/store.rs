@@ -101,7 +101,7 @@ impl Cancel {
         Self { handle, registration: Some(registration) }
     }
 
-    /// Ends the call: what was not committed is not written.
+    /// Ends the call: what was not committed is not written. A server may finish the call all the same.
     #[napi]
     pub fn cancel(&self) {
         self.handle.abort();
@@ -200,14 +200,16 @@ impl Store {
         role: Option<String>,
         cancel: Option<&mut Cancel>,
     ) -> napi::Result<PromiseRaw<'env, Vectors>> {
-        let rae = self.rae.clone();
+        let (rae, shared) = (self.rae.clone(), Arc::clone(&self.shared));
         let texts = mem::take(&mut texts.0);
         let call = async move {
             let mut args = Map::from_iter([("texts".to_owned(), joined(texts)?)]);
             args.extend(role.map(|role| ("role".to_owned(), Value::String(role))));
             let (texts, role) = wire::embed(args)?;
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            Ok(Vectors::from(rae.embed(&texts, role).await?))
+            let vectors = rae.embed(&texts, role).await;
+            drop(shared);
+            Ok(Vectors::from(vectors?))
         };
         env.spawn_future(boundary(cancellable(call, cancel)))
     }
@@ -220,8 +222,12 @@ impl Store {
         id: String,
         cancel: Option<&mut Cancel>,
     ) -> napi::Result<PromiseRaw<'env, Vectors>> {
-        let rae = self.rae.clone();
-        let call = async move { Ok(Vectors::from(vec![rae.vector(id.parse()?).await?])) };
+        let (rae, shared) = (self.rae.clone(), Arc::clone(&self.shared));
+        let call = async move {
+            let vector = rae.vector(id.parse()?).await;
+            drop(shared);
+            Ok(Vectors::from(vec![vector?]))
+        };
         env.spawn_future(boundary(cancellable(call, cancel)))
     }
 
@@ -305,7 +311,8 @@ fn not_json(e: serde_json::Error) -> Error {
     Error::invalid("the arguments are not JSON").with_source(e)
 }
 
-/// Lets a call be given up: its future is dropped, and what was not committed yet is not written.
+/// Lets a call be given up: its future is dropped, and what was not committed yet is not written. A server
+/// that was asked may finish the call all the same.
 fn cancellable<T, F: Future<Output = Result<T>>>(
     call: F,
     cancel: Option<&mut Cancel>,
@@ -316,7 +323,7 @@ fn cancellable<T, F: Future<Output = Result<T>>>(
     let call = Abortable::new(call, registration);
     async move {
         call.await.unwrap_or_else(|_| {
-            let message = "the call was aborted; what was not committed is not written";
+            let message = "the call was aborted; what was not committed is not written, but a server may finish the call all the same";
             Err(Error::new(ErrorKind::Cancelled, message))
         })
     }

@@ -142,8 +142,8 @@ impl CancelState {
         if !self.cancelled.load(Ordering::Acquire) {
             return Ok(());
         }
-        let error =
-            Error::new(rae_core::ErrorKind::Cancelled, "the call was cancelled; what was not committed is not written");
+        let message = "the call was cancelled; what was not committed is not written, but a server may finish the call all the same";
+        let error = Error::new(rae_core::ErrorKind::Cancelled, message);
         Err(Python::attach(|py| errors::exception(py, &error)))
     }
 }

@@ -22,6 +22,8 @@ pub(super) enum Retry {
     No,
     /// It was certainly not begun.
     NotBegun(Option<Duration>),
+    /// It may have been done, and is not to be repeated.
+    Unsure,
     /// It may have been done.
     MayBeDone,
 }
@@ -42,14 +44,32 @@ impl Failed {
         Self { error, retry: Retry::MayBeDone }
     }
 
-    /// The error for the caller. Of a write that may have been done it says so.
-    pub fn of(self, repeatable: bool) -> Error {
-        if self.retry != Retry::MayBeDone || repeatable {
-            return self.error;
-        }
-        let message = format!("{}; the call may have been done all the same", self.error.message());
-        Error::new(self.error.kind(), message).with_code(self.error.code().to_owned()).with_source(self.error)
+    /// The same of a request that the server took and answered with success.
+    pub fn after_success(self) -> Self {
+        let retry = if self.retry == Retry::No { Retry::Unsure } else { self.retry };
+        Self { retry, ..self }
     }
+
+    /// The error for the caller.
+    pub fn into_error(self) -> Error {
+        self.error
+    }
+}
+
+/// The error of a write that may have been done: it says so, and names the key with which it can be repeated safely.
+pub(super) fn may_be_done(error: Error, key: Option<&str>) -> Error {
+    let safely = if key.is_some() { ": repeat it with the idempotency_key of the details" } else { "" };
+    let message = format!("{}; the call may have been done all the same{safely}", error.message());
+    let mut details = error.details().and_then(Value::as_object).cloned().unwrap_or_default();
+    details.extend(key.map(|key| ("idempotency_key".to_owned(), key.into())));
+    let mut shown = Error::new(error.kind(), message).with_code(error.code().to_owned());
+    if !details.is_empty() {
+        shown = shown.with_details(Value::Object(details));
+    }
+    if let Some(pause) = error.retry_after() {
+        shown = shown.with_retry_after(pause);
+    }
+    shown.with_source(error)
 }
 
 /// A request that got no answer.
@@ -171,7 +191,13 @@ fn told(status: StatusCode, shown: Shown, pause: Option<Duration>) -> Failed {
     }
     // Both are said before anything is begun.
     let not_begun = matches!(error.code(), "overloaded" | "rate_limited") && pause.is_none_or(|p| p <= PAUSE_MAX);
-    Failed { error, retry: if not_begun { Retry::NotBegun(pause) } else { Retry::No } }
+    let retry = match kind {
+        _ if not_begun => Retry::NotBegun(pause),
+        // The server gave up waiting; what it had begun goes on.
+        ErrorKind::Timeout => Retry::Unsure,
+        _ => Retry::No,
+    };
+    Failed { error, retry }
 }
 
 /// A failure in other words than ours: of something between, or of another service.

@@ -58,7 +58,7 @@ impl Remote {
     async fn save_export(&self, path: &Path) -> Result<Exported> {
         ops::refuse_foreign_target(path)?;
         let (part, file) = Part::beside(path)?;
-        let tail = self.download(Request::get("v1/export").bulk(), file).await?;
+        let tail = self.download(Request::get("v1/export").bulk(), file, ops::MARK).await?;
         let last = tail.strip_suffix(b"\n").and_then(|t| t.split(|&b| b == b'\n').next_back());
         let trailer = last.and_then(|line| serde_json::from_slice::<Trailer>(line).ok()).filter(|t| t.end);
         let cut = || {
@@ -81,7 +81,7 @@ impl Remote {
         }
         File::open(path).map_err(|e| ops::io_error("opened", path, e))?;
         let request = Request { method: Method::POST, body: Body::File(path.to_owned()), ..Request::get("v1/import") };
-        self.json(Request { repeatable: false, ..request }.bulk()).await
+        self.json(Request { writes: true, ..request }.bulk()).await
     }
 
     /// Writes a consistent copy of the server's whole store, all tenants, to a new file of this machine. Needs the operator's key.
@@ -98,7 +98,7 @@ impl Remote {
             return Err(exists());
         }
         let (part, file) = Part::beside(path)?;
-        self.download(Request::get("v1/admin/backup").bulk(), file).await?;
+        self.download(Request::get("v1/admin/backup").bulk(), file, SQLITE).await?;
         if !begins_with(&part.0, SQLITE) {
             return Err(answer::foreign("what it sent is no store"));
         }

@@ -1,4 +1,4 @@
-//! Addresses, keys and names. What goes wrong on a network is tested from Python and Node, over real sockets.
+//! Addresses, keys, names, and what is said of writes. What else goes wrong on a network is tested from Python and Node.
 
 use super::*;
 use crate::{ErrorKind, RecallOptions, block_on};
@@ -59,4 +59,60 @@ fn the_connections_go_with_the_last_handle() {
     assert!(runtime.upgrade().is_some());
     drop(clone);
     assert!(runtime.upgrade().is_none());
+}
+
+/// A server that gives each connection the next answer; an empty one is a connection that breaks.
+fn serve(answers: Vec<&'static str>) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut got, mut piece) = (Vec::new(), [0; 4096]);
+            // Every request here ends with the brace of its body.
+            while !got.ends_with(b"}") {
+                let n = stream.read(&mut piece).unwrap();
+                assert!(n > 0);
+                got.extend_from_slice(&piece[..n]);
+            }
+            let length = answer.rsplit("\r\n").next().unwrap().len();
+            stream.write_all(answer.replace("LENGTH", &length.to_string()).as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+const FULL: &str = "HTTP/1.1 503 x\r\nConnection: close\r\nContent-Length: LENGTH\r\n\r\n\
+    {\"error\":{\"kind\":\"unavailable\",\"code\":\"overloaded\",\"message\":\"full\"}}";
+const LATE: &str = "HTTP/1.1 504 x\r\nConnection: close\r\nContent-Length: LENGTH\r\n\r\n\
+    {\"error\":{\"kind\":\"timeout\",\"code\":\"timeout\",\"message\":\"late\"}}";
+const FOREIGN: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: LENGTH\r\n\r\n<html>";
+const NONE: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: LENGTH\r\n\r\n{\"receipts\":[]}";
+
+#[test]
+fn a_write_that_may_have_been_done_says_so_and_names_its_key() {
+    for (answers, code) in [
+        (vec!["", FULL, FULL], "overloaded"),
+        (vec!["", "", ""], "connection_lost"),
+        (vec![LATE], "timeout"),
+        (vec![FOREIGN], "not_a_rae_server"),
+    ] {
+        let remote = Remote::connect(serve(answers)).open().unwrap();
+        let error = block_on(remote.remember(crate::NewMemory::new("x"))).unwrap_err();
+        assert_eq!(error.code(), code, "{error:?}");
+        assert!(error.message().contains("may have been done"), "{error:?}");
+        assert!(error.details().unwrap()["idempotency_key"].is_string());
+    }
+    let remote = Remote::connect(serve(vec![FULL, FULL, FULL])).open().unwrap();
+    let error = block_on(remote.remember(crate::NewMemory::new("x"))).unwrap_err();
+    assert!(!error.message().contains("may have been done") && error.details().is_none(), "{error:?}");
+}
+
+#[test]
+fn an_answer_with_too_few_receipts_is_an_error() {
+    let remote = Remote::connect(serve(vec![NONE])).open().unwrap();
+    let error = block_on(remote.remember_many(vec![crate::NewMemory::new("x")])).unwrap_err();
+    assert_eq!(error.code(), "not_a_rae_server");
+    assert!(error.message().contains("may have been done"), "{error:?}");
 }

@@ -67,8 +67,10 @@ pub(super) struct Request {
     pub path: String,
     pub query: Vec<(&'static str, String)>,
     pub body: Body,
-    /// Whether it may be made again after it may have been done.
-    pub repeatable: bool,
+    /// Whether it changes the store.
+    pub writes: bool,
+    /// The idempotency key of a write that has one: it may be made again after it may have been done, as a read may.
+    pub key: Option<String>,
     /// Whether it takes a time in proportion to a project.
     pub bulk: bool,
 }
@@ -84,10 +86,10 @@ impl Request {
     /// Something to be read.
     pub fn get(path: impl Into<String>) -> Self {
         let (path, query) = (path.into(), Vec::new());
-        Self { method: Method::GET, path, query, body: Body::Empty, repeatable: true, bulk: false }
+        Self { method: Method::GET, path, query, body: Body::Empty, writes: false, key: None, bulk: false }
     }
 
-    /// Something to be done with a JSON body. Not repeatable unless it is said.
+    /// Something to be done with a JSON body. A write unless it is said.
     pub fn post(path: impl Into<String>, body: &impl Serialize) -> Result<Self> {
         let json = serde_json::to_string(body);
         let json = json.map_err(|e| Error::internal("the arguments could not be written as JSON").with_source(e))?;
@@ -96,11 +98,11 @@ impl Request {
 
     /// The same with a body that is JSON already.
     pub fn post_text(path: impl Into<String>, json: String) -> Self {
-        Self { method: Method::POST, body: Body::Json(json.into_bytes()), repeatable: false, ..Self::get(path) }
+        Self { method: Method::POST, body: Body::Json(json.into_bytes()), writes: true, ..Self::get(path) }
     }
 
-    pub fn repeatable(self) -> Self {
-        Self { repeatable: true, ..self }
+    pub fn reads(self) -> Self {
+        Self { writes: false, ..self }
     }
 
     pub fn bulk(self) -> Self {
@@ -111,19 +113,24 @@ impl Request {
 /// Where an answer goes.
 enum Sink {
     Memory,
-    File(std::fs::File),
+    /// And how the file must begin.
+    File(std::fs::File, &'static [u8]),
 }
 
 impl Remote {
     /// Asks, and reads the answer as JSON.
     pub(super) async fn json<T: DeserializeOwned>(&self, request: Request) -> Result<T> {
+        let (writes, key) = (request.writes, request.key.clone());
         let bytes = self.send(request, Sink::Memory).await?;
-        serde_json::from_slice(&bytes).map_err(answer::not_ours)
+        serde_json::from_slice(&bytes).map_err(|e| {
+            let error = answer::not_ours(e);
+            if writes { answer::may_be_done(error, key.as_deref()) } else { error }
+        })
     }
 
-    /// Asks, and writes the answer to a file. Gives the last bytes of it.
-    pub(super) async fn download(&self, request: Request, file: std::fs::File) -> Result<Vec<u8>> {
-        self.send(request, Sink::File(file)).await
+    /// Asks, and writes an answer that begins with the mark to a file. Gives the last bytes of it.
+    pub(super) async fn download(&self, request: Request, file: std::fs::File, mark: &'static [u8]) -> Result<Vec<u8>> {
+        self.send(request, Sink::File(file, mark)).await
     }
 
     async fn send(&self, request: Request, sink: Sink) -> Result<Vec<u8>> {
@@ -132,18 +139,19 @@ impl Remote {
             return Err(Error::unavailable("the handle is closed; connect again").with_code("closed"));
         }
         let limit = self.timeout.unwrap_or(if request.bulk { super::BULK } else { super::CALL });
-        let (who, repeatable, runtime) = (self.who.clone(), request.repeatable, transport.runtime.clone());
+        let (who, runtime) = (self.who.clone(), transport.runtime.clone());
         let work = async move {
             let asked = transport.attempts(&who, &request, sink);
-            tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(late(limit, repeatable)))
+            tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(late(limit, &request)))
         };
         Spawned(runtime.spawn(work)).await
     }
 }
 
-fn late(limit: Duration, repeatable: bool) -> Error {
-    let unknown = if repeatable { "" } else { "; it may have been done all the same" };
-    Error::new(ErrorKind::Timeout, format!("the server gave no answer within {} s{unknown}", limit.as_secs_f64()))
+fn late(limit: Duration, request: &Request) -> Error {
+    let message = format!("the server gave no answer within {} s", limit.as_secs_f64());
+    let error = Error::new(ErrorKind::Timeout, message);
+    if request.writes { answer::may_be_done(error, request.key.as_deref()) } else { error }
 }
 
 /// A task of the module's thread. Dropped, it ends the task: the request is given up.
@@ -193,20 +201,23 @@ impl Transport {
     async fn attempts(&self, who: &Who, request: &Request, mut sink: Sink) -> Result<Vec<u8>> {
         let closed = |e| Error::internal("the places of requests are gone").with_source(e);
         let _place = self.places.acquire().await.map_err(closed)?;
-        let mut attempt = 1;
+        let (mut attempt, mut unsure) = (1, false);
         loop {
             let failed = match self.once(who, request, &mut sink).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(failed) => failed,
             };
+            // A later attempt that was not begun says nothing of an earlier one.
+            unsure |= request.writes && matches!(failed.retry, Retry::MayBeDone | Retry::Unsure);
             let pause = match failed.retry {
-                Retry::NotBegun(pause) => pause.unwrap_or(PAUSE * 4u32.pow(attempt - 1)),
-                Retry::MayBeDone if request.repeatable => PAUSE * 4u32.pow(attempt - 1),
-                Retry::MayBeDone | Retry::No => return Err(failed.of(request.repeatable)),
+                Retry::NotBegun(pause) => Some(pause.unwrap_or(PAUSE * 4u32.pow(attempt - 1))),
+                Retry::MayBeDone if !request.writes || request.key.is_some() => Some(PAUSE * 4u32.pow(attempt - 1)),
+                Retry::MayBeDone | Retry::Unsure | Retry::No => None,
             };
-            if attempt == ATTEMPTS {
-                return Err(failed.of(request.repeatable));
-            }
+            let Some(pause) = pause.filter(|_| attempt < ATTEMPTS) else {
+                let error = failed.into_error();
+                return Err(if unsure { answer::may_be_done(error, request.key.as_deref()) } else { error });
+            };
             attempt += 1;
             // Many that failed together must not come back together.
             tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
@@ -244,14 +255,14 @@ impl Transport {
             return Err(answer::failure(response).await);
         }
         match sink {
-            Sink::Memory => answer::collect(response, answer::BYTES_MAX).await,
-            Sink::File(file) => save(response, file).await,
+            Sink::Memory => answer::collect(response, answer::BYTES_MAX).await.map_err(Failed::after_success),
+            Sink::File(file, mark) => save(response, file, mark).await,
         }
     }
 }
 
-/// Writes an answer to a file from its beginning; gives the last bytes.
-async fn save(mut response: reqwest::Response, file: &std::fs::File) -> Result<Vec<u8>, Failed> {
+/// Writes an answer to a file from its beginning; gives the last bytes. What begins otherwise than with the mark is not written.
+async fn save(mut response: reqwest::Response, file: &std::fs::File, mark: &[u8]) -> Result<Vec<u8>, Failed> {
     const TAIL: usize = 4 << 10;
     let failed = |e: std::io::Error| {
         Failed::no(Error::unavailable(format!("the file could not be written: {e}")).with_source(e))
@@ -261,8 +272,13 @@ async fn save(mut response: reqwest::Response, file: &std::fs::File) -> Result<V
     begun.set_len(0).map_err(failed)?;
     begun.rewind().map_err(failed)?;
     let mut out = File::from_std(begun);
-    let mut tail = Vec::new();
+    let (mut tail, mut expected) = (Vec::new(), mark);
     while let Some(chunk) = response.chunk().await.map_err(answer::broken)? {
+        let (now, later) = expected.split_at(expected.len().min(chunk.len()));
+        if !chunk.starts_with(now) {
+            return Err(Failed::no(answer::foreign("what it sent is not the file that was asked for")));
+        }
+        expected = later;
         out.write_all(&chunk).await.map_err(failed)?;
         tail.extend_from_slice(&chunk[chunk.len().saturating_sub(TAIL)..]);
         tail.drain(..tail.len().saturating_sub(TAIL));

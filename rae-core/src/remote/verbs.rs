@@ -59,13 +59,14 @@ impl Remote {
         wire::call_remote(self, verb, args).await
     }
 
-    /// As [`crate::Rae::remember`]. Without an idempotency key it gets one, so that it can be sent again when a connection breaks.
+    /// As [`crate::Rae::remember`]. Without an idempotency key it gets one, so that it can be sent again when a connection breaks; an error
+    /// of a call that may have been done all the same has the key in its details.
     pub async fn remember(&self, new: NewMemory) -> Result<Receipt> {
         named("remember", async {
             ops::check_items(std::slice::from_ref(&new))?;
             let key = new.idempotency_key.clone().or_else(|| Some(uuid::Uuid::new_v4().to_string()));
-            let body = fields(&NewMemory { idempotency_key: key, ..new })?;
-            self.json(Request::post("v1/memories", &body)?.repeatable()).await
+            let body = fields(&NewMemory { idempotency_key: key.clone(), ..new })?;
+            self.json(Request { key, ..Request::post("v1/memories", &body)? }).await
         })
         .await
     }
@@ -82,8 +83,12 @@ impl Remote {
                 rest = later;
                 let body = format!("{{\"items\":[{}]}}", now.join(","));
                 let sent = self.json(Request::post_text("v1/memories/batch", body)).await;
+                let sent = sent.and_then(|Receipts { receipts: more }| {
+                    let error = || super::answer::foreign("it gave another number of receipts than of items");
+                    if more.len() == now.len() { Ok(more) } else { Err(super::answer::may_be_done(error(), None)) }
+                });
                 match sent {
-                    Ok(Receipts { receipts: mut more }) => receipts.append(&mut more),
+                    Ok(mut more) => receipts.append(&mut more),
                     Err(error) => return Err(with_receipts(error, receipts)),
                 }
                 if rest.is_empty() {
@@ -100,7 +105,7 @@ impl Remote {
             finite("min_score", options.min_score)?;
             let mut body = fields(&options)?;
             body.insert("query".to_owned(), query.into());
-            self.json(Request::post("v1/memories/recall", &body)?.repeatable()).await
+            self.json(Request::post("v1/memories/recall", &body)?.reads()).await
         })
         .await
     }
@@ -111,7 +116,7 @@ impl Remote {
             finite("min_score", options.min_score)?;
             let mut body = fields(&options)?;
             body.extend(query.map(|query| ("query".to_owned(), query.into())));
-            self.json(Request::post("v1/context", &body)?.repeatable()).await
+            self.json(Request::post("v1/context", &body)?.reads()).await
         })
         .await
     }
@@ -165,7 +170,7 @@ impl Remote {
             let erase = |body: Value| Request::post("v1/erasure", &body).map(Request::bulk);
             let request = match what {
                 Forget::Id(id) => {
-                    Request { method: Method::DELETE, repeatable: false, ..Request::get(format!("v1/memories/{id}")) }
+                    Request { method: Method::DELETE, writes: true, ..Request::get(format!("v1/memories/{id}")) }
                 }
                 Forget::Filter(filter) => erase(json!({ "filter": filter }))?,
                 Forget::Scope(scope, target) => erase(json!({ "scope": scope.as_str(), "target": target }))?,
@@ -178,8 +183,11 @@ impl Remote {
     /// As [`crate::Rae::feedback`].
     pub async fn feedback(&self, id: MemoryId, useful: bool) -> Result<Memory> {
         let body = json!({ "useful": useful });
-        named("feedback", async { read(self.json(Request::post(format!("v1/memories/{id}/feedback"), &body)?).await?) })
-            .await
+        named("feedback", async {
+            let answer = self.json(Request::post(format!("v1/memories/{id}/feedback"), &body)?).await?;
+            read(answer).map_err(|e| super::answer::may_be_done(e, None))
+        })
+        .await
     }
 
     /// As [`crate::Rae::embed`], by the server's embedder.
@@ -197,7 +205,7 @@ impl Remote {
                 let (now, later) = rest.split_at(fitting(rest));
                 rest = later;
                 let body = format!("{{\"role\":\"{role}\",\"texts\":[{}]}}", now.join(","));
-                let answer: Vectors = self.json(Request::post_text("v1/embed", body).repeatable()).await?;
+                let answer: Vectors = self.json(Request::post_text("v1/embed", body).reads()).await?;
                 vectors.extend(answer.vectors);
                 if rest.is_empty() {
                     break;

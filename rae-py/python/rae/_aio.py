@@ -3,6 +3,7 @@
 The engine works outside of the interpreter; what a thread here does is wait. So a small pool per
 store is all that is needed, the event loop is never blocked, and the two classes cannot drift
 apart. Cancelling a task cancels the engine's call: what was not committed is not written.
+A server that was connected to may finish the call all the same.
 """
 
 from __future__ import annotations
