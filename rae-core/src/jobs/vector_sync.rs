@@ -101,7 +101,7 @@ pub(crate) enum Mode {
     InTurn,
     /// Whatever is needed, now.
     OnDemand,
-    /// All but writing a scope anew, which takes long and disturbs whoever is at it.
+    /// All but writing a scope of more than a page anew, which takes long and disturbs whoever is at it.
     FollowOnly,
 }
 
@@ -181,10 +181,15 @@ impl Run<'_> {
     /// Two runs that empty a scope take from it what the other has written. So each goes on only while the watermark is the
     /// one it wrote last; the one that finds another's leaves the scope to it for a while.
     async fn start_over(&self, mark: &mut Watermark, progress: &mut Progress) -> Result<bool> {
-        if self.mode == Mode::FollowOnly {
-            return Ok(false);
-        }
-        if let Some(wait) = self.deps.feeder.rivals.wait(self.scope, *mark) {
+        let short = self.mode == Mode::FollowOnly;
+        if short {
+            // What fits one page is as short as following, and an erased scope fits. It gives way to nobody: two that write one
+            // page write the same, and whoever is longer at it sees that the scope was emptied.
+            let (changes, _) = self.page(&self.ctx()?, 0, self.floor).await?;
+            if changes.upto < self.floor {
+                return Ok(false);
+            }
+        } else if let Some(wait) = self.deps.feeder.rivals.wait(self.scope, *mark) {
             (progress.rival, progress.settle_in) = (true, Some(wait));
             return Ok(false);
         }
@@ -201,7 +206,7 @@ impl Run<'_> {
             let ctx = self.ctx()?;
             let (changes, count) = self.page(&ctx, mark.applied, self.floor).await?;
             let found = self.mark(&ctx).await?;
-            if found != *mark {
+            if found != *mark && !short {
                 self.leave(&ctx, found, *mark, progress).await?;
                 return Ok(false);
             }
