@@ -30,8 +30,10 @@ pub(super) struct Mark {
     pub tables: bool,
 }
 
-/// Reads the mark through SQLite, which sees what is still in the log.
+/// Reads the mark through SQLite, which sees what is still in the log. All of it from one moment: another process may
+/// be making the store, and its number of before with its tables of after would be nobody's file.
 pub(super) fn mark(conn: &Connection) -> rusqlite::Result<Mark> {
+    let _one_moment = conn.is_autocommit().then(|| conn.unchecked_transaction()).transpose()?;
     let number = |sql| conn.query_row(sql, [], |r| r.get::<_, i64>(0));
     let unsigned = |n: i64| u32::try_from(n & 0xffff_ffff).unwrap_or_default();
     Ok(Mark {
