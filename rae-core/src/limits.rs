@@ -171,3 +171,7 @@ pub const ENTITIES_MAX: usize = 500;
 pub const RERANK_TEXTS_MAX: usize = K_MAX;
 /// Tokens that a cross-encoder reads of a question and a text together, its `[CLS]` and both `[SEP]` included.
 pub const RERANK_TOKENS_MAX: usize = 512;
+/// Reservations that ran out and are ended at a time.
+pub const EXPIRE_PAGE: usize = 100;
+/// Most rows of one answer of sums of the ledger.
+pub const COST_ROWS_MAX: usize = 10_000;

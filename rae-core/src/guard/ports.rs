@@ -9,13 +9,14 @@ use crate::{
     ctx::Ctx,
     error::Result,
     model::{
-        ApiKey, Applied, Audit, Changes, Filter, Head, Job, JobEntry, JobKind, JobScan, JobStats, KeyId, Lease, Memory,
-        MemoryId, MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorFilter,
-        VectorHit, VectorPoint, WriteBatch,
+        ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
+        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
+        MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorFilter, VectorHit,
+        VectorPoint, WriteBatch,
     },
     ports::{
-        AdminRead, CacheStore, Collection, EmbedRole, Embedder, IndexRead, JobRead, MemoryRead, RelationalCapability,
-        RelationalStore, Reranker, VectorCapability, VectorStore, Watermark,
+        AdminRead, CacheStore, Collection, EmbedRole, Embedder, IndexRead, JobRead, LedgerRead, MemoryRead,
+        RelationalCapability, RelationalStore, Reranker, VectorCapability, VectorStore, Watermark,
     },
 };
 use async_trait::async_trait;
@@ -201,6 +202,30 @@ impl JobRead for Guarded<dyn RelationalStore> {
 
     async fn job_stats(&self, now: Timestamp) -> Result<JobStats> {
         self.call(None, "job_stats", Repeatable, |_| self.inner.job_stats(now)).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl LedgerRead for Guarded<dyn RelationalStore> {
+    async fn budget(&self, ctx: &Ctx, level: BudgetLevel) -> Result<Budget> {
+        self.call(ctx, "budget", Repeatable, |_| self.inner.budget(ctx, level)).await
+    }
+
+    async fn funds(&self, ctx: &Ctx, defaults: &Limits) -> Result<Funds> {
+        self.call(ctx, "funds", Repeatable, |_| self.inner.funds(ctx, defaults)).await
+    }
+
+    async fn top_funds(&self, defaults: &Limits, limit: usize) -> Result<Vec<(String, LevelFunds)>> {
+        self.call(None, "top_funds", Repeatable, |_| self.inner.top_funds(defaults, limit)).await
+    }
+
+    async fn costs(&self, ctx: &Ctx, query: &CostQuery) -> Result<Vec<CostRow>> {
+        self.call(ctx, "costs", Repeatable, |_| self.inner.costs(ctx, query)).await
+    }
+
+    async fn ledger(&self, ctx: &Ctx, scan: &LedgerScan) -> Result<Vec<LedgerRow>> {
+        self.call(ctx, "ledger", Repeatable, |_| self.inner.ledger(ctx, scan)).await
     }
 }
 

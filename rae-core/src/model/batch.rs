@@ -199,6 +199,50 @@ pub enum Op {
         /// Which.
         id: super::KeyId,
     },
+    /// Changes the budget of the call's tenant or project. Gives [`Outcome::Budget`].
+    SetBudget {
+        /// Whose.
+        level: super::BudgetLevel,
+        /// What moves.
+        change: super::BudgetChange,
+    },
+    /// Holds the worst cost of a call under every limit of the tenant and of the project, in the UTC day and month of the store's
+    /// own clock: BudgetExceeded, and nothing is held, where it would pass one ([`super::Funds::check`]). Before that it settles
+    /// and releases what ran out in this tenant, as [`Op::ExpireReservations`] does. Gives [`Outcome::Funds`].
+    Reserve {
+        /// What is held, and for which call.
+        reservation: Box<super::NewReservation>,
+    },
+    /// Notes that the first byte of the call is about to leave: from now on a reservation that runs out is booked, not released.
+    /// [`Outcome::Skipped`] where there is no such reservation: the call must not be made.
+    MarkSent {
+        /// Which.
+        id: Uuid,
+    },
+    /// Ends a reservation: what it held goes, what the attempt cost is booked in full to the day and month of the reserve, and the
+    /// ledger gets its row, with the id of the reservation. [`Outcome::Skipped`] where there is none (it ran out and was booked
+    /// as unconfirmed); else gives [`Outcome::Funds`].
+    Settle {
+        /// Which.
+        id: Uuid,
+        /// How it ended.
+        settlement: Box<super::Settlement>,
+        /// The limits that count where the tenant's budget sets none, for the funds of the answer.
+        defaults: super::Limits,
+    },
+    /// Gives back what a call that was never sent held; no row. [`Outcome::Skipped`] where there is no such reservation, or it was sent.
+    Release {
+        /// Which.
+        id: Uuid,
+    },
+    /// Writes a row of the ledger for an attempt without a reservation, dated by the store's clock. Gives [`Outcome::Done`].
+    Book {
+        /// The attempt.
+        booking: Box<super::Booking>,
+    },
+    /// Ends the reservations of the call's tenant that ran out by the store's clock, at most `limits::EXPIRE_PAGE`: those that were
+    /// not sent are released, the others booked at what they held, as unconfirmed. Gives [`Outcome::Expired`].
+    ExpireReservations,
 }
 
 /// Whether a patch makes a new version.
@@ -309,4 +353,15 @@ pub enum Outcome {
     Done,
     /// Nothing to do any more.
     Skipped,
+    /// A budget was changed.
+    Budget(super::Budget),
+    /// Where limits and spending stand now.
+    Funds(Box<super::Funds>),
+    /// Reservations ended.
+    Expired {
+        /// Given back.
+        released: u64,
+        /// Booked as unconfirmed.
+        booked: u64,
+    },
 }

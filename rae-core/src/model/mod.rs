@@ -1,12 +1,15 @@
 //! The vocabulary of the engine: plain data, no I/O. Everything here is parsed and bounded at the edge and trusted inside.
 
 mod batch;
+mod budget;
 mod filter;
 mod ids;
 mod job;
 mod key;
 mod layer;
+mod ledger;
 mod memory;
+mod money;
 mod query;
 mod time;
 
@@ -14,11 +17,19 @@ pub use batch::{
     Applied, Audit, DropTarget, Idempotency, NewJob, Op, Outcome, PatchMode, Precondition, SegmentRow, VectorRow,
     WriteBatch,
 };
+pub use budget::{
+    Amount, Budget, BudgetChange, BudgetLevel, Funds, LevelFunds, LimitKind, Limits, Setting, Share, Spent, Window,
+};
 pub use filter::{Cmp, Field, Filter, Value};
 pub use ids::{IdGenerator, MemoryId, Scope};
 pub use job::{Job, JobDepth, JobEntry, JobKind, JobScan, JobState, JobStats, Lease, Schedule};
 pub use key::{ApiKey, KeyId, Role, Tenant};
 pub use layer::{Layer, LayerPolicy};
+pub use ledger::{
+    Booking, CallLabel, CallStatus, CostGroup, CostQuery, CostRow, LedgerRow, LedgerScan, NewReservation, Settlement,
+    TokenUsage,
+};
 pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
+pub use money::Usd;
 pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};
 pub use time::Timestamp;

@@ -63,6 +63,21 @@ impl Timestamp {
         Self(micros.clamp(min, max))
     }
 
+    /// The first instant of the UTC day after this one's, held inside the range.
+    pub fn next_day(self) -> Self {
+        self.midnight(|date| date.tomorrow())
+    }
+
+    /// The first instant of the UTC month after this one's, held inside the range.
+    pub fn next_month(self) -> Self {
+        self.midnight(|date| date.last_of_month().tomorrow())
+    }
+
+    fn midnight(self, next: impl Fn(jiff::civil::Date) -> std::result::Result<jiff::civil::Date, jiff::Error>) -> Self {
+        let at = next(self.civil().date()).and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC));
+        at.ok().and_then(|at| Self::from_micros(at.timestamp().as_microsecond()).ok()).unwrap_or(self)
+    }
+
     /// Days from `earlier` to `self`; negative when `self` is the earlier one.
     pub fn days_since(self, earlier: Self) -> f64 {
         (self.0 as f64 - earlier.0 as f64) / 86_400e6

@@ -11,7 +11,7 @@ mod vector;
 pub use cache::CacheStore;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use embed::{EmbedRole, Embedder};
-pub use relational::{AdminRead, IndexRead, JobRead, MemoryRead, RelationalCapability, RelationalStore};
+pub use relational::{AdminRead, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore};
 pub use rerank::Reranker;
 pub use tokens::TokenCounter;
 pub use vector::{Collection, VectorCapability, VectorFeed, VectorStore, Watermark};

@@ -4,9 +4,9 @@ use crate::{
     ctx::Ctx,
     error::Result,
     model::{
-        ApiKey, Applied, Audit, Changes, Head, Job, JobEntry, JobKind, JobScan, JobStats, KeyId, Lease, Memory,
-        MemoryId, MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint,
-        WriteBatch,
+        ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Funds, Head, Job, JobEntry, JobKind,
+        JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId, MemoryVersion,
+        Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
 };
 use async_trait::async_trait;
@@ -45,7 +45,9 @@ impl RelationalCapability {
 ///   scope's change log; numbers become visible in order.
 /// - Reading or deleting what is missing is no error: `None`, empty, `existed: false`.
 #[async_trait]
-pub trait RelationalStore: MemoryRead + IndexRead + JobRead + AdminRead + Debug + Send + Sync + 'static {
+pub trait RelationalStore:
+    MemoryRead + IndexRead + JobRead + LedgerRead + AdminRead + Debug + Send + Sync + 'static
+{
     /// What this adapter can do.
     fn capability(&self) -> RelationalCapability;
 
@@ -147,6 +149,25 @@ pub trait JobRead {
     async fn all_jobs(&self, scan: &JobScan) -> Result<Vec<JobEntry>>;
     /// Numbers about the jobs of all scopes.
     async fn job_stats(&self, now: Timestamp) -> Result<JobStats>;
+}
+
+/// Reading budgets and what was spent. Days and months are those of the store's own clock.
+#[async_trait]
+pub trait LedgerRead {
+    /// What was set for the call's tenant or project; nothing set where there is no budget.
+    async fn budget(&self, ctx: &Ctx, level: BudgetLevel) -> Result<Budget>;
+
+    /// Limits and spending of the call's tenant and project now. `defaults` are the tenant's where it set none.
+    async fn funds(&self, ctx: &Ctx, defaults: &Limits) -> Result<Funds>;
+
+    /// Funds of the tenants that spent the most this month, the greatest spending first, then by name: for metrics.
+    async fn top_funds(&self, defaults: &Limits, limit: usize) -> Result<Vec<(String, LevelFunds)>>;
+
+    /// Sums of the ledger in the order of their keys, at most `query.limit`. Rows are dated by their reserve.
+    async fn costs(&self, ctx: &Ctx, query: &CostQuery) -> Result<Vec<CostRow>>;
+
+    /// A page of the ledger, the row that was booked last first.
+    async fn ledger(&self, ctx: &Ctx, scan: &LedgerScan) -> Result<Vec<LedgerRow>>;
 }
 
 /// Numbers and records about the store itself.
