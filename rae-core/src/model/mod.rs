@@ -1,6 +1,7 @@
 //! The vocabulary of the engine: plain data, no I/O. Everything here is parsed and bounded at the edge and trusted inside.
 
 mod batch;
+mod chat;
 mod filter;
 mod ids;
 mod job;
@@ -13,6 +14,10 @@ mod time;
 pub use batch::{
     Applied, Audit, DropTarget, Idempotency, NewJob, Op, Outcome, PatchMode, Precondition, SegmentRow, VectorRow,
     WriteBatch,
+};
+pub use chat::{
+    ChatChunk, ChatContent, ChatDelta, ChatFold, ChatMessage, ChatPart, ChatRequest, ChatResponse, ChatRole, ChatTool,
+    Delivery, FinishReason, ResponseFormat, ToolCall, ToolCallDelta, ToolChoice, Usage, check_model_name,
 };
 pub use filter::{Cmp, Field, Filter, Value};
 pub use ids::{IdGenerator, MemoryId, Scope};

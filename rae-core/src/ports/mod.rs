@@ -3,6 +3,7 @@
 mod cache;
 mod clock;
 mod embed;
+mod llm;
 mod relational;
 mod rerank;
 mod tokens;
@@ -11,6 +12,7 @@ mod vector;
 pub use cache::CacheStore;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use embed::{EmbedRole, Embedder};
+pub use llm::{Charge, ChatStream, LlmFailure, LlmProvider, RetryPolicy};
 pub use relational::{AdminRead, IndexRead, JobRead, MemoryRead, RelationalCapability, RelationalStore};
 pub use rerank::Reranker;
 pub use tokens::TokenCounter;
