@@ -175,3 +175,31 @@ pub const RERANK_TOKENS_MAX: usize = 512;
 pub const EXPIRE_PAGE: usize = 100;
 /// Most rows of one answer of sums of the ledger.
 pub const COST_ROWS_MAX: usize = 10_000;
+/// Bytes of one request to a chat model: texts, images and schemas together.
+pub const CHAT_REQUEST_BYTES_MAX: usize = 32 << 20;
+/// Messages of one request to a chat model.
+pub const CHAT_MESSAGES_MAX: usize = 4_096;
+/// Parts of one message.
+pub const CHAT_PARTS_MAX: usize = 256;
+/// Tools that a request offers.
+pub const CHAT_TOOLS_MAX: usize = 512;
+/// Calls of tools in one message.
+pub const CHAT_TOOL_CALLS_MAX: usize = 256;
+/// Texts at which a model stops.
+pub const CHAT_STOPS_MAX: usize = 16;
+/// Deepest nesting of a request to a chat model and of an answer, schemas included.
+pub const CHAT_DEPTH_MAX: usize = 64;
+/// Largest maximum of output tokens.
+pub const CHAT_OUTPUT_TOKENS_MAX: u64 = 10_000_000;
+/// Most tokens that a provider is believed to have counted in one call. A larger count is taken for no count.
+pub const USAGE_TOKENS_MAX: u64 = 100_000_000;
+/// Bytes of one answer of a chat model or an embedder, a stream counted to its end.
+pub const LLM_ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a provider's error that are read.
+pub const LLM_ERROR_BYTES_MAX: usize = 64 << 10;
+/// Characters of a provider's reason that are shown.
+pub const LLM_REASON_CHARS_MAX: usize = 300;
+/// Bytes of one event of a stream.
+pub const SSE_EVENT_BYTES_MAX: usize = 8 << 20;
+/// Providers of models that one process knows.
+pub const LLM_PROVIDERS_MAX: usize = 32;

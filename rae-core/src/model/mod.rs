@@ -2,6 +2,7 @@
 
 mod batch;
 mod budget;
+mod chat;
 mod filter;
 mod ids;
 mod job;
@@ -19,6 +20,10 @@ pub use batch::{
 };
 pub use budget::{
     Amount, Budget, BudgetChange, BudgetLevel, Funds, LevelFunds, LimitKind, Limits, Setting, Share, Spent, Window,
+};
+pub use chat::{
+    ChatChunk, ChatContent, ChatDelta, ChatFold, ChatMessage, ChatPart, ChatRequest, ChatResponse, ChatRole, ChatTool,
+    Delivery, FinishReason, ResponseFormat, ToolCall, ToolCallDelta, ToolChoice, Usage, check_model_name,
 };
 pub use filter::{Cmp, Field, Filter, Value};
 pub use ids::{IdGenerator, MemoryId, Scope};

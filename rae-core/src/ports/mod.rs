@@ -3,6 +3,7 @@
 mod cache;
 mod clock;
 mod embed;
+mod llm;
 mod relational;
 mod rerank;
 mod tokens;
@@ -12,6 +13,7 @@ pub use cache::CacheStore;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use embed::{EmbedRole, Embedder};
 pub use relational::{AdminRead, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore};
+pub use llm::{Charge, ChatStream, LlmFailure, LlmProvider, RetryPolicy};
 pub use rerank::Reranker;
 pub use tokens::TokenCounter;
 pub use vector::{Collection, VectorCapability, VectorFeed, VectorStore, Watermark};
