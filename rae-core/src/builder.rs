@@ -3,6 +3,7 @@
 use crate::{
     Ctx, Rae,
     access::AccessBuffer,
+    cost::{CostOptions, Desk},
     deps::{Deps, Lookups, Shared},
     embedded::{
         cache::MemoryCache,
@@ -17,6 +18,7 @@ use crate::{
     ports::{
         CacheStore, Clock, Embedder, RelationalStore, Reranker, SystemClock, TokenCounter, VectorFeed, VectorStore,
     },
+    providers::Providers,
     rae::embedder_mismatch,
 };
 use parking_lot::{Mutex, RwLock};
@@ -135,6 +137,8 @@ pub struct Builder {
     observer: Option<Arc<dyn Observer>>,
     vector_settle: Option<Duration>,
     no_vector_feeder: bool,
+    costs: CostOptions,
+    providers: Providers,
 }
 
 impl Builder {
@@ -244,6 +248,19 @@ impl Builder {
         self
     }
 
+    /// How model calls are paid for: limits, prices, retries. Default: every call is booked, and nothing is limited until a budget
+    /// is set.
+    pub fn costs(mut self, costs: CostOptions) -> Self {
+        self.costs = costs;
+        self
+    }
+
+    /// Providers of chat models for `llm`. Default: none.
+    pub fn providers(mut self, providers: Providers) -> Self {
+        self.providers = providers;
+        self
+    }
+
     /// Opens the store. Errors: InvalidInput (a directory, a missing folder, bad names), Corrupt (not a store of ours; it is left as
     /// it is), Unsupported (made by a newer version), Conflict with code `embedder_mismatch`, PermissionDenied, Unavailable.
     pub async fn open(self) -> Result<Rae> {
@@ -289,6 +306,7 @@ impl Builder {
             feeder: Feeder::new(self.vector_settle.unwrap_or(VECTOR_SETTLE)),
             store,
             lookups: Lookups::default(),
+            desk: Desk::new(self.costs.clone(), self.providers.clone()),
             closed: AtomicBool::new(false),
             checkpointed: Mutex::new(None),
         };

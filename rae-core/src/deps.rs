@@ -2,6 +2,7 @@
 
 use crate::{
     access::AccessBuffer,
+    cost::Desk,
     ctx::Ctx,
     embedded::vector::MemoryVectors,
     error::{Error, ErrorKind, Result},
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     /// Whose memories these are, for what is kept elsewhere.
     pub store: String,
     pub lookups: Lookups,
+    /// How model calls are paid for.
+    pub desk: Desk,
     pub closed: AtomicBool,
     /// When a job last asked for what the whole store needs once in a while.
     pub checkpointed: Mutex<Option<Instant>>,

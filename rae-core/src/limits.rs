@@ -203,3 +203,11 @@ pub const LLM_REASON_CHARS_MAX: usize = 300;
 pub const SSE_EVENT_BYTES_MAX: usize = 8 << 20;
 /// Providers of models that one process knows.
 pub const LLM_PROVIDERS_MAX: usize = 32;
+/// Most output tokens of a model call that names no maximum.
+pub const OUTPUT_TOKENS_DEFAULT: u64 = 4_096;
+/// Longest time of one model call with its repetitions, in seconds.
+pub const LLM_SECONDS_MAX: u64 = 600;
+/// Ends of calls that wait for the background thread.
+pub const STRAYS_MAX: usize = 10_000;
+/// Most answers that one request to a chat model may ask for (`n`).
+pub const CHAT_ANSWERS_MAX: u64 = 16;

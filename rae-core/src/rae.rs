@@ -25,6 +25,8 @@ use std::{
 };
 use uuid::Uuid;
 
+mod spending;
+
 /// An open memory of one tenant and project. Cheap to clone; clones share the store. Close it, or drop the last clone.
 ///
 /// The futures run on any executor; where there is none, [`crate::block_on`] does.
@@ -307,6 +309,11 @@ impl Rae {
         };
         if let Err(error) = flushed {
             tracing::warn!(%error, "access counts were not written");
+        }
+        if !self.deps.closed.load(Ordering::Acquire)
+            && let Err(error) = self.settle().await
+        {
+            tracing::warn!(%error, "calls that were given up are booked when their time is over");
         }
         if self.deps.closed.swap(true, Ordering::AcqRel) {
             return Ok(());

@@ -2,6 +2,7 @@
 //! reads find little left to do. Everything it does would otherwise happen on the next read; if it dies, nothing is lost.
 
 use crate::{
+    cost,
     deps::{Deps, Shared},
     jobs::index_sync,
     model::Scope,
@@ -87,6 +88,8 @@ fn run(inbox: &Inbox, shared: &Weak<Shared>, timeout: Option<Duration>) {
 
 async fn attend(deps: &Deps, scope: &Scope) -> crate::Result<()> {
     let ctx = deps.ctx(scope)?;
+    // Money first: it waits for nothing else.
+    cost::settle_strays(deps).await?;
     let state = index_sync::fresh(deps, &ctx).await?;
     index_sync::flush_segments(deps, &ctx, &state).await?;
     if deps.access.is_worth_flushing() {

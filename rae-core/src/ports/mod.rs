@@ -2,6 +2,7 @@
 
 mod cache;
 mod clock;
+mod cost;
 mod embed;
 mod llm;
 mod relational;
@@ -11,6 +12,7 @@ mod vector;
 
 pub use cache::CacheStore;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use cost::{CostObserver, NoCostObserver};
 pub use embed::{EmbedRole, Embedder};
 pub use relational::{AdminRead, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore};
 pub use llm::{Charge, ChatStream, LlmFailure, LlmProvider, RetryPolicy};

@@ -1,0 +1,12 @@
+//! What model calls cost: prices, estimates, and the money that is held and booked.
+
+mod desk;
+pub(crate) mod estimate;
+mod meter;
+mod prices;
+
+pub use desk::CostOptions;
+pub use prices::{Day, LongPrompt, Origin, Price, PriceBook, Rates, Tokens, UnknownModel};
+
+pub(crate) use desk::Desk;
+pub(crate) use meter::{Claim, Ticket, book, settle_strays};
