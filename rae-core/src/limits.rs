@@ -199,3 +199,5 @@ pub const LLM_REASON_CHARS_MAX: usize = 300;
 pub const SSE_EVENT_BYTES_MAX: usize = 8 << 20;
 /// Providers of models that one process knows.
 pub const LLM_PROVIDERS_MAX: usize = 32;
+/// Most tokens of output of a call that names no maximum, where one must be sent.
+pub const CHAT_OUTPUT_TOKENS_DEFAULT: u64 = 4_096;
