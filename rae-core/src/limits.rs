@@ -211,3 +211,5 @@ pub const LLM_SECONDS_MAX: u64 = 600;
 pub const STRAYS_MAX: usize = 10_000;
 /// Most answers that one request to a chat model may ask for (`n`).
 pub const CHAT_ANSWERS_MAX: u64 = 16;
+/// Most tokens of output of a call that names no maximum, where one must be sent.
+pub const CHAT_OUTPUT_TOKENS_DEFAULT: u64 = 4_096;
