@@ -10,6 +10,7 @@
 mod access;
 mod audit;
 mod builder;
+pub mod cost;
 pub mod ctx;
 mod deps;
 pub mod embedded;

@@ -171,3 +171,9 @@ pub const ENTITIES_MAX: usize = 500;
 pub const RERANK_TEXTS_MAX: usize = K_MAX;
 /// Tokens that a cross-encoder reads of a question and a text together, its `[CLS]` and both `[SEP]` included.
 pub const RERANK_TOKENS_MAX: usize = 512;
+/// Bytes of a file of prices.
+pub const PRICES_BYTES_MAX: usize = 1 << 20;
+/// Prices of one file.
+pub const PRICES_MAX: usize = 10_000;
+/// Largest price, in US dollars for a million tokens: a dollar a token. More is a slip of the unit.
+pub const PRICE_DOLLARS_MAX: u64 = 1_000_000;
