@@ -213,3 +213,9 @@ pub const STRAYS_MAX: usize = 10_000;
 pub const CHAT_ANSWERS_MAX: u64 = 16;
 /// Most tokens of output of a call that names no maximum, where one must be sent.
 pub const CHAT_OUTPUT_TOKENS_DEFAULT: u64 = 4_096;
+/// Bytes of a file of prices.
+pub const PRICES_BYTES_MAX: usize = 1 << 20;
+/// Prices of one file.
+pub const PRICES_MAX: usize = 10_000;
+/// Largest price, in US dollars for a million tokens: a dollar a token. More is a slip of the unit.
+pub const PRICE_DOLLARS_MAX: u64 = 1_000_000;
