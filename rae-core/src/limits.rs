@@ -219,3 +219,7 @@ pub const PRICES_BYTES_MAX: usize = 1 << 20;
 pub const PRICES_MAX: usize = 10_000;
 /// Largest price, in US dollars for a million tokens: a dollar a token. More is a slip of the unit.
 pub const PRICE_DOLLARS_MAX: u64 = 1_000_000;
+/// Most tokens of one attempt of a call, each kind.
+pub const CALL_TOKENS_MAX: u64 = 1 << 40;
+/// Days for which sums of a day or month are kept; the ledger that they are sums of stays.
+pub const SPEND_DAYS_KEPT: i64 = 400;
