@@ -7,7 +7,10 @@ mod support;
 use rae_core::{
     Ctx, ErrorKind,
     conformance::fixtures::{EMBEDDER, Rig, put, put_with_vector, start, unit},
-    model::{DropTarget, JobKind, NewJob, Op, Scope, WriteBatch},
+    model::{
+        Amount, BudgetChange, BudgetLevel, CallLabel, CallStatus, DropTarget, JobKind, Limits, NewJob, NewReservation, Op,
+        Scope, Settlement, TokenUsage, Usd, WriteBatch,
+    },
     ports::{AdminRead, JobRead, ManualClock, MemoryRead, RelationalStore},
 };
 use rae_server::adapters::postgres::{PostgresSettings, PostgresStore, Tls, migrate};
@@ -50,6 +53,31 @@ fn migrating_many_times_at_once_makes_one_store() {
             PostgresStore::open(settings.clone()).await.unwrap(),
         );
         assert_eq!((a.store_uuid(), a.receipt_key().await.unwrap()), (b.store_uuid(), b.receipt_key().await.unwrap()));
+    });
+}
+
+#[test]
+fn a_store_of_an_earlier_schema_is_refused_until_it_is_migrated_and_keeps_what_is_in_it() {
+    // Whoever made the other store made the role, too: it belongs to the whole cluster.
+    let (_other, database) = (Cluster::shared().fresh(), Cluster::shared().empty());
+    database.execute("CREATE SCHEMA rae; CREATE TABLE rae.schema_version (version integer PRIMARY KEY)");
+    database.execute(include_str!("../src/adapters/postgres/migrations/0001_init.sql"));
+    database.execute(include_str!("../src/adapters/postgres/migrations/0002_hosting.sql"));
+    database.execute(
+        "INSERT INTO rae.schema_version VALUES (1), (2); INSERT INTO rae.tenants (name) VALUES ('a'); \
+         INSERT INTO rae.scopes (tid, project, seq) SELECT tid, 'p', 7 FROM rae.tenants",
+    );
+    let error = block_on(PostgresStore::open(database.settings())).unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Unsupported, "no_schema"));
+    block_on(migrate(&database.settings())).unwrap();
+    let clock = clock();
+    let store = database.open(&clock);
+    block_on(async {
+        let rig = Rig::new(&store, &clock).at("a", "p");
+        assert_eq!(rig.seq().await, 7);
+        spend(&rig).await;
+        let funds = rae_core::ports::LedgerRead::funds(&store, &rig.ctx, &Limits::NONE).await.unwrap();
+        assert_eq!((funds.tenant.day.used.usd, funds.tenant.day.reserved.usd), (Usd::from_micros(3), Usd::from_micros(5)));
     });
 }
 
@@ -105,6 +133,37 @@ fn api_key(rig: &Rig<'_>) -> rae_core::model::ApiKey {
     }
 }
 
+/// A budget, a call under way and one that ended.
+async fn spend(rig: &Rig<'_>) {
+    let reserve = |id| {
+        let reservation = NewReservation {
+            id,
+            amount: Amount { usd: Usd::from_micros(5), tokens: 5 },
+            hold: Duration::from_secs(60),
+            defaults: Limits::NONE,
+            label: CallLabel::default(),
+            attempt: 1,
+        };
+        Op::Reserve { reservation: Box::new(reservation) }
+    };
+    let settlement = Settlement {
+        status: CallStatus::Ok,
+        usage: TokenUsage::default(),
+        estimated: false,
+        cost: Usd::from_micros(3),
+        saved: Usd::ZERO,
+        error: None,
+    };
+    let (id, change) = (rig.uuid(), BudgetChange { limits: [Some(Some(100)); 4], warning_threshold: None });
+    rig.apply(vec![
+        Op::SetBudget { level: BudgetLevel::Tenant, change },
+        reserve(id),
+        Op::Settle { id, settlement: Box::new(settlement), defaults: Limits::NONE },
+        reserve(rig.uuid()),
+    ])
+    .await;
+}
+
 /// Two tenants with everything in them.
 fn two_tenants(store: &PostgresStore, clock: &ManualClock) {
     for tenant in ["a", "b"] {
@@ -130,11 +189,12 @@ fn two_tenants(store: &PostgresStore, clock: &ManualClock) {
             let memory = Box::new(rig.memory("keyed"));
             rig.run(Op::PutMemory { memory, vector: None, idempotency: Some(key) }).await;
             rig.run(Op::PutKey { key: Box::new(api_key(&rig)) }).await;
+            spend(&rig).await;
         });
     }
 }
 
-const TENANT_TABLES: [&str; 14] = [
+const TENANT_TABLES: [&str; 18] = [
     "tenants",
     "scopes",
     "memories",
@@ -149,6 +209,10 @@ const TENANT_TABLES: [&str; 14] = [
     "jobs",
     "audit",
     "api_keys",
+    "budgets",
+    "spend",
+    "reservations",
+    "ledger",
 ];
 
 #[test]
@@ -193,6 +257,7 @@ fn without_a_tenant_nothing_is_visible_and_no_tenant_reaches_another_ones_rows()
             // Neither changing nor deleting without a condition reaches the other one's rows.
             assert_eq!(client.execute("UPDATE rae.memories SET importance = 0", &[]).await.unwrap(), 2);
             assert_eq!(client.execute("DELETE FROM rae.audit", &[]).await.unwrap(), 1);
+            assert_eq!(client.execute("DELETE FROM rae.ledger", &[]).await.unwrap(), 1);
             client.batch_execute("ROLLBACK").await.unwrap();
             let stolen = number(&client, &format!("SELECT tid FROM rae.tenants WHERE name = '{other}'")).await;
             for write in [
@@ -200,6 +265,9 @@ fn without_a_tenant_nothing_is_visible_and_no_tenant_reaches_another_ones_rows()
                 format!("UPDATE rae.memories SET tid = {stolen}"),
                 "DELETE FROM rae.meta".to_owned(),
                 "UPDATE rae.meta SET receipt_key = receipt_key".to_owned(),
+                "UPDATE rae.ledger SET cost_usd = 0".to_owned(),
+                "UPDATE rae.reservations SET usd = 0".to_owned(),
+                format!("UPDATE rae.spend SET tid = {stolen}"),
                 "DELETE FROM rae.embedders".to_owned(),
                 "DROP TABLE rae.memories".to_owned(),
             ] {
