@@ -193,8 +193,7 @@ fn batches_that_touch_windows_in_every_order_do_not_lock_each_other_out() {
         let mut last = None;
         let mut seen = 0;
         loop {
-            let scan =
-                LedgerScan { level: BudgetLevel::Tenant, since: None, until: None, before: last, limit: 100 };
+            let scan = LedgerScan { level: BudgetLevel::Tenant, since: None, until: None, before: last, limit: 100 };
             let page = stores[1].ledger(&ctx("t", "p0"), &scan).await.unwrap();
             let Some(row) = page.last() else { break };
             last = Some(row.no);
@@ -205,7 +204,8 @@ fn batches_that_touch_windows_in_every_order_do_not_lock_each_other_out() {
         for store in &stores {
             store.close().await.unwrap();
         }
-        let there = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'rae'";
+        let there =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'rae'";
         while number(&database, there).await > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -300,10 +300,13 @@ fn a_server_killed_in_the_middle_of_spending_leaves_sums_that_are_those_of_the_r
         let left = number(&database, "SELECT count(*) FROM rae.reservations").await;
         assert!(left > 0);
         let funds = store.funds(&there, &Limits::NONE).await.unwrap();
-        assert_eq!((funds.tenant.day.used, funds.tenant.day.reserved), (
-            amount(150 * settled, 12 * u64::try_from(settled).unwrap()),
-            amount(100 * left, 10 * u64::try_from(left).unwrap())
-        ));
+        assert_eq!(
+            (funds.tenant.day.used, funds.tenant.day.reserved),
+            (
+                amount(150 * settled, 12 * u64::try_from(settled).unwrap()),
+                amount(100 * left, 10 * u64::try_from(left).unwrap())
+            )
+        );
         // What nobody ended is booked at what it held.
         clock.advance_seconds(601);
         let mut booked = 0;

@@ -8,8 +8,8 @@ use rae_core::{
     Ctx, ErrorKind,
     conformance::fixtures::{EMBEDDER, Rig, put, put_with_vector, start, unit},
     model::{
-        Amount, BudgetChange, BudgetLevel, CallLabel, CallStatus, DropTarget, JobKind, Limits, NewJob, NewReservation, Op,
-        Scope, Settlement, TokenUsage, Usd, WriteBatch,
+        Amount, BudgetChange, BudgetLevel, CallLabel, CallStatus, DropTarget, JobKind, Limits, NewJob, NewReservation,
+        Op, Scope, Settlement, TokenUsage, Usd, WriteBatch,
     },
     ports::{AdminRead, JobRead, ManualClock, MemoryRead, RelationalStore},
 };
@@ -77,7 +77,10 @@ fn a_store_of_an_earlier_schema_is_refused_until_it_is_migrated_and_keeps_what_i
         assert_eq!(rig.seq().await, 7);
         spend(&rig).await;
         let funds = rae_core::ports::LedgerRead::funds(&store, &rig.ctx, &Limits::NONE).await.unwrap();
-        assert_eq!((funds.tenant.day.used.usd, funds.tenant.day.reserved.usd), (Usd::from_micros(3), Usd::from_micros(5)));
+        assert_eq!(
+            (funds.tenant.day.used.usd, funds.tenant.day.reserved.usd),
+            (Usd::from_micros(3), Usd::from_micros(5))
+        );
     });
 }
 

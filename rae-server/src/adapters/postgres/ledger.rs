@@ -155,8 +155,7 @@ impl Work<'_> {
         new.check()?;
         // Sent together, done in this order: each sees what was committed before the lock was given.
         self.tx.prepare(&[HOLD_MONEY, DUE, BUDGETS, SPENT]).await?;
-        let (_, due, mut funds) =
-            try_join!(self.hold_money(), self.due(), funds(self.tx, self.now, &new.defaults))?;
+        let (_, due, mut funds) = try_join!(self.hold_money(), self.due(), funds(self.tx, self.now, &new.defaults))?;
         if !due.is_empty() {
             self.end(&due).await?;
             funds = super::budgets::funds(self.tx, self.now, &new.defaults).await?;
@@ -209,11 +208,8 @@ impl Work<'_> {
         let moved = Move { used: settlement.amount(), freed: held.amount, ..Move::default() };
         moves.add(&held.project, held.reserved_at, moved);
         self.tx.prepare(&[SETTLE, MAKE_WINDOWS, MOVE_WINDOWS, BUDGETS, SPENT]).await?;
-        let (_, _, funds) = try_join!(
-            self.write_row(id, settlement),
-            self.change(&moves),
-            funds(self.tx, self.now, defaults)
-        )?;
+        let (_, _, funds) =
+            try_join!(self.write_row(id, settlement), self.change(&moves), funds(self.tx, self.now, defaults))?;
         Ok(Outcome::Funds(Box::new(funds)))
     }
 
@@ -256,7 +252,9 @@ impl Work<'_> {
             &bytes(settlement.error.as_ref()),
         ];
         let booked = self.tx.execute(sql, params).await?;
-        holds(booked == 1, "exists", || format!("there is a reservation or a row of the ledger {} already", booking.id))?;
+        holds(booked == 1, "exists", || {
+            format!("there is a reservation or a row of the ledger {} already", booking.id)
+        })?;
         if settlement.amount() != Amount::default() {
             let mut moves = Moves::default();
             let moved = Move { used: settlement.amount(), ..Move::default() };
@@ -376,7 +374,8 @@ impl Work<'_> {
                 let rows = "UPDATE rae.ledger SET user_id = NULL, request_id = NULL WHERE tid = $1 AND project = $2 \
                             AND (user_id IS NOT NULL OR request_id IS NOT NULL)";
                 tx.execute(rows, params).await?;
-                let held = "UPDATE rae.reservations SET user_id = NULL, request_id = NULL WHERE tid = $1 AND project = $2";
+                let held =
+                    "UPDATE rae.reservations SET user_id = NULL, request_id = NULL WHERE tid = $1 AND project = $2";
                 tx.execute(held, params).await?;
             }
             DropTarget::Tenant => {

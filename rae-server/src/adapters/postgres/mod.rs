@@ -328,9 +328,7 @@ impl LedgerRead for PostgresStore {
 
     async fn top_funds(&self, defaults: &Limits, limit: usize) -> Result<Vec<(String, LevelFunds)>> {
         let defaults = *defaults;
-        self.core
-            .run_for_all(move |tx| boxed(async move { budgets::top_funds(tx, &defaults, limit).await }))
-            .await
+        self.core.run_for_all(move |tx| boxed(async move { budgets::top_funds(tx, &defaults, limit).await })).await
     }
 
     async fn costs(&self, ctx: &Ctx, query: &CostQuery) -> Result<Vec<CostRow>> {
