@@ -175,3 +175,7 @@ pub const RERANK_TOKENS_MAX: usize = 512;
 pub const EXPIRE_PAGE: usize = 100;
 /// Most rows of one answer of sums of the ledger.
 pub const COST_ROWS_MAX: usize = 10_000;
+/// Most tokens of one attempt of a call, each kind.
+pub const CALL_TOKENS_MAX: u64 = 1 << 40;
+/// Days for which sums of a day or month are kept; the ledger that they are sums of stays.
+pub const SPEND_DAYS_KEPT: i64 = 400;
