@@ -25,7 +25,7 @@ use support::{
     block_on,
     postgres::{Cluster, Database},
 };
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 const HOLD: Duration = Duration::from_secs(600);
@@ -77,10 +77,14 @@ fn limit(level: BudgetLevel, micros: i64) -> Op {
     Op::SetBudget { level, change }
 }
 
-/// Sums of windows against sums of their rows, past the adapter: windows that are wrong.
-async fn wrong_windows(database: &Database<'_>) -> Vec<String> {
+async fn connect(database: &Database<'_>) -> Client {
     let (client, connection) = tokio_postgres::connect(&database.url(), NoTls).await.unwrap();
     tokio::spawn(connection);
+    client
+}
+
+/// Sums of windows against sums of their rows, past the adapter: windows that are wrong.
+async fn wrong_windows(database: &Database<'_>) -> Vec<String> {
     let sql = "SELECT format('%s %s %s: %s', s.tid, s.project, s.period, s) FROM rae.spend s, \
         LATERAL (SELECT coalesce(sum(l.cost_usd), 0) usd, coalesce(sum(l.input_tokens + l.output_tokens), 0) tokens \
         FROM rae.ledger l WHERE l.tid = s.tid AND s.project IN ('', l.project) AND to_char(to_timestamp(l.at / 1000000) \
@@ -89,13 +93,11 @@ async fn wrong_windows(database: &Database<'_>) -> Vec<String> {
         WHERE r.tid = s.tid AND s.project IN ('', r.project) AND to_char(to_timestamp(r.reserved_at / 1000000) \
         AT TIME ZONE 'UTC', CASE WHEN s.period > 999999 THEN 'YYYYMMDD' ELSE 'YYYYMM' END) = s.period::text) r \
         WHERE (s.used_usd, s.used_tokens, s.reserved_usd, s.reserved_tokens) <> (l.usd, l.tokens, r.usd, r.tokens)";
-    client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    connect(database).await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
 async fn number(database: &Database<'_>, sql: &str) -> i64 {
-    let (client, connection) = tokio_postgres::connect(&database.url(), NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client.query_one(sql, &[]).await.unwrap().get(0)
+    connect(database).await.query_one(sql, &[]).await.unwrap().get(0)
 }
 
 #[test]
@@ -211,6 +213,35 @@ fn batches_that_touch_windows_in_every_order_do_not_lock_each_other_out() {
         }
         let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
         assert_eq!(number(&database, deadlocks).await, 0);
+    });
+}
+
+#[test]
+fn sums_that_are_not_those_of_their_rows_are_found_in_their_own_tenant() {
+    let (database, clock) = (Cluster::shared().fresh(), clock());
+    let store = database.open(&clock);
+    let (own, other) = (ctx("a", "p"), ctx("b", "p"));
+    block_on(async {
+        for there in [&own, &other] {
+            let id = Uuid::new_v4();
+            let ops =
+                vec![reserve(id, amount(5, 5), HOLD), settle(id, 3, 3), reserve(Uuid::new_v4(), amount(7, 7), HOLD)];
+            apply(&store, there, ops).await.unwrap();
+        }
+        let a = "tid = (SELECT tid FROM rae.tenants WHERE name = 'a')";
+        for (damage, repair, findings) in [
+            ("UPDATE rae.spend SET used_usd = used_usd + 1", "UPDATE rae.spend SET used_usd = used_usd - 1", 4),
+            ("UPDATE rae.spend SET reserved_tokens = 0", "UPDATE rae.spend SET reserved_tokens = 7", 4),
+            ("UPDATE rae.ledger SET output_tokens = 1", "UPDATE rae.ledger SET output_tokens = 0", 4),
+            // What is missing counts as nothing.
+            ("DELETE FROM rae.spend", "SELECT * FROM rae.spend", 4),
+        ] {
+            let client = connect(&database).await;
+            client.batch_execute(&format!("{damage} WHERE {a}")).await.unwrap();
+            assert_eq!(store.verify(&own).await.unwrap().len(), findings, "{damage}");
+            assert_eq!(store.verify(&other).await.unwrap(), Vec::<String>::new(), "{damage}");
+            client.batch_execute(&format!("{repair} WHERE {a}")).await.unwrap();
+        }
     });
 }
 
