@@ -33,7 +33,8 @@ async fn rig(clock: Option<Arc<ManualClock>>) -> Rig {
     let (fake, folder) = (FakeProvider::start(), tempfile::tempdir().unwrap());
     fake.usually(Behaviour::says("one two three four"));
     let config = ProviderConfig::new("fake", ProviderKind::OpenAi).key("sk-geheim").at(fake.url());
-    let prices = r#"{"models": [{"provider": "fake", "model": "*", "from": "2020-01-01", "input": "0", "output": "10"}]}"#;
+    let prices =
+        r#"{"models": [{"provider": "fake", "model": "*", "from": "2020-01-01", "input": "0", "output": "10"}]}"#;
     let retry = RetryPolicy { base: Duration::from_millis(1), ..RetryPolicy::default() };
     let costs = CostOptions {
         prices: PriceBook::built_in().unwrap().with_overrides(prices).unwrap(),
@@ -127,10 +128,7 @@ fn what_was_refused_before_a_model_ran_costs_nothing_and_has_a_row() {
         let rows = log(&rig.mem).await;
         let shown: Vec<_> = rows.iter().map(|row| (row.attempt, row.status, row.error.as_deref())).collect();
         let failed = CallStatus::Failed;
-        assert_eq!(
-            shown,
-            [(2, failed, Some("provider_rejected")), (1, failed, Some("provider_rate_limited"))]
-        );
+        assert_eq!(shown, [(2, failed, Some("provider_rejected")), (1, failed, Some("provider_rate_limited"))]);
         assert_eq!(used(&rig.mem).await, (0, 0));
     });
 }
