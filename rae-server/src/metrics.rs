@@ -10,8 +10,8 @@ use crate::worker::JobMetrics;
 use costs::CostMetrics;
 use engine::Engine;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry, TextEncoder, core::Collector,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder, core::Collector,
 };
 use rae_core::{CacheStats, Error, ErrorKind, IndexStats, VectorFeedStats, model::Scope};
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};

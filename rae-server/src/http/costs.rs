@@ -81,7 +81,12 @@ pub async fn budget(
 /// What was spent, in sums, by the tenant, or by the project that X-Project-ID names. Times are those of the calls' begin.
 #[utoipa::path(get, path = "/v1/costs", tag = "costs", operation_id = "costs", params(schema::CostParameters),
     responses((status = 200, body = schema::Costs, description = "The sums, in the order of their groups")))]
-pub async fn costs(State(app): State<Arc<App>>, caller: Caller, headers: HeaderMap, RawQuery(query): RawQuery) -> Answer {
+pub async fn costs(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Answer {
     let asked = Query::read(query.as_deref(), &["scope", "group_by", "since", "until"])?;
     let level = level(&caller, &headers, asked.scope)?;
     let options = CostsOptions { level, group_by: asked.group_by, since: asked.since, until: asked.until };

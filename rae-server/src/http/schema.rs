@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 pub use costs::{
-    BudgetChange, BudgetParameters, BudgetStatus, CostLog, CostLogParameters, CostParameters, Costs, Limits, MeteredCall,
-    MeteredEnd, Reservation, Settled,
+    BudgetChange, BudgetParameters, BudgetStatus, CostLog, CostLogParameters, CostParameters, Costs, Limits,
+    MeteredCall, MeteredEnd, Reservation, Settled,
 };
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};

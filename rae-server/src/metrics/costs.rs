@@ -159,8 +159,7 @@ impl CostMetrics {
     fn names(&self, label: &CallLabel) -> (String, String) {
         let price = self.prices.get().and_then(|book| book.find(&label.provider, &label.model, SystemClock.now()));
         let provider = label.provider.to_ascii_lowercase();
-        let is_known =
-            PROVIDERS.contains(&provider.as_str()) || price.is_some_and(|price| price.provider == provider);
+        let is_known = PROVIDERS.contains(&provider.as_str()) || price.is_some_and(|price| price.provider == provider);
         let model = price.map(|price| price.model.clone()).filter(|model| model != "*");
         let provider = if is_known { provider } else { OTHER.to_owned() };
         (provider, model.unwrap_or_else(|| OTHER.to_owned()))

@@ -475,7 +475,13 @@ pub const SETTINGS: &[Spec] = &[
         "The same by its other name, where RAE_OLLAMA_BASE_URL is not set",
     ),
     secret("vllm_api_key", "VLLM_API_KEY", "Key of a vLLM server, where it asks for one"),
-    spec("vllm_base_url", "RAE_VLLM_BASE_URL", "vllm-base-url", "", "Address of a vLLM server, such as http://vllm:8000"),
+    spec(
+        "vllm_base_url",
+        "RAE_VLLM_BASE_URL",
+        "vllm-base-url",
+        "",
+        "Address of a vLLM server, such as http://vllm:8000",
+    ),
     spec(
         "vllm_address",
         "VLLM_BASE_URL",

@@ -9,7 +9,8 @@ const HEAD: &str = "id,at,settled_at,project,provider,model,operation,user_id,re
 /// Whether the caller names CSV, and no JSON before it.
 pub fn is_asked_for(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let kinds = accepted.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let kinds =
+        accepted.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or_default().trim());
     let mut kinds = kinds.map(str::to_ascii_lowercase);
     kinds.find(|kind| kind == "text/csv" || kind == "application/json").is_some_and(|kind| kind == "text/csv")
 }

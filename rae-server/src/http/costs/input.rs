@@ -179,14 +179,16 @@ pub fn metered_end(fields: Map<String, Value>) -> Result<(MeteredCall, MeterEnd)
         (None, Some("unknown")) => Some(MeterEnd::Unknown),
         (None, _) => None,
     };
-    let wanted = "give usage, with the outcome ok, failed, cancelled or dropped; or without usage the outcome free or unknown";
+    let wanted =
+        "give usage, with the outcome ok, failed, cancelled or dropped; or without usage the outcome free or unknown";
     Ok((call, end.ok_or_else(|| Error::invalid(wanted).with_code("invalid_outcome"))?))
 }
 
 fn call(body: &mut Body) -> Result<MeteredCall> {
     let provider = body.text("provider")?.ok_or_else(|| missing("provider"))?;
     let model = body.text("model")?.ok_or_else(|| missing("model"))?;
-    let mut call = MeteredCall::new(provider, model, body.whole("input_tokens")?.ok_or_else(|| missing("input_tokens"))?);
+    let mut call =
+        MeteredCall::new(provider, model, body.whole("input_tokens")?.ok_or_else(|| missing("input_tokens"))?);
     call.operation = body.text("operation")?.unwrap_or(call.operation);
     call.user_id = body.text("user_id")?;
     call.request_id = body.text("request_id")?;
@@ -222,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_change_keeps_what_it_does_not_name_and_lifts_what_is_null() {
-        let read = change(object(json!({ "monthly_limit": 500.00, "daily_limit": null, "daily_token_limit": 7 }))).unwrap();
+        let read =
+            change(object(json!({ "monthly_limit": 500.00, "daily_limit": null, "daily_token_limit": 7 }))).unwrap();
         assert_eq!(read.limits, [Some(None), Some(Some(500_000_000)), Some(Some(7)), None]);
         assert_eq!(read.warning_threshold, None);
         assert_eq!(change(object(json!({ "warning_threshold": null }))).unwrap().warning_threshold, Some(None));
