@@ -1,11 +1,13 @@
 //! Every setting, in one table: its name in the file, its variable, its flag, its default and what it means. The command line, the
 //! file, `--help` and the table of docs/operations.md are made from it.
 
+mod costs;
 mod raw;
 mod table;
 
 use crate::adapters::postgres::PgVariables;
 use clap::ArgMatches;
+pub use costs::CostSettings;
 use raw::Raw;
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 pub use table::{SETTINGS, Spec};
@@ -126,6 +128,7 @@ pub struct Settings {
     pub worker_lease: Duration,
     pub worker_retry_delay: Duration,
     pub maintain_every: Duration,
+    pub costs: CostSettings,
     port_is_default: bool,
     raw: BTreeMap<&'static str, String>,
 }
@@ -279,6 +282,7 @@ impl Settings {
             worker_lease: raw.seconds("worker_lease", 1.0)?,
             worker_retry_delay: raw.seconds("worker_retry_delay", 0.001)?,
             maintain_every: raw.seconds("maintain_every", 0.0)?,
+            costs: CostSettings::from_raw(&raw)?,
             port_is_default: !raw.is_given("port"),
             raw: raw.masked(),
         })

@@ -145,6 +145,29 @@ fn answers_have_the_documented_fields_and_no_others() {
 }
 
 #[test]
+fn answers_about_money_have_the_documented_fields_and_no_others() {
+    let (api, server) = (description(), Server::start());
+    let check = |shape: &str, answer: &Value| assert_eq!(keys(answer), documented(&api, shape), "{shape}");
+    check("Limits", &server.call("PUT", "/v1/budgets", "{}").json());
+    let budget = server.get("/v1/budgets/current").json();
+    check("BudgetStatus", &budget);
+    check("UsdWindow", &budget["daily"]);
+    check("TokenWindow", &budget["tokens"]["daily"]);
+    let mut call = json!({ "provider": "openai", "model": "gpt-4o-mini", "input_tokens": 9 });
+    let held = server.post("/v1/costs/reservations", call.clone()).json();
+    check("Reservation", &held);
+    call["usage"] = json!({ "input_tokens": 9, "output_tokens": 9 });
+    let path = format!("/v1/costs/reservations/{}/settle", held["id"].as_str().unwrap());
+    check("Settled", &server.post(&path, call).json());
+    let costs = server.get("/v1/costs?group_by=day,model,provider,project,operation,user").json();
+    check("Costs", &costs);
+    check("CostSum", &costs["items"][0]);
+    let log = server.get("/v1/costs/logs").json();
+    check("CostLog", &log);
+    check("CostEntry", &log["items"][0]);
+}
+
+#[test]
 fn closed_sets_are_those_of_the_engine() {
     let api = description();
     let names = |shape: &str| -> Vec<String> {
