@@ -126,6 +126,11 @@ pub struct Settings {
     pub worker_lease: Duration,
     pub worker_retry_delay: Duration,
     pub maintain_every: Duration,
+    pub default_model: Option<String>,
+    pub gateway_memory: bool,
+    pub response_cache: bool,
+    pub response_cache_ttl: Duration,
+    pub response_cache_near: Option<f64>,
     port_is_default: bool,
     raw: BTreeMap<&'static str, String>,
 }
@@ -279,6 +284,11 @@ impl Settings {
             worker_lease: raw.seconds("worker_lease", 1.0)?,
             worker_retry_delay: raw.seconds("worker_retry_delay", 0.001)?,
             maintain_every: raw.seconds("maintain_every", 0.0)?,
+            default_model: raw.optional("default_model"),
+            gateway_memory: raw.switch("gateway_memory")?,
+            response_cache: raw.switch("response_cache")?,
+            response_cache_ttl: raw.seconds("response_cache_ttl", 1.0)?,
+            response_cache_near: raw.nearness("response_cache_near")?,
             port_is_default: !raw.is_given("port"),
             raw: raw.masked(),
         })

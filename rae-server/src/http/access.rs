@@ -56,6 +56,9 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/v1/api-keys", OPERATOR),
     ("DELETE", "/v1/api-keys/{id}", OPERATOR),
     ("GET", "/v1/admin/diagnostics", OPERATOR),
+    ("POST", "/v1/chat/completions", ROLE(Developer)),
+    ("GET", "/v1/models", ROLE(Developer)),
+    ("POST", "/v1/agent/execute", ROLE(Developer)),
 ];
 
 /// What a route asks for; `None` where it is not under /v1, or has no such method.

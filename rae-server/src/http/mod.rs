@@ -10,6 +10,7 @@ mod diagnostics;
 mod edge;
 mod error;
 mod gate;
+mod gateway;
 mod health;
 mod jobs;
 mod keys;
@@ -74,6 +75,9 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(jobs::requeue))
         .routes(routes!(jobs::all_jobs))
         .routes(routes!(diagnostics::diagnostics))
+        .routes(routes!(gateway::chat_completions))
+        .routes(routes!(gateway::models))
+        .routes(routes!(gateway::execute))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
@@ -87,6 +91,7 @@ pub fn router(app: Arc<App>) -> Router {
     let (router, _) = described().split_for_parts();
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&app), gate::gate);
     let router = router.fallback(parts::no_such_route).method_not_allowed_fallback(parts::no_such_method).layer(gate);
+    let router = router.layer(axum::middleware::from_fn(gateway::speak));
     parts::finish(router, Arc::clone(&app.front)).with_state(app)
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, missing_docs)] // nobody makes these; the structs are named after what they describe
 
+mod gateway;
 mod jobs;
 mod keys;
 mod names;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
+pub use gateway::{AgentAnswer, AgentRequest, ChatCompletion, ChatCompletions, Models};
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};

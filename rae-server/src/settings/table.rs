@@ -388,4 +388,33 @@ pub const SETTINGS: &[Spec] = &[
         "3600",
         "Schedule: housekeeping of each project with memories once in so long; 0 for never",
     ),
+    spec(
+        "default_model",
+        "RAE_DEFAULT_MODEL",
+        "default-model",
+        "",
+        "Model of POST /v1/agent/execute where the request names none, for example openai/gpt-4o-mini",
+    ),
+    spec(
+        "gateway_memory",
+        "RAE_GATEWAY_MEMORY",
+        "gateway-memory",
+        "off",
+        "on: chats through the gateway get memories and are remembered, unless X-RAE-Memory says otherwise",
+    ),
+    spec(
+        "response_cache",
+        "RAE_RESPONSE_CACHE",
+        "response-cache",
+        "off",
+        "on: answers of chat models are kept and given again, unless X-RAE-Cache says otherwise",
+    ),
+    spec("response_cache_ttl", "RAE_RESPONSE_CACHE_TTL", "response-cache-ttl", "3600", "How long; at most a week"),
+    spec(
+        "response_cache_near",
+        "RAE_RESPONSE_CACHE_NEAR",
+        "response-cache-near",
+        "0.97",
+        "Least cosine, 0.5 to 1, of two last messages that get the same answer; 0: the same request alone",
+    ),
 ];
