@@ -16,9 +16,8 @@ use crate::{
     model::{IdGenerator, Op, Scope},
     ops,
     ports::{
-        CacheStore, Clock, Embedder, RelationalStore, Reranker, SystemClock, TokenCounter, VectorFeed, VectorStore,
+        CacheStore, Clock, Embedder, LlmRouter, NoProviders, RelationalStore, Reranker, SystemClock, TokenCounter, VectorFeed, VectorStore,
     },
-    providers::Providers,
     rae::embedder_mismatch,
 };
 use parking_lot::{Mutex, RwLock};
@@ -138,7 +137,7 @@ pub struct Builder {
     vector_settle: Option<Duration>,
     no_vector_feeder: bool,
     costs: CostOptions,
-    providers: Providers,
+    providers: Option<Arc<dyn LlmRouter>>,
 }
 
 impl Builder {
@@ -255,9 +254,9 @@ impl Builder {
         self
     }
 
-    /// Providers of chat models for `llm`. Default: none.
-    pub fn providers(mut self, providers: Providers) -> Self {
-        self.providers = providers;
+    /// Providers of chat models for `llm` (`providers::Providers`, or a router of your own). Default: none.
+    pub fn providers(mut self, providers: Arc<dyn LlmRouter>) -> Self {
+        self.providers = Some(providers);
         self
     }
 
@@ -307,7 +306,10 @@ impl Builder {
             store,
             lookups: Lookups::default(),
             answers: AnswerLookups::default(),
-            desk: Desk::new(self.costs.clone(), self.providers.clone()),
+            desk: Desk::new(
+                self.costs.clone(),
+                self.providers.clone().unwrap_or_else(|| Arc::new(NoProviders)),
+            ),
             closed: AtomicBool::new(false),
             checkpointed: Mutex::new(None),
         };

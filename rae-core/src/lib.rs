@@ -10,6 +10,7 @@
 mod access;
 mod audit;
 mod builder;
+pub mod cost;
 pub mod ctx;
 mod deps;
 pub mod embedded;
@@ -41,6 +42,7 @@ pub mod wire;
 pub mod conformance;
 
 pub use builder::{Builder, Durability, Embedding};
+pub use cost::{CostOptions, PriceBook, UnknownModel};
 pub use ctx::Ctx;
 pub use deps::{CacheStats, IndexStats, ResponseCacheStats};
 pub use error::{Error, ErrorKind, Result};
@@ -50,9 +52,11 @@ pub use jobs::feeder::VectorFeedStats;
 pub use jobs::runner::{JobResult, JobRun, WorkOptions};
 pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
-    Audit, AuditFinding, AuditKind, AuditOptions, Context, ContextOptions, ContextSource, CreatedKey, Exported,
-    Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions,
-    Maintained, NewKey, Page, Passage, Presented, RecallOptions, Receipt, Reembedded, Stats, VectorSync,
+    Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
+    CostLogOptions, Costs, CostsOptions, CreatedKey, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits,
+    Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream,
+    Maintained, MeterEnd, Metered, MeteredCall, NewKey, Page, Passage, Presented, RecallOptions, Receipt, Reembedded,
+    Stats, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

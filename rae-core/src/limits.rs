@@ -221,3 +221,15 @@ pub const ANSWER_SECONDS_MAX: u64 = 7 * 86_400;
 pub const NEAR_ANSWERS_MAX: usize = 64;
 /// Bytes of a question that is compared by meaning: not more than an embedder reads.
 pub const NEAR_QUESTION_BYTES_MAX: usize = 1_000;
+/// Most tokens of output of a call that names no maximum, where one must be sent.
+pub const CHAT_OUTPUT_TOKENS_DEFAULT: u64 = 4_096;
+/// Bytes of a file of prices.
+pub const PRICES_BYTES_MAX: usize = 1 << 20;
+/// Prices of one file.
+pub const PRICES_MAX: usize = 10_000;
+/// Largest price, in US dollars for a million tokens: a dollar a token. More is a slip of the unit.
+pub const PRICE_DOLLARS_MAX: u64 = 1_000_000;
+/// Most tokens of one attempt of a call, each kind.
+pub const CALL_TOKENS_MAX: u64 = 1 << 40;
+/// Days for which sums of a day or month are kept; the ledger that they are sums of stays.
+pub const SPEND_DAYS_KEPT: i64 = 400;

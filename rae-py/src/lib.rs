@@ -4,13 +4,14 @@
 //! - `store`: the handle; each verb converts its input, lets go of the interpreter, drives the engine's future, converts the answer.
 //! - `runtime`: the drive: Ctrl-C, cancellation, panics, forks.
 //! - `fields`, `input`, `json`: Python to engine. `records`: engine to Python. `errors`: the error table. `embed`: Python callables
-//!   as embedders.
+//!   as embedders. `prices`: what models cost.
 
 mod embed;
 mod errors;
 mod fields;
 mod input;
 mod json;
+mod prices;
 mod records;
 mod runtime;
 mod store;
@@ -26,6 +27,7 @@ pub fn version() -> &'static str {
 fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", version())?;
     module.add_function(wrap_pyfunction!(errors::_error_table, module)?)?;
+    module.add_function(wrap_pyfunction!(prices::_prices, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::_test_panic, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::_before_fork, module)?)?;
     module.add_function(wrap_pyfunction!(runtime::_after_fork_in_parent, module)?)?;

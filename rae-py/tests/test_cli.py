@@ -186,6 +186,34 @@ def test_wrong_usage_and_input_are_code_two(cli: Cli, tmp_path: Path) -> None:
     assert cli.json("stats", "a.rae")["memories"] == 1
 
 
+def test_prices_are_listed_and_found_as_a_call_would_find_them(cli: Cli, tmp_path: Path) -> None:
+    lines = cli("prices").stdout.splitlines()
+    assert lines[0].split() == ["provider", "model", "input", "cached", "output", "since", "source"]
+    assert len(lines) > 50
+    (found,) = cli("prices", "--model", "gpt-4o-mini-2024-07-18").stdout.splitlines()[1:]
+    assert found.split()[:6] == ["openai", "gpt-4o-mini", "0.15", "0.075", "0.60", "2024-07-18"]
+    assert found.split()[6].startswith("https://")
+    long = cli("prices", "--provider", "google", "--model", "gemini-2.5-pro").stdout
+    assert "input above 200,000" in long
+    assert "15.00" in long
+    (embedder,) = cli.json("prices", "--model", "text-embedding-3-small")
+    assert (embedder["embedding"], embedder["override"]) == ("0.02", False)
+    providers = {price["provider"] for price in cli.json("prices")}
+    assert providers == {"openai", "anthropic", "google"}
+    assert {price["provider"] for price in cli.json("prices", "--provider", "Google")} == {"google"}
+    assert "no price is known" in cli("prices", "--model", "gpt-4o-mini-tts", code=2).stderr
+
+    own = {"provider": "ollama", "model": "*", "input": "0", "output": "0"}
+    (tmp_path / "own.json").write_text(json.dumps({"models": [own]}))
+    free = cli("prices", "--provider", "ollama", "--model", "qwen3:4b", "--file", "own.json").stdout
+    assert free.splitlines()[1].split() == ["ollama", "*", "0.00", "0.00", "your", "file"]
+    (tmp_path / "own.json").write_text(json.dumps({"models": [own | {"input": 0.15}]}))
+    assert "expected a string" in cli("prices", "--file", "own.json", code=2).stderr
+    assert "cannot be read" in cli("prices", "--file", "absent.json", code=2).stderr
+    (tmp_path / "own.json").write_bytes(b"\xff")
+    cli("prices", "--file", "own.json", code=2)
+
+
 def test_failures_are_code_one(cli: Cli, tmp_path: Path) -> None:
     cli("remember", "a.rae", "something")
     assert "no memory" in cli("get", "a.rae", "0190a0a0-0000-7000-8000-000000000000", code=1).stderr

@@ -1,6 +1,9 @@
 //! The command line: roles, and one flag for each setting.
 
-use crate::settings::{CONFIG_ENV, SETTINGS};
+use crate::{
+    prices,
+    settings::{CONFIG_ENV, SETTINGS},
+};
 use clap::{Arg, Command};
 use std::ffi::OsString;
 
@@ -23,6 +26,8 @@ pub enum Role {
     Migrate,
     /// Prints the description of the API, and ends.
     OpenApi,
+    /// Prints what models cost, and ends.
+    Prices,
     /// Asks a running server whether it is ready, and ends.
     Healthcheck,
 }
@@ -46,6 +51,7 @@ pub const ROLES: &[(Role, &str, &str)] = &[
     (Role::WorkerChild, CHILD, "A child of a worker"),
     (Role::Migrate, "migrate", "Make the store or bring it to this version's schema, and end"),
     (Role::OpenApi, "openapi", "Print the OpenAPI description of the API, and end"),
+    (Role::Prices, "prices", "List what models cost, in US dollars for a million tokens, and end"),
     (
         Role::Healthcheck,
         "healthcheck",
@@ -73,8 +79,9 @@ pub fn command() -> Command {
         command = command
             .arg(Arg::new(flag).long(flag).value_name("VALUE").global(true).hide_possible_values(true).help(help));
     }
-    ROLES.iter().fold(command, |command, (_, name, about)| {
-        command.subcommand(Command::new(*name).about(*about).hide(*name == CHILD))
+    ROLES.iter().fold(command, |command, (role, name, about)| {
+        let own = if *role == Role::Prices { prices::arguments() } else { Vec::new() };
+        command.subcommand(Command::new(*name).about(*about).hide(*name == CHILD).args(own))
     })
 }
 

@@ -10,6 +10,7 @@ mod keys;
 pub mod log;
 pub mod metrics;
 pub mod models;
+mod prices;
 mod rate;
 pub mod services;
 pub mod settings;
@@ -60,7 +61,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(message) => return fail(USAGE, &message),
     };
     let done = match role {
-        Role::OpenApi => print_openapi(),
+        Role::OpenApi => http::openapi_text().and_then(|text| print(&text)),
+        Role::Prices => prices::listed(flags).and_then(|text| print(&text)),
         Role::Healthcheck => health::check(&settings),
         Role::Migrate => with_log(&settings, || migrate(&settings)),
         Role::Ml | Role::Reranker => {
@@ -88,8 +90,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-fn print_openapi() -> rae_core::Result<()> {
-    let text = http::openapi_text()?;
+fn print(text: &str) -> rae_core::Result<()> {
     let written = std::io::stdout().write_all(text.as_bytes());
     written.map_err(|e| Error::unavailable(format!("standard output cannot be written: {e}")).with_source(e))
 }

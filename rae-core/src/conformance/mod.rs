@@ -70,11 +70,13 @@ mod tests {
         let relational = [
             include_str!("relational/changes.rs"),
             include_str!("relational/concurrency.rs"),
+            include_str!("relational/costs.rs"),
             include_str!("relational/deletes.rs"),
             include_str!("relational/drops.rs"),
             include_str!("relational/exactly_once.rs"),
             include_str!("relational/jobs.rs"),
             include_str!("relational/keys.rs"),
+            include_str!("relational/ledger.rs"),
             include_str!("relational/merges.rs"),
             include_str!("relational/patches.rs"),
             include_str!("relational/random.rs"),

@@ -4,8 +4,7 @@ use super::{PriceBook, meter::Strays};
 use crate::{
     limits::OUTPUT_TOKENS_DEFAULT,
     model::Limits,
-    ports::{CostObserver, NoCostObserver, RetryPolicy},
-    providers::Providers,
+    ports::{CostObserver, LlmRouter, NoCostObserver, RetryPolicy},
 };
 use std::sync::Arc;
 
@@ -48,12 +47,12 @@ pub(crate) struct Desk {
     pub retry: RetryPolicy,
     pub output_tokens: u64,
     pub observer: Arc<dyn CostObserver>,
-    pub providers: Providers,
+    pub providers: Arc<dyn LlmRouter>,
     pub strays: Strays,
 }
 
 impl Desk {
-    pub fn new(options: CostOptions, providers: Providers) -> Self {
+    pub fn new(options: CostOptions, providers: Arc<dyn LlmRouter>) -> Self {
         let CostOptions { tracking, defaults, prices, retry, output_tokens, observer } = options;
         Self { tracking, defaults, prices, retry, output_tokens, observer, providers, strays: Strays::default() }
     }

@@ -1,11 +1,12 @@
 //! What model calls cost: prices, estimates, and the money that is held and booked.
 
 mod desk;
-pub(crate) mod estimate;
+mod estimate;
 mod meter;
 mod prices;
 
 pub use desk::CostOptions;
+pub use estimate::{estimate_usage, input_tokens_at_most};
 pub use prices::{Day, LongPrompt, Origin, Price, PriceBook, Rates, Tokens, UnknownModel};
 
 pub(crate) use desk::Desk;

@@ -6,6 +6,7 @@
 mod apply;
 mod jobs;
 mod keys;
+mod ledger;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ struct State {
     embedder: Option<(String, usize)>,
     scopes: BTreeMap<Scope, Arc<ScopeState>>,
     doors: Arc<keys::Doors>,
+    money: Arc<ledger::Money>,
     /// Jobs queued so far.
     jobs: u64,
     /// Leases given so far, and the last one of each tenant.
@@ -107,7 +109,9 @@ impl RelationalStore for ReferenceStore {
 
     async fn checkpoint(&self, ctx: &Ctx, now: Timestamp) -> Result<bool> {
         ctx.check()?;
-        for scope in self.open()?.scopes.values_mut() {
+        let mut state = self.open()?;
+        Arc::make_mut(&mut state.money).forget_spend(now);
+        for scope in state.scopes.values_mut() {
             let scope = Arc::make_mut(scope);
             scope.forget_due(now);
             scope.trim_tombstones(TOMBSTONES_MAX);
@@ -116,7 +120,9 @@ impl RelationalStore for ReferenceStore {
     }
 
     async fn verify(&self, ctx: &Ctx) -> Result<Vec<String>> {
-        Ok(self.read(ctx)?.findings(ctx.scope()))
+        let mut findings = self.read(ctx)?.findings(ctx.scope());
+        findings.extend(self.open()?.money.findings());
+        Ok(findings)
     }
 
     async fn backup(&self, ctx: &Ctx, _target: &Path) -> Result<()> {

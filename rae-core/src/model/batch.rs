@@ -177,8 +177,10 @@ pub enum Op {
     },
     /// Records an automatic or administrative change.
     Audit(Audit),
-    /// Erases everything of a session, user, project or tenant. Gives [`Outcome::Dropped`]. With a tenant go its keys and its
-    /// registration.
+    /// Erases everything of a session, user, project or tenant. Gives [`Outcome::Dropped`]. With a tenant go its keys, its
+    /// registration, its budgets and all that was spent. Of a project go the budget and the names of users and requests in its
+    /// ledger; of a user the name and the requests in that project's ledger. The amounts stay: the tenant's day and month must
+    /// still add up.
     DropScope {
         /// What.
         target: DropTarget,

@@ -1,7 +1,10 @@
 //! Limits on what may be spent, what has been spent, and the rule that compares them. Stores keep the numbers; the rule is here, once.
 
 use super::{Timestamp, Usd};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    limits::CALL_TOKENS_MAX,
+};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
 /// Whose budget: each call is held to both.
@@ -23,6 +26,14 @@ impl BudgetLevel {
         match self {
             Self::Tenant => "tenant",
             Self::Project => "project",
+        }
+    }
+
+    /// The limits that count where the budget of this level sets none: those given for the tenant, and none for a project.
+    pub const fn defaults(self, of_tenant: &Limits) -> Limits {
+        match self {
+            Self::Tenant => *of_tenant,
+            Self::Project => Limits::NONE,
         }
     }
 }
@@ -248,6 +259,16 @@ pub struct BudgetChange {
     pub warning_threshold: Option<Option<Share>>,
 }
 
+impl BudgetChange {
+    /// InvalidInput where a limit is negative.
+    pub fn check(&self) -> Result<()> {
+        if self.limits.iter().flatten().flatten().any(|limit| *limit < 0) {
+            return Err(Error::invalid("a limit is never negative; null lifts it").with_code("invalid_amount"));
+        }
+        Ok(())
+    }
+}
+
 /// Limits that count: micro-dollars or tokens in [`LimitKind::ALL`] order, `None` without a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -283,6 +304,18 @@ impl Amount {
         if kind.is_usd() { self.usd.micros() } else { i64::try_from(self.tokens).unwrap_or(i64::MAX) }
     }
 
+    /// InvalidInput for what no call can cost: negative, past [`Usd::MAX`] or past `limits::CALL_TOKENS_MAX`.
+    pub fn check(self) -> Result<()> {
+        if !(Usd::ZERO..=Usd::MAX).contains(&self.usd) || self.tokens > CALL_TOKENS_MAX {
+            let message = format!(
+                "a call costs from 0 to {} US dollars and at most {CALL_TOKENS_MAX} tokens of each kind",
+                Usd::MAX.micros() / 1_000_000
+            );
+            return Err(Error::invalid(message).with_code("invalid_amount"));
+        }
+        Ok(())
+    }
+
     /// The sum.
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -307,6 +340,23 @@ pub struct Spent {
     pub used: Amount,
     /// Held for calls under way.
     pub reserved: Amount,
+}
+
+impl Spent {
+    /// Holds `amount`.
+    pub fn hold(&mut self, amount: Amount) {
+        self.reserved = self.reserved.plus(amount);
+    }
+
+    /// Gives back what was held.
+    pub fn give_back(&mut self, held: Amount) {
+        self.reserved = self.reserved.minus(held);
+    }
+
+    /// Books `amount`.
+    pub fn book(&mut self, amount: Amount) {
+        self.used = self.used.plus(amount);
+    }
 }
 
 /// Limits and spending of one level at one instant.

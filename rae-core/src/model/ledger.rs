@@ -1,7 +1,10 @@
 //! What was spent: reservations of calls under way, and one row for each attempt that ended.
 
 use super::{Amount, BudgetLevel, Limits, Timestamp, Usd};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    limits::COST_ROWS_MAX,
+};
 use serde::{Deserialize, Serialize};
 use std::{str::FromStr, time::Duration};
 use uuid::Uuid;
@@ -36,6 +39,13 @@ pub struct NewReservation {
     pub label: CallLabel,
     /// 1 for the first attempt of a call.
     pub attempt: u32,
+}
+
+impl NewReservation {
+    /// InvalidInput for an amount that no call can cost.
+    pub fn check(&self) -> Result<()> {
+        self.amount.check()
+    }
 }
 
 /// Tokens of a call.
@@ -119,7 +129,37 @@ pub struct Settlement {
     pub error: Option<String>,
 }
 
-/// An attempt without a reservation: what the cache of responses answered.
+impl Settlement {
+    /// How a reservation is booked that ran out after it was sent: at what it held. Nobody said which tokens were read and
+    /// which written, so all of them count as read, and as estimated.
+    pub fn unconfirmed(held: Amount) -> Self {
+        Self {
+            status: CallStatus::Unconfirmed,
+            usage: TokenUsage { input_tokens: held.tokens, ..TokenUsage::default() },
+            estimated: true,
+            cost: held.usd,
+            saved: Usd::ZERO,
+            error: Some(CallStatus::Unconfirmed.as_str().to_owned()),
+        }
+    }
+
+    /// InvalidInput for an amount that no call can cost.
+    pub fn check(&self) -> Result<()> {
+        let TokenUsage { input_tokens, cached_input_tokens, output_tokens, reasoning_tokens } = self.usage;
+        for tokens in [input_tokens, cached_input_tokens, output_tokens, reasoning_tokens] {
+            Amount { usd: self.cost, tokens }.check()?;
+        }
+        Amount { usd: self.saved, tokens: 0 }.check()
+    }
+
+    /// What is booked: the cost, and the tokens read and written.
+    pub const fn amount(&self) -> Amount {
+        Amount { usd: self.cost, tokens: self.usage.total() }
+    }
+}
+
+/// An attempt without a reservation: what the cache of responses answered. Its tokens count as others do: there are none where
+/// no provider was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Booking {
     /// Opaque id.
@@ -223,6 +263,16 @@ pub struct CostQuery {
     pub until: Option<Timestamp>,
     /// At most so many rows.
     pub limit: usize,
+}
+
+impl CostQuery {
+    /// The rows that the answer may have; InvalidInput without any. More than `limits::COST_ROWS_MAX` is that many.
+    pub fn rows(&self) -> Result<usize> {
+        if self.limit == 0 {
+            return Err(Error::invalid(format!("limit must be 1 to {COST_ROWS_MAX}")));
+        }
+        Ok(self.limit.min(COST_ROWS_MAX))
+    }
 }
 
 /// One sum of the ledger.

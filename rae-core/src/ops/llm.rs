@@ -13,7 +13,7 @@ use crate::{
         Amount, BudgetLevel, CallLabel, CallStatus, ChatRequest, ChatResponse, Funds, LimitKind, Scope,
         Settlement, TokenUsage, Usage, Usd,
     },
-    ports::{Charge, LlmFailure, LlmProvider},
+    ports::{Charge, LlmFailure, LlmProvider, Routed},
 };
 use futures_timer::Delay;
 use serde_json::Value;
@@ -48,8 +48,8 @@ impl Default for LlmOptions {
 pub struct LlmCost {
     /// The provider that was asked.
     pub provider: String,
-    /// Tokens of the attempt that answered.
-    pub usage: Usage,
+    /// Tokens of the attempt that answered; `None` where neither the provider nor this build could count them.
+    pub usage: Option<Usage>,
     /// What that attempt cost. Attempts that failed before it have rows of their own in the ledger.
     pub cost_usd: Usd,
     /// Attempts, the one that answered included.
@@ -61,7 +61,7 @@ pub struct LlmCost {
 /// An answer, and what it cost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LlmAnswer {
-    /// The answer. Its usage is always there: counted here, and marked so, where the provider gave none.
+    /// The answer. Its usage is counted here, and marked so, where the provider gave none that can be believed.
     pub response: ChatResponse,
     /// What it cost.
     pub cost: LlmCost,
@@ -110,11 +110,8 @@ pub(crate) async fn answer(deps: &Deps, scope: &Scope, plan: &Plan) -> Result<Ll
         let ticket = begin(deps, &ctx, plan, attempt).await?;
         match plan.provider.complete(&ctx, &plan.request).await {
             Ok(mut response) => {
-                let counted = response.usage.and_then(Usage::believed);
-                let usage = counted.unwrap_or_else(|| {
-                    estimate_usage(&plan.request, &response.message.produced(), &*deps.tokens)
-                });
-                response.usage = Some(usage);
+                let usage = counted(deps, plan, response.usage, || response.message.produced());
+                response.usage = usage;
                 let cost = finish(plan, ticket, usage, CallStatus::Ok, attempt).await;
                 return Ok(LlmAnswer { response, cost });
             }
@@ -148,11 +145,11 @@ pub(crate) async fn llm_estimate(
 pub(crate) fn plan(deps: &Deps, mut request: ChatRequest, options: LlmOptions) -> Result<Plan> {
     request.check()?;
     let answers = answers(&request)?;
-    let (provider, model) = deps.desk.providers.route(&request.model)?;
+    let Routed { provider, model } = deps.desk.providers.route(&request.model)?;
     let named = std::mem::replace(&mut request.model, model);
     let most = *request.max_output_tokens.get_or_insert(deps.desk.output_tokens);
     let price = deps.desk.prices.price(provider.id(), &request.model, deps.clock.now())?.clone();
-    let input_tokens = input_tokens_at_most(&request, &*deps.tokens);
+    let input_tokens = input_tokens_at_most(&request, &*deps.tokens)?;
     let output_tokens = most.saturating_mul(answers);
     let usd = Usd::from_micros(price.worst_cost(input_tokens, output_tokens)?);
     let label = CallLabel {
@@ -262,8 +259,13 @@ fn priced(plan: &Plan, ticket: &Ticket, usage: Option<Usage>, status: CallStatus
     }
 }
 
-async fn finish(plan: &Plan, ticket: Ticket, usage: Usage, status: CallStatus, attempts: u32) -> LlmCost {
-    let settlement = priced(plan, &ticket, Some(usage), status);
+/// What the provider counted, where that can be believed, else what is counted here.
+fn counted(deps: &Deps, plan: &Plan, given: Option<Usage>, produced: impl FnOnce() -> String) -> Option<Usage> {
+    given.and_then(Usage::believed).or_else(|| estimate_usage(&plan.request, &produced(), &*deps.tokens).ok())
+}
+
+async fn finish(plan: &Plan, ticket: Ticket, usage: Option<Usage>, status: CallStatus, attempts: u32) -> LlmCost {
+    let settlement = priced(plan, &ticket, usage, status);
     let cost_usd = settlement.cost;
     let funds = ticket.settle(settlement).await;
     LlmCost {

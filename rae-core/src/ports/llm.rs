@@ -7,7 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures::Stream;
-use std::{fmt, fmt::Debug, pin::Pin, time::Duration};
+use std::{fmt, fmt::Debug, pin::Pin, sync::Arc, time::Duration};
 
 /// The pieces of an answer as they come. After an error nothing more comes. Dropping it gives the request up.
 pub type ChatStream = Pin<Box<dyn Stream<Item = Result<ChatChunk, LlmFailure>> + Send>>;
@@ -25,6 +25,32 @@ pub trait LlmProvider: Debug + Send + Sync + 'static {
     /// The answer in pieces. An `Ok` says that the provider has begun to answer. A stream that ends without an error came to its
     /// end; its usage, where the provider gives one, is in one of the last pieces.
     async fn stream(&self, ctx: &Ctx, request: &ChatRequest) -> Result<ChatStream, LlmFailure>;
+}
+
+/// Who has a model.
+pub trait LlmRouter: Debug + Send + Sync + 'static {
+    /// The provider of a model as callers name it, and the provider's own name of it. InvalidInput with code
+    /// `unknown_model_provider` where nobody has it.
+    fn route(&self, model: &str) -> Result<Routed, Error>;
+}
+
+/// A provider, and its own name of the model.
+#[derive(Debug, Clone)]
+pub struct Routed {
+    /// The provider.
+    pub provider: Arc<dyn LlmProvider>,
+    /// The model, without a prefix.
+    pub model: String,
+}
+
+/// No provider at all: what a store has that was opened without any.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProviders;
+
+impl LlmRouter for NoProviders {
+    fn route(&self, _: &str) -> Result<Routed, Error> {
+        Err(Error::invalid("no provider of models is configured; give one when the store is opened").with_code("unknown_model_provider"))
+    }
 }
 
 /// A call that failed, and what the provider charges for it.

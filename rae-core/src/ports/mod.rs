@@ -15,7 +15,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use cost::{CostObserver, NoCostObserver};
 pub use embed::{EmbedRole, Embedder};
 pub use relational::{AdminRead, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore};
-pub use llm::{Charge, ChatStream, LlmFailure, LlmProvider, RetryPolicy};
+pub use llm::{Charge, ChatStream, LlmFailure, LlmProvider, LlmRouter, NoProviders, RetryPolicy, Routed};
 pub use rerank::Reranker;
 pub use tokens::TokenCounter;
 pub use vector::{Collection, VectorCapability, VectorFeed, VectorStore, Watermark};

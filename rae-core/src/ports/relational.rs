@@ -157,13 +157,16 @@ pub trait LedgerRead {
     /// What was set for the call's tenant or project; nothing set where there is no budget.
     async fn budget(&self, ctx: &Ctx, level: BudgetLevel) -> Result<Budget>;
 
-    /// Limits and spending of the call's tenant and project now. `defaults` are the tenant's where it set none.
+    /// Limits and spending of the call's tenant and project now. `defaults` are the tenant's where it set none. What ran out
+    /// counts as held until somebody ends it: the next reserve, or maintenance.
     async fn funds(&self, ctx: &Ctx, defaults: &Limits) -> Result<Funds>;
 
-    /// Funds of the tenants that spent the most this month, the greatest spending first, then by name: for metrics.
+    /// Funds of the tenants that spent the most this month, the greatest spending in dollars first, then by name: for metrics.
+    /// At most `limit`, 1 to `limits::PAGE_MAX`; tenants that spent and hold nothing are left out.
     async fn top_funds(&self, defaults: &Limits, limit: usize) -> Result<Vec<(String, LevelFunds)>>;
 
-    /// Sums of the ledger in the order of their keys, at most `query.limit`. Rows are dated by their reserve.
+    /// Sums of the ledger in the order of their keys, at most `query.limit`. Rows are dated by their reserve. Without groups there
+    /// is one sum, also of nothing.
     async fn costs(&self, ctx: &Ctx, query: &CostQuery) -> Result<Vec<CostRow>>;
 
     /// A page of the ledger, the row that was booked last first.

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 import rae
+from rae import _rae
 
 BATCH = 1_000
 CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
@@ -446,6 +447,40 @@ def backup(args: argparse.Namespace) -> int:
     return 0
 
 
+def prices(args: argparse.Namespace) -> int:
+    overrides = None
+    if args.file is not None:
+        try:
+            overrides = Path(args.file).read_text(encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{args.file} cannot be read: {error.strerror}") from None
+    found = _rae._prices(overrides, args.provider, args.model)
+    if args.json:
+        as_json(found)
+        return 0
+    rows = [("provider", "model", "input", "cached", "output", "since", "source")]
+    for price in found:
+        source = price.get("source", "your file" if price["override"] else "")
+        rows.append((price["provider"], price["model"], *rates(price), price.get("from", ""), source))
+        if long := price.get("long_prompt"):
+            rows.append(("", f"  input above {long['above']:,}", *rates(long), "", ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.rjust(wide) if 2 <= column <= 4 else cell.ljust(wide)
+            for column, (cell, wide) in enumerate(zip(row, widths, strict=True))
+        ]
+        print(printable("  ".join(cells).rstrip()))
+    print("US dollars for a million tokens", file=sys.stderr)
+    return 0
+
+
+def rates(price: dict[str, Any]) -> tuple[str, str, str]:
+    """Of input, of cached input and of output; an embedder has the first."""
+    first = price.get("input") or price.get("embedding", "")
+    return first, price.get("cached_input", ""), price.get("output", "")
+
+
 # --- Arguments
 
 
@@ -534,6 +569,14 @@ def parser() -> argparse.ArgumentParser:
     command("doctor", doctor, "look for damage")
     sub = command("backup", backup, "copy the whole store to a new file")
     sub.add_argument("path", metavar="PATH")
+
+    help = "list what models cost, in US dollars for a million tokens"
+    sub = commands.add_parser("prices", help=help, description=help[0].upper() + help[1:] + ".")
+    sub.set_defaults(run=prices)
+    sub.add_argument("--provider", metavar="NAME", help="openai, anthropic, google, ...")
+    sub.add_argument("--model", metavar="NAME", help="the price that a call of this model has now")
+    sub.add_argument("--file", metavar="FILE", help="prices of your own, over the built-in ones")
+    sub.add_argument("--json", action="store_true", help="print JSON")
     return root
 
 

@@ -54,6 +54,36 @@ fn what_is_wrong_at_the_start_is_said_with_an_exit_code() {
 }
 
 #[test]
+fn prices_are_listed_and_found_as_a_call_would_find_them() {
+    let folder = Folder::new();
+    let (code, table, error) = run(&folder, &["prices"], &[]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&table)[..7], ["provider", "model", "input", "cached", "output", "since", "source"]);
+    assert!(table.lines().count() > 50 && table.contains("  input above 200000"), "{table}");
+    let (_, table, _) = run(&folder, &["prices", "--model", "gpt-4o-mini-2024-07-18"], &[]);
+    let found = words(table.lines().nth(1).unwrap());
+    assert_eq!(found[..6], ["openai", "gpt-4o-mini", "0.15", "0.075", "0.60", "2024-07-18"]);
+    assert_eq!(table.lines().count(), 2);
+    let (_, json, _) = run(&folder, &["prices", "--provider", "google", "--json"], &[]);
+    let prices: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    assert!(!prices.is_empty() && prices.iter().all(|price| price["provider"] == "google"), "{json}");
+    let (code, _, error) = run(&folder, &["prices", "--model", "gpt-4o-mini-tts"], &[]);
+    assert!(code == Some(1) && error.contains("no price is known for the model gpt-4o-mini-tts"), "{error}");
+
+    let own = r#"{"models": [{"provider": "ollama", "model": "*", "input": "0", "output": "0"}]}"#;
+    std::fs::write(folder.0.join("own.json"), own).unwrap();
+    let asked = ["prices", "--file", "own.json", "--provider", "ollama", "--model", "qwen3:4b"];
+    let (_, table, _) = run(&folder, &asked, &[]);
+    assert_eq!(words(table.lines().nth(1).unwrap()), ["ollama", "*", "0.00", "0.00", "your", "file"]);
+    std::fs::write(folder.0.join("own.json"), own.replace("\"0\"", "0")).unwrap();
+    let (code, _, error) = run(&folder, &asked, &[]);
+    assert!(code == Some(1) && error.contains("expected a string"), "{error}");
+    let (code, _, error) = run(&folder, &["prices", "--file", "absent.json"], &[]);
+    assert!(code == Some(1) && error.contains("absent.json cannot be read"), "{error}");
+}
+
+#[test]
 fn a_taken_port_is_said_and_no_store_is_made() {
     let server = Server::start();
     let folder = Folder::new();

@@ -6,7 +6,7 @@ use crate::{
         fixtures::{EMBEDDER, Rig, importance_patch, patch_op, put},
     },
     error::{ErrorKind, Result},
-    model::{Changes, Filter, Op, PatchMode, Precondition, Scan},
+    model::{BudgetLevel, Changes, CostQuery, Filter, LedgerScan, Limits, Op, PatchMode, Precondition, Scan},
     ports::{ManualClock, RelationalStore},
 };
 use futures::future::join_all;
@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, path::Path, thread, time::Duration};
 
 const THREADS: usize = 8;
 
-fn on_threads<T: Send>(work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub(super) fn on_threads<T: Send>(work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> = (0..THREADS).map(|i| scope.spawn(move || work(i))).collect();
@@ -158,7 +158,19 @@ pub async fn a_closed_store_is_unavailable(store: &dyn RelationalStore, clock: &
     check(&mut errors, store.scopes().await);
     check(&mut errors, store.audit(ctx, 1).await);
     check(&mut errors, store.receipt_key().await);
-    assert_eq!(errors, [ErrorKind::Unavailable; 22]);
+    check(&mut errors, store.budget(ctx, BudgetLevel::Tenant).await);
+    check(&mut errors, store.funds(ctx, &Limits::NONE).await);
+    check(&mut errors, store.top_funds(&Limits::NONE, 1).await);
+    let level = BudgetLevel::Tenant;
+    check(
+        &mut errors,
+        store.costs(ctx, &CostQuery { level, group_by: vec![], since: None, until: None, limit: 1 }).await,
+    );
+    check(
+        &mut errors,
+        store.ledger(ctx, &LedgerScan { level, since: None, until: None, before: None, limit: 1 }).await,
+    );
+    assert_eq!(errors, [ErrorKind::Unavailable; 27]);
 }
 
 /// A sound store has no findings, however it came to be.

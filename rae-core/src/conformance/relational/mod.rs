@@ -6,11 +6,13 @@
 
 mod changes;
 mod concurrency;
+mod costs;
 mod deletes;
 mod drops;
 mod exactly_once;
 mod jobs;
 mod keys;
+mod ledger;
 mod merges;
 mod patches;
 mod queue;
@@ -25,11 +27,13 @@ mod writes;
 
 pub use changes::*;
 pub use concurrency::*;
+pub use costs::*;
 pub use deletes::*;
 pub use drops::*;
 pub use exactly_once::*;
 pub use jobs::*;
 pub use keys::*;
+pub use ledger::*;
 pub use merges::*;
 pub use patches::*;
 pub use queue::*;
@@ -155,6 +159,34 @@ macro_rules! conformance_relational {
             scopes_come_in_name_order,
             reads_keep_their_limits,
             the_receipt_key_stays_the_same,
+            costs_are_the_sums_of_the_ledger,
+            costs_and_rows_keep_to_the_time_asked_for,
+            nothing_spent_sums_to_nothing,
+            costs_and_rows_keep_their_limits,
+            a_row_of_the_ledger_reads_back_exactly,
+            a_booking_is_dated_by_the_store,
+            money_of_similar_names_stays_apart,
+            tenants_that_spent_the_most_come_first,
+            erasing_takes_names_and_leaves_amounts,
+            erasing_a_tenant_takes_its_money,
+            housekeeping_leaves_the_ledger,
+            a_budget_changes_in_the_parts_named,
+            defaults_count_for_a_tenant_that_set_nothing,
+            a_reservation_holds_at_both_levels_and_in_both_windows,
+            a_limit_is_filled_exactly_and_never_passed,
+            a_full_project_leaves_the_others_room,
+            callers_at_once_never_pass_a_limit_together,
+            what_cost_more_than_was_held_is_booked_in_full,
+            an_end_counts_once,
+            a_reservation_is_ended_from_its_own_project_only,
+            what_ran_out_is_released_or_booked,
+            a_reserve_ends_what_ran_out_first,
+            reservations_run_out_in_pages,
+            an_end_is_booked_to_the_day_and_month_of_its_reserve,
+            a_reservation_id_is_used_once,
+            a_batch_id_holds_and_settles_once,
+            a_batch_with_a_refused_reserve_changes_nothing,
+            amounts_that_no_call_can_cost_are_refused,
             a_memory_is_restored_as_it_was,
             restoring_the_same_version_again_changes_nothing,
             restoring_another_version_is_a_conflict,

@@ -69,7 +69,7 @@ impl Work<'_> {
     }
 
     fn run(&mut self, op: &Op) -> Result<Outcome> {
-        let at = self.batch.now;
+        let (at, now) = (self.batch.now, self.now);
         Ok(match op {
             Op::PutMemory { memory, vector, idempotency } => self.put(memory, vector.as_ref(), idempotency.as_ref())?,
             Op::RestoreMemory { memory, vector, history, access } => {
@@ -117,13 +117,20 @@ impl Work<'_> {
                 self.scope_mut().audit.push((at, audit.clone()));
                 Outcome::Done
             }
-            Op::DropScope { target } => self.drop_scope(target),
+            Op::DropScope { target } => self.drop_scope(target)?,
             Op::PutTenant { label } => done(self.state.put_tenant(self.scope.tenant(), label.as_ref(), at)),
             Op::PutKey { key } => {
                 self.state.put_key(self.scope.tenant(), key)?;
                 Outcome::Done
             }
             Op::RevokeKey { id } => done(self.state.revoke_key(self.scope.tenant(), *id, at)),
+            Op::SetBudget { level, change } => self.state.set_budget(self.scope, *level, change)?,
+            Op::Reserve { reservation } => self.state.reserve(self.scope, reservation, now)?,
+            Op::MarkSent { id } => done(self.state.mark_sent(self.scope, *id)),
+            Op::Settle { id, settlement, defaults } => self.state.settle(self.scope, *id, settlement, defaults, now)?,
+            Op::Release { id } => done(self.state.release(self.scope, *id, now)),
+            Op::Book { booking } => self.state.book(self.scope, booking, now)?,
+            Op::ExpireReservations => self.state.expire_reservations(self.scope, now),
         })
     }
 
@@ -240,7 +247,8 @@ impl Work<'_> {
         done(row.map(change).is_some())
     }
 
-    fn drop_scope(&mut self, target: &DropTarget) -> Outcome {
+    fn drop_scope(&mut self, target: &DropTarget) -> Result<Outcome> {
+        self.state.erase_money(self.scope, target)?;
         let (tenant, own) = (self.scope.tenant().to_owned(), self.scope.project().to_owned());
         let (memories, projects) = match target {
             DropTarget::Session(session) => (self.drop_where(|m| m.session_id.as_deref() == Some(session)), vec![own]),
@@ -251,7 +259,7 @@ impl Work<'_> {
                 self.erase(|s| s.tenant() == tenant)
             }
         };
-        Outcome::Dropped { memories, projects }
+        Ok(Outcome::Dropped { memories, projects })
     }
 
     fn drop_where(&mut self, gone: impl Fn(&Memory) -> bool) -> u64 {

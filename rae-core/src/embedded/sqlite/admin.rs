@@ -2,6 +2,7 @@
 
 use super::{
     apply::{ScopeRow, current_embedder, forgotten_before},
+    budgets,
     errors::{Fault, Res, from_io, is_busy},
     open::beside,
     row::{Id, Micros, holds_id, page, uint},
@@ -81,6 +82,7 @@ pub(super) fn checkpoint(conn: &Connection, now: Timestamp, tombstones: usize) -
         let due = forgotten_before(now);
         conn.execute("DELETE FROM batches WHERE at <= ?1", [due])?;
         conn.execute("DELETE FROM idempotency WHERE at <= ?1", [due])?;
+        budgets::forget_spend(conn, now)?;
         prune_tombstones(conn, tombstones)
     })?;
     conn.execute_batch(&format!("PRAGMA incremental_vacuum({SQLITE_VACUUM_PAGES})"))?;
@@ -174,7 +176,7 @@ const INVARIANTS: [(&str, &str); 11] = [
     ),
 ];
 
-pub(super) fn verify(conn: &Connection) -> Res<Vec<String>> {
+pub(super) fn verify(conn: &Connection, now: Timestamp) -> Res<Vec<String>> {
     let mut findings = Vec::new();
     let mut check = conn.prepare(&format!("PRAGMA integrity_check({FINDINGS_MAX})"))?;
     let mut rows = check.query([])?;
@@ -195,6 +197,7 @@ pub(super) fn verify(conn: &Connection) -> Res<Vec<String>> {
         }
     }
     stale_segments(conn, &mut findings)?;
+    budgets::verify(conn, now, &mut findings)?;
     Ok(findings)
 }
 

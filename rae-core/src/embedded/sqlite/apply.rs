@@ -275,6 +275,13 @@ impl Work<'_> {
                 Outcome::Done
             }
             Op::RevokeKey { id } => done(self.revoke_key(*id)?),
+            Op::SetBudget { level, change } => Outcome::Budget(self.set_budget(*level, change)?),
+            Op::Reserve { reservation } => self.reserve(reservation)?,
+            Op::MarkSent { id } => done(self.mark_sent(*id)?),
+            Op::Settle { id, settlement, defaults } => self.settle(*id, settlement, defaults)?,
+            Op::Release { id } => done(self.release(*id)?),
+            Op::Book { booking } => self.book(booking)?,
+            Op::ExpireReservations => self.expire_reservations()?,
         })
     }
 

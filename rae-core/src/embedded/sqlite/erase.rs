@@ -127,6 +127,7 @@ impl Work<'_> {
     }
 
     pub fn drop_scope(&mut self, target: &DropTarget) -> Res<Outcome> {
+        self.erase_money(target)?;
         let own = vec![self.scope.project().to_owned()];
         let by = |column| format!("SELECT id FROM memories WHERE scope = ?1 AND {column} = ?2 ORDER BY id");
         let (memories, projects) = match target {

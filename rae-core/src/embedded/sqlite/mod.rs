@@ -13,6 +13,8 @@
 
 mod admin;
 mod apply;
+mod budgets;
+mod costs;
 mod erase;
 mod errors;
 mod fork;
@@ -20,6 +22,7 @@ mod index;
 mod job_queue;
 mod jobs;
 mod keys;
+mod ledger;
 mod open;
 mod prefilter;
 mod put;
@@ -38,11 +41,14 @@ use crate::{
     error::{Error, ErrorKind, Result},
     limits::{READ_QUEUE_MAX, READERS, SQLITE_BUSY_MILLIS, TOMBSTONES_MAX, WRITE_QUEUE_MAX},
     model::{
-        ApiKey, Applied, Audit, Changes, Filter, Head, Job, JobEntry, JobKind, JobScan, JobStats, KeyId, Lease, Memory,
-        MemoryId, MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint,
-        WriteBatch,
+        ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
+        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
+        MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
-    ports::{AdminRead, Clock, IndexRead, JobRead, MemoryRead, RelationalCapability, RelationalStore, SystemClock},
+    ports::{
+        AdminRead, Clock, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore,
+        SystemClock,
+    },
 };
 use async_trait::async_trait;
 use errors::{Res, closed, read_only};
@@ -321,7 +327,8 @@ impl RelationalStore for SqliteStore {
     }
 
     async fn verify(&self, ctx: &Ctx) -> Result<Vec<String>> {
-        self.read(ctx, admin::verify).await
+        let now = self.clock.now();
+        self.read(ctx, move |conn| admin::verify(conn, now)).await
     }
 
     async fn backup(&self, ctx: &Ctx, target: &Path) -> Result<()> {
@@ -461,6 +468,35 @@ impl JobRead for SqliteStore {
 
     async fn job_stats(&self, now: Timestamp) -> Result<JobStats> {
         self.read(&Ctx::new(Scope::default()), move |conn| job_queue::stats(conn, now)).await
+    }
+}
+
+#[async_trait]
+impl LedgerRead for SqliteStore {
+    async fn budget(&self, ctx: &Ctx, level: BudgetLevel) -> Result<Budget> {
+        let scope = ctx.scope().clone();
+        self.read(ctx, move |conn| budgets::budget(conn, &scope, level)).await
+    }
+
+    async fn funds(&self, ctx: &Ctx, defaults: &Limits) -> Result<Funds> {
+        let (scope, defaults, now) = (ctx.scope().clone(), *defaults, self.clock.now());
+        self.read(ctx, move |conn| budgets::funds(conn, &scope, &defaults, now)).await
+    }
+
+    async fn top_funds(&self, defaults: &Limits, limit: usize) -> Result<Vec<(String, LevelFunds)>> {
+        let (defaults, now) = (*defaults, self.clock.now());
+        let top = move |conn: &Connection| budgets::top_funds(conn, &defaults, limit, now);
+        self.read(&Ctx::new(Scope::default()), top).await
+    }
+
+    async fn costs(&self, ctx: &Ctx, query: &CostQuery) -> Result<Vec<CostRow>> {
+        let (scope, query) = (ctx.scope().clone(), query.clone());
+        self.read(ctx, move |conn| costs::costs(conn, &scope, &query)).await
+    }
+
+    async fn ledger(&self, ctx: &Ctx, scan: &LedgerScan) -> Result<Vec<LedgerRow>> {
+        let (scope, scan) = (ctx.scope().clone(), scan.clone());
+        self.read(ctx, move |conn| costs::ledger(conn, &scope, &scan)).await
     }
 }
 

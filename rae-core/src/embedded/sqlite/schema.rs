@@ -12,7 +12,11 @@ use uuid::Uuid;
 pub(super) const APPLICATION_ID: u32 = 0x5241_4531;
 
 /// One script a version, the first makes version 1. A script that was released is never changed.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001_init.sql"), include_str!("migrations/0002_hosting.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_init.sql"),
+    include_str!("migrations/0002_hosting.sql"),
+    include_str!("migrations/0003_ledger.sql"),
+];
 
 /// The version this build reads and writes.
 pub(super) const VERSION: u32 = {

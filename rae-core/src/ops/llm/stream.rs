@@ -1,9 +1,9 @@
 //! A streamed answer. The attempt is booked before the stream says that it ended; a stream that is dropped before leaves that to the
 //! background thread, with what was produced so far.
 
-use super::{LlmCost, LlmOptions, Plan, again, begin, failed, finish, plan, priced};
+use super::{LlmCost, LlmOptions, Plan, again, begin, counted, failed, finish, plan, priced};
 use crate::{
-    cost::{Ticket, estimate::estimate_usage},
+    cost::Ticket,
     deps::Deps,
     error::Result,
     model::{BudgetLevel, CallStatus, ChatChunk, ChatFold, ChatRequest, Funds, LimitKind, Scope, Usage},
@@ -142,16 +142,15 @@ impl Answer {
     }
 
     /// What the provider counted, else what was produced so far.
-    fn usage(&self) -> Usage {
-        self.counted
-            .unwrap_or_else(|| estimate_usage(&self.plan.request, &self.fold.produced(), &*self.deps.tokens))
+    fn usage(&self) -> Option<Usage> {
+        counted(&self.deps, &self.plan, self.counted, || self.fold.produced())
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
         if let Some(mut ticket) = self.ticket.take() {
-            let settlement = priced(&self.plan, &ticket, Some(self.usage()), CallStatus::Dropped);
+            let settlement = priced(&self.plan, &ticket, self.usage(), CallStatus::Dropped);
             ticket.abandon(Some(settlement));
         }
     }

@@ -1,0 +1,257 @@
+//! OpenAI's chat completions, and every server that speaks them: Ollama, vLLM, OpenRouter and others.
+
+use super::{
+    call::{Decoder, Service, Step},
+    config::{ProviderConfig, ProviderKind},
+    failure::{Cause, Told, said, text_at},
+    sse::SseEvent,
+};
+use crate::{
+    ctx::Ctx,
+    error::Result,
+    limits::CHAT_TOOL_CALLS_MAX,
+    model::{
+        ChatChunk, ChatDelta, ChatMessage, ChatRequest, ChatResponse, ChatRole, FinishReason, ToolCallDelta, Usage,
+    },
+    ports::{ChatStream, LlmFailure, LlmProvider},
+};
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use std::{collections::VecDeque, sync::Arc};
+
+/// The end of a stream.
+const DONE: &str = "[DONE]";
+
+/// A provider of this wire format. Requests pass through as they are, unknown fields too; only the name of the output maximum
+/// differs (`max_completion_tokens` for OpenAI, `max_tokens` for others), and others get `system` for the role `developer`.
+#[derive(Debug, Clone)]
+pub struct OpenAi {
+    service: Arc<Service>,
+    kind: ProviderKind,
+}
+
+impl OpenAi {
+    /// A client. InvalidInput where the address or the key cannot be one.
+    pub fn new(config: &ProviderConfig) -> Result<Self> {
+        Ok(Self { service: Arc::new(service(config)?), kind: config.kind })
+    }
+
+    fn body(&self, request: &ChatRequest) -> Map<String, Value> {
+        if self.kind == ProviderKind::OpenAi {
+            return request.to_openai("max_completion_tokens");
+        }
+        let mut body = request.to_openai("max_tokens");
+        for message in body.get_mut("messages").and_then(Value::as_array_mut).into_iter().flatten() {
+            if message["role"] == "developer" {
+                message["role"] = "system".into();
+            }
+        }
+        body
+    }
+}
+
+/// The connections of this wire format.
+pub(super) fn service(config: &ProviderConfig) -> Result<Service> {
+    let mut headers = Vec::new();
+    if let Some(key) = &config.api_key {
+        headers.push(("authorization", format!("Bearer {}", key.expose())));
+    }
+    if let Some(organization) = &config.organization {
+        headers.push(("openai-organization", organization.clone()));
+    }
+    Service::new(config, &headers, told)
+}
+
+#[async_trait]
+impl LlmProvider for OpenAi {
+    fn id(&self) -> &str {
+        &self.service.id
+    }
+
+    async fn complete(&self, ctx: &Ctx, request: &ChatRequest) -> Result<ChatResponse, LlmFailure> {
+        request.check().map_err(LlmFailure::free)?;
+        let teller = self.service.teller(&request.model);
+        let body = Value::Object(self.body(request));
+        let answer = self.service.json(ctx, &["chat", "completions"], &body, &teller, &said(&request.messages)).await?;
+        let usage = answer.get("usage").and_then(Usage::from_openai);
+        response(answer, usage).map_err(|told| teller.begun(told, usage))
+    }
+
+    async fn stream(&self, ctx: &Ctx, request: &ChatRequest) -> Result<ChatStream, LlmFailure> {
+        request.check().map_err(LlmFailure::free)?;
+        let teller = self.service.teller(&request.model);
+        let mut body = self.body(request);
+        body.insert("stream".to_owned(), true.into());
+        body.insert("stream_options".to_owned(), json!({"include_usage": true}));
+        let place = (&["chat", "completions"][..], None);
+        let texts = said(&request.messages);
+        self.service.events(ctx, place, &Value::Object(body), (teller, &texts), Pieces::default()).await
+    }
+}
+
+/// What an error says. Compatible servers leave out parts of it, or its envelope.
+pub(super) fn told(_status: u16, body: &Value) -> Told {
+    let error = body.get("error").unwrap_or(body);
+    let message = error.as_str().or_else(|| text_at(error, "/message")).unwrap_or_default();
+    let code = text_at(error, "/code").unwrap_or_default();
+    let kind = text_at(error, "/type").unwrap_or_default();
+    let number = error.pointer("/code").and_then(Value::as_u64);
+    let lower = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let cause = if code == "context_length_exceeded"
+        || says(&["maximum context length", "context length of", "context window", "exceeds the context"])
+    {
+        Some(Cause::ContextLength)
+    } else if matches!(code, "content_filter" | "content_policy_violation" | "ResponsibleAIPolicyViolation")
+        || says(&["content management policy", "requires moderation", "was flagged"])
+    {
+        Some(Cause::Content)
+    } else if matches!(code, "insufficient_quota" | "billing_hard_limit_reached" | "invalid_api_key")
+        || kind == "insufficient_quota"
+    {
+        // Out of money comes with status 429, but waiting does not help.
+        Some(Cause::Authentication)
+    } else {
+        number.and_then(cause_of_number)
+    };
+    Told { cause, reason: message.to_owned(), pause: None }
+}
+
+/// The cause of an error that came inside of a success, by the number in it.
+fn cause_of_number(number: u64) -> Option<Cause> {
+    match number {
+        401..=403 => Some(Cause::Authentication),
+        429 => Some(Cause::RateLimited),
+        400 | 404 | 413 | 422 => Some(Cause::Rejected),
+        408 | 500..=599 => Some(Cause::Unavailable),
+        _ => None,
+    }
+}
+
+/// The error inside of an answer that began with success. Its message may come from anywhere, so only its words are shown.
+fn told_late(error: &Value) -> Told {
+    let body = json!({"error": error});
+    let told = told(200, &body);
+    let word = text_at(error, "/code").or_else(|| text_at(error, "/type")).unwrap_or("error");
+    Told { cause: told.cause.or(Some(Cause::Unavailable)), reason: format!("it broke off with {word}"), pause: None }
+}
+
+fn response(answer: Value, usage: Option<Usage>) -> Result<ChatResponse, Told> {
+    let Value::Object(mut answer) = answer else { return Err(Told::misread("it is no object")) };
+    if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
+        return Err(told_late(error));
+    }
+    let choice = answer.get_mut("choices").and_then(|choices| choices.get_mut(0)).map(Value::take);
+    let Some(Value::Object(mut choice)) = choice else { return Err(Told::misread("it has no choices")) };
+    let Some(Value::Object(mut message)) = choice.remove("message") else {
+        return Err(Told::misread("it has no message"));
+    };
+    message.entry("role").or_insert_with(|| "assistant".into());
+    let mut message = ChatMessage::from_openai(Value::Object(message)).map_err(|_| Told::misread("its message"))?;
+    message.role = ChatRole::Assistant;
+    if message.tool_calls.len() > CHAT_TOOL_CALLS_MAX {
+        return Err(Told::misread("it calls too many tools"));
+    }
+    let finish = choice.get("finish_reason").and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let finish_reason = FinishReason::parse(finish);
+    Ok(ChatResponse { id: text("id"), model: text("model"), message, finish_reason, usage })
+}
+
+/// The pieces of a stream.
+#[derive(Debug, Default)]
+struct Pieces {
+    id: String,
+    model: String,
+    /// The last count. Some servers send one with every piece; it is passed on once, at the end.
+    usage: Option<Usage>,
+    finished: bool,
+}
+
+impl Pieces {
+    fn chunk(&self) -> ChatChunk {
+        ChatChunk { id: self.id.clone(), model: self.model.clone(), ..ChatChunk::default() }
+    }
+
+    fn end(&mut self, out: &mut VecDeque<ChatChunk>) -> Result<(), Told> {
+        if !self.finished {
+            return Err(Told::new(Cause::Unavailable, "its stream ended before the answer did"));
+        }
+        if let Some(usage) = self.usage.take() {
+            out.push_back(ChatChunk { usage: Some(usage), ..self.chunk() });
+        }
+        Ok(())
+    }
+}
+
+impl Decoder for Pieces {
+    fn event(&mut self, event: &SseEvent, out: &mut VecDeque<ChatChunk>) -> Result<Step, Told> {
+        if event.data.trim() == DONE {
+            return self.end(out).map(|()| Step::End);
+        }
+        let body: Value = serde_json::from_str(&event.data).map_err(|_| Told::misread("an event is not JSON"))?;
+        if let Some(error) = body.get("error").filter(|error| !error.is_null()) {
+            return Err(told_late(error));
+        }
+        for (to, name) in [(&mut self.id, "/id"), (&mut self.model, "/model")] {
+            if let Some(text) = text_at(&body, name).filter(|_| to.is_empty()) {
+                text.clone_into(to);
+            }
+        }
+        if let Some(usage) = body.get("usage").and_then(Usage::from_openai) {
+            self.usage = Some(usage);
+        }
+        let Some(choice) = body.pointer("/choices/0") else { return Ok(Step::More) };
+        let finish_reason = text_at(choice, "/finish_reason").map(FinishReason::parse);
+        self.finished |= finish_reason.is_some();
+        let delta = delta(choice.get("delta"))?;
+        if finish_reason.is_some() || delta != ChatDelta::default() {
+            out.push_back(ChatChunk { delta, finish_reason, ..self.chunk() });
+        }
+        Ok(Step::More)
+    }
+
+    fn close(&mut self, out: &mut VecDeque<ChatChunk>) -> Result<(), Told> {
+        // Some servers leave the end mark out.
+        self.end(out)
+    }
+
+    fn charged(&self) -> Option<Usage> {
+        self.usage.filter(|_| self.finished)
+    }
+}
+
+fn delta(value: Option<&Value>) -> Result<ChatDelta, Told> {
+    let Some(Value::Object(fields)) = value else { return Ok(ChatDelta::default()) };
+    let mut delta = ChatDelta::default();
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+        match (name.as_str(), value) {
+            ("content", Value::String(text)) => delta.content = Some(text.clone()).filter(|text| !text.is_empty()),
+            ("refusal", Value::String(text)) => delta.refusal = Some(text.clone()),
+            ("tool_calls", Value::Array(calls)) => {
+                delta.tool_calls = calls.iter().enumerate().map(|(i, call)| part(i, call)).collect::<Result<_, _>>()?;
+            }
+            ("role" | "content" | "refusal" | "tool_calls", _) => {}
+            _ => {
+                delta.extra.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    Ok(delta)
+}
+
+fn part(place: usize, call: &Value) -> Result<ToolCallDelta, Told> {
+    // Servers that send whole calls may leave the index out.
+    let index = call.get("index").and_then(Value::as_u64).map_or(Some(place), |index| usize::try_from(index).ok());
+    let index = index.filter(|index| *index < CHAT_TOOL_CALLS_MAX);
+    let text = |pointer: &str| text_at(call, pointer).map(str::to_owned);
+    let known = ["index", "id", "type", "function"];
+    let extra = call.as_object().into_iter().flatten().filter(|(name, _)| !known.contains(&name.as_str()));
+    Ok(ToolCallDelta {
+        index: index.ok_or_else(|| Told::misread("it calls too many tools"))?,
+        id: text("/id"),
+        name: text("/function/name"),
+        arguments: text("/function/arguments"),
+        extra: extra.map(|(name, value)| (name.clone(), value.clone())).collect(),
+    })
+}
