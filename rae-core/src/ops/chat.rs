@@ -245,10 +245,9 @@ impl Call {
             tracing::warn!(%error, "an answer from the cache could not be booked");
         }
         let (remembered, degraded) = self.remember(&kept.response).await;
-        let usage = kept.response.usage.unwrap_or_default();
         let cost = LlmCost {
             provider: self.label.provider.clone(),
-            usage,
+            usage: kept.response.usage,
             cost_usd: Usd::ZERO,
             attempts: 0,
             warnings: Vec::new(),

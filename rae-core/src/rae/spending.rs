@@ -123,9 +123,12 @@ impl Rae {
     /// Models that `chat` and `llm` can ask by name: those with a price, of the providers that are configured, in the order of
     /// their names, each as `provider/model`.
     pub fn models(&self) -> Vec<String> {
-        let providers: Vec<&str> = self.deps.desk.providers.ids().collect();
-        let priced = self.deps.desk.prices.all().filter(|price| providers.contains(&price.provider.as_str()));
-        let mut names: Vec<String> = priced.map(|price| format!("{}/{}", price.provider, price.model)).collect();
+        let priced = self.deps.desk.prices.all().filter_map(|price| {
+            let name = format!("{}/{}", price.provider, price.model);
+            let routed = self.deps.desk.providers.route(&name).ok()?;
+            (routed.provider.id() == price.provider).then_some(name)
+        });
+        let mut names: Vec<String> = priced.collect();
         names.sort_unstable();
         names.dedup();
         names

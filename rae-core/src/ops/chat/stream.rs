@@ -159,7 +159,7 @@ impl Turn {
         let Some(cost) = self.answer.cost() else { return };
         let (remembered, degraded) = match self.fold.is_finished() {
             true => {
-                let response = ChatResponse { usage: Some(cost.usage), ..self.fold.response() };
+                let response = ChatResponse { usage: cost.usage, ..self.fold.response() };
                 self.call.finish(&response, cost.cost_usd).await
             }
             false => (Vec::new(), self.call.degraded),

@@ -45,7 +45,7 @@ pub async fn execute(
         "remembered": answer.remembered,
         "model": answer.response.model,
         "finish_reason": answer.response.finish_reason.as_str(),
-        "usage": answer.cost.usage.to_openai(),
+        "usage": answer.cost.usage.map(|usage| usage.to_openai()),
         "cost_usd": answer.cost.cost_usd,
         "degraded": answer.degraded,
     });

@@ -124,7 +124,7 @@ async fn hand_over(mut answer: ChatAnswerStream, events: &mpsc::Sender<Bytes>, i
             return;
         }
     }
-    let usage = answer.end().map(|end| end.cost.usage).filter(|_| include_usage);
+    let usage = answer.end().and_then(|end| end.cost.usage).filter(|_| include_usage);
     if let (Some(usage), Some(last)) = (usage, last) {
         let _ = events.send(data(&ChatChunk { usage: Some(usage), ..last }.to_openai(created, false))).await;
     }
