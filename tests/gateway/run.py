@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 
@@ -41,14 +42,16 @@ def start_server(binary: str, provider: str, folder: str) -> tuple[subprocess.Po
     )
     env = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
     env |= {"RAE_API_MASTER_KEY": MASTER, "OPENAI_API_KEY": "sk-fake", "RAE_OPENAI_BASE_URL": provider}
-    server = subprocess.Popen([binary, "all", "--port", "0"], cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
-    for line in server.stderr:
-        if found := re.search(r"listening on (http://[0-9.:]+)", line):
-            # What it says later goes to a file, so that it never waits for a reader.
-            log = Path(folder, "server.log").open("w")
-            subprocess.Popen(["cat"], stdin=server.stderr, stdout=log)
+    log = Path(folder, "server.log")
+    with log.open("w") as to:
+        server = subprocess.Popen([binary, "all", "--port", "0"], cwd=folder, env=env, stderr=to)
+    end = time.monotonic() + WAIT
+    while server.poll() is None and time.monotonic() < end:
+        if found := re.search(r"listening on (http://[0-9.:]+)", log.read_text()):
             return server, found[1]
-    raise SystemExit("the server did not start")
+        time.sleep(0.05)
+    server.kill()
+    raise SystemExit(f"the server did not start:\n{log.read_text()}")
 
 
 def main(server_binary: str, provider_binary: str, python: str, node: str) -> None:
