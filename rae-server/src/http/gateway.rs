@@ -1,11 +1,11 @@
 //! The gateway: a chat model behind OpenAI's wire format, so that a client gets memory, limits and a ledger by another base URL.
 //! What is special to RAE is in headers.
 
-mod agent;
+pub mod agent;
 mod options;
 mod pieces;
 
-pub use agent::execute;
+
 
 use super::{
     auth::Caller,

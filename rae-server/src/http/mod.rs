@@ -77,7 +77,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(diagnostics::diagnostics))
         .routes(routes!(gateway::chat_completions))
         .routes(routes!(gateway::models))
-        .routes(routes!(gateway::execute))
+        .routes(routes!(gateway::agent::execute))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
