@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod cli;
+mod costs;
 pub mod front;
 mod health;
 pub mod http;

@@ -1,6 +1,7 @@
 //! Metrics in Prometheus text 0.0.4. The six names of contract.md are there from the first scrape, with or without values.
 
 mod answers;
+pub mod costs;
 pub mod engine;
 pub mod tenants;
 mod vectors;
@@ -8,10 +9,11 @@ mod vectors;
 use crate::adapters::postgres::PoolState;
 use crate::worker::JobMetrics;
 use answers::AnswerMetrics;
+use costs::CostMetrics;
 use engine::Engine;
 use prometheus::{
-    CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry, TextEncoder, core::Collector,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder, core::Collector,
 };
 use rae_core::{CacheStats, Error, ErrorKind, IndexStats, ResponseCacheStats, VectorFeedStats, model::Scope};
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
@@ -56,6 +58,8 @@ pub struct Metrics {
     pub rejected: IntCounterVec,
     vectors: VectorMetrics,
     answers: AnswerMetrics,
+    /// What models cost, and where the budgets stand.
+    pub costs: Arc<CostMetrics>,
 }
 
 impl fmt::Debug for Metrics {
@@ -115,21 +119,10 @@ impl Metrics {
         let info =
             all.add("gauge", GaugeVec::new(opts("rae_build_info", "Version of this server; always 1"), &["version"]))?;
         info.with_label_values(&[rae_core::version()]).set(1.0);
-        // No model is called and no budget kept yet: these two have no values.
-        all.add(
-            "counter",
-            CounterVec::new(
-                opts("rae_llm_cost_total", "Cost of model calls, in USD"),
-                &["provider", "model", "operation"],
-            ),
-        )?;
-        all.add(
-            "gauge",
-            GaugeVec::new(opts("rae_budget_remaining", "What is left of a budget"), &["tenant", "window", "unit"]),
-        )?;
         all.names.push((TENANT_OPERATIONS.to_owned(), TENANT_OPERATIONS_HELP.to_owned(), "counter"));
         Ok(Self {
             tenants: Tenants::new(tenants),
+            costs: Arc::new(CostMetrics::new(&mut all, tenants)),
             engine: Arc::new(Engine::new(&mut all)?),
             requests: all
                 .add("counter", IntCounterVec::new(opts("rae_api_requests_total", "Requests answered"), &route))?,
@@ -223,6 +216,7 @@ impl Metrics {
         }
         let mut families = self.registry.gather();
         families.extend(self.by_tenant()?);
+        families.extend(self.costs.families()?);
         let mut out = Vec::new();
         let failed = |e: prometheus::Error| Error::internal("the metrics could not be written").with_source(e);
         TextEncoder::new().encode(&families, &mut out).map_err(failed)?;

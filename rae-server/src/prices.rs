@@ -40,7 +40,7 @@ pub fn listed(flags: &ArgMatches) -> Result<String> {
 }
 
 /// At most one byte more than the engine takes, so that it can say so.
-fn read(path: &Path) -> Result<String> {
+pub(crate) fn read(path: &Path) -> Result<String> {
     let mut text = String::new();
     let file = File::open(path).and_then(|file| file.take(PRICES_BYTES_MAX as u64 + 1).read_to_string(&mut text));
     let shown = path.display();

@@ -1,11 +1,13 @@
 //! Every setting, in one table: its name in the file, its variable, its flag, its default and what it means. The command line, the
 //! file, `--help` and the table of docs/operations.md are made from it.
 
+mod costs;
 mod raw;
 mod table;
 
 use crate::adapters::postgres::PgVariables;
 use clap::ArgMatches;
+pub use costs::CostSettings;
 use raw::Raw;
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 pub use table::{SETTINGS, Spec};
@@ -131,6 +133,7 @@ pub struct Settings {
     pub response_cache: bool,
     pub response_cache_ttl: Duration,
     pub response_cache_near: Option<f64>,
+    pub costs: CostSettings,
     port_is_default: bool,
     raw: BTreeMap<&'static str, String>,
 }
@@ -289,6 +292,7 @@ impl Settings {
             response_cache: raw.switch("response_cache")?,
             response_cache_ttl: raw.seconds("response_cache_ttl", 1.0)?,
             response_cache_near: raw.nearness("response_cache_near")?,
+            costs: CostSettings::from_raw(&raw)?,
             port_is_default: !raw.is_given("port"),
             raw: raw.masked(),
         })

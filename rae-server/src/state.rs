@@ -2,6 +2,7 @@
 
 use crate::{
     cli::Role,
+    costs,
     front::{Front, Held},
     jwt::Jwt,
     keys::Keys,
@@ -12,7 +13,12 @@ use crate::{
     stores::{Backends, Hosted},
 };
 use parking_lot::Mutex;
-use rae_core::{Embedding, Error, Rae, Result, model::Scope, wire};
+use rae_core::{
+    Embedding, Error, Rae, Result,
+    model::Scope,
+    ports::{Clock as _, SystemClock},
+    wire,
+};
 use serde_json::{Map, Value};
 use std::{
     ops::Deref,
@@ -34,6 +40,8 @@ const BULK_MAX: usize = 4;
 const WHOLE_MAX: usize = 1;
 /// Longest time of a call of a chat model, its memories and the end of it included.
 pub const LLM_LIMIT: Duration = Duration::from_secs(rae_core::limits::LLM_SECONDS_MAX + 30);
+/// How long a scrape waits for the budgets.
+const FUNDS_LIMIT: Duration = Duration::from_secs(1);
 /// Age after which a file of another run in the folder for temporary files is nobody's.
 const STALE: Duration = Duration::from_secs(86_400);
 
@@ -120,6 +128,10 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
         }
     } else {
         builder = builder.path(settings.data_dir.join("memory.rae")).durability(settings.durability);
+    }
+    // No model is asked for a schema.
+    if role != Role::Migrate {
+        builder = costs::plug(builder, settings, &metrics.costs)?;
     }
     // A worker feeds the vector server for its children.
     let builder = builder.vector_feeder(role != Role::WorkerChild);
@@ -229,6 +241,21 @@ impl App {
             pool: self.backends.postgres.as_ref().map(|store| store.pool()),
             feed: self.rae.vector_feed(),
         })
+    }
+
+    /// Asks the store where the budgets stand, if that was some seconds ago, for the next scrape. A store that does not answer
+    /// leaves the figures as they were.
+    pub async fn refresh_funds(&self) {
+        let most = self.settings.metrics_tenants;
+        if most == 0 || !self.metrics.costs.is_due() {
+            return;
+        }
+        let rae = self.rae.with_timeout(Some(FUNDS_LIMIT));
+        match tokio::time::timeout(FUNDS_LIMIT, rae.top_funds(most)).await {
+            Ok(Ok(top)) => self.metrics.costs.refresh(top, SystemClock.now()),
+            Ok(Err(error)) => tracing::debug!(%error, "the budgets could not be read for the metrics"),
+            Err(_) => tracing::debug!("the budgets could not be read in time for the metrics"),
+        }
     }
 
     /// A new name in the folder for temporary files.

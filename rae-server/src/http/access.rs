@@ -59,6 +59,13 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/v1/chat/completions", ROLE(Developer)),
     ("GET", "/v1/models", ROLE(Developer)),
     ("POST", "/v1/agent/execute", ROLE(Developer)),
+    ("PUT", "/v1/budgets", ROLE(Admin)),
+    ("GET", "/v1/budgets", ROLE(Analyst)),
+    ("GET", "/v1/budgets/current", ROLE(Analyst)),
+    ("GET", "/v1/costs", ROLE(Analyst)),
+    ("GET", "/v1/costs/logs", ROLE(Analyst)),
+    ("POST", "/v1/costs/reservations", ROLE(Developer)),
+    ("POST", "/v1/costs/reservations/{id}/settle", ROLE(Developer)),
 ];
 
 /// What a route asks for; `None` where it is not under /v1, or has no such method.

@@ -44,6 +44,7 @@ pub fn openapi() -> OpenApi {
         let methods = [
             (Method::GET, &mut item.get),
             (Method::POST, &mut item.post),
+            (Method::PUT, &mut item.put),
             (Method::PATCH, &mut item.patch),
             (Method::DELETE, &mut item.delete),
         ];
@@ -86,6 +87,7 @@ fn complete(method: &Method, path: &str, operation: &mut Operation) {
             "/v1/tenants/{id}" => "Name of a tenant",
             "/v1/api-keys/{id}" => "Id of a key, 32 hexadecimal digits",
             path if path.starts_with("/v1/jobs/") => "Id of a job, a UUID",
+            path if path.starts_with("/v1/costs/") => "Id of a reservation, a UUID",
             _ => "Id of a memory, a UUID",
         };
         add("id", ParameterIn::Path, true, about);
@@ -128,6 +130,9 @@ fn complete(method: &Method, path: &str, operation: &mut Operation) {
             errors.push((409, "The idempotency key was used for another body"))
         }
         "/v1/maintain" => errors.push((403, "`now` needs the operator's key")),
+        "/v1/costs/reservations/{id}/settle" => {
+            errors.push((404, "There is no such reservation in this project, or it has ended"));
+        }
         "/v1/jobs/{id}/requeue" => errors.push((404, "There is no such dead job in this project")),
         _ => {}
     }

@@ -64,7 +64,8 @@ async fn readiness(app: &App) -> &'static str {
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, body = String, content_type = "text/plain; version=0.0.4", description = "The metrics")))]
 pub async fn metrics(State(app): State<Arc<App>>) -> ApiResult<Response<Body>> {
-    Ok(std::future::ready(metrics_text(app.scrape()?)).await)
+    app.refresh_funds().await;
+    Ok(metrics_text(app.scrape()?))
 }
 
 /// The text of a scrape as a response.

@@ -5,6 +5,7 @@ pub mod auth;
 mod body;
 mod bulk;
 pub mod conn;
+mod costs;
 mod describe;
 mod diagnostics;
 mod edge;
@@ -74,6 +75,12 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(jobs::jobs))
         .routes(routes!(jobs::requeue))
         .routes(routes!(jobs::all_jobs))
+        .routes(routes!(costs::set_budget, costs::limits))
+        .routes(routes!(costs::budget))
+        .routes(routes!(costs::costs))
+        .routes(routes!(costs::cost_log))
+        .routes(routes!(costs::reserve))
+        .routes(routes!(costs::settle))
         .routes(routes!(diagnostics::diagnostics))
         .routes(routes!(gateway::chat_completions))
         .routes(routes!(gateway::models))

@@ -42,9 +42,9 @@ table{border-collapse:collapse;width:100%;margin:.5rem 0}td,th{text-align:left;v
 th{font-weight:600}td:first-child,th:first-child{min-width:6rem;white-space:nowrap}td,p{overflow-wrap:anywhere}\
 .m{display:inline-block;min-width:4rem;font-weight:700}h2 .m{min-width:0;margin-right:.6rem}a{color:#0645ad;text-decoration:none}a:hover{text-decoration:underline}\
 nav a{display:flex;flex-wrap:wrap;padding:.15rem 0;border-bottom:1px solid #eee}nav code{flex:0 0 22rem}nav span.s{flex:1 1 20rem;color:#555}\
-.GET{color:#1a6e2e}.POST{color:#8a5a00}.PATCH{color:#5b3d99}.DELETE{color:#a3201d}h2:target{background:#fff4c2}\
+.GET{color:#1a6e2e}.POST{color:#8a5a00}.PATCH,.PUT{color:#5b3d99}.DELETE{color:#a3201d}h2:target{background:#fff4c2}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}a{color:#8bf}td,th{border-color:#444}h2{border-color:#555}nav a{border-color:#333}nav span.s{color:#aaa}\
-.GET{color:#7c9}.POST{color:#db7}.PATCH{color:#b9f}.DELETE{color:#f98}h2:target{background:#443c10}}";
+.GET{color:#7c9}.POST{color:#db7}.PATCH,.PUT{color:#b9f}.DELETE{color:#f98}h2:target{background:#443c10}}";
 
 /// The page: a list of the routes, each with its parameters, body and answers, then the shapes.
 fn render(api: &Value) -> Result<String, std::fmt::Error> {

@@ -160,3 +160,40 @@ fn a_role_has_a_port_of_its_own_unless_one_is_given() {
     assert_eq!(load(&[], &[("RAE_PORT", "8000")]).unwrap().with_default_port(8001).port, 8000);
     assert_eq!(load(&["--port", "7"], &[]).unwrap().with_default_port(8001).port, 7);
 }
+
+#[test]
+fn limits_are_exact_and_none_lifts_what_an_empty_variable_does_not() {
+    let costs = |env: &[(&str, &str)]| load(&[], env).unwrap().costs;
+    let amounts = |env: &[(&str, &str)]| costs(env).defaults.amounts;
+    assert_eq!(amounts(&[]), [Some(10_000_000), Some(100_000_000), None, None]);
+    assert_eq!(
+        amounts(&[("DEFAULT_DAILY_LIMIT", ""), ("DEFAULT_MONTHLY_LIMIT", "none")])[..2],
+        [Some(10_000_000), None]
+    );
+    assert_eq!(amounts(&[("DEFAULT_DAILY_LIMIT", "999999999.999999")])[0], Some(999_999_999_999_999));
+    assert_eq!(costs(&[("BUDGET_WARNING_THRESHOLD", "0.25")]).defaults.warning_threshold.millionths(), 250_000);
+    assert!(costs(&[]).tracking && !costs(&[("ENABLE_COST_TRACKING", "false")]).tracking);
+    let ceiling = costs(&[("RAE_UNKNOWN_MODEL", "3.00, 15")]).unknown_model;
+    assert_eq!(ceiling, rae_core::UnknownModel::Ceiling { input: 3_000_000, output: 15_000_000 });
+}
+
+#[test]
+fn a_provider_is_there_when_it_has_its_key_or_address_and_shows_neither_key_nor_password() {
+    let names = |env: &[(&str, &str)]| -> Vec<String> {
+        load(&[], env).unwrap().costs.providers.into_iter().map(|config| config.id).collect()
+    };
+    assert!(names(&[("RAE_OPENAI_BASE_URL", "http://proxy:1")]).is_empty());
+    let all = [
+        ("OPENAI_API_KEY", "hush-1"),
+        ("ANTHROPIC_API_KEY", "hush-2"),
+        ("GOOGLE_API_KEY", "hush-3"),
+        ("OPENROUTER_API_KEY", "hush-4"),
+        ("OLLAMA_BASE_URL", "http://ollama:11434"),
+        ("RAE_VLLM_BASE_URL", "http://vllm:8000"),
+    ];
+    assert_eq!(names(&all), ["openai", "anthropic", "google", "openrouter", "ollama", "vllm"]);
+    let settings = load(&[], &all).unwrap();
+    assert!(!format!("{settings:?} {:?}", settings.shown()).contains("hush"));
+    let error = load(&[], &[("RAE_OLLAMA_BASE_URL", "http://ada:hush@ollama")]).unwrap_err();
+    assert!(error.starts_with("RAE_OLLAMA_BASE_URL must be") && !error.contains("hush"), "{error}");
+}

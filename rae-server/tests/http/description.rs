@@ -139,6 +139,23 @@ fn answers_have_the_documented_fields_and_no_others() {
         "AllJobsPage",
         &server.send("GET", "/v1/admin/jobs", &[("X-API-Key", "the-key-of-the-operator")], b"").json(),
     );
+    check("Limits", &server.call("PUT", "/v1/budgets", "{}").json());
+    let budget = server.get("/v1/budgets/current").json();
+    check("BudgetStatus", &budget);
+    check("UsdWindow", &budget["daily"]);
+    check("TokenWindow", &budget["tokens"]["daily"]);
+    let mut call = json!({ "provider": "openai", "model": "gpt-4o-mini", "input_tokens": 9 });
+    let held = server.post("/v1/costs/reservations", call.clone()).json();
+    check("Reservation", &held);
+    call["usage"] = json!({ "input_tokens": 9, "output_tokens": 9 });
+    let path = format!("/v1/costs/reservations/{}/settle", held["id"].as_str().unwrap());
+    check("Settled", &server.post(&path, call).json());
+    let costs = server.get("/v1/costs?group_by=day,model,provider,project,operation,user").json();
+    check("Costs", &costs);
+    check("CostSum", &costs["items"][0]);
+    let log = server.get("/v1/costs/logs").json();
+    check("CostLog", &log);
+    check("CostEntry", &log["items"][0]);
     let failure = server.get("/nowhere").json();
     check("Failure", &failure);
     check("FailureBody", &failure["error"]);

@@ -46,7 +46,24 @@ pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let prefixes = ["RAE_", "PG", "REDIS_", "QDRANT_", "DATABASE_URL", "OTEL_"];
+        let prefixes = [
+            "RAE_",
+            "PG",
+            "REDIS_",
+            "QDRANT_",
+            "DATABASE_URL",
+            "OTEL_",
+            "OPENAI_",
+            "ANTHROPIC_",
+            "GEMINI_",
+            "GOOGLE_",
+            "OPENROUTER_",
+            "OLLAMA_",
+            "VLLM_",
+            "ENABLE_COST",
+            "DEFAULT_",
+            "BUDGET_",
+        ];
         if prefixes.iter().any(|prefix| text.starts_with(prefix)) {
             command.env_remove(&name);
         }
