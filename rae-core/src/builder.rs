@@ -16,7 +16,8 @@ use crate::{
     model::{IdGenerator, Op, Scope},
     ops,
     ports::{
-        CacheStore, Clock, Embedder, LlmRouter, NoProviders, RelationalStore, Reranker, SystemClock, TokenCounter, VectorFeed, VectorStore,
+        CacheStore, Clock, Embedder, LlmRouter, NoProviders, RelationalStore, Reranker, SystemClock, TokenCounter,
+        VectorFeed, VectorStore,
     },
     rae::embedder_mismatch,
 };
@@ -306,10 +307,7 @@ impl Builder {
             store,
             lookups: Lookups::default(),
             answers: AnswerLookups::default(),
-            desk: Desk::new(
-                self.costs.clone(),
-                self.providers.clone().unwrap_or_else(|| Arc::new(NoProviders)),
-            ),
+            desk: Desk::new(self.costs.clone(), self.providers.clone().unwrap_or_else(|| Arc::new(NoProviders))),
             closed: AtomicBool::new(false),
             checkpointed: Mutex::new(None),
         };

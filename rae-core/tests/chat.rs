@@ -229,7 +229,10 @@ fn a_session_is_put_in_where_the_request_has_no_earlier_turns_and_other_users_ar
         assert!(sent(&fake).iter().any(|(_, text)| text.contains("Minka")), "{:?}", sent(&fake));
         rae.chat(ask("What is my cat called?"), of("ben", "s2")).await.unwrap();
         assert!(!sent(&fake).iter().any(|(_, text)| text.contains("Minka")), "{:?}", sent(&fake));
-        assert!(rae.chat(ask("What is my cat called?"), in_session("", "x")).await.unwrap_err().kind() == ErrorKind::InvalidInput);
+        assert!(
+            rae.chat(ask("What is my cat called?"), in_session("", "x")).await.unwrap_err().kind()
+                == ErrorKind::InvalidInput
+        );
     });
 }
 
@@ -249,7 +252,10 @@ fn the_block_counts_before_the_call_and_a_full_budget_refuses_it_before_the_firs
         rae.set_budget(BudgetLevel::Tenant, change).await.unwrap();
         let refused = rae.chat(question.clone(), with_memory()).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::BudgetExceeded);
-        assert_eq!(rae.chat_stream(question.clone(), with_memory()).await.unwrap_err().kind(), ErrorKind::BudgetExceeded);
+        assert_eq!(
+            rae.chat_stream(question.clone(), with_memory()).await.unwrap_err().kind(),
+            ErrorKind::BudgetExceeded
+        );
         assert!(rae.chat_estimate(question.clone(), with_memory()).await.unwrap().refusal.is_some());
         assert_eq!((fake.seen().len(), turns(&rae).await.len()), (0, 0));
         rae.chat(question, ChatOptions::default()).await.unwrap();

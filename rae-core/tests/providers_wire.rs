@@ -257,8 +257,7 @@ fn embedders_send_the_shape_of_their_provider() {
     };
     let (_, seen) = of(ProviderKind::OpenAi, "text-embedding-3-small", Some(64));
     assert_eq!(seen.path, "/v1/embeddings");
-    let expected =
-        json!({"model": "text-embedding-3-small", "input": ["one", "two"], "encoding_format": "float", "dimensions": 64});
+    let expected = json!({"model": "text-embedding-3-small", "input": ["one", "two"], "encoding_format": "float", "dimensions": 64});
     assert_eq!(seen.body, expected);
     let (_, seen) = of(ProviderKind::Google, "gemini-embedding-001", Some(64));
     assert_eq!(seen.path, "/v1beta/models/gemini-embedding-001:batchEmbedContents");

@@ -6,9 +6,9 @@ mod mark;
 mod stream;
 
 pub use answers::CacheOptions;
-pub use stream::{ChatAnswerStream, ChatEnd};
 pub(crate) use answers::erase_answers;
 pub(crate) use stream::chat_stream;
+pub use stream::{ChatAnswerStream, ChatEnd};
 
 use super::{ContextOptions, LlmCost, LlmEstimate, LlmOptions, context, llm, remember};
 use crate::{
@@ -278,7 +278,9 @@ impl Call {
         match remember::remember_many(&self.deps, &self.scope, turns).await {
             Ok(receipts) => (receipts.into_iter().map(|receipt| receipt.id).collect(), degraded),
             // The request was sent again, and the model said something else: the first answer stays.
-            Err(error) if error.kind() == ErrorKind::Conflict && self.asked.request_id.is_some() => (Vec::new(), degraded),
+            Err(error) if error.kind() == ErrorKind::Conflict && self.asked.request_id.is_some() => {
+                (Vec::new(), degraded)
+            }
             Err(error) => {
                 tracing::warn!(%error, "the turn of a chat was not remembered");
                 degraded.push("remember".to_owned());

@@ -26,9 +26,7 @@ mod update;
 
 pub use audit::{Audit, AuditFinding, AuditKind, AuditOptions};
 pub use budget::{BudgetStatus, TokenWindow, TokenWindows, UsdWindow};
-pub use chat::{
-    CacheOptions, CacheResult, ChatAnswer, ChatAnswerStream, ChatEnd, ChatOptions, MemoryOptions,
-};
+pub use chat::{CacheOptions, CacheResult, ChatAnswer, ChatAnswerStream, ChatEnd, ChatOptions, MemoryOptions};
 pub use context::{Context, ContextOptions, ContextSource};
 pub use costs::{CostLog, CostLogOptions, Costs, CostsOptions};
 pub use export::Exported;

@@ -3,14 +3,12 @@
 use super::{Rae, named};
 use crate::{
     Result,
-    deps::ResponseCacheStats,
     cost::{PriceBook, settle_strays},
-    model::{
-        Amount, BudgetChange, BudgetLevel, ChatRequest, Funds, LevelFunds, Limits, Usd,
-    },
+    deps::ResponseCacheStats,
+    model::{Amount, BudgetChange, BudgetLevel, ChatRequest, Funds, LevelFunds, Limits, Usd},
     ops::{
-        self, BudgetStatus, ChatAnswer, ChatAnswerStream, ChatOptions, CostLog, CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmEstimate, LlmOptions, LlmStream,
-        MeterEnd, Metered, MeteredCall,
+        self, BudgetStatus, ChatAnswer, ChatAnswerStream, ChatOptions, CostLog, CostLogOptions, Costs, CostsOptions,
+        LlmAnswer, LlmEstimate, LlmOptions, LlmStream, MeterEnd, Metered, MeteredCall,
     },
 };
 use uuid::Uuid;

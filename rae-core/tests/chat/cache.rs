@@ -1,6 +1,6 @@
 //! The cache of responses.
 
-use super::{ask, open, run, sent, stored, turns, with_memory, all_of, MODEL};
+use super::{MODEL, all_of, ask, open, run, sent, stored, turns, with_memory};
 use crate::provider_support::{Behaviour, FakeProvider, Fault};
 use async_trait::async_trait;
 use rae_core::{
@@ -13,7 +13,10 @@ use rae_core::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, atomic::{AtomicBool, Ordering}},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -122,7 +125,8 @@ fn another_wording_is_near_and_another_number_name_or_sense_is_not() {
         }
         let (request, options) = near("What is the capital city of France?");
         assert_eq!(result(&rae, request, options).await, CacheResult::Near);
-        for text in ["what is the capital city of Spain", "Is 18 a prime number?", "Which of these birds can not fly?"] {
+        for text in ["what is the capital city of Spain", "Is 18 a prime number?", "Which of these birds can not fly?"]
+        {
             let (request, options) = near(text);
             assert_eq!(result(&rae, request, options).await, CacheResult::Miss, "{text}");
         }
@@ -263,11 +267,9 @@ fn erasing_a_user_session_project_or_tenant_empties_the_cache_of_the_project_alo
         fake.usually(Behaviour::says("Secret of Ada."));
         let other = rae.with_scope(Scope::new("other", "default").unwrap());
         result(&other, ask("Tell me a secret."), cached()).await;
-        for (scope, target) in [
-            (ForgetScope::User, "ada"),
-            (ForgetScope::Session, "monday"),
-            (ForgetScope::Project, "default"),
-        ] {
+        for (scope, target) in
+            [(ForgetScope::User, "ada"), (ForgetScope::Session, "monday"), (ForgetScope::Project, "default")]
+        {
             assert_eq!(result(&rae, ask("Tell me a secret."), cached()).await, CacheResult::Miss, "{scope:?}");
             assert_eq!(result(&rae, ask("Tell me a secret."), cached()).await, CacheResult::Exact, "{scope:?}");
             rae.forget(Forget::Scope(scope, target.to_owned())).await.unwrap();

@@ -256,7 +256,9 @@ impl Job {
             ("/v1/embeddings", _) => (Wire::OpenAi, true, false, None),
             ("/v1/messages", _) => (Wire::Anthropic, false, body["stream"] == true, None),
             (_, Some((model, "generateContent"))) => (Wire::Google, false, false, Some(model)),
-            (_, Some((model, "streamGenerateContent"))) if query == "alt=sse" => (Wire::Google, false, true, Some(model)),
+            (_, Some((model, "streamGenerateContent"))) if query == "alt=sse" => {
+                (Wire::Google, false, true, Some(model))
+            }
             (_, Some((model, "batchEmbedContents"))) => (Wire::Google, true, false, Some(model)),
             _ => return None,
         };
@@ -266,7 +268,8 @@ impl Job {
         let mut words: Vec<String> = how.text.split_whitespace().map(str::to_owned).collect();
         let cut = words.len() as u64 > most;
         words.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-        let output = if embed { 0 } else { words.len() as u64 + how.reasoning + if how.call.is_some() { 10 } else { 0 } };
+        let output =
+            if embed { 0 } else { words.len() as u64 + how.reasoning + if how.call.is_some() { 10 } else { 0 } };
         let input = how.input.unwrap_or_else(|| bodies::words(&body));
         let charged = Charged { requests: 1, input, cached: how.cached, output, reasoning: how.reasoning };
         Some(Self { wire, stream, embed, body, model, how, words, cut, charged })
@@ -341,7 +344,8 @@ impl Shared {
         let body = &answer.body[..answer.until];
         let step = if job.how.step == 0 { body.len().max(1) } else { job.how.step };
         // A client that went away is no failure of the server.
-        let write = |stream: &mut TcpStream, bytes: &[u8]| stream.write_all(bytes).and_then(|()| stream.flush()).is_ok();
+        let write =
+            |stream: &mut TcpStream, bytes: &[u8]| stream.write_all(bytes).and_then(|()| stream.flush()).is_ok();
         if !write(stream, head.as_bytes()) {
             return;
         }

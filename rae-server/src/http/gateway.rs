@@ -5,11 +5,10 @@ pub mod agent;
 mod options;
 mod pieces;
 
-
-
 use super::{
     auth::Caller,
     body::{ChatFields, no_parameters},
+    costs::{WARNING, budget_warning},
     error::{ApiError, ApiResult, Failure, REQUEST_ID, error_body},
     json, schema,
 };
@@ -42,7 +41,6 @@ const COST: HeaderName = HeaderName::from_static("x-rae-cost-usd");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
 const MEMORIES: HeaderName = HeaderName::from_static("x-rae-memories");
 const DEGRADED: HeaderName = HeaderName::from_static("x-rae-degraded");
-const WARNING: HeaderName = HeaderName::from_static("x-budget-warning");
 /// Routes whose errors OpenAI's clients read.
 const SPOKEN: &[&str] = &["/v1/chat/completions", "/v1/models"];
 
@@ -98,7 +96,13 @@ pub async fn models(State(app): State<Arc<App>>, _: Caller, RawQuery(query): Raw
 }
 
 /// The whole answer, on the engine's threads. A caller that leaves does not stop it: the call is paid for.
-async fn ask(app: &App, caller: Caller, held: Held, request: ChatRequest, options: ChatOptions) -> ApiResult<ChatAnswer> {
+async fn ask(
+    app: &App,
+    caller: Caller,
+    held: Held,
+    request: ChatRequest,
+    options: ChatOptions,
+) -> ApiResult<ChatAnswer> {
     let place = app.chat_place()?;
     let call = |rae: Rae| async move {
         let _place = place;
@@ -154,16 +158,9 @@ fn about(
     if memories > 0 {
         headers.insert(MEMORIES, HeaderValue::from(memories));
     }
-    let lists = [(DEGRADED, degraded.join(", ")), (WARNING, budget_warning(warnings).unwrap_or_default())];
-    for (name, value) in lists {
-        headers.extend(HeaderValue::try_from(value).ok().filter(|value| !value.is_empty()).map(|value| (name, value)));
-    }
-}
-
-/// The value of X-Budget-Warning: the limits whose warning threshold is reached; none where there is none.
-fn budget_warning(warnings: &[(BudgetLevel, LimitKind)]) -> Option<String> {
-    let limits = warnings.iter().map(|(level, kind)| format!("{} {}", level.as_str(), kind.field()));
-    Some(limits.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
+    let degraded = HeaderValue::try_from(degraded.join(", ")).ok().filter(|value| !value.is_empty());
+    headers.extend(degraded.map(|value| (DEGRADED, value)));
+    headers.extend(budget_warning(warnings).map(|value| (WARNING, value)));
 }
 
 /// Dollars as a plain number, to the micro-dollar.
@@ -193,8 +190,7 @@ fn spoken(mut body: Value) -> Value {
 
 /// The middleware that says errors of these routes, those of the gate too, in OpenAI's words beside ours.
 pub async fn speak(request: Request, next: Next) -> Response<Body> {
-    let spoken_here =
-        request.extensions().get::<MatchedPath>().is_some_and(|route| SPOKEN.contains(&route.as_str()));
+    let spoken_here = request.extensions().get::<MatchedPath>().is_some_and(|route| SPOKEN.contains(&route.as_str()));
     let response = next.run(request).await;
     if !spoken_here || response.extensions().get::<Failure>().is_none() {
         return response;

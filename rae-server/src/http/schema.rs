@@ -3,8 +3,8 @@
 
 #![allow(dead_code, missing_docs)] // nobody makes these; the structs are named after what they describe
 
-mod gateway;
 mod costs;
+mod gateway;
 mod jobs;
 mod keys;
 mod names;
@@ -14,11 +14,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
-pub use gateway::{AgentAnswer, AgentRequest, ChatCompletion, ChatCompletions, Models};
 pub use costs::{
     BudgetChange, BudgetParameters, BudgetStatus, CostLog, CostLogParameters, CostParameters, Costs, Limits,
     MeteredCall, MeteredEnd, Reservation, Settled,
 };
+pub use gateway::{AgentAnswer, AgentRequest, ChatCompletion, ChatCompletions, Models};
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};

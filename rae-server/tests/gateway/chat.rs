@@ -57,13 +57,20 @@ fn a_dry_run_sends_and_books_nothing() {
     let server = server(&fake, &[("DEFAULT_DAILY_LIMIT", "0.01")]);
     let estimate = post(&server, CHAT, &[("X-Dry-Run", "true")], &ask("How do you do?"));
     let body = estimate.json();
-    assert_eq!((estimate.status, body["provider"].as_str(), body["model"].as_str()), (200, Some("openai"), Some("gpt-4o-mini")));
+    assert_eq!(
+        (estimate.status, body["provider"].as_str(), body["model"].as_str()),
+        (200, Some("openai"), Some("gpt-4o-mini"))
+    );
     assert_eq!((body["output_tokens"].as_u64(), body["allowed"].as_bool()), (Some(50), Some(true)));
     assert!(body["cost_usd"].as_f64().unwrap() > 0.0 && body.get("refusal").is_none(), "{body}");
     let mut dear = ask("How do you do?");
     (dear["model"], dear["max_tokens"]) = ("gpt-4o".into(), 100_000.into());
     let body = post(&server, CHAT, &[("X-Dry-Run", "true")], &dear).json();
-    assert_eq!((body["allowed"].as_bool(), body["refusal"]["kind"].as_str()), (Some(false), Some("budget_exceeded")), "{body}");
+    assert_eq!(
+        (body["allowed"].as_bool(), body["refusal"]["kind"].as_str()),
+        (Some(false), Some("budget_exceeded")),
+        "{body}"
+    );
     assert_eq!(fake.seen().len(), 0);
     assert!(post(&server, CHAT, &[], &ask("x")).status == 200);
 }
@@ -79,8 +86,11 @@ fn a_budget_that_is_full_refuses_before_the_first_byte_in_the_words_of_both() {
         refused.is_gateway_error(402, "budget_exceeded", "daily_usd_budget_exceeded");
         assert_eq!(refused.json()["error"]["details"]["scope"], "tenant");
     }
-    post(&server, "/v1/agent/execute", &[], &json!({ "prompt": "x", "model": "gpt-4o-mini" }))
-        .is_error(402, "budget_exceeded", "daily_usd_budget_exceeded");
+    post(&server, "/v1/agent/execute", &[], &json!({ "prompt": "x", "model": "gpt-4o-mini" })).is_error(
+        402,
+        "budget_exceeded",
+        "daily_usd_budget_exceeded",
+    );
     assert_eq!(fake.seen().len(), 0);
 }
 
@@ -92,7 +102,10 @@ fn errors_of_the_request_and_of_the_provider_have_their_status() {
         (json!({ "messages": [] }), "invalid_input"),
         (json!({ "model": "gpt-4o-mini", "messages": [] }), "invalid_input"),
         (json!({ "model": "gpt-4o-mini", "messages": [{ "role": "nobody", "content": "x" }] }), "invalid_input"),
-        (json!({ "model": "gpt-4o-mini", "n": 2, "messages": [{ "role": "user", "content": "x" }] }), "unsupported_option"),
+        (
+            json!({ "model": "gpt-4o-mini", "n": 2, "messages": [{ "role": "user", "content": "x" }] }),
+            "unsupported_option",
+        ),
         (json!({ "model": "no-such-model", "messages": [{ "role": "user", "content": "x" }] }), "unknown_model_price"),
     ] {
         post(&server, CHAT, &[], &body).is_gateway_error(400, "invalid_input", code);
@@ -168,7 +181,12 @@ fn an_agent_answers_with_its_memories_and_remembers() {
     let fake = FakeProvider::start();
     let server = server(&fake, &[("RAE_DEFAULT_MODEL", "openai/gpt-4o-mini")]);
     let puppy = server.remember("Caroline adopted a puppy called Scout.");
-    let answer = post(&server, "/v1/agent/execute", &[], &json!({ "prompt": "What is the puppy of Caroline called?", "session_id": "s" }));
+    let answer = post(
+        &server,
+        "/v1/agent/execute",
+        &[],
+        &json!({ "prompt": "What is the puppy of Caroline called?", "session_id": "s" }),
+    );
     let body = answer.json();
     assert_eq!((answer.status, body["answer"].as_str()), (200, Some("Hello there")), "{body}");
     assert_eq!(body["memories_used"], json!([puppy]));
@@ -176,9 +194,19 @@ fn an_agent_answers_with_its_memories_and_remembers() {
     assert_eq!(body["remembered"].as_array().unwrap().len(), 2);
     assert_eq!(memories(&server).len(), 3);
     let messages = json!([{ "role": "system", "content": "Be brief." }, { "role": "user", "content": "And now?" }]);
-    let quiet = post(&server, "/v1/agent/execute", &[], &json!({ "messages": messages, "remember": false, "memory_tokens": 10 }));
+    let quiet = post(
+        &server,
+        "/v1/agent/execute",
+        &[],
+        &json!({ "messages": messages, "remember": false, "memory_tokens": 10 }),
+    );
     assert_eq!((quiet.status, memories(&server).len()), (200, 3), "{}", quiet.text());
-    for body in [json!({}), json!({ "prompt": "x", "messages": [] }), json!({ "prompt": 1 }), json!({ "prompt": "x", "stream": true })] {
+    for body in [
+        json!({}),
+        json!({ "prompt": "x", "messages": [] }),
+        json!({ "prompt": 1 }),
+        json!({ "prompt": "x", "stream": true }),
+    ] {
         post(&server, "/v1/agent/execute", &[], &body).is_error(422, "invalid_input", "invalid_input");
     }
     let none = super::server(&fake, &[]);
@@ -190,11 +218,15 @@ fn a_picture_that_is_longer_than_other_bodies_may_be_is_taken() {
     let fake = FakeProvider::start();
     let server = server(&fake, &[("RAE_MAX_BODY_BYTES", "5000")]);
     let picture = format!("data:image/png;base64,{}", "A".repeat(1_000_000));
-    let content = json!([{ "type": "text", "text": "What is this?" }, { "type": "image_url", "image_url": { "url": picture } }]);
+    let content =
+        json!([{ "type": "text", "text": "What is this?" }, { "type": "image_url", "image_url": { "url": picture } }]);
     let body = json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": content }] });
     let answer = post(&server, CHAT, &[("X-RAE-Cache", "on")], &body);
     assert_eq!((answer.status, answer.header("x-cache")), (200, Some("miss")), "{}", answer.text());
-    assert_eq!(fake.seen()[0].body["messages"][0]["content"][1]["image_url"]["url"].as_str().unwrap().len(), picture.len());
+    assert_eq!(
+        fake.seen()[0].body["messages"][0]["content"][1]["image_url"]["url"].as_str().unwrap().len(),
+        picture.len()
+    );
 }
 
 impl crate::http::Answer {

@@ -9,9 +9,7 @@ use crate::{
     ctx::Ctx,
     deps::Deps,
     error::{Error, Result},
-    limits::{
-        ANSWER_BYTES_MAX, ANSWER_SECONDS_MAX, ANSWERS_KEPT_MAX, NEAR_ANSWERS_MAX, NEAR_QUESTION_BYTES_MAX,
-    },
+    limits::{ANSWER_BYTES_MAX, ANSWER_SECONDS_MAX, ANSWERS_KEPT_MAX, NEAR_ANSWERS_MAX, NEAR_QUESTION_BYTES_MAX},
     model::{
         ChatContent, ChatMessage, ChatPart, ChatRequest, ChatResponse, ChatRole, FinishReason, MemoryId, Usage, Usd,
     },

@@ -66,7 +66,9 @@ mod tests {
 
     #[test]
     fn other_text_stays_as_it_is() {
-        for text in ["a < b and 3 </ 4", "<memory>mine</memory>", "<memory", "x <memory source=\"other\">y</memory>", "Ünï <b>"] {
+        for text in
+            ["a < b and 3 </ 4", "<memory>mine</memory>", "<memory", "x <memory source=\"other\">y</memory>", "Ünï <b>"]
+        {
             assert_eq!(without_blocks(text), text);
         }
     }

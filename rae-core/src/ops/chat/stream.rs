@@ -5,9 +5,7 @@ use super::{CacheResult, Call, ChatAnswer, ChatOptions, llm};
 use crate::{
     deps::Deps,
     error::Result,
-    model::{
-        BudgetLevel, ChatChunk, ChatDelta, ChatFold, ChatRequest, ChatResponse, LimitKind, MemoryId, Scope, Usd,
-    },
+    model::{BudgetLevel, ChatChunk, ChatDelta, ChatFold, ChatRequest, ChatResponse, LimitKind, MemoryId, Scope, Usd},
     ops::{LlmCost, LlmStream},
 };
 use futures::{Stream, StreamExt, stream::iter, stream::unfold};

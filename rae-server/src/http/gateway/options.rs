@@ -25,7 +25,8 @@ impl Asked {
         };
         let session_id = name(headers, "x-session-id", "session")?.map(str::to_owned);
         let memory = memory.map(|remember| MemoryOptions { session_id, remember, ..MemoryOptions::default() });
-        let cached = choice(headers, "x-rae-cache", &["on", "off"])?.map_or(settings.response_cache, |word| word == "on");
+        let cached =
+            choice(headers, "x-rae-cache", &["on", "off"])?.map_or(settings.response_cache, |word| word == "on");
         let llm = LlmOptions {
             user_id: name(headers, "x-user-id", "user")?.map(str::to_owned),
             request_id: request_id(),
