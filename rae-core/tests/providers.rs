@@ -350,17 +350,20 @@ fn what_was_never_sent_costs_nothing() {
 }
 
 #[test]
-fn a_stream_that_is_dropped_gives_the_request_up() {
+fn a_call_that_is_dropped_is_given_up_at_the_provider() {
     let fake = FakeProvider::start();
-    for kind in KINDS {
-        fake.usually(Behaviour::fails(Fault::StallInStream));
+    for (i, kind) in KINDS.into_iter().enumerate() {
         let provider = open(config(kind, &fake));
+        fake.then(Behaviour::fails(Fault::StallInStream)).then(Behaviour::fails(Fault::Stall));
         run(async {
             let mut stream = provider.stream(&ctx(), &ask()).await.unwrap();
             assert!(stream.next().await.unwrap().is_ok());
         });
+        fake.wait_for_given_up(2 * i + 1);
+        let soon = ctx().with_timeout(Duration::from_millis(200));
+        assert!(run(provider.complete(&soon, &ask())).is_err());
+        fake.wait_for_given_up(2 * i + 2);
     }
-    assert_eq!(fake.charged().requests, 4);
 }
 
 #[test]

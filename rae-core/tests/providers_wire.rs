@@ -29,8 +29,9 @@ fn send(kind: ProviderKind, body: &Value) -> Result<Seen, LlmFailure> {
     let fake = FakeProvider::start();
     let config = ProviderConfig { organization: Some("org-1".into()), ..ProviderConfig::new("p", kind) };
     let providers = Providers::new([config.key("k-1").at(fake.url())]).unwrap();
-    let (request, _) = ChatRequest::from_openai(body.clone()).unwrap();
+    let (mut request, _) = ChatRequest::from_openai(body.clone()).unwrap();
     let routed = providers.route(&request.model).unwrap();
+    request.model = routed.model;
     run(routed.provider.complete(&ctx(), &request))?;
     Ok(fake.seen().pop().unwrap())
 }

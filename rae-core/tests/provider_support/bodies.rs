@@ -348,7 +348,7 @@ fn openai_stream(job: &Job) -> String {
         }
     }
     if job.how.fault == Some(Fault::ErrorInside) {
-        out.truncate(BEFORE_ERROR + 1);
+        out.truncate(BEFORE_ERROR + 2);
         out.push(format!("data: {}\n\n", error(job.wire, 500, "Internal error.")));
         return out.concat();
     }

@@ -137,6 +137,9 @@ struct State {
     seen: Vec<Seen>,
     charged: Charged,
     released: bool,
+    /// Connections that stall.
+    held: Vec<TcpStream>,
+    given_up: usize,
     in_flight: usize,
     most_in_flight: usize,
 }
@@ -193,8 +196,17 @@ impl FakeProvider {
 
     /// Lets go of what stalls, now and later: its connection closes.
     pub fn release(&self) {
-        self.state(|s| s.released = true);
+        self.state(|s| {
+            s.released = true;
+            s.held.drain(..).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+        });
         self.shared.turn.notify_all();
+    }
+
+    /// Waits until so many requests that stalled were given up by their client.
+    pub fn wait_for_given_up(&self, count: usize) {
+        let state = self.shared.state.lock().unwrap();
+        drop(self.shared.turn.wait_while(state, |s| s.given_up < count).unwrap());
     }
 
     /// Waits until so many requests came in.
@@ -328,7 +340,7 @@ impl Shared {
         }
         match job.how.fault {
             Some(Fault::Closed) => return,
-            Some(Fault::Stall) => return self.wait(),
+            Some(Fault::Stall) => return self.stall(stream),
             _ => {}
         }
         let answer = bodies::answer(job);
@@ -357,15 +369,29 @@ impl Shared {
         }
         match job.how.fault {
             Some(Fault::Truncated) => {}
-            Some(Fault::StallInStream) => self.wait(),
+            Some(Fault::StallInStream) => self.stall(stream),
             _ if chunked => drop(write(stream, b"0\r\n\r\n")),
             _ => {}
         }
     }
 
-    fn wait(&self) {
-        let state = self.state.lock().unwrap();
-        drop(self.turn.wait_while(state, |s| !s.released).unwrap());
+    /// Until it is let go or the client goes.
+    fn stall(&self, stream: &mut TcpStream) {
+        {
+            let mut state = self.state.lock().unwrap();
+            if state.released {
+                return;
+            }
+            state.held.push(stream.try_clone().unwrap());
+        }
+        // The client sends nothing more, so this ends with the connection.
+        drop(stream.read(&mut [0]));
+        let mut state = self.state.lock().unwrap();
+        if !state.released {
+            state.given_up += 1;
+        }
+        drop(state);
+        self.turn.notify_all();
     }
 }
 
