@@ -142,6 +142,15 @@ fn answers_have_the_documented_fields_and_no_others() {
         "AllJobsPage",
         &server.send("GET", "/v1/admin/jobs", &[("X-API-Key", "the-key-of-the-operator")], b"").json(),
     );
+    let failure = server.get("/nowhere").json();
+    check("Failure", &failure);
+    check("FailureBody", &failure["error"]);
+}
+
+#[test]
+fn answers_about_money_have_the_documented_fields_and_no_others() {
+    let (api, server) = (description(), Server::start());
+    let check = |shape: &str, answer: &Value| assert_eq!(keys(answer), documented(&api, shape), "{shape}");
     check("Limits", &server.call("PUT", "/v1/budgets", "{}").json());
     let budget = server.get("/v1/budgets/current").json();
     check("BudgetStatus", &budget);
@@ -159,9 +168,6 @@ fn answers_have_the_documented_fields_and_no_others() {
     let log = server.get("/v1/costs/logs").json();
     check("CostLog", &log);
     check("CostEntry", &log["items"][0]);
-    let failure = server.get("/nowhere").json();
-    check("Failure", &failure);
-    check("FailureBody", &failure["error"]);
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn wrong_parameters_and_ids_are_400() {
 fn what_does_not_exist_is_404_and_what_it_cannot_do_is_405() {
     let server = Server::start();
     for path in
-        ["/", "/v1", "/v2/memories", "/v1/memories/", "/v1/budgets", "/v1/memories/x/y/z", "/v1/../etc/passwd", "/%00"]
+        ["/", "/v1", "/v2/memories", "/v1/memories/", "/v1/graph", "/v1/memories/x/y/z", "/v1/../etc/passwd", "/%00"]
     {
         server.get(path).is_error(404, "not_found", "no_such_route");
     }
