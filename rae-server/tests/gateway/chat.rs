@@ -192,6 +192,12 @@ fn an_agent_answers_with_its_memories_and_remembers() {
     assert_eq!(body["memories_used"], json!([puppy]));
     assert!(body["cost_usd"].as_f64().unwrap() > 0.0 && body["usage"]["total_tokens"].as_u64().unwrap() > 0);
     assert_eq!(body["remembered"].as_array().unwrap().len(), 2);
+    let api = server.send("GET", "/openapi.json", &[], b"").json();
+    let documented = |shape: &str| api["components"]["schemas"][shape]["properties"].as_object().unwrap().clone();
+    assert!(body.as_object().unwrap().keys().eq(documented("AgentAnswer").keys()), "{body}");
+    let models = server.get("/v1/models").json();
+    assert!(models.as_object().unwrap().keys().eq(documented("Models").keys()), "{models}");
+    assert!(models["data"][0].as_object().unwrap().keys().eq(documented("Model").keys()), "{models}");
     assert_eq!(memories(&server).len(), 3);
     let messages = json!([{ "role": "system", "content": "Be brief." }, { "role": "user", "content": "And now?" }]);
     let quiet = post(
