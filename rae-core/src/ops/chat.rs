@@ -109,7 +109,7 @@ pub struct ChatAnswer {
 pub(crate) async fn chat(deps: &Deps, scope: &Scope, request: ChatRequest, options: ChatOptions) -> Result<ChatAnswer> {
     let (call, plan) = Call::prepare(deps, scope, request, options).await?;
     if let Some((kept, cache)) = call.kept().await {
-        return Ok(call.from_cache(kept, cache).await);
+        return Ok(call.answer_kept(kept, cache).await);
     }
     let answer = llm::answer(deps, scope, &plan).await?;
     let (remembered, degraded) = call.finish(&answer.response, answer.cost.cost_usd).await;
@@ -232,7 +232,7 @@ impl Call {
     }
 
     /// Books and remembers an answer from the cache.
-    async fn from_cache(self, kept: Kept, cache: CacheResult) -> ChatAnswer {
+    async fn answer_kept(self, kept: Kept, cache: CacheResult) -> ChatAnswer {
         let settlement = Settlement {
             status: CallStatus::Cached,
             usage: TokenUsage::default(),

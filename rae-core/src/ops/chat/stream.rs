@@ -114,7 +114,7 @@ pub(crate) async fn chat_stream(
 ) -> Result<ChatAnswerStream> {
     let (call, plan) = Call::prepare(deps, scope, request, options).await?;
     if let Some((kept, cache)) = call.kept().await {
-        return Ok(ChatAnswerStream::from_cache(call.from_cache(kept, cache).await));
+        return Ok(ChatAnswerStream::from_cache(call.answer_kept(kept, cache).await));
     }
     let answer = llm::answer_stream(deps, scope, plan).await?;
     let end = Arc::new(Mutex::new(None));
