@@ -134,7 +134,7 @@ async fn hand_over(mut answer: ChatAnswerStream, events: &mpsc::Sender<Bytes>, i
 /// The piece without its usage, which comes at the end where it is wanted; nothing where it has nothing else.
 fn piece(chunk: ChatChunk) -> Option<ChatChunk> {
     let says = chunk.delta != ChatDelta::default() || chunk.finish_reason.is_some() || chunk.usage.is_none();
-    says.then(|| ChatChunk { usage: None, ..chunk })
+    says.then_some(ChatChunk { usage: None, ..chunk })
 }
 
 fn data(value: &Value) -> Bytes {
