@@ -107,6 +107,16 @@ interop() {
   .venv/bin/python tests/interop/interop.py "$CARGO_TARGET_DIR/ci/examples/interop" "$PWD/.venv/bin/python" rae-node/index.mjs
 }
 
+# The official clients of OpenAI, for Python and for Node, unchanged.
+gateway() {
+  local binary; binary=$(server_binary)
+  cargo build --quiet --profile ci -p rae-core -p rae-server --features "$features" --example fake_provider
+  # Beside the sources only what is committed: npm writes its folder elsewhere.
+  cp -r tests/gateway/node "$work/gateway"
+  (cd "$work/gateway" && npm install --silent --no-audit --no-fund --no-package-lock)
+  .venv/bin/python tests/gateway/run.py "$binary" "$CARGO_TARGET_DIR/ci/examples/fake_provider" "$PWD/.venv/bin/python" "$work/gateway"
+}
+
 stage fmt fmt
 stage clippy clippy
 stage servers servers
@@ -117,6 +127,7 @@ stage python-lint python_lint
 stage python python_tests
 stage openapi-lint scripts/openapi_lint.sh
 stage schemathesis schemathesis
+stage gateway gateway
 stage recall recall
 stage node node_tests
 stage scenarios scenarios

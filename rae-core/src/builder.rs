@@ -4,7 +4,7 @@ use crate::{
     Ctx, Rae,
     access::AccessBuffer,
     cost::{CostOptions, Desk},
-    deps::{Deps, Lookups, Shared},
+    deps::{AnswerLookups, Deps, Lookups, Shared},
     embedded::{
         cache::MemoryCache,
         vector::{MemoryVectors, VectorsConfig},
@@ -306,6 +306,7 @@ impl Builder {
             feeder: Feeder::new(self.vector_settle.unwrap_or(VECTOR_SETTLE)),
             store,
             lookups: Lookups::default(),
+            answers: AnswerLookups::default(),
             desk: Desk::new(self.costs.clone(), self.providers.clone().unwrap_or_else(|| Arc::new(NoProviders))),
             closed: AtomicBool::new(false),
             checkpointed: Mutex::new(None),

@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     /// Whose memories these are, for what is kept elsewhere.
     pub store: String,
     pub lookups: Lookups,
+    /// Lookups in the cache of responses.
+    pub answers: AnswerLookups,
     /// How model calls are paid for.
     pub desk: Desk,
     pub closed: AtomicBool,
@@ -104,6 +106,51 @@ impl CacheStats {
     pub fn hit_ratio(self) -> Option<f64> {
         let lookups = self.hits + self.misses;
         (lookups > 0).then(|| self.hits as f64 / lookups as f64)
+    }
+}
+
+/// Lookups in the cache of responses, counted.
+#[derive(Debug, Default)]
+pub(crate) struct AnswerLookups {
+    exact: AtomicU64,
+    near: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl AnswerLookups {
+    /// Counts one: what was found, and whether it was the same request.
+    pub fn count(&self, found: Option<bool>) {
+        let counter = match found {
+            Some(true) => &self.exact,
+            Some(false) => &self.near,
+            None => &self.misses,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn stats(&self) -> ResponseCacheStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ResponseCacheStats { exact: read(&self.exact), near: read(&self.near), misses: read(&self.misses) }
+    }
+}
+
+/// Lookups in the cache of responses since the store was opened. A call that does not ask for the cache is not counted, nor one
+/// whose answer would not be kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResponseCacheStats {
+    /// Lookups that found the answer to the same request.
+    pub exact: u64,
+    /// Lookups that found the answer to a request that was near enough.
+    pub near: u64,
+    /// Lookups that found nothing.
+    pub misses: u64,
+}
+
+impl ResponseCacheStats {
+    /// Hits of both kinds in proportion to lookups, 0 to 1; `None` before the first lookup.
+    pub fn hit_ratio(self) -> Option<f64> {
+        let (hits, lookups) = (self.exact + self.near, self.exact + self.near + self.misses);
+        (lookups > 0).then(|| hits as f64 / lookups as f64)
     }
 }
 

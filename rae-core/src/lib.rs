@@ -44,7 +44,7 @@ pub mod conformance;
 pub use builder::{Builder, Durability, Embedding};
 pub use cost::{CostOptions, PriceBook, UnknownModel};
 pub use ctx::Ctx;
-pub use deps::{CacheStats, IndexStats};
+pub use deps::{CacheStats, IndexStats, ResponseCacheStats};
 pub use error::{Error, ErrorKind, Result};
 pub use futures::executor::block_on;
 pub use ingest::{MemoryUpdate, NewMemory};

@@ -211,6 +211,16 @@ pub const LLM_SECONDS_MAX: u64 = 600;
 pub const STRAYS_MAX: usize = 10_000;
 /// Most answers that one request to a chat model may ask for (`n`).
 pub const CHAT_ANSWERS_MAX: u64 = 16;
+/// Answers of chat models that the cache of responses keeps for one project; the oldest goes.
+pub const ANSWERS_KEPT_MAX: i64 = 256;
+/// Bytes of one such answer; a longer one is not kept.
+pub const ANSWER_BYTES_MAX: usize = 256 << 10;
+/// Longest time that such an answer is kept, in seconds.
+pub const ANSWER_SECONDS_MAX: u64 = 7 * 86_400;
+/// Answers whose questions are compared by meaning, of requests that are the same otherwise.
+pub const NEAR_ANSWERS_MAX: usize = 64;
+/// Bytes of a question that is compared by meaning: not more than an embedder reads.
+pub const NEAR_QUESTION_BYTES_MAX: usize = 1_000;
 /// Most tokens of output of a call that names no maximum, where one must be sent.
 pub const CHAT_OUTPUT_TOKENS_DEFAULT: u64 = 4_096;
 /// Bytes of a file of prices.

@@ -98,6 +98,17 @@ impl Front {
         }
     }
 
+    /// A place among the calls of the engine, for one that outlives its handler.
+    pub fn request_place(&self) -> Result<OwnedSemaphorePermit> {
+        self.take(&self.places, 1, "requests")
+    }
+
+    /// Runs work that outlives its handler on the engine's threads. It holds a [`Self::request_place`], so that the server waits
+    /// for it when it stops.
+    pub fn spawn_task(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.engine.spawn(work);
+    }
+
     /// Takes `bytes` more of the memory for bodies.
     pub fn hold(&self, held: &mut Held, bytes: usize) -> Result<()> {
         // By the sum: a body comes in many small pieces.

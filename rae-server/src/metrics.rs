@@ -1,5 +1,6 @@
 //! Metrics in Prometheus text 0.0.4. The six names of contract.md are there from the first scrape, with or without values.
 
+mod answers;
 pub mod costs;
 pub mod engine;
 pub mod tenants;
@@ -7,13 +8,14 @@ mod vectors;
 
 use crate::adapters::postgres::PoolState;
 use crate::worker::JobMetrics;
+use answers::AnswerMetrics;
 use costs::CostMetrics;
 use engine::Engine;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry, TextEncoder, core::Collector,
 };
-use rae_core::{CacheStats, Error, ErrorKind, IndexStats, VectorFeedStats, model::Scope};
+use rae_core::{CacheStats, Error, ErrorKind, IndexStats, ResponseCacheStats, VectorFeedStats, model::Scope};
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 use tenants::Tenants;
 use vectors::VectorMetrics;
@@ -55,6 +57,7 @@ pub struct Metrics {
     /// Requests that were turned away because the server was full.
     pub rejected: IntCounterVec,
     vectors: VectorMetrics,
+    answers: AnswerMetrics,
     /// What models cost, and where the budgets stand.
     pub costs: Arc<CostMetrics>,
 }
@@ -98,6 +101,8 @@ pub struct Readings {
     pub pool: Option<PoolState>,
     /// The feed of a vector server.
     pub feed: VectorFeedStats,
+    /// Lookups in the cache of responses.
+    pub answers: ResponseCacheStats,
 }
 
 const TENANT_OPERATIONS: &str = "rae_tenant_operations_total";
@@ -173,6 +178,7 @@ impl Metrics {
             )?,
             jobs: JobMetrics::new(&mut all)?,
             vectors: VectorMetrics::new(&mut all)?,
+            answers: AnswerMetrics::new(&mut all)?,
             registry: all.registry,
             names: all.names,
         })
@@ -193,8 +199,9 @@ impl Metrics {
 
     /// The text of a scrape.
     pub fn text(&self, now: Readings) -> Result<String, Error> {
-        let Readings { cache, index, pool, feed } = now;
+        let Readings { cache, index, pool, feed, answers } = now;
         self.vectors.show(feed);
+        self.answers.show(answers);
         self.engine.set_index(index);
         if let Some(pool) = pool {
             self.engine.set_pool(pool);

@@ -38,6 +38,8 @@ use tracing::Instrument;
 const BULK_MAX: usize = 4;
 /// Reads of a whole store at once. The embedded store has two readers: one is left for everybody else.
 const WHOLE_MAX: usize = 1;
+/// Longest time of a call of a chat model, its memories and the end of it included.
+pub const LLM_LIMIT: Duration = Duration::from_secs(rae_core::limits::LLM_SECONDS_MAX + 30);
 /// How long a scrape waits for the budgets.
 const FUNDS_LIMIT: Duration = Duration::from_secs(1);
 /// Age after which a file of another run in the folder for temporary files is nobody's.
@@ -62,6 +64,7 @@ pub struct App {
     pub rates: Rates,
     bulk: Arc<Semaphore>,
     whole: Arc<Semaphore>,
+    chats: Arc<Semaphore>,
     jobs: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -168,6 +171,8 @@ impl App {
             rates: Rates::new(settings.rate_limit as u64, settings.rate_limit_window),
             bulk: Arc::new(Semaphore::new(BULK_MAX)),
             whole: Arc::new(Semaphore::new(WHOLE_MAX)),
+            // They take minutes: the other half is for calls that do not.
+            chats: Arc::new(Semaphore::new((settings.max_concurrent_requests / 2).max(1))),
             jobs: Mutex::default(),
             front: Arc::new(Front::new(settings, metrics, engine)),
         })
@@ -222,10 +227,16 @@ impl App {
         self.take(&self.whole, 1, "whole")
     }
 
+    /// A place for a call of a chat model.
+    pub fn chat_place(&self) -> Result<OwnedSemaphorePermit> {
+        self.take(&self.chats, 1, "chat")
+    }
+
     /// The text of a scrape.
     pub fn scrape(&self) -> Result<String> {
         self.front.scrape(Readings {
             cache: self.rae.cache_stats(),
+            answers: self.rae.response_cache_stats(),
             index: self.rae.index_stats(),
             pool: self.backends.postgres.as_ref().map(|store| store.pool()),
             feed: self.rae.vector_feed(),

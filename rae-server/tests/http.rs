@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // a test reports by panicking
 
+#[path = "../../rae-core/tests/provider_support/mod.rs"]
+mod provider_support;
 #[path = "http/support.rs"]
 mod support;
 

@@ -1,5 +1,6 @@
 //! `forget`: erasure from rows, words, vectors, history and the log, with a receipt.
 
+use super::erase_answers;
 use crate::{
     Ctx,
     deps::Deps,
@@ -80,7 +81,8 @@ pub struct Forgotten {
     /// Memories derived from these alone, gone with them.
     pub derived: u64,
     /// What still holds traces for now: `wal` while a reader keeps the log from being truncated, until the next `maintain`;
-    /// `vectors` while a vector server is away, has much else to catch up with or a whole project to forget, until it has.
+    /// `vectors` while a vector server is away, has much else to catch up with or a whole project to forget, until it has;
+    /// `cache` where the cache did not answer: answers of chat models stay there until their time is over.
     pub pending: Vec<String>,
     /// What was done, when, with keyed hashes of the ids: enough to check, nothing to read.
     pub receipt: Value,
@@ -115,6 +117,8 @@ struct Gone {
     deleted: u64,
     derived: u64,
     projects: BTreeSet<String>,
+    /// Projects whose answers of chat models go, all of them: what was said goes, whether or not it was remembered.
+    answers: BTreeSet<String>,
 }
 
 async fn forget_matching(deps: &Deps, ctx: &Ctx, filter: &Filter, gone: &mut Gone) -> Result<()> {
@@ -141,10 +145,15 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
             ("tenant", DropTarget::Tenant)
         }
     };
+    gone.answers.insert(match &drop {
+        DropTarget::Project(project) => project.clone(),
+        _ => ctx.scope().project().to_owned(),
+    });
     // For sessions and users this takes what was written between the two steps.
     let applied = deps.relational.apply(ctx, deps.batch(vec![Op::DropScope { target: drop }])).await?;
     if let Some(Outcome::Dropped { memories, projects }) = applied.outcomes.into_iter().next() {
         gone.deleted += memories;
+        gone.answers.extend(projects.iter().cloned());
         gone.projects.extend(projects);
     }
     if matches!(kind, ForgetScope::Project | ForgetScope::Tenant) {
@@ -247,11 +256,27 @@ async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgo
     if !forget_vectors(deps, ctx, &gone.projects).await? {
         pending.push("vectors".to_owned());
     }
+    if !forget_answers(deps, ctx, &gone).await? {
+        pending.push("cache".to_owned());
+    }
     if !deps.relational.checkpoint(ctx, now).await? {
         pending.push("wal".to_owned());
     }
     deps.background.nudge(ctx.scope());
     Ok(Forgotten { deleted: gone.deleted, derived: gone.derived, pending, receipt })
+}
+
+/// Whether no answer of a chat model is left in the cache that what is gone was part of.
+async fn forget_answers(deps: &Deps, ctx: &Ctx, gone: &Gone) -> Result<bool> {
+    if gone.answers.is_empty() {
+        return Ok(gone.ids.is_empty() || erase_answers(deps, ctx, Some(&gone.ids)).await);
+    }
+    let mut all = true;
+    for project in &gone.answers {
+        let scope = Scope::new(ctx.scope().tenant(), project.as_str())?;
+        all &= erase_answers(deps, &deps.ctx(&scope)?, None).await;
+    }
+    Ok(all)
 }
 
 /// Whether no vector of what was deleted is left where vectors lie.

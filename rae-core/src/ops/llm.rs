@@ -96,19 +96,23 @@ pub(crate) struct Plan {
 }
 
 pub(crate) async fn llm(deps: &Deps, scope: &Scope, request: ChatRequest, options: LlmOptions) -> Result<LlmAnswer> {
-    let plan = plan(deps, request, options)?;
+    answer(deps, scope, &plan(deps, request, options)?).await
+}
+
+/// Asks for the answer to a request that is ready to go.
+pub(crate) async fn answer(deps: &Deps, scope: &Scope, plan: &Plan) -> Result<LlmAnswer> {
     let ctx = deps.ctx(scope)?.with_timeout(plan.timeout);
     let mut attempt = 1;
     loop {
-        let ticket = begin(deps, &ctx, &plan, attempt).await?;
+        let ticket = begin(deps, &ctx, plan, attempt).await?;
         match plan.provider.complete(&ctx, &plan.request).await {
             Ok(mut response) => {
-                let usage = counted(deps, &plan, response.usage, || response.message.produced());
+                let usage = counted(deps, plan, response.usage, || response.message.produced());
                 response.usage = usage;
-                let cost = finish(&plan, ticket, usage, CallStatus::Ok, attempt).await;
+                let cost = finish(plan, ticket, usage, CallStatus::Ok, attempt).await;
                 return Ok(LlmAnswer { response, cost });
             }
-            Err(failure) => attempt = again(deps, &ctx, &plan, ticket, failure, attempt).await?,
+            Err(failure) => attempt = again(deps, &ctx, plan, ticket, failure, attempt).await?,
         }
     }
 }
@@ -285,4 +289,4 @@ pub(crate) fn token_usage(usage: Usage) -> TokenUsage {
 
 mod stream;
 pub use stream::LlmStream;
-pub(crate) use stream::llm_stream;
+pub(crate) use stream::{answer_stream, llm_stream};

@@ -2,6 +2,7 @@
 
 mod audit;
 mod budget;
+mod chat;
 mod context;
 mod costs;
 mod dense;
@@ -25,6 +26,7 @@ mod update;
 
 pub use audit::{Audit, AuditFinding, AuditKind, AuditOptions};
 pub use budget::{BudgetStatus, TokenWindow, TokenWindows, UsdWindow};
+pub use chat::{CacheOptions, CacheResult, ChatAnswer, ChatAnswerStream, ChatEnd, ChatOptions, MemoryOptions};
 pub use context::{Context, ContextOptions, ContextSource};
 pub use costs::{CostLog, CostLogOptions, Costs, CostsOptions};
 pub use export::Exported;
@@ -44,6 +46,7 @@ pub use sync_vectors::VectorSync;
 
 pub(crate) use audit::audit;
 pub(crate) use budget::{budget, funds, limits, set_budget, top_funds};
+pub(crate) use chat::{chat, chat_estimate, chat_stream, erase_answers};
 pub(crate) use context::context;
 pub(crate) use costs::{cost_log, costs};
 pub(crate) use embed::{embed, vector};

@@ -298,7 +298,7 @@ pub(super) async fn search(deps: &Deps, ctx: &Ctx, text: &str, mut plan: Plan) -
 }
 
 /// The query's vector, from the cache where the embedder is a slow one; `dense` is degraded when it fails.
-async fn embed_query(deps: &Deps, ctx: &Ctx, text: &str) -> (Option<Vec<f32>>, Vec<String>) {
+pub(super) async fn embed_query(deps: &Deps, ctx: &Ctx, text: &str) -> (Option<Vec<f32>>, Vec<String>) {
     let embedder = deps.embedder();
     let key = (!embedder.is_cheap()).then(|| format!("qv:{}:{}", embedder.id(), blake3::hash(text.as_bytes())));
     if let Some(key) = &key {

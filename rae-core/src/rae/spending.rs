@@ -4,10 +4,11 @@ use super::{Rae, named};
 use crate::{
     Result,
     cost::{PriceBook, settle_strays},
+    deps::ResponseCacheStats,
     model::{Amount, BudgetChange, BudgetLevel, ChatRequest, Funds, LevelFunds, Limits, Usd},
     ops::{
-        self, BudgetStatus, CostLog, CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmEstimate, LlmOptions,
-        LlmStream, MeterEnd, Metered, MeteredCall,
+        self, BudgetStatus, ChatAnswer, ChatAnswerStream, ChatOptions, CostLog, CostLogOptions, Costs, CostsOptions,
+        LlmAnswer, LlmEstimate, LlmOptions, LlmStream, MeterEnd, Metered, MeteredCall,
     },
 };
 use uuid::Uuid;
@@ -88,6 +89,47 @@ impl Rae {
     /// What a call would hold, and whether there is room for it now. Asks no model and books nothing.
     pub async fn llm_estimate(&self, request: ChatRequest, options: LlmOptions) -> Result<LlmEstimate> {
         named("llm", ops::llm_estimate(&self.deps, &self.scope, request, options).await)
+    }
+
+    /// [`Rae::llm`] with memories that fit the last message put into the prompt, the turn remembered, and answers taken from the
+    /// cache of responses, each where `options` ask for it. Where no memories can be had, or the turn is not remembered, the
+    /// answer comes all the same and says so in `degraded`.
+    ///
+    /// Memories stand in one message behind those of the operator, in a marked block; what is remembered is the last message of
+    /// the person and the answer, both without such blocks. An answer is kept for the same user alone, and only where its turn is
+    /// not remembered: the next answer would know of the turn. `forget` takes it out again. Errors: those of [`Rae::llm`].
+    pub async fn chat(&self, request: ChatRequest, options: ChatOptions) -> Result<ChatAnswer> {
+        named("chat", ops::chat(&self.deps, &self.scope, request, options).await)
+    }
+
+    /// The same with the answer in pieces. Errors before the first piece are those of [`Rae::chat`].
+    pub async fn chat_stream(&self, request: ChatRequest, options: ChatOptions) -> Result<ChatAnswerStream> {
+        named("chat", ops::chat_stream(&self.deps, &self.scope, request, options).await)
+    }
+
+    /// What [`Rae::chat`] would hold with its memories in the prompt, and whether there is room for it now. Asks no model, books
+    /// and remembers nothing.
+    pub async fn chat_estimate(&self, request: ChatRequest, options: ChatOptions) -> Result<LlmEstimate> {
+        named("chat", ops::chat_estimate(&self.deps, &self.scope, request, options).await)
+    }
+
+    /// How often the cache of responses had an answer, over all handles on this store.
+    pub fn response_cache_stats(&self) -> ResponseCacheStats {
+        self.deps.answers.stats()
+    }
+
+    /// Models that `chat` and `llm` can ask by name: those with a price, of the providers that are configured, in the order of
+    /// their names, each as `provider/model`.
+    pub fn models(&self) -> Vec<String> {
+        let priced = self.deps.desk.prices.all().filter_map(|price| {
+            let name = format!("{}/{}", price.provider, price.model);
+            let routed = self.deps.desk.providers.route(&name).ok()?;
+            (routed.provider.id() == price.provider).then_some(name)
+        });
+        let mut names: Vec<String> = priced.collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// Books what calls that were given up left behind; a thread beside the store does the same by itself.

@@ -18,6 +18,8 @@ pub const JSON_DEPTH_MAX: usize = 32;
 pub const JSON_VALUES_MAX: usize = 50_000;
 /// Most values in a batch.
 const BATCH_VALUES_MAX: usize = 4_000_000;
+/// Most values in a request to a chat model: messages, and schemas of tools.
+const CHAT_VALUES_MAX: usize = 500_000;
 /// About what a value takes in memory once it is parsed.
 const VALUE_BYTES: usize = 64;
 
@@ -34,7 +36,7 @@ impl<S: AsRef<Front> + Send + Sync> FromRequest<Arc<S>> for Fields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &Arc<S>) -> ApiResult<Self> {
-        read(request, S::as_ref(state), JSON_VALUES_MAX).await
+        read(request, S::as_ref(state), &Bounds::usual(S::as_ref(state))).await
     }
 }
 
@@ -46,7 +48,8 @@ impl<S: AsRef<Front> + Send + Sync> FromRequest<Arc<S>> for BatchFields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &Arc<S>) -> ApiResult<Self> {
-        read(request, S::as_ref(state), BATCH_VALUES_MAX).await.map(Self)
+        let bounds = Bounds { values: BATCH_VALUES_MAX, ..Bounds::usual(S::as_ref(state)) };
+        read(request, S::as_ref(state), &bounds).await.map(Self)
     }
 }
 
@@ -61,17 +64,46 @@ impl<S: AsRef<Front> + Send + Sync> FromRequest<Arc<S>> for MaybeFields {
         if axum::body::HttpBody::is_end_stream(request.body()) {
             return Ok(Self(Fields { map: Map::new(), held: Held::default() }));
         }
-        read(request, S::as_ref(state), JSON_VALUES_MAX).await.map(Self)
+        read(request, S::as_ref(state), &Bounds::usual(S::as_ref(state))).await.map(Self)
     }
 }
 
-async fn read(request: Request, app: &Front, values_max: usize) -> ApiResult<Fields> {
+/// The same for a request to a chat model, which may hold pictures and is bounded by the engine: it may be longer than other
+/// bodies, and deeper.
+#[derive(Debug)]
+pub struct ChatFields(pub Fields);
+
+impl<S: AsRef<Front> + Send + Sync> FromRequest<Arc<S>> for ChatFields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &Arc<S>) -> ApiResult<Self> {
+        let usual = Bounds::usual(S::as_ref(state));
+        let bytes = usual.bytes.max(rae_core::limits::CHAT_REQUEST_BYTES_MAX);
+        let bounds = Bounds { bytes, depth: rae_core::limits::CHAT_DEPTH_MAX, values: CHAT_VALUES_MAX };
+        read(request, S::as_ref(state), &bounds).await.map(Self)
+    }
+}
+
+/// What a body may have.
+struct Bounds {
+    bytes: usize,
+    depth: usize,
+    values: usize,
+}
+
+impl Bounds {
+    fn usual(app: &Front) -> Self {
+        Self { bytes: app.settings.max_body_bytes, depth: JSON_DEPTH_MAX, values: JSON_VALUES_MAX }
+    }
+}
+
+async fn read(request: Request, app: &Front, bounds: &Bounds) -> ApiResult<Fields> {
     let (parts, body) = request.into_parts();
-    let limit = app.settings.max_body_bytes;
+    let limit = bounds.bytes;
     check_head(&parts.headers, limit as u64)?;
     let mut held = Held::default();
     let bytes = within(app.settings.request_timeout, collect(app, body, limit, &mut held)).await?;
-    let values = scan(&bytes, values_max)?;
+    let values = scan(&bytes, bounds.depth, bounds.values)?;
     // The tree takes more room than its text.
     app.hold(&mut held, values * VALUE_BYTES)?;
     Ok(Fields { map: parse(&bytes)?, held })
@@ -140,7 +172,7 @@ fn parse(bytes: &[u8]) -> ApiResult<Map<String, Value>> {
 }
 
 /// Counts depth and values of a JSON text without building anything.
-fn scan(bytes: &[u8], values_max: usize) -> ApiResult<usize> {
+fn scan(bytes: &[u8], depth_max: usize, values_max: usize) -> ApiResult<usize> {
     let (mut depth, mut values, mut in_text, mut escaped) = (0usize, 1usize, false, false);
     for &byte in bytes {
         if in_text {
@@ -158,8 +190,8 @@ fn scan(bytes: &[u8], values_max: usize) -> ApiResult<usize> {
             b',' => values += 1,
             _ => {}
         }
-        if depth > JSON_DEPTH_MAX {
-            return Err(ApiError::bad("json_too_deep", format!("the body is more than {JSON_DEPTH_MAX} levels deep")));
+        if depth > depth_max {
+            return Err(ApiError::bad("json_too_deep", format!("the body is more than {depth_max} levels deep")));
         }
         if values > values_max {
             return Err(ApiError::bad("json_too_many_values", format!("the body has more than {values_max} values")));
@@ -181,7 +213,7 @@ pub fn list_arguments(query: &str, page_max: usize) -> ApiResult<Map<String, Val
             "cursor" | "layer" => Value::String(value.into_owned()),
             "limit" => limit(&value, page_max)?,
             "filter" => {
-                scan(value.as_bytes(), JSON_VALUES_MAX)?;
+                scan(value.as_bytes(), JSON_DEPTH_MAX, JSON_VALUES_MAX)?;
                 let filter = serde_json::from_str(&value);
                 filter.map_err(|_| ApiError::bad("malformed_json", "the parameter filter must be a JSON object"))?
             }
@@ -252,11 +284,11 @@ mod tests {
 
     #[test]
     fn depth_and_values_are_counted_outside_of_texts() {
-        assert_eq!(scan(br#"{"a": "[[[,,,\"{{", "b": [1, 2]}"#, 100).unwrap(), 5);
-        assert!(scan(&[b'['; JSON_DEPTH_MAX], 100).is_ok());
-        assert!(scan(&[b'['; JSON_DEPTH_MAX + 1], 100).is_err());
-        assert!(scan(b"[0,0,0,0]", 4).is_err());
-        assert!(scan(br#"{"a\\": [["#, 100).is_ok());
+        assert_eq!(scan(br#"{"a": "[[[,,,\"{{", "b": [1, 2]}"#, JSON_DEPTH_MAX, 100).unwrap(), 5);
+        assert!(scan(&[b'['; JSON_DEPTH_MAX], JSON_DEPTH_MAX, 100).is_ok());
+        assert!(scan(&[b'['; JSON_DEPTH_MAX + 1], JSON_DEPTH_MAX, 100).is_err());
+        assert!(scan(b"[0,0,0,0]", JSON_DEPTH_MAX, 4).is_err());
+        assert!(scan(br#"{"a\\": [["#, JSON_DEPTH_MAX, 100).is_ok());
     }
 
     #[test]

@@ -27,7 +27,7 @@ use std::sync::Arc;
 type Answer = ApiResult<Response<Body>>;
 
 /// Says which limits have reached their warning threshold.
-const WARNING: HeaderName = HeaderName::from_static("x-budget-warning");
+pub const WARNING: HeaderName = HeaderName::from_static("x-budget-warning");
 /// `next_cursor` of a page that is not JSON.
 const NEXT: HeaderName = HeaderName::from_static("x-next-cursor");
 
@@ -152,7 +152,7 @@ pub async fn reserve(
     let meter = |rae: Rae| async move { rae.meter_by_id(call).await };
     let held = app.run(caller.scope, app.settings.request_timeout, fields.held, meter).await;
     let (id, amount, funds) = held.map_err(ApiError::of_body)?;
-    let warning = warning(funds.as_ref().map(Funds::warnings).unwrap_or_default());
+    let warning = budget_warning(&funds.as_ref().map(Funds::warnings).unwrap_or_default());
     let body = json!({
         "id": id,
         "held_usd": amount.usd,
@@ -197,7 +197,7 @@ fn level(caller: &Caller, headers: &HeaderMap, asked: Option<BudgetLevel>) -> Ap
 }
 
 /// The value of X-Budget-Warning: for example `tenant daily_limit, project monthly_token_limit`.
-fn warning(reached: Vec<(BudgetLevel, LimitKind)>) -> Option<HeaderValue> {
+pub fn budget_warning(reached: &[(BudgetLevel, LimitKind)]) -> Option<HeaderValue> {
     let limits: Vec<String> =
         reached.iter().map(|(level, kind)| format!("{} {}", level.as_str(), kind.field())).collect();
     Some(limits.join(", ")).filter(|text| !text.is_empty()).and_then(|text| HeaderValue::try_from(text).ok())

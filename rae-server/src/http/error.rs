@@ -65,15 +65,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
         let Self { error, status } = self;
-        let request_id = REQUEST_ID.try_with(String::clone).unwrap_or_default();
-        let body = json!({ "error": {
-            "kind": error.kind().name(),
-            "code": error.code(),
-            "message": error.message(),
-            "details": error.details().cloned().unwrap_or_else(|| json!({})),
-            "request_id": request_id,
-        } });
-        let mut response = super::json(status, &body);
+        let mut response = super::json(status, &error_body(&error));
         let retry = error.retry_after().map(|d| d.as_secs().max(1));
         let retry =
             retry.or_else(|| matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::RateLimited).then_some(1));
@@ -88,6 +80,22 @@ impl IntoResponse for ApiError {
         response.extensions_mut().insert(failure);
         response
     }
+}
+
+/// The one body of errors, with the id of the request that this task answers.
+pub fn error_body(error: &Error) -> Value {
+    json!({ "error": {
+        "kind": error.kind().name(),
+        "code": error.code(),
+        "message": error.message(),
+        "details": error.details().cloned().unwrap_or_else(|| json!({})),
+        "request_id": REQUEST_ID.try_with(String::clone).unwrap_or_default(),
+    } })
+}
+
+/// Work of another task that is still part of the request which this one answers.
+pub fn with_request_id<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    REQUEST_ID.scope(REQUEST_ID.try_with(String::clone).unwrap_or_default(), work)
 }
 
 /// For routes that do not exist.

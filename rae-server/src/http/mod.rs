@@ -11,6 +11,7 @@ mod diagnostics;
 mod edge;
 mod error;
 mod gate;
+mod gateway;
 mod health;
 mod jobs;
 mod keys;
@@ -81,6 +82,9 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(costs::reserve))
         .routes(routes!(costs::settle))
         .routes(routes!(diagnostics::diagnostics))
+        .routes(routes!(gateway::chat_completions))
+        .routes(routes!(gateway::models))
+        .routes(routes!(gateway::agent::execute))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
@@ -94,6 +98,7 @@ pub fn router(app: Arc<App>) -> Router {
     let (router, _) = described().split_for_parts();
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&app), gate::gate);
     let router = router.fallback(parts::no_such_route).method_not_allowed_fallback(parts::no_such_method).layer(gate);
+    let router = router.layer(axum::middleware::from_fn(gateway::speak));
     parts::finish(router, Arc::clone(&app.front)).with_state(app)
 }
 

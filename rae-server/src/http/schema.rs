@@ -4,6 +4,7 @@
 #![allow(dead_code, missing_docs)] // nobody makes these; the structs are named after what they describe
 
 mod costs;
+mod gateway;
 mod jobs;
 mod keys;
 mod names;
@@ -17,6 +18,7 @@ pub use costs::{
     BudgetChange, BudgetParameters, BudgetStatus, CostLog, CostLogParameters, CostParameters, Costs, Limits,
     MeteredCall, MeteredEnd, Reservation, Settled,
 };
+pub use gateway::{AgentAnswer, AgentRequest, ChatCompletion, ChatCompletions, Models};
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};

@@ -110,6 +110,21 @@ impl Raw {
         }
     }
 
+    pub fn switch(&self, name: &str) -> Result<bool, String> {
+        match self.text(name) {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(self.wrong(name, "on or off")),
+        }
+    }
+
+    /// A cosine, or 0 for none.
+    pub fn nearness(&self, name: &str) -> Result<Option<f64>, String> {
+        let number: Option<f64> = self.text(name).parse().ok().filter(|n| *n == 0.0 || (0.5..=1.0).contains(n));
+        let number = number.ok_or_else(|| self.wrong(name, "0, or a number from 0.5 to 1"))?;
+        Ok(Some(number).filter(|n| *n > 0.0))
+    }
+
     pub fn seconds(&self, name: &str, least: f64) -> Result<Duration, String> {
         const MOST: f64 = 7.0 * 86_400.0;
         let number: Option<f64> = self.text(name).parse().ok();

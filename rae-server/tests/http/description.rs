@@ -1,6 +1,9 @@
 //! The description of the API is that of the code: routes, fields, documents.
 
-use crate::support::{Folder, Server, command};
+use crate::{
+    provider_support::FakeProvider,
+    support::{Folder, Server, command},
+};
 use rae_core::{ContextOptions, ListOptions, MemoryUpdate, NewMemory, RecallOptions, wire};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, process::Stdio};
@@ -212,7 +215,14 @@ fn the_pages_are_served_and_load_nothing_from_elsewhere() {
 fn every_example_of_the_api_page_works_and_every_route_has_one() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md")).unwrap();
     let blocks: Vec<&str> = page.split("```sh\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
-    let server = Server::with(&[("RAE_API_MASTER_KEY", "the-key-of-the-operator"), ("RAE_AUTH", "header")]);
+    let fake = FakeProvider::start();
+    let url = fake.url();
+    let server = Server::with(&[
+        ("RAE_API_MASTER_KEY", "the-key-of-the-operator"),
+        ("RAE_AUTH", "header"),
+        ("OPENAI_API_KEY", "sk-fake"),
+        ("RAE_OPENAI_BASE_URL", &url),
+    ]);
     let mut script = String::from(
         "set -euo pipefail\ncurl() { command curl --silent --show-error --fail-with-body \"$@\"; echo; }\n",
     );

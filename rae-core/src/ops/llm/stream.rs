@@ -64,7 +64,11 @@ pub(crate) async fn llm_stream(
     request: ChatRequest,
     options: LlmOptions,
 ) -> Result<LlmStream> {
-    let plan = plan(deps, request, options)?;
+    answer_stream(deps, scope, plan(deps, request, options)?).await
+}
+
+/// The same for a request that is ready to go.
+pub(crate) async fn answer_stream(deps: &Deps, scope: &Scope, plan: Plan) -> Result<LlmStream> {
     let ctx = deps.ctx(scope)?.with_timeout(plan.timeout);
     let mut attempt = 1;
     loop {
