@@ -328,7 +328,7 @@ impl Store {
         boundary(py, || {
             let rae = self.rae(py)?;
             let (embedding, callable) = embedding(embedder)?;
-            let embedder: Arc<dyn Embedder> = py.detach(|| embedding.load()).or_raise(py)?;
+            let embedder: Arc<dyn Embedder> = py.detach(|| rae.load_embedder(embedding)).or_raise(py)?;
             let done = drive(py, rae.reembed(embedder))?;
             self.shared.embedders.lock().unwrap_or_else(PoisonError::into_inner).extend(callable);
             Ok(Reembedded::from(done))
