@@ -16,7 +16,8 @@ use crate::{
     model::{IdGenerator, Op, Scope},
     ops,
     ports::{
-        CacheStore, Clock, Embedder, EmbedderName, LlmRouter, NoProviders, RelationalStore, Reranker, SystemClock, TokenCounter, VectorFeed, VectorStore,
+        CacheStore, Clock, Embedder, EmbedderName, LlmRouter, NoProviders, RelationalStore, Reranker, SystemClock,
+        TokenCounter, VectorFeed, VectorStore,
     },
     rae::embedder_mismatch,
 };

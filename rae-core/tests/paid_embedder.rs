@@ -8,8 +8,8 @@ mod provider_support;
 use futures::future::{Either, select};
 use provider_support::{Behaviour, Charged, FakeProvider, Fault, Says};
 use rae_core::{
-    CostLogOptions, CostOptions, Embedding, EmbedRole, Error, ErrorKind, JobResult, JobsOptions, MemoryUpdate, NewMemory,
-    PriceBook, Rae, RecallOptions, Timestamp, UnknownModel, WorkOptions, block_on,
+    CostLogOptions, CostOptions, EmbedRole, Embedding, Error, ErrorKind, JobResult, JobsOptions, MemoryUpdate,
+    NewMemory, PriceBook, Rae, RecallOptions, Timestamp, UnknownModel, WorkOptions, block_on,
     limits::JOB_ATTEMPTS_MAX,
     model::{BudgetChange, BudgetLevel, CallStatus, JobEntry, JobState, LedgerRow, Usd},
     ports::{Clock, ManualClock, RetryPolicy},

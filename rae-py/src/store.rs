@@ -484,7 +484,7 @@ fn builder(options: &Bound<'_, PyDict>) -> PyResult<Options> {
     Ok(Options { builder, clock, embedder })
 }
 
-/// The built-in table, a folder, or a callable.
+/// The built-in table, a folder, a model of a provider, or a callable.
 fn embedding(value: &Bound<'_, PyAny>) -> PyResult<(Embedding, Option<Arc<PyEmbedder>>)> {
     let py = value.py();
     if value.is_none() {

@@ -11,5 +11,5 @@ pub use estimate::{estimate_usage, input_tokens_at_most};
 pub use prices::{Day, LongPrompt, Origin, Price, PriceBook, Rates, Tokens, UnknownModel};
 
 pub(crate) use desk::Desk;
-pub(crate) use embed::{Embedded, embed, check_embedder};
+pub(crate) use embed::{Embedded, check_embedder, embed};
 pub(crate) use meter::{Claim, Ticket, book, settle_strays};

@@ -16,7 +16,8 @@ use crate::{
     },
     ports::{
         AdminRead, CacheStore, Charge, Collection, EmbedRole, Embedder, IndexRead, JobRead, LedgerRead, LlmFailure,
-        MemoryRead, PaidEmbedder, RelationalCapability, RelationalStore, Reranker, VectorCapability, VectorStore, Watermark,
+        MemoryRead, PaidEmbedder, RelationalCapability, RelationalStore, Reranker, VectorCapability, VectorStore,
+        Watermark,
     },
 };
 use async_trait::async_trait;

@@ -43,9 +43,9 @@ impl<T> Future for Spawned<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map(|joined| {
-            joined.map_err(|e| Error::internal("a request did not come to its end").with_source(e))
-        })
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|joined| joined.map_err(|e| Error::internal("a request did not come to its end").with_source(e)))
     }
 }
 
