@@ -12,7 +12,7 @@ use crate::{
     stores::{Backends, Hosted},
 };
 use parking_lot::Mutex;
-use rae_core::{Embedding, Error, Rae, Result, model::Scope, wire};
+use rae_core::{Error, Rae, Result, model::Scope, wire};
 use serde_json::{Map, Value};
 use std::{
     ops::Deref,

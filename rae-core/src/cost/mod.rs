@@ -12,4 +12,7 @@ pub use prices::{Day, LongPrompt, Origin, Price, PriceBook, Rates, Tokens, Unkno
 
 pub(crate) use desk::Desk;
 pub(crate) use embed::{Embedded, check_embedder, embed};
-pub(crate) use meter::{Claim, Ticket, book, settle_strays};
+// For the cache of responses, which is the gateway's.
+#[allow(unused_imports)]
+pub(crate) use meter::book;
+pub(crate) use meter::{Claim, Ticket, settle_strays};

@@ -43,6 +43,13 @@ pub struct PriceBook {
     ceiling: Option<Price>,
 }
 
+impl Default for PriceBook {
+    /// The prices that come with the engine. A test holds that they can be read; a book of none refuses every model.
+    fn default() -> Self {
+        Self::built_in().unwrap_or_else(|_| Self { prices: BTreeMap::new(), ceiling: None })
+    }
+}
+
 impl PriceBook {
     /// The prices that come with the engine; unknown models are refused.
     pub fn built_in() -> Result<Self> {

@@ -2,12 +2,12 @@
 
 use crate::{
     cost::{
-        Claim, Price, Ticket, Tokens,
-        estimate::{estimate_usage, input_tokens_at_most},
+        Claim, Price, Ticket, Tokens, estimate_usage, input_tokens_at_most,
+
     },
     ctx::Ctx,
     deps::Deps,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     limits::{CHAT_ANSWERS_MAX, LLM_SECONDS_MAX, NAME_BYTES_MAX},
     model::{
         Amount, BudgetLevel, CallLabel, CallStatus, ChatRequest, ChatResponse, Funds, LimitKind, Scope,
