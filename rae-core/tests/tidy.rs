@@ -21,7 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ingest", &["error", "model", "limits", "ingest", "Error", "ErrorKind", "Result"]),
     ("audit", &["error", "model", "limits", "audit"]),
     ("extract", &["error", "limits", "lexical", "extract"]),
-    ("cost", &["error", "limits", "model", "ports", "deps", "cost"]),
+    ("cost", &["error", "ctx", "limits", "model", "ports", "deps", "cost"]),
     ("retrieve", &["error", "model", "limits", "lexical", "retrieve", "ports", "Result", "Error"]),
     (
         "guard",

@@ -362,10 +362,7 @@ fn the_wall_does_not_keep_look_ups_from_their_indexes() {
                 "ledger_project",
                 "SELECT sum(cost_usd) FROM rae.ledger WHERE tid = 1 AND project = 'p3' AND at >= 7 AND at < 900",
             ),
-            (
-                "ledger_tid_id_key",
-                "SELECT 1 FROM rae.ledger WHERE tid = 1 AND id = '00000000-0000-0000-0000-000000000001'",
-            ),
+            ("ledger_id_key", "SELECT 1 FROM rae.ledger WHERE tid = 1 AND id = '00000000-0000-0000-0000-000000000001'"),
         ] {
             let rows = client.query(&format!("EXPLAIN {sql}"), &[]).await.unwrap();
             let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();

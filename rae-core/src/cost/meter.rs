@@ -99,7 +99,10 @@ impl Ticket {
             }
             Err(error) => {
                 // Refused: nothing is held. Lost on the way: it may be, and dropping the ticket gives it back.
-                if matches!(error.kind(), ErrorKind::BudgetExceeded | ErrorKind::InvalidInput | ErrorKind::PermissionDenied) {
+                if matches!(
+                    error.kind(),
+                    ErrorKind::BudgetExceeded | ErrorKind::InvalidInput | ErrorKind::PermissionDenied
+                ) {
                     ticket.state = State::Ended;
                 }
                 Err(error)
@@ -163,17 +166,6 @@ impl Ticket {
             }
         }
         self.funds.take()
-    }
-
-    /// Gives back what was held for a call that was not sent. What cannot be given back now is when its time is over.
-    pub async fn release(mut self) {
-        if self.deps.desk.tracking
-            && let Err(error) = self.apply(Op::Release { id: self.id }).await
-        {
-            tracing::warn!(%error, id = %self.id, "a reservation could not be released yet");
-            self.abandon(None);
-        }
-        self.state = State::Ended;
     }
 
     /// Leaves the end to the background thread.

@@ -120,7 +120,10 @@ impl PriceBook {
     /// none is named. InvalidInput with code `unknown_model_price` where the model has none.
     pub fn select(&self, provider: Option<&str>, model: Option<&str>, at: Timestamp) -> Result<Vec<&Price>> {
         let Some(model) = model else {
-            return Ok(self.all().filter(|p| provider.is_none_or(|name| p.provider.eq_ignore_ascii_case(name))).collect());
+            return Ok(self
+                .all()
+                .filter(|p| provider.is_none_or(|name| p.provider.eq_ignore_ascii_case(name)))
+                .collect());
         };
         if let Some(provider) = provider {
             return Ok(vec![self.find(provider, model, at).ok_or_else(|| unknown(provider, model))?]);

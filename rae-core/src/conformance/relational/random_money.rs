@@ -34,8 +34,8 @@ impl MoneyMaker {
 
     fn settlement(rng: &mut Rng) -> Settlement {
         let status = CallStatus::ALL[rng.usize(..6)];
-        let saved = Usd::from_micros(rng.i64(..9));
-        Settlement { status, saved, estimated: rng.bool(), ..settlement(amount(rng.i64(..1_500), rng.u64(..60))) }
+        let saved = Usd::from_micros(rng.i64(0..9));
+        Settlement { status, saved, estimated: rng.bool(), ..settlement(amount(rng.i64(0..1_500), rng.u64(..60))) }
     }
 
     pub fn op(&mut self, rng: &mut Rng, ids: &IdGenerator, now: Timestamp) -> Op {
@@ -43,7 +43,7 @@ impl MoneyMaker {
             0 => {
                 let limit = |rng: &mut Rng| match rng.u32(..4) {
                     0 => Some(None),
-                    1 => Some(Some(rng.i64(1_000..8_000))),
+                    1 => Some(Some(rng.i64(100..2_000))),
                     _ => None,
                 };
                 let limits = std::array::from_fn(|_| limit(rng));

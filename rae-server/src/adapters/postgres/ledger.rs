@@ -31,7 +31,7 @@ const FIND: &str = "SELECT id, project, reserved_at, usd, tokens, sent FROM rae.
     WHERE tid = $1 AND project = $2 AND id = $3";
 const HOLD: &str = "INSERT INTO rae.reservations (tid, project, id, reserved_at, expires_at, usd, tokens, provider, model, \
     operation, user_id, request_id, attempt) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 \
-    WHERE NOT EXISTS (SELECT 1 FROM rae.ledger l WHERE l.tid = $1 AND l.id = $3) ON CONFLICT (tid, id) DO NOTHING";
+    WHERE NOT rae.is_attempt($3) ON CONFLICT (id) DO NOTHING";
 /// Rows of windows that nothing was booked to yet.
 const MAKE_WINDOWS: &str = "INSERT INTO rae.spend (tid, project, period) \
     SELECT $1::bigint, u.* FROM unnest($2::text[], $3::bigint[]) u ON CONFLICT DO NOTHING";
@@ -182,7 +182,7 @@ impl Work<'_> {
         moves.add(project, self.now, Move { held: new.amount, ..Move::default() });
         self.tx.prepare(&[HOLD, MAKE_WINDOWS, MOVE_WINDOWS]).await?;
         let (held, ()) = try_join!(self.tx.execute(HOLD, params), self.change(&moves))?;
-        holds(held == 1, "exists", || format!("there is a reservation or a row of the ledger {} already", new.id))?;
+        holds(held == 1, "exists", || format!("there is an attempt {} already", new.id))?;
         // What is refused is rolled back with the whole batch.
         funds.check(new.amount)?;
         for level in [&mut funds.tenant, &mut funds.project] {
@@ -227,8 +227,7 @@ impl Work<'_> {
             "INSERT INTO rae.ledger (",
             ledger_columns!(),
             ") SELECT $1, $2, $3, $4, $4, $5, $6, $7, $8, $9, 1, $10, $11, $12, $13, $14, $15, $16, $17, $18 \
-             WHERE NOT EXISTS (SELECT 1 FROM rae.reservations r WHERE r.tid = $1 AND r.id = $2) \
-             ON CONFLICT (tid, id) DO NOTHING"
+             WHERE NOT rae.is_attempt($2) ON CONFLICT (id) DO NOTHING"
         );
         let usage = &settlement.usage;
         let params: Params<'_> = &[
@@ -252,9 +251,7 @@ impl Work<'_> {
             &bytes(settlement.error.as_ref()),
         ];
         let booked = self.tx.execute(sql, params).await?;
-        holds(booked == 1, "exists", || {
-            format!("there is a reservation or a row of the ledger {} already", booking.id)
-        })?;
+        holds(booked == 1, "exists", || format!("there is an attempt {} already", booking.id))?;
         if settlement.amount() != Amount::default() {
             let mut moves = Moves::default();
             let moved = Move { used: settlement.amount(), ..Move::default() };
@@ -357,6 +354,8 @@ impl Work<'_> {
         let (tx, tid) = (self.tx, &self.row.tid);
         match target {
             DropTarget::Session(_) => {}
+            // No project has this name: it stands for the tenant as a whole.
+            DropTarget::Project(project) if project.is_empty() => {}
             DropTarget::User(user) => {
                 self.hold_money().await?;
                 let params: Params<'_> = &[tid, &tx.scope.project(), &user.as_bytes()];

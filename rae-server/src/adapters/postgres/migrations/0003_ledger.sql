@@ -28,9 +28,10 @@ CREATE TABLE rae.spend (
 ) WITH (fillfactor = 50);
 CREATE INDEX spend_tenants ON rae.spend (period) WHERE project = '';
 
+-- An id stands for one attempt in the whole store, as a reservation and as a row of the ledger.
 CREATE TABLE rae.reservations (
+    id          uuid PRIMARY KEY,
     tid         bigint NOT NULL,
-    id          uuid NOT NULL,
     project     text COLLATE "C" NOT NULL,
     reserved_at bigint NOT NULL,
     expires_at  bigint NOT NULL,
@@ -42,15 +43,14 @@ CREATE TABLE rae.reservations (
     operation   bytea NOT NULL,
     user_id     bytea,
     request_id  bytea,
-    attempt     bigint NOT NULL,
-    PRIMARY KEY (tid, id)
+    attempt     bigint NOT NULL
 );
 CREATE INDEX reservations_expiry ON rae.reservations (tid, expires_at, id);
 
 CREATE TABLE rae.ledger (
     no                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id                  uuid NOT NULL UNIQUE,
     tid                 bigint NOT NULL,
-    id                  uuid NOT NULL,
     project             text COLLATE "C" NOT NULL,
     at                  bigint NOT NULL,
     settled_at          bigint NOT NULL,
@@ -68,8 +68,7 @@ CREATE TABLE rae.ledger (
     estimated           boolean NOT NULL,
     cost_usd            bigint NOT NULL,
     saved_usd           bigint NOT NULL,
-    error               bytea,
-    UNIQUE (tid, id)
+    error               bytea
 );
 CREATE INDEX ledger_no ON rae.ledger (tid, no);
 CREATE INDEX ledger_at ON rae.ledger (tid, at);
@@ -92,7 +91,14 @@ GRANT UPDATE ON rae.budgets, rae.spend TO rae_app;
 GRANT UPDATE (sent, user_id, request_id) ON rae.reservations TO rae_app;
 GRANT UPDATE (user_id, request_id) ON rae.ledger TO rae_app;
 
--- More doors in the wall, in the way of those of the first script. They show names of tenants and amounts.
+-- More doors in the wall, in the way of those of the first script. They show names of tenants and amounts, and whether an id
+-- that the caller knows is taken.
+
+CREATE FUNCTION rae.is_attempt(wanted uuid) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT 1 FROM rae.reservations WHERE id = wanted)
+        OR EXISTS (SELECT 1 FROM rae.ledger WHERE id = wanted)
+$$;
 
 -- The tenants that spent the most in a month, with that day's and that month's amounts and their own limits.
 CREATE FUNCTION rae.top_funds(of_day bigint, of_month bigint, most bigint)
@@ -121,5 +127,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WHERE (s.tid, s.project, s.period) = (old.tid, old.project, old.period)
 $$;
 
-REVOKE ALL ON FUNCTION rae.top_funds(bigint, bigint, bigint), rae.forget_spend(bigint, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION rae.top_funds(bigint, bigint, bigint), rae.forget_spend(bigint, bigint) TO rae_app;
+REVOKE ALL ON FUNCTION rae.is_attempt(uuid), rae.top_funds(bigint, bigint, bigint), rae.forget_spend(bigint, bigint)
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION rae.is_attempt(uuid), rae.top_funds(bigint, bigint, bigint), rae.forget_spend(bigint, bigint)
+    TO rae_app;
