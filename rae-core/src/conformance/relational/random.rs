@@ -230,10 +230,15 @@ pub fn random_ops(seed: u64) -> Vec<Step> {
         let action = match (maker.rng.u32(..12), again.map(|s| s.action)) {
             (0, Some(Action::Apply(batch))) => Action::Apply(batch),
             (1, _) => Action::Lease,
-            (2, _) => Action::Settle {
-                nth: maker.rng.usize(..8),
-                end: [End::Finish, End::Retry, End::Park][maker.rng.usize(..3)],
-            },
+            (2, _) => {
+                let nth = maker.rng.usize(..8);
+                let end = match (maker.rng.bool(), nth % 2) {
+                    (false, _) => End::Finish,
+                    (true, 0) => End::Retry,
+                    (true, _) => End::Park,
+                };
+                Action::Settle { nth, end }
+            }
             (3, _) => Action::Checkpoint,
             _ => Action::Apply(maker.batch(&scope)),
         };
