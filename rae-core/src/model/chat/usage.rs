@@ -53,7 +53,9 @@ impl Usage {
         // DeepSeek has a name of its own for tokens from its cache.
         let cached_input_tokens =
             number("/prompt_tokens_details/cached_tokens").or_else(|| number("/prompt_cache_hit_tokens")).unwrap_or(0);
-        Self { input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, ..Self::default() }.believed()
+        let cache_write_tokens = number("/prompt_tokens_details/cache_write_tokens").unwrap_or(0);
+        let counted = Self { input_tokens, cached_input_tokens, cache_write_tokens, ..Self::default() };
+        Self { output_tokens, reasoning_tokens, ..counted }.believed()
     }
 
     /// `usage` of an OpenAI body.
