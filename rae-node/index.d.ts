@@ -417,7 +417,11 @@ export interface EmbedderFunction {
   raeId?: string;
 }
 
-/** null or undefined: the built-in table. A text: a folder with all-MiniLM-L6-v2. */
+/**
+ * null or undefined: the built-in table. A text: a folder with all-MiniLM-L6-v2, or a model of a provider such as
+ * `openai:text-embedding-3-small` or `google:gemini-embedding-001@768`, with the key of the environment. Texts then go over the network,
+ * and each request is held to the budgets and booked.
+ */
 export type Embedder = null | undefined | string | EmbedderFunction;
 
 export interface OpenOptions {

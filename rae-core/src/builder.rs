@@ -3,7 +3,7 @@
 use crate::{
     Ctx, Rae,
     access::AccessBuffer,
-    cost::{CostOptions, Desk},
+    cost::{CostOptions, Desk, check_embedder},
     deps::{AnswerLookups, Deps, Lookups, Shared},
     embedded::{
         cache::MemoryCache,
@@ -16,8 +16,8 @@ use crate::{
     model::{IdGenerator, Op, Scope},
     ops,
     ports::{
-        CacheStore, Clock, Embedder, LlmRouter, NoProviders, RelationalStore, Reranker, SystemClock, TokenCounter,
-        VectorFeed, VectorStore,
+        CacheStore, Clock, Embedder, EmbedderName, LlmRouter, NoProviders, RelationalStore, Reranker, SystemClock,
+        TokenCounter, VectorFeed, VectorStore,
     },
     rae::embedder_mismatch,
 };
@@ -59,27 +59,32 @@ pub enum Embedding {
     Custom(Arc<dyn Embedder>),
     /// all-MiniLM-L6-v2 from a folder (feature `local`).
     Folder(PathBuf),
+    /// A model that a provider runs (feature `http`). Its calls cost money: see [`Builder::costs`].
+    Provider(EmbedderName),
 }
 
 impl Embedding {
-    /// The embedder that a text names: a folder with all-MiniLM-L6-v2. Names of providers, such as `openai:...`, are Unsupported with
-    /// code `embedder_provider`.
+    /// The embedder that a text names: a folder with all-MiniLM-L6-v2, or a model of a provider such as
+    /// `openai:text-embedding-3-small`, with a dimension of one's own as in `openai:text-embedding-3-large@512`. InvalidInput with
+    /// code `embedder_provider` for such a name without a model, or with a dimension that is none.
     pub fn named(name: impl Into<PathBuf>) -> Result<Self> {
         let folder: PathBuf = name.into();
-        let provider = folder.to_str().and_then(|name| name.split_once(':')).map(|(provider, _)| provider);
-        match provider {
+        let name = folder.to_str().filter(|name| name.split_once(':').is_some_and(|(provider, _)| provider.len() > 1));
+        match name {
             // One letter is a drive.
-            Some(provider) if provider.len() > 1 && !folder.exists() => Err(Error::unsupported(format!(
-                "embedding providers such as \"{provider}:...\" come in a later version; until then give a function that asks \
-                 the provider"
-            ))
-            .with_code("embedder_provider")),
+            Some(name) if !folder.exists() => Ok(Self::Provider(name.parse()?)),
             _ => Ok(Self::Folder(folder)),
         }
     }
 
-    /// Loads it.
+    /// Loads it. The key of a provider is that of the environment (`providers::ProviderConfig::from_env`). InvalidInput with code
+    /// `embedder_provider` where it has none, Unsupported with that code in a build without the feature `http`.
     pub fn load(self) -> Result<Arc<dyn Embedder>> {
+        self.load_with(&NoProviders)
+    }
+
+    /// The same with the keys of these providers; those of the environment count for a provider that is not among them.
+    pub fn load_with(self, providers: &dyn LlmRouter) -> Result<Arc<dyn Embedder>> {
         match self {
             Self::Custom(embedder) => Ok(embedder),
             #[cfg(feature = "static-table")]
@@ -90,8 +95,32 @@ impl Embedding {
             Self::Folder(folder) => Ok(Arc::new(crate::providers::LocalEmbedder::load(&folder)?)),
             #[cfg(not(feature = "local"))]
             Self::Folder(_) => Err(Error::unsupported("this build cannot load a model from a folder (feature local)")),
+            Self::Provider(name) => match providers.embedder_of(&name)? {
+                Some(embedder) => Ok(embedder),
+                None => of_the_environment(&name),
+            },
         }
     }
+}
+
+#[cfg(feature = "http")]
+fn of_the_environment(name: &EmbedderName) -> Result<Arc<dyn Embedder>> {
+    let providers = crate::providers::Providers::from_env(|variable| std::env::var(variable).ok())?;
+    providers.embedder_of(name)?.ok_or_else(|| {
+        let provider = &name.provider;
+        Error::invalid(format!(
+            "the embedder {name} needs the provider {provider}, which is not configured: set its key (or, of a server of your \
+             own, its address) in the environment, for example OPENAI_API_KEY for openai, or give it as a provider when the \
+             store is opened"
+        ))
+        .with_code("embedder_provider")
+    })
+}
+
+#[cfg(not(feature = "http"))]
+fn of_the_environment(name: &EmbedderName) -> Result<Arc<dyn Embedder>> {
+    let message = format!("this build cannot ask a provider for the embedder {name} (feature http)");
+    Err(Error::unsupported(message).with_code("embedder_provider"))
 }
 
 /// How long a write to a vector server may be under way.
@@ -160,7 +189,8 @@ impl Builder {
         self
     }
 
-    /// What turns text into vectors. A store refuses another one than it was made with.
+    /// What turns text into vectors. A store refuses another one than it was made with. One of a provider has its key from
+    /// [`Builder::providers`] or from the environment, and must have a price (InvalidInput with code `unknown_model_price`).
     pub fn embedding(mut self, embedding: Embedding) -> Self {
         self.embedding = embedding;
         self
@@ -255,19 +285,21 @@ impl Builder {
         self
     }
 
-    /// Providers of chat models for `llm` (`providers::Providers`, or a router of your own). Default: none.
+    /// Providers of chat models for `llm`, and of embedders (`providers::Providers`, or a router of your own). Default: none.
     pub fn providers(mut self, providers: Arc<dyn LlmRouter>) -> Self {
         self.providers = Some(providers);
         self
     }
 
-    /// Opens the store. Errors: InvalidInput (a directory, a missing folder, bad names), Corrupt (not a store of ours; it is left as
+    /// Opens the store. Errors: InvalidInput (a directory, a missing folder, bad names, an embedder
+    /// without a key or a price), Corrupt (not a store of ours; it is left as
     /// it is), Unsupported (made by a newer version), Conflict with code `embedder_mismatch`, PermissionDenied, Unavailable.
     pub async fn open(self) -> Result<Rae> {
         let scope =
             Scope::new(self.tenant.as_deref().unwrap_or("default"), self.project.as_deref().unwrap_or("default"))?;
         let observer = self.observer.clone().unwrap_or_else(|| Arc::new(NoObserver));
-        let embedder = guarded(self.embedding.clone().load()?, &observer);
+        let providers = self.providers.clone().unwrap_or_else(|| Arc::new(NoProviders));
+        let embedder = guarded(self.embedding.clone().load_with(&*providers)?, &observer);
         let clock: Arc<dyn Clock> = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
         let (relational, vectors, in_process) = self.stores(&clock)?;
         let tokens = match self.tokens.clone() {
@@ -307,7 +339,7 @@ impl Builder {
             store,
             lookups: Lookups::default(),
             answers: AnswerLookups::default(),
-            desk: Desk::new(self.costs.clone(), self.providers.clone().unwrap_or_else(|| Arc::new(NoProviders))),
+            desk: Desk::new(self.costs.clone(), providers),
             closed: AtomicBool::new(false),
             checkpointed: Mutex::new(None),
         };
@@ -329,6 +361,7 @@ impl Builder {
 
     /// Makes sure that store and embedder belong together.
     async fn settle_embedder(&self, deps: &Deps, scope: &Scope, embedder: Arc<dyn Embedder>) -> Result<()> {
+        check_embedder(deps, &*embedder)?;
         let ctx: Ctx = deps.ctx(scope)?;
         let head = deps.relational.head(&ctx).await?;
         match head.embedder {

@@ -8,6 +8,9 @@ use rustls::{
 };
 use std::{path::Path, sync::Arc, time::Duration};
 
+mod reactor;
+pub(crate) use reactor::on_sockets;
+
 /// Time for a connection to come about.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Time after which a connection that nobody uses is closed.

@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    builder::{Builder, guarded},
+    builder::{Builder, Embedding, guarded},
     deps::{CacheStats, Deps, IndexStats},
     error::{Error, ErrorKind},
     ingest::{MemoryUpdate, NewMemory},
@@ -184,6 +184,12 @@ impl Rae {
     /// Changes the embedding model of the whole store while it stays in use. Interrupted, it goes on at the next call.
     pub async fn reembed(&self, embedder: Arc<dyn Embedder>) -> Result<Reembedded> {
         named("reembed", ops::reembed(&self.deps, guarded(embedder, &self.deps.observer)).await)
+    }
+
+    /// An embedder for [`Rae::reembed`], with the keys of the providers that the store was opened with. Errors as of
+    /// [`Embedding::load_with`].
+    pub fn load_embedder(&self, embedding: Embedding) -> Result<Arc<dyn Embedder>> {
+        named("reembed", embedding.load_with(&*self.deps.desk.providers))
     }
 
     /// Runs due housekeeping now: purges what expired, pays owed vectors, truncates the log.

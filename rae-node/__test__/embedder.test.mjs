@@ -314,7 +314,7 @@ test("a store refuses another embedder and names reembed", async (t) => {
 
 test("providers and folders say what is possible", async (t) => {
   const at = folder(t);
-  const error = await rejected(open(":memory:", { embedder: "openai:text-embedding-3-small" }), "unsupported", "openai");
+  const error = await rejected(open(":memory:", { embedder: "nobody:some-model@8" }), "invalid_input", "nobody");
   assert.equal(error.reason, "embedder_provider");
   const mem = await opened(t);
   for (const embedder of [at, join(at, "absent"), "openai:x"]) {

@@ -185,7 +185,7 @@ impl Store {
         let (rae, shared) = (self.rae.clone(), Arc::clone(&self.shared));
         let call = async move {
             shared.keep(custom.as_ref());
-            let done = rae.reembed(embedding(name, custom)?.load()?).await?;
+            let done = rae.reembed(rae.load_embedder(embedding(name, custom)?)?).await?;
             serde_json::to_string(&done).map_err(|e| Error::internal("an answer could not be written").with_source(e))
         };
         env.spawn_future(boundary(cancellable(call, cancel)))

@@ -328,7 +328,7 @@ impl Store {
         boundary(py, || {
             let rae = self.rae(py)?;
             let (embedding, callable) = embedding(embedder)?;
-            let embedder: Arc<dyn Embedder> = py.detach(|| embedding.load()).or_raise(py)?;
+            let embedder: Arc<dyn Embedder> = py.detach(|| rae.load_embedder(embedding)).or_raise(py)?;
             let done = drive(py, rae.reembed(embedder))?;
             self.shared.embedders.lock().unwrap_or_else(PoisonError::into_inner).extend(callable);
             Ok(Reembedded::from(done))
@@ -484,7 +484,7 @@ fn builder(options: &Bound<'_, PyDict>) -> PyResult<Options> {
     Ok(Options { builder, clock, embedder })
 }
 
-/// The built-in table, a folder, or a callable.
+/// The built-in table, a folder, a model of a provider, or a callable.
 fn embedding(value: &Bound<'_, PyAny>) -> PyResult<(Embedding, Option<Arc<PyEmbedder>>)> {
     let py = value.py();
     if value.is_none() {

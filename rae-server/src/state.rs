@@ -14,7 +14,7 @@ use crate::{
 };
 use parking_lot::Mutex;
 use rae_core::{
-    Embedding, Error, Rae, Result,
+    Error, Rae, Result,
     model::Scope,
     ports::{Clock as _, SystemClock},
     wire,
@@ -117,7 +117,7 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
     let metrics = Metrics::new(settings.metrics_tenants)?;
     let mut builder = Rae::builder()
         .observer(Arc::<Engine>::clone(&metrics.engine))
-        .embedding(Embedding::Custom(models::embedder_of_store(settings).await?));
+        .embedding(models::embedding_of_store(settings).await?);
     if let Some(reranker) = models::reranker_of_store(settings).await? {
         builder = builder.reranker(reranker);
     }

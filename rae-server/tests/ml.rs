@@ -10,6 +10,9 @@ mod http;
 #[allow(dead_code)]
 mod bert;
 
+#[path = "../../rae-core/tests/provider_support/mod.rs"]
+mod provider;
+
 #[path = "ml/api.rs"]
 mod api;
 #[path = "ml/fetch.rs"]

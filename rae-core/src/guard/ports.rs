@@ -11,15 +11,17 @@ use crate::{
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
         JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
-        MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorFilter, VectorHit,
-        VectorPoint, WriteBatch,
+        MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, Usage, VectorFilter,
+        VectorHit, VectorPoint, WriteBatch,
     },
     ports::{
-        AdminRead, CacheStore, Collection, EmbedRole, Embedder, IndexRead, JobRead, LedgerRead, MemoryRead,
-        RelationalCapability, RelationalStore, Reranker, VectorCapability, VectorStore, Watermark,
+        AdminRead, CacheStore, Charge, Collection, EmbedRole, Embedder, IndexRead, JobRead, LedgerRead, LlmFailure,
+        MemoryRead, PaidEmbedder, RelationalCapability, RelationalStore, Reranker, VectorCapability, VectorStore,
+        Watermark,
     },
 };
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 impl Guarded<dyn RelationalStore> {
@@ -381,8 +383,56 @@ impl Embedder for Guarded<dyn Embedder> {
         self.inner.is_cheap()
     }
 
+    fn paid(&self) -> Option<&dyn PaidEmbedder> {
+        self.inner.paid().map(|_| self as &dyn PaidEmbedder)
+    }
+
     async fn embed(&self, texts: &[&str], role: EmbedRole) -> Result<Vec<Option<Vec<f32>>>> {
         self.call(None, "embed", Repeatable, |_| self.inner.embed(texts, role)).await
+    }
+}
+
+/// Only what [`Embedder::paid`] gave is asked; without an inner one there is nothing to ask, and nothing is charged.
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl PaidEmbedder for Guarded<dyn Embedder> {
+    fn provider(&self) -> &str {
+        self.inner.paid().map_or("", PaidEmbedder::provider)
+    }
+
+    fn model(&self) -> &str {
+        self.inner.paid().map_or("", PaidEmbedder::model)
+    }
+
+    fn in_one_request(&self, texts: &[&str]) -> usize {
+        self.inner.paid().map_or(texts.len(), |paid| paid.in_one_request(texts))
+    }
+
+    fn tokens_at_most(&self, texts: &[&str]) -> u64 {
+        self.inner.paid().map_or(0, |paid| paid.tokens_at_most(texts))
+    }
+
+    async fn embed_with_usage(
+        &self,
+        ctx: &Ctx,
+        texts: &[&str],
+        role: EmbedRole,
+    ) -> Result<(Vec<Option<Vec<f32>>>, Usage), LlmFailure> {
+        // An attempt that is cut off by its time limit was sent.
+        let charge = Mutex::new(Charge::Nothing);
+        let attempt = |_| async {
+            let Some(paid) = self.inner.paid() else {
+                return Err(crate::Error::internal("an embedder without a provider was asked for one"));
+            };
+            *charge.lock() = Charge::Unknown;
+            paid.embed_with_usage(ctx, texts, role).await.map_err(|failure| {
+                *charge.lock() = failure.charge;
+                failure.error
+            })
+        };
+        // Whoever books the attempts repeats them.
+        let called = self.call(ctx, "embed", Once, attempt).await;
+        called.map_err(|error| LlmFailure { error, charge: *charge.lock() })
     }
 }
 

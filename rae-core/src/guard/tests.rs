@@ -2,8 +2,8 @@ use super::*;
 use crate::{
     conformance::fixtures::{Rig, importance_patch, patch_op, put, start},
     embedded::memory::ReferenceStore,
-    model::{Op, PatchMode, Scope},
-    ports::{EmbedRole, Embedder, ManualClock, MemoryRead, RelationalStore},
+    model::{Op, PatchMode, Scope, Usage},
+    ports::{Charge, EmbedRole, Embedder, LlmFailure, ManualClock, MemoryRead, PaidEmbedder, RelationalStore},
 };
 use async_trait::async_trait;
 use futures::{FutureExt, executor::block_on, future::join_all};
@@ -311,4 +311,90 @@ fn an_open_store_tells_its_observer_of_every_port() {
             "{call:?}: {seen:?}"
         );
     }
+}
+
+/// An embedder that costs money; it answers, fails or is silent as its text says.
+#[derive(Debug, Default)]
+struct Paid(AtomicUsize);
+
+#[async_trait]
+impl Embedder for Paid {
+    fn id(&self) -> &str {
+        "paid@test/1"
+    }
+
+    fn dim(&self) -> usize {
+        1
+    }
+
+    fn paid(&self) -> Option<&dyn PaidEmbedder> {
+        Some(self)
+    }
+
+    async fn embed(&self, _: &[&str], _: EmbedRole) -> Result<Vec<Option<Vec<f32>>>> {
+        Err(Error::internal("nobody counts this"))
+    }
+}
+
+#[async_trait]
+impl PaidEmbedder for Paid {
+    fn provider(&self) -> &str {
+        "test"
+    }
+
+    fn model(&self) -> &str {
+        "paid"
+    }
+
+    fn in_one_request(&self, _: &[&str]) -> usize {
+        7
+    }
+
+    fn tokens_at_most(&self, _: &[&str]) -> u64 {
+        70
+    }
+
+    async fn embed_with_usage(
+        &self,
+        _: &Ctx,
+        texts: &[&str],
+        _: EmbedRole,
+    ) -> std::result::Result<(Vec<Option<Vec<f32>>>, Usage), LlmFailure> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let usage = Usage { input_tokens: 5, ..Usage::default() };
+        match texts {
+            ["free"] => Err(LlmFailure::free(Error::unavailable("full").temporary())),
+            ["charged"] => Err(LlmFailure { error: Error::unavailable("odd"), charge: Charge::Usage(usage) }),
+            ["silent"] => std::future::pending().await,
+            _ => Ok((vec![Some(vec![1.0]); texts.len()], usage)),
+        }
+    }
+}
+
+#[test]
+fn a_paid_attempt_is_made_once_and_what_it_may_have_cost_is_told() {
+    let (inner, faults, log) = (Arc::new(Paid::default()), Faults::new(), Arc::new(Log::default()));
+    let policy = Policy { timeout: Duration::from_millis(20), ..quick() };
+    let guarded = Guarded::embedder(Arc::clone(&inner) as Arc<dyn Embedder>, policy);
+    let guarded = guarded.with_faults(faults.clone()).with_observer(log.clone());
+    let paid = guarded.paid().unwrap();
+    assert_eq!((paid.provider(), paid.model()), ("test", "paid"));
+    assert_eq!((paid.in_one_request(&["a"]), paid.tokens_at_most(&["a"])), (7, 70));
+    let ctx = Ctx::new(Scope::default());
+    let ask = |ctx: &Ctx, text: &str| block_on(paid.embed_with_usage(ctx, &[text], EmbedRole::Query));
+    let charge = |ctx: &Ctx, text: &str| ask(ctx, text).unwrap_err().charge;
+    assert_eq!(ask(&ctx, "a").unwrap().1.input_tokens, 5);
+    assert_eq!(charge(&ctx, "free"), Charge::Nothing);
+    assert_eq!(charge(&ctx, "charged"), Charge::Usage(Usage { input_tokens: 5, ..Usage::default() }));
+    assert_eq!(charge(&ctx, "silent"), Charge::Unknown, "it was sent");
+    faults.on("embed", 5, fail(ErrorKind::Unavailable, true, When::Before));
+    faults.on("embed", 6, fail(ErrorKind::Unavailable, true, When::After));
+    assert_eq!(charge(&ctx, "a"), Charge::Nothing, "it was not sent");
+    assert_eq!(charge(&ctx, "a"), Charge::Unknown, "its answer was lost");
+    assert_eq!(charge(&ctx.clone().with_timeout(Duration::ZERO), "a"), Charge::Nothing);
+    assert_eq!(inner.0.load(Ordering::SeqCst), 5, "whoever counts the money repeats");
+    let seen: Vec<_> = log.0.lock().iter().map(|(port, operation, ended)| (*port, *operation, ended.is_ok())).collect();
+    assert_eq!(seen[0], ("embedder", "embed", true));
+    assert_eq!(seen[1..], [("embedder", "embed", false); 6]);
+    assert!(Guarded::embedder(Arc::new(Crowd::default()), quick()).paid().is_none());
 }

@@ -1,89 +1,133 @@
 //! Vectors that are owed: memories whose embedding failed when they were written. Their `Embed` job commits with them.
 
 use crate::{
+    cost::{self, Embedded},
     ctx::Ctx,
     deps::Deps,
-    error::Result,
+    error::{Error, ErrorKind, Result},
     guard::within,
     ingest::normalise_vector,
     lexical::embed_text,
     limits::EMBED_BATCH_MAX,
-    model::{Job, JobKind, Memory, MemoryId, NewJob, Op, VectorRow},
-    ports::EmbedRole,
+    model::{Job, JobKind, Memory, MemoryId, NewJob, Op, Timestamp, VectorRow},
+    ports::{EmbedRole, Embedder},
 };
+use serde_json::Value;
+use std::time::Duration;
 
-/// The job that pays for `ids`. Its payload is ids only.
-pub(crate) fn job(deps: &Deps, ids: &[MemoryId]) -> Op {
+/// How long a job waits for a budget that does not say when it begins anew.
+const PARKED: Duration = Duration::from_secs(3_600);
+/// How long it waits at least.
+const PARKED_MIN: Duration = Duration::from_secs(30);
+
+/// The job that pays for `ids`, for which there was no vector as of `failed`. Its payload is ids only.
+pub(crate) fn job(deps: &Deps, ids: &[MemoryId], failed: &Error) -> Op {
     let now = deps.clock.now();
     let payload = serde_json::json!({ "ids": ids });
-    Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Embed, payload, run_at: now } }
+    let run_at = parked_until(failed, now).unwrap_or(now);
+    Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Embed, payload, run_at } }
 }
 
-/// What pays an `Embed` job.
-pub(super) async fn pay(deps: &Deps, ctx: &Ctx, job: &Job) -> Result<Vec<Op>> {
+/// When what failed for want of money can be tried again: when the budget begins anew. `None` for other failures.
+pub(crate) fn parked_until(failed: &Error, now: Timestamp) -> Option<Timestamp> {
+    (failed.kind() == ErrorKind::BudgetExceeded).then(|| {
+        let resets_at = failed.details().and_then(|details| details.get("resets_at")).and_then(Value::as_str);
+        let resets_at = resets_at.and_then(|text| Timestamp::parse(text).ok());
+        // Never at once: whoever runs what is due would come back without end.
+        resets_at.unwrap_or_else(|| now.saturating_add(PARKED)).max(now.saturating_add(PARKED_MIN))
+    })
+}
+
+/// What pays an `Embed` job, as far as it could be computed, and why no further.
+pub(super) async fn pay(deps: &Deps, ctx: &Ctx, job: &Job) -> Result<(Vec<Op>, Option<Error>)> {
     let ids: Vec<MemoryId> = match job.payload.get("ids") {
         Some(ids) => serde_json::from_value(ids.clone())
-            .map_err(|e| crate::Error::corrupt("the payload of an embed job is not a list of ids").with_source(e))?,
+            .map_err(|e| Error::corrupt("the payload of an embed job is not a list of ids").with_source(e))?,
         None => Vec::new(),
     };
+    let embedder = deps.embedder();
     let mut ops = Vec::with_capacity(ids.len());
     for page in ids.chunks(EMBED_BATCH_MAX) {
-        let live: Vec<Memory> = deps.relational.get(ctx, page).await?.into_iter().flatten().collect();
-        ops.extend(vectors_of(deps, ctx, &live).await?);
-    }
-    Ok(ops)
-}
-
-/// `PutVector` ops for memories, by the embedder in use.
-async fn vectors_of(deps: &Deps, ctx: &Ctx, memories: &[Memory]) -> Result<Vec<Op>> {
-    let embedder = deps.embedder();
-    let mut ops = Vec::with_capacity(memories.len());
-    for page in memories.chunks(EMBED_BATCH_MAX) {
-        let vectors = embed_documents(ctx, &*embedder, page).await?;
-        for (memory, vector) in page.iter().zip(vectors) {
-            if let Some(vector) = vector {
-                let vector = VectorRow { embedder: embedder.id().to_owned(), vector };
-                ops.push(Op::PutVector { id: memory.id, version: memory.version, vector });
-            }
+        // What an earlier attempt computed may have cost money; it is not computed again.
+        let stored = deps.relational.vectors_of(ctx, embedder.id(), page).await?;
+        let live = deps.relational.get(ctx, page).await?.into_iter().zip(stored);
+        let owed: Vec<Memory> = live.filter(|(_, vector)| vector.is_none()).filter_map(|(memory, _)| memory).collect();
+        let Embedded { vectors, failed } = embed_documents(deps, ctx, &*embedder, &owed).await;
+        ops.extend(puts(&*embedder, &owed, vectors));
+        if failed.is_some() {
+            return Ok((ops, failed));
         }
     }
-    Ok(ops)
+    Ok((ops, None))
+}
+
+/// `PutVector` ops for memories that have one.
+pub(crate) fn puts(
+    embedder: &dyn Embedder,
+    memories: &[Memory],
+    vectors: Vec<Option<Vec<f32>>>,
+) -> impl Iterator<Item = Op> {
+    memories.iter().zip(vectors).filter_map(|(memory, vector)| {
+        let vector = VectorRow { embedder: embedder.id().to_owned(), vector: vector? };
+        Some(Op::PutVector { id: memory.id, version: memory.version, vector })
+    })
 }
 
 /// Unit vectors of memories, `None` where a text has nothing the embedder knows.
-pub(crate) async fn embed_documents(
-    ctx: &Ctx,
-    embedder: &dyn crate::ports::Embedder,
-    memories: &[Memory],
-) -> Result<Vec<Option<Vec<f32>>>> {
+pub(crate) async fn embed_documents(deps: &Deps, ctx: &Ctx, embedder: &dyn Embedder, memories: &[Memory]) -> Embedded {
     let texts: Vec<_> = memories.iter().map(embed_text).collect();
     let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-    embed_texts(ctx, embedder, &texts, EmbedRole::Document).await
+    embed_some(deps, ctx, embedder, &texts, EmbedRole::Document).await
 }
 
-/// Unit vectors of texts, a batch at a time. The deadline of the call ends an embedder that does not answer; the guard's own
-/// limits know nothing of it.
+/// Unit vectors of all texts.
 pub(crate) async fn embed_texts(
+    deps: &Deps,
     ctx: &Ctx,
-    embedder: &dyn crate::ports::Embedder,
+    embedder: &dyn Embedder,
     texts: &[&str],
     role: EmbedRole,
 ) -> Result<Vec<Option<Vec<f32>>>> {
+    let Embedded { vectors, failed } = embed_some(deps, ctx, embedder, texts, role).await;
+    failed.map_or(Ok(vectors), Err)
+}
+
+/// Unit vectors of texts, a batch at a time, up to the first that fails.
+async fn embed_some(deps: &Deps, ctx: &Ctx, embedder: &dyn Embedder, texts: &[&str], role: EmbedRole) -> Embedded {
     let mut out = Vec::with_capacity(texts.len());
     for page in texts.chunks(EMBED_BATCH_MAX) {
-        let vectors = within(ctx.remaining(), embedder.embed(page, role)).await?;
-        if vectors.len() != page.len() {
-            return Err(crate::Error::invalid(format!(
-                "the embedder gave {} vectors for {} texts; it must give one each",
-                vectors.len(),
-                page.len()
-            )));
-        }
+        let Embedded { vectors, failed } = match embedder.paid() {
+            Some(paid) => cost::embed(deps, ctx, paid, page, role).await,
+            None => free(ctx, embedder, page, role).await,
+        };
         for vector in vectors {
-            out.push(normalise_vector(vector, embedder.dim())?);
+            match normalise_vector(vector, embedder.dim()) {
+                Ok(vector) => out.push(vector),
+                Err(error) => return Embedded { vectors: out, failed: Some(error) },
+            }
+        }
+        if failed.is_some() {
+            return Embedded { vectors: out, failed };
         }
     }
-    Ok(out)
+    Embedded { vectors: out, failed: None }
+}
+
+/// One batch of an embedder that costs nothing. The deadline of the call ends one that does not answer; the guard's own limits know
+/// nothing of it.
+async fn free(ctx: &Ctx, embedder: &dyn Embedder, texts: &[&str], role: EmbedRole) -> Embedded {
+    let embedded = within(ctx.remaining(), embedder.embed(texts, role)).await;
+    let embedded = embedded.and_then(|vectors| {
+        if vectors.len() == texts.len() {
+            return Ok(vectors);
+        }
+        let (given, asked) = (vectors.len(), texts.len());
+        Err(Error::invalid(format!("the embedder gave {given} vectors for {asked} texts; it must give one each")))
+    });
+    match embedded {
+        Ok(vectors) => Embedded { vectors, failed: None },
+        Err(error) => Embedded { vectors: Vec::new(), failed: Some(error) },
+    }
 }
 
 #[cfg(test)]

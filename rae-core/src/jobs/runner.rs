@@ -67,6 +67,8 @@ pub enum JobResult {
     Done,
     /// Failed; tried again later.
     Retried,
+    /// Stopped by the budget; goes on when that begins anew, and no attempt is used up.
+    Parked,
     /// Failed for the last time: a dead letter.
     Dead,
     /// The lease was lost on the way: another worker has the job.
@@ -75,13 +77,14 @@ pub enum JobResult {
 
 impl JobResult {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Done, Self::Retried, Self::Dead, Self::Lost];
+    pub const ALL: [Self; 5] = [Self::Done, Self::Retried, Self::Parked, Self::Dead, Self::Lost];
 
     /// The name in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Retried => "retried",
+            Self::Parked => "parked",
             Self::Dead => "dead",
             Self::Lost => "lost",
         }
@@ -256,7 +259,7 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
     run.result = if is_lost(&error) { JobResult::Lost } else { give_back(&held, &error, options).await? };
     tracing::warn!(
         job = %run.id, kind = run.kind.as_str(), attempts = run.attempts, result = run.result.as_str(),
-        error = error.kind().name(), code = error.code(), "a job failed"
+        error = error.kind().name(), code = error.code(), "a job did not come to its end"
     );
     // Whoever opened the store with an embedder that it has left can pay no debt: the next attempt is another one's.
     if error.code() == "embedder_changed" { Err(error) } else { Ok(run) }
@@ -269,7 +272,15 @@ async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<u64> {
         // Vectors of an embedder that the store has left would pay nothing.
         JobKind::Embed => {
             let embedder = Precondition::EmbedderIs(deps.embedder().id().to_owned());
-            (vec![embedder], embed_debt::pay(deps, &deps.ctx(scope)?, job).await?)
+            let (ops, failed) = embed_debt::pay(deps, &deps.ctx(scope)?, job).await?;
+            if let Some(error) = failed {
+                // What was computed, and perhaps paid for, is kept.
+                if !ops.is_empty() {
+                    held.apply_if(vec![embedder], ops).await?;
+                }
+                return Err(error);
+            }
+            (vec![embedder], ops)
         }
         JobKind::Maintain => {
             ops::housekeep(deps, scope, deps.clock.now()).await?;
@@ -285,12 +296,20 @@ async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<u64> {
 /// Gives a job that failed back to the queue.
 async fn give_back(held: &Held<'_>, error: &Error, options: &WorkOptions) -> Result<JobResult> {
     let job = &held.lease.job;
-    let run_at = held.now().saturating_add(retry_wait(job.id, job.attempts, options.retry_delay));
-    // The kind alone: a provider's message may quote the text.
-    let retry = Op::RetryJob { id: job.id, run_at, error: error.kind().name().to_owned() };
-    match held.apply(vec![retry]).await {
+    let parked = embed_debt::parked_until(error, held.now());
+    let op = match parked {
+        // The code of a budget's refusal is our own.
+        Some(run_at) => Op::ParkJob { id: job.id, run_at, error: error.code().to_owned() },
+        None => {
+            let run_at = held.now().saturating_add(retry_wait(job.id, job.attempts, options.retry_delay));
+            // The kind alone: a provider's message may quote the text.
+            Op::RetryJob { id: job.id, run_at, error: error.kind().name().to_owned() }
+        }
+    };
+    match held.apply(vec![op]).await {
         Err(error) if is_lost(&error) => Ok(JobResult::Lost),
         Err(error) => Err(error),
+        Ok(()) if parked.is_some() => Ok(JobResult::Parked),
         Ok(()) if job.attempts >= JOB_ATTEMPTS_MAX => Ok(JobResult::Dead),
         Ok(()) => Ok(JobResult::Retried),
     }

@@ -162,6 +162,16 @@ pub enum Op {
         /// Why, without content.
         error: String,
     },
+    /// Gives a leased job back as if it had not been taken: later, and with the attempt that the lease counted taken off again. For a
+    /// job that may not run yet, rather than one that failed.
+    ParkJob {
+        /// Which.
+        id: Uuid,
+        /// Not before.
+        run_at: Timestamp,
+        /// Why, without content.
+        error: String,
+    },
     /// Takes a dead letter back into the queue, due at the batch's `now`, with all its attempts before it. Gives
     /// [`Outcome::Skipped`] where there is no such dead letter.
     RequeueJob {

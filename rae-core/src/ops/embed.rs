@@ -22,7 +22,7 @@ pub(crate) async fn embed(
     let trimmed: Vec<&str> = texts.iter().map(|text| text.trim()).collect();
     // Nothing is known of an empty text, and a provider may refuse it.
     let asked: Vec<&str> = trimmed.iter().copied().filter(|text| !text.is_empty()).collect();
-    let mut vectors = embed_texts(&ctx, &*embedder, &asked, role).await?.into_iter();
+    let mut vectors = embed_texts(deps, &ctx, &*embedder, &asked, role).await?.into_iter();
     Ok(trimmed.iter().map(|text| if text.is_empty() { None } else { vectors.next().flatten() }).collect())
 }
 

@@ -122,12 +122,9 @@ async fn write(deps: &Deps, ctx: &Ctx, chunk: Vec<Line>, header: &Header, done: 
     }
     let without: Vec<usize> = (0..chunk.len()).filter(|&i| vectors[i].is_none()).collect();
     let memories: Vec<_> = without.iter().map(|&i| chunk[i].memory.clone()).collect();
-    let mut owed = Vec::new();
-    match embed_debt::embed_documents(ctx, &*embedder, &memories).await {
-        Ok(embedded) => without.into_iter().zip(embedded).for_each(|(i, vector)| vectors[i] = vector),
-        Err(error) if error.kind() == crate::ErrorKind::InvalidInput => return Err(error),
-        Err(_) => owed = memories.iter().map(|m| m.id).collect(),
-    }
+    let embedded = embed_debt::embed_documents(deps, ctx, &*embedder, &memories).await;
+    let owed: Vec<_> = memories.iter().skip(embedded.vectors.len()).map(|m| m.id).collect();
+    without.into_iter().zip(embedded.vectors).for_each(|(i, vector)| vectors[i] = vector);
     let expected = chunk.len();
     let mut ops: Vec<Op> = Vec::with_capacity(expected + 1);
     for (line, vector) in chunk.into_iter().zip(vectors) {
@@ -139,8 +136,11 @@ async fn write(deps: &Deps, ctx: &Ctx, chunk: Vec<Line>, header: &Header, done: 
             access: line.access,
         });
     }
-    if !owed.is_empty() {
-        ops.push(embed_debt::job(deps, &owed));
+    if let Some(error) = embedded.failed {
+        if error.kind() == crate::ErrorKind::InvalidInput {
+            return Err(error);
+        }
+        ops.push(embed_debt::job(deps, &owed, &error));
     }
     let same_embedder = Precondition::EmbedderIs(embedder.id().to_owned());
     let applied = deps.relational.apply(ctx, deps.batch_if(vec![same_embedder], ops)).await?;

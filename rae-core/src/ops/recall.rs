@@ -5,10 +5,9 @@ use crate::{
     Ctx,
     deps::Deps,
     error::{Error, Result},
-    guard::within,
     indexes::ScopeState,
-    ingest::{check_query, check_tags, event_name, normalise_vector},
-    jobs::index_sync,
+    ingest::{check_query, check_tags, event_name},
+    jobs::{embed_debt::embed_texts, index_sync},
     lexical::{DocFilter, piece_spans},
     limits::{CONTEXT_TOKENS_MAX, EMBED_TOKENS_MAX, K_MAX, QUERY_TERMS_MAX},
     model::{Filter, Kind, Layer, Memory, MemoryId, Scope, Timestamp, VectorFilter},
@@ -309,12 +308,9 @@ pub(super) async fn embed_query(deps: &Deps, ctx: &Ctx, text: &str) -> (Option<V
             return (Some(floats), Vec::new());
         }
     }
-    let embedded = match within(ctx.remaining(), embedder.embed(&[text], EmbedRole::Query)).await {
-        Ok(vectors) => normalise_vector(vectors.into_iter().next().flatten(), embedder.dim()),
-        Err(error) => Err(error),
-    };
-    match embedded {
-        Ok(vector) => {
+    match embed_texts(deps, ctx, &*embedder, &[text], EmbedRole::Query).await {
+        Ok(vectors) => {
+            let vector = vectors.into_iter().next().flatten();
             if let (Some(key), Some(vector)) = (&key, &vector) {
                 let bytes: Arc<[u8]> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
                 // A cache that fails costs time, never an answer.

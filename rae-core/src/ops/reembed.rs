@@ -1,11 +1,12 @@
 //! `reembed`: another embedding model, while the store stays in use.
 
 use crate::{
+    cost::{Embedded, check_embedder},
     deps::Deps,
     error::Result,
-    jobs::embed_debt::embed_documents,
+    jobs::embed_debt::{embed_documents, puts},
     limits::EMBED_BATCH_MAX,
-    model::{Op, Outcome, VectorRow},
+    model::{Op, Outcome},
     ports::{Embedder, VectorFeed},
 };
 use serde::Serialize;
@@ -25,6 +26,7 @@ pub struct Reembedded {
 /// First the new vectors beside the old ones, then the switch, then what was written in between. Interrupted before the
 /// switch, the store answers as before, and the next call goes on where this one stopped.
 pub(crate) async fn reembed(deps: &Deps, embedder: Arc<dyn Embedder>) -> Result<Reembedded> {
+    check_embedder(deps, &*embedder)?;
     let from = deps.collection().embedder;
     let mut vectors = fill(deps, &*embedder).await?;
     let (id, dim) = (embedder.id().to_owned(), embedder.dim());
@@ -62,16 +64,14 @@ async fn fill(deps: &Deps, embedder: &dyn Embedder) -> Result<u64> {
             let page = deps.relational.without_vector(&ctx, embedder.id(), after, EMBED_BATCH_MAX).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
-            let vectors = embed_documents(&ctx, embedder, &page).await?;
-            let mut ops = Vec::with_capacity(page.len());
-            for (memory, vector) in page.iter().zip(vectors) {
-                if let Some(vector) = vector {
-                    let vector = VectorRow { embedder: embedder.id().to_owned(), vector };
-                    ops.push(Op::PutVector { id: memory.id, version: memory.version, vector });
-                }
-            }
+            let Embedded { vectors, failed } = embed_documents(deps, &ctx, embedder, &page).await;
+            // What was computed, and perhaps paid for, is kept, also where the rest fails.
+            let ops: Vec<Op> = puts(embedder, &page, vectors).collect();
             let applied = deps.relational.apply(&ctx, deps.batch(ops)).await?;
             stored += applied.outcomes.iter().filter(|o| matches!(o, Outcome::Done)).count() as u64;
+            if let Some(error) = failed {
+                return Err(error);
+            }
         }
     }
     Ok(stored)

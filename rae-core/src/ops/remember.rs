@@ -1,6 +1,7 @@
 //! `remember`: parse, embed, commit. No model call; about a millisecond.
 
 use crate::{
+    cost::Embedded,
     deps::Deps,
     error::{Error, Result},
     ingest::{NewMemory, request_hash},
@@ -119,14 +120,9 @@ async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>) -> Result<Vec<R
     let (memories, extras): (Vec<Memory>, Vec<_>) =
         chunk.into_iter().map(|i| (i.memory, (i.idempotency, i.infer))).unzip();
     // An embedder that fails must not lose the text: it is stored, and the vector is owed.
-    let (vectors, owed) = match embed_debt::embed_documents(ctx, &*embedder, &memories).await {
-        Ok(vectors) => (vectors, false),
-        Err(error) if error.kind() == crate::ErrorKind::InvalidInput => return Err(error),
-        Err(error) => {
-            tracing::warn!(kind = error.kind().name(), "embedding failed; the vectors are owed as a job");
-            (vec![None; memories.len()], true)
-        }
-    };
+    let Embedded { mut vectors, failed } = embed_debt::embed_documents(deps, ctx, &*embedder, &memories).await;
+    let embedded = vectors.len();
+    vectors.resize(memories.len(), None);
     let infer: Vec<bool> = extras.iter().map(|(_, infer)| *infer).collect();
     let ids: Vec<MemoryId> = memories.iter().map(|m| m.id).collect();
     let trims = trims(&memories);
@@ -136,8 +132,12 @@ async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>) -> Result<Vec<R
         ops.push(Op::PutMemory { memory: Box::new(memory), vector, idempotency });
     }
     ops.extend(trims);
-    if owed {
-        ops.push(embed_debt::job(deps, &ids));
+    if let Some(error) = failed {
+        if error.kind() == crate::ErrorKind::InvalidInput {
+            return Err(error);
+        }
+        tracing::warn!(kind = error.kind().name(), "embedding failed; the vectors are owed as a job");
+        ops.push(embed_debt::job(deps, &ids[embedded..], &error));
     }
     let same_embedder = Precondition::EmbedderIs(embedder.id().to_owned());
     let applied = deps.relational.apply(ctx, deps.batch_if(vec![same_embedder], ops)).await?;
@@ -151,8 +151,9 @@ async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>) -> Result<Vec<R
         deps.relational.apply(ctx, deps.batch(vec![audit])).await?;
     }
     // A vector server that is away gets the vectors later.
-    let late = owed || deps.feeder.is_failing();
-    puts.into_iter().zip(infer).map(|(put, infer)| receipt(put, infer, late, &trimmed)).collect()
+    let late = deps.feeder.is_failing();
+    let puts = puts.into_iter().zip(infer).enumerate();
+    puts.map(|(i, (put, infer))| receipt(put, infer, late || i >= embedded, &trimmed)).collect()
 }
 
 fn receipt(outcome: Outcome, infer: bool, late: bool, trimmed: &HashSet<MemoryId>) -> Result<Receipt> {

@@ -39,15 +39,15 @@ pub(crate) async fn update(deps: &Deps, scope: &Scope, id: MemoryId, update: Mem
         let vector = if re_embed {
             let embedder = deps.embedder();
             let row = |vector| VectorRow { embedder: embedder.id().to_owned(), vector };
-            match embed_debt::embed_documents(&ctx, &*embedder, std::slice::from_ref(&next)).await {
-                Ok(vectors) => Some(vectors.into_iter().next().flatten().map(row)),
-                Err(error) if error.kind() == ErrorKind::InvalidInput => return Err(error),
-                Err(_) => {
-                    degraded.push("dense".to_owned());
-                    ops.push(embed_debt::job(deps, &[id]));
-                    Some(None)
+            let embedded = embed_debt::embed_documents(deps, &ctx, &*embedder, std::slice::from_ref(&next)).await;
+            if let Some(error) = embedded.failed {
+                if error.kind() == ErrorKind::InvalidInput {
+                    return Err(error);
                 }
+                degraded.push("dense".to_owned());
+                ops.push(embed_debt::job(deps, &[id], &error));
             }
+            Some(embedded.vectors.into_iter().next().flatten().map(row))
         } else {
             None
         };

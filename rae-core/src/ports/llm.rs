@@ -1,5 +1,6 @@
 //! Chat models.
 
+use super::{Embedder, EmbedderName};
 use crate::{
     ctx::Ctx,
     error::Error,
@@ -32,6 +33,11 @@ pub trait LlmRouter: Debug + Send + Sync + 'static {
     /// The provider of a model as callers name it, and the provider's own name of it. InvalidInput with code
     /// `unknown_model_provider` where nobody has it.
     fn route(&self, model: &str) -> Result<Routed, Error>;
+
+    /// The embedder that a provider runs. `None` where there is no provider of that name here, and by default.
+    fn embedder_of(&self, _: &EmbedderName) -> Result<Option<Arc<dyn Embedder>>, Error> {
+        Ok(None)
+    }
 }
 
 /// A provider, and its own name of the model.

@@ -13,7 +13,7 @@ mod vector;
 pub use cache::CacheStore;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cost::{CostObserver, NoCostObserver};
-pub use embed::{EmbedRole, Embedder};
+pub use embed::{EmbedRole, Embedder, EmbedderName, PaidEmbedder};
 pub use llm::{Charge, ChatStream, LlmFailure, LlmProvider, LlmRouter, NoProviders, RetryPolicy, Routed};
 pub use relational::{AdminRead, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore};
 pub use rerank::Reranker;

@@ -8,10 +8,11 @@ use super::{
 };
 use crate::{
     ctx::Ctx,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
+    http,
     limits::{DIM_MAX, EMBED_BATCH_MAX},
     model::{Scope, Usage, check_model_name},
-    ports::{Charge, EmbedRole, Embedder, LlmFailure, TokenCounter},
+    ports::{Charge, EmbedRole, Embedder, LlmFailure, PaidEmbedder, TokenCounter},
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -98,12 +99,7 @@ impl ProviderEmbedder {
         let texts: Vec<(usize, &str)> = texts.iter().map(|text| cut(text)).enumerate().collect();
         let mut rest: &[(usize, &str)] = &texts.into_iter().filter(|(_, text)| !text.is_empty()).collect::<Vec<_>>();
         while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = |(_, text): &&(usize, &str)| {
-                bytes += text.len();
-                bytes <= REQUEST_BYTES_MAX
-            };
-            let count = rest.iter().take(REQUEST_TEXTS_MAX).take_while(fits).count();
+            let count = in_one_request(rest.iter().map(|(_, text)| text.len()));
             let (now, later) = rest.split_at(count);
             rest = later;
             let words: Vec<&str> = now.iter().map(|(_, text)| *text).collect();
@@ -171,6 +167,16 @@ impl ProviderEmbedder {
     }
 }
 
+/// How many texts of these lengths go in one request.
+fn in_one_request(lengths: impl Iterator<Item = usize>) -> usize {
+    let mut bytes = 0;
+    let fits = |len: &usize| {
+        bytes += len;
+        bytes <= REQUEST_BYTES_MAX
+    };
+    lengths.take(REQUEST_TEXTS_MAX).take_while(fits).count()
+}
+
 /// The part of a text that is embedded.
 fn cut(text: &str) -> &str {
     let text = text.trim();
@@ -228,6 +234,45 @@ fn google_vectors(answer: &Value) -> Option<Vec<Vec<f32>>> {
 }
 
 #[async_trait]
+impl PaidEmbedder for ProviderEmbedder {
+    fn provider(&self) -> &str {
+        Self::provider(self)
+    }
+
+    fn model(&self) -> &str {
+        Self::model(self)
+    }
+
+    fn in_one_request(&self, texts: &[&str]) -> usize {
+        in_one_request(texts.iter().map(|text| cut(text).len()))
+    }
+
+    /// A token is a byte or more; some models put a sign before a text and one after it.
+    fn tokens_at_most(&self, texts: &[&str]) -> u64 {
+        texts.iter().map(|text| cut(text).len() as u64).filter(|len| *len > 0).map(|len| len + 2).sum()
+    }
+
+    async fn embed_with_usage(
+        &self,
+        ctx: &Ctx,
+        texts: &[&str],
+        role: EmbedRole,
+    ) -> Result<(Vec<Option<Vec<f32>>>, Usage), LlmFailure> {
+        let (this, ctx) = (self.clone(), ctx.clone());
+        let texts: Vec<String> = texts.iter().map(|text| cut(text).to_owned()).collect();
+        let ask = async move {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            Self::embed_with_usage(&this, &ctx, &texts, role).await
+        };
+        http::on_sockets(ask).await.unwrap_or_else(|error| match error.kind() {
+            ErrorKind::Unavailable => Err(LlmFailure::free(error)),
+            // Of a request whose task was lost nobody knows how far it came.
+            _ => Err(LlmFailure::unknown(error)),
+        })
+    }
+}
+
+#[async_trait]
 impl Embedder for ProviderEmbedder {
     fn id(&self) -> &str {
         &self.id
@@ -237,10 +282,14 @@ impl Embedder for ProviderEmbedder {
         self.dim
     }
 
+    fn paid(&self) -> Option<&dyn PaidEmbedder> {
+        Some(self)
+    }
+
     async fn embed(&self, texts: &[&str], role: EmbedRole) -> Result<Vec<Option<Vec<f32>>>> {
         // The port has no context; the time limit of the provider bounds the call.
         let ctx = Ctx::new(Scope::new("default", "default")?);
-        let (vectors, _) = self.embed_with_usage(&ctx, texts, role).await.map_err(|failure| failure.error)?;
-        Ok(vectors)
+        let embedded = PaidEmbedder::embed_with_usage(self, &ctx, texts, role).await;
+        embedded.map(|(vectors, _)| vectors).map_err(|failure| failure.error)
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     limits::LLM_PROVIDERS_MAX,
     model::check_model_name,
-    ports::{LlmProvider, LlmRouter, Routed},
+    ports::{Embedder, EmbedderName, LlmProvider, LlmRouter, Routed},
 };
 use std::sync::Arc;
 
@@ -131,6 +131,11 @@ impl Providers {
 impl LlmRouter for Providers {
     fn route(&self, model: &str) -> Result<Routed> {
         Self::route(self, model)
+    }
+
+    fn embedder_of(&self, name: &EmbedderName) -> Result<Option<Arc<dyn Embedder>>> {
+        let Some(entry) = self.entries.iter().find(|entry| entry.config.id == name.provider) else { return Ok(None) };
+        Ok(Some(Arc::new(ProviderEmbedder::new(&entry.config, &name.model, name.dim)?)))
     }
 }
 

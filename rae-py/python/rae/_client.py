@@ -97,7 +97,10 @@ def open(
         A callable `list[str] -> vectors`: one list of floats (or None) per text, a list of arrays,
         or a two-dimensional numpy array; its id is its attribute `rae_id`, else
         "python:module.name/dim". It is called in the thread of the verb that needs it, with at most
-        256 texts. A path: a folder with all-MiniLM-L6-v2, in builds that have it.
+        256 texts. A path: a folder with all-MiniLM-L6-v2, in builds that have it. A name such as
+        "openai:text-embedding-3-small" or "google:gemini-embedding-001@768": a model that a
+        provider runs, with the key of the environment (OPENAI_API_KEY, GEMINI_API_KEY ...). Texts
+        then go over the network, and each request is held to the budgets and booked.
     durability: "full": on the disk when a write returns. "normal": safe from a crash of the
         process, not from one of the machine.
     reembed: embeds a store anew that was made with another embedder, instead of refusing it.

@@ -14,14 +14,17 @@ use rae_core::{
 };
 use std::{path::PathBuf, sync::Arc};
 
-/// The embedder of a process that opens a store: that of the ml service where there is one.
-pub async fn embedder_of_store(settings: &Settings) -> Result<Arc<dyn Embedder>> {
-    match &settings.ml_url {
-        Some(url) => {
+/// The embedder of a process that opens a store: a provider's, or that of the ml service, where the settings name one. A provider's
+/// is loaded with the store, which has the keys.
+pub async fn embedding_of_store(settings: &Settings) -> Result<Embedding> {
+    match (&settings.embedder, &settings.ml_url) {
+        (Some(_), Some(_)) => Err(Error::invalid("RAE_EMBEDDER and RAE_ML_URL name two embedders; set one of them")),
+        (Some(name), None) => Ok(Embedding::Provider(name.parse()?)),
+        (None, Some(url)) => {
             let (timeout, patience) = (settings.ml_timeout, settings.ml_start_timeout);
-            Ok(Arc::new(RemoteEmbedder::connect(url.clone(), timeout, patience).await?))
+            Ok(Embedding::Custom(Arc::new(RemoteEmbedder::connect(url.clone(), timeout, patience).await?)))
         }
-        None => embedder(settings).await,
+        (None, None) => Ok(Embedding::Custom(embedder(settings).await?)),
     }
 }
 

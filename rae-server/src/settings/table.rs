@@ -276,6 +276,13 @@ pub const SETTINGS: &[Spec] = &[
         "How long a starting server waits for the ml service, whose embedder it must know",
     ),
     spec(
+        "embedder",
+        "RAE_EMBEDDER",
+        "embedder",
+        "",
+        "Model of a provider that embeds, for example openai:text-embedding-3-small, or @512 behind it for a dimension; in place of ml_url and model_dir",
+    ),
+    spec(
         "model_dir",
         "RAE_MODEL_DIR",
         "model-dir",

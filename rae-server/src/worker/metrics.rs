@@ -48,7 +48,7 @@ impl JobMetrics {
             ran: all.add(
                 "counter",
                 IntCounterVec::new(
-                    Opts::new("rae_jobs_total", "Attempts of jobs: done, retried, dead or lost"),
+                    Opts::new("rae_jobs_total", "Attempts of jobs: done, retried, parked, dead or lost"),
                     &["kind", "result"],
                 ),
             )?,

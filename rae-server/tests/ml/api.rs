@@ -3,6 +3,7 @@
 use crate::{
     bert::Model,
     http::{Folder, Server, command, until},
+    provider::FakeProvider,
     stand_in::{Asked, Reply, StandIn},
     start, url,
 };
@@ -87,6 +88,28 @@ fn a_model_folder_serves_the_api_in_its_own_process() {
     let (code, error) = run(&folder, &["all", "--port", "0"], &[("RAE_MODEL_DIR", "/nowhere/minilm")]);
     assert_eq!(code, Some(1));
     assert!(error.contains("there is no model folder /nowhere/minilm"), "{error}");
+}
+
+#[test]
+fn a_model_of_a_provider_embeds_for_the_server_that_names_it() {
+    let fake = FakeProvider::start();
+    let (name, url) = ("openai:text-embedding-3-small@64", fake.url());
+    let keyed = [("RAE_EMBEDDER", name), ("OPENAI_API_KEY", "sk-geheim"), ("RAE_OPENAI_BASE_URL", url.as_str())];
+    let api = start("all", &keyed);
+    api.remember("The lamp is green.");
+    assert_eq!(api.get("/v1/stats").json()["embedder"]["id"], "text-embedding-3-small@openai/64");
+    let (hits, degraded) = recall(&api, json!({ "query": "green lamp" }));
+    assert_eq!((hits.len(), degraded.len(), fake.charged().requests), (1, 0, 2));
+    let folder = Folder::new();
+    for (env, said) in [
+        ([("RAE_EMBEDDER", name), ("RAE_ML_URL", url.as_str())], "RAE_EMBEDDER and RAE_ML_URL"),
+        ([("RAE_EMBEDDER", name), ("OPENAI_API_KEY", "")], "needs the provider openai"),
+        ([("RAE_EMBEDDER", "some-model"), ("OPENAI_API_KEY", "")], "provider:model"),
+    ] {
+        let (code, error) = run(&folder, &["all", "--port", "0"], &env);
+        assert_eq!(code, Some(1), "{error}");
+        assert!(error.contains(said), "{error}");
+    }
 }
 
 /// Memories, vectors and debts of the store in a folder, after the debts that can be paid by the service were.

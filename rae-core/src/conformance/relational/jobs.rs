@@ -109,6 +109,30 @@ pub async fn a_retried_job_comes_later_with_its_error(store: &dyn RelationalStor
     assert!(second.fence > first.fence);
 }
 
+/// A job that is parked comes at its time, with its reason, and has used up no attempt, however often it was parked; the old lease
+/// is over.
+pub async fn a_parked_job_uses_up_no_attempt(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let id = rig.enqueue(rig.now()).await;
+    let failed = lease_one(&rig).await;
+    rig.try_apply(held(&failed), vec![Op::RetryJob { id, run_at: rig.now(), error: "no model".into() }]).await.unwrap();
+    for _ in 0..JOB_ATTEMPTS_MAX * 3 {
+        let taken = lease_one(&rig).await;
+        assert_eq!((taken.job.id, taken.job.attempts), (id, 2));
+        let run_at = rig.now().saturating_add_seconds(20);
+        rig.try_apply(held(&taken), vec![Op::ParkJob { id, run_at, error: "no money".into() }]).await.unwrap();
+        assert_eq!(kind_of(finish(&rig, &taken).await), ErrorKind::Conflict, "the lease is over");
+        let jobs = store.jobs(&rig.ctx, 10).await.unwrap();
+        assert_eq!((jobs[0].state, jobs[0].attempts, jobs[0].run_at), (JobState::Queued, 1, run_at));
+        assert_eq!(jobs[0].last_error.as_deref(), Some("no money"));
+        clock.advance_seconds(19);
+        assert_eq!(lease(&rig, 10).await, []);
+        clock.advance_seconds(1);
+    }
+    let absent = rig.run(Op::ParkJob { id: rig.uuid(), run_at: rig.now(), error: "no money".into() }).await;
+    assert_eq!(absent, crate::model::Outcome::Skipped);
+}
+
 /// After the last attempt a job is kept, not leased, and counted as dead.
 pub async fn a_job_that_keeps_failing_is_a_dead_letter(store: &dyn RelationalStore, clock: &ManualClock) {
     let rig = Rig::new(store, clock);

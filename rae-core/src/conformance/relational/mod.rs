@@ -107,6 +107,7 @@ macro_rules! conformance_relational {
             finishing_needs_the_lease,
             a_job_never_leased_is_not_held,
             a_retried_job_comes_later_with_its_error,
+            a_parked_job_uses_up_no_attempt,
             a_job_that_keeps_failing_is_a_dead_letter,
             a_job_that_kills_its_workers_is_a_dead_letter,
             an_extended_lease_holds_longer,

@@ -43,11 +43,22 @@ pub enum Action {
     Settle {
         /// Which lease.
         nth: usize,
-        /// Whether the job goes on later instead of being finished.
-        retry: bool,
+        /// Whether it is finished, tried again or parked.
+        end: End,
     },
     /// Housekeeping.
     Checkpoint,
+}
+
+/// How the job of a lease goes on.
+#[derive(Debug, Clone, Copy)]
+pub enum End {
+    /// Done.
+    Finish,
+    /// Tried again.
+    Retry,
+    /// Parked.
+    Park,
 }
 
 struct Maker {
@@ -215,7 +226,15 @@ pub fn random_ops(seed: u64) -> Vec<Step> {
         let action = match (maker.rng.u32(..12), again.map(|s| s.action)) {
             (0, Some(Action::Apply(batch))) => Action::Apply(batch),
             (1, _) => Action::Lease,
-            (2, _) => Action::Settle { nth: maker.rng.usize(..8), retry: maker.rng.bool() },
+            (2, _) => {
+                let nth = maker.rng.usize(..8);
+                let end = match (maker.rng.bool(), nth % 2) {
+                    (false, _) => End::Finish,
+                    (true, 0) => End::Retry,
+                    (true, _) => End::Park,
+                };
+                Action::Settle { nth, end }
+            }
             (3, _) => Action::Checkpoint,
             _ => Action::Apply(maker.batch(&scope)),
         };
@@ -270,14 +289,15 @@ async fn replay(step: &Step, stores: [&dyn RelationalStore; 2], leases: &mut Lea
             let both = ours.iter().zip(&reference);
             leases.0.extend(both.map(|(a, b)| (step.scope.clone(), a.job.id, a.fence, b.fence)));
         }
-        Action::Settle { nth, retry } => {
+        Action::Settle { nth, end } => {
             if leases.0.is_empty() {
                 return;
             }
             let (scope, id, ours, reference) = leases.0[nth % leases.0.len()].clone();
-            let op = match retry {
-                true => Op::RetryJob { id, run_at: step.now, error: "again".to_owned() },
-                false => Op::FinishJob { id },
+            let op = match end {
+                End::Retry => Op::RetryJob { id, run_at: step.now, error: "again".to_owned() },
+                End::Park => Op::ParkJob { id, run_at: step.now, error: "wait".to_owned() },
+                End::Finish => Op::FinishJob { id },
             };
             let ctx = Ctx::new(scope);
             let mut answers = Vec::new();

@@ -104,6 +104,12 @@ impl Work<'_> {
                     row.job.state = JobState::Dead;
                 }
             }),
+            Op::ParkJob { id, run_at, error } => self.on_job(*id, |row| {
+                row.until = None;
+                row.job.run_at = *run_at;
+                row.job.last_error = Some(error.clone());
+                row.job.attempts = row.job.attempts.saturating_sub(1);
+            }),
             Op::RequeueJob { id } => {
                 let dead = |row: &JobRow| row.job.id == *id && row.job.state == JobState::Dead;
                 let row = self.scope_mut().jobs.iter_mut().find(|row| dead(row));

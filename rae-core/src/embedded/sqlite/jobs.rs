@@ -47,6 +47,13 @@ pub(super) fn retry(conn: &Connection, sid: i64, id: Uuid, run_at: Timestamp, er
     Ok(conn.prepare_cached(sql)?.execute(params)? > 0)
 }
 
+/// Gives a job back without counting the attempt.
+pub(super) fn park(conn: &Connection, sid: i64, id: Uuid, run_at: Timestamp, error: &str) -> Res<bool> {
+    let sql = "UPDATE jobs SET lease_until = NULL, run_at = ?3, last_error = ?4, attempts = max(attempts - 1, 0) \
+               WHERE scope = ?1 AND id = ?2";
+    Ok(conn.prepare_cached(sql)?.execute(params![sid, Id(id), run_at.micros(), error])? > 0)
+}
+
 /// Takes a dead letter back into the queue.
 pub(super) fn requeue(conn: &Connection, sid: i64, id: Uuid, run_at: Timestamp) -> Res<bool> {
     let sql =

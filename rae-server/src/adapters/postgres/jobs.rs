@@ -49,6 +49,13 @@ pub(super) async fn retry(tx: &Tx, sid: i64, id: Uuid, run_at: Timestamp, error:
     Ok(tx.execute(sql, &[&sid, &id, &run_at.micros(), &error.as_bytes(), &most]).await? > 0)
 }
 
+/// Gives a job back without counting the attempt.
+pub(super) async fn park(tx: &Tx, sid: i64, id: Uuid, run_at: Timestamp, error: &str) -> Res<bool> {
+    let sql = "UPDATE rae.jobs SET lease_until = NULL, run_at = $3, last_error = $4, attempts = greatest(attempts - 1, 0) \
+               WHERE scope = $1 AND id = $2";
+    Ok(tx.execute(sql, &[&sid, &id, &run_at.micros(), &error.as_bytes()]).await? > 0)
+}
+
 /// Takes a dead letter back into the queue.
 pub(super) async fn requeue(tx: &Tx, sid: i64, id: Uuid, run_at: Timestamp) -> Res<bool> {
     let sql = "UPDATE rae.jobs SET state = 'queued', attempts = 0, run_at = $3 \
