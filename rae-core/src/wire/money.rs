@@ -190,7 +190,7 @@ fn call(f: &mut Fields) -> Result<MeteredCall> {
 
 fn counted(model: &str, messages: Value, tools: Option<Value>) -> Result<u64> {
     let (request, _) = ChatRequest::from_openai(json!({ "model": model, "messages": messages, "tools": tools }))?;
-    Ok(input_tokens_at_most(&request, &*default_tokens()))
+    input_tokens_at_most(&request, &*default_tokens())
 }
 
 fn tokens(field: &str, value: Value) -> Result<u64> {
@@ -291,13 +291,13 @@ pub fn llm_end(cost: &LlmCost) -> Value {
     let warnings = cost.warnings.iter().map(|(level, kind)| json!({ "scope": level.as_str(), "limit": kind.field() }));
     json!({
         "provider": cost.provider,
-        "usage": {
-            "input_tokens": cost.usage.input_tokens,
-            "cached_input_tokens": cost.usage.cached_input_tokens,
-            "output_tokens": cost.usage.output_tokens,
-            "reasoning_tokens": cost.usage.reasoning_tokens,
-            "estimated": cost.usage.estimated,
-        },
+        "usage": cost.usage.map(|usage| json!({
+            "input_tokens": usage.input_tokens,
+            "cached_input_tokens": usage.cached_input_tokens,
+            "output_tokens": usage.output_tokens,
+            "reasoning_tokens": usage.reasoning_tokens,
+            "estimated": usage.estimated,
+        })),
         "cost_usd": cost.cost_usd,
         "attempts": cost.attempts,
         "warnings": warnings.collect::<Vec<_>>(),
