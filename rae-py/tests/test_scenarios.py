@@ -16,6 +16,7 @@ import re
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ def plain(value: Any) -> Any:
         value = value.to_dict()
         if "from_" in value:  # `from` is a word of Python's
             value["from"] = value.pop("from_")
+    if isinstance(value, Decimal):
+        return float(value)
     if isinstance(value, datetime):
         # RFC 3339 in UTC with as many decimals as needed, as the engine prints it.
         text = value.replace(tzinfo=None).isoformat(timespec="microseconds").rstrip("0")
@@ -202,6 +205,10 @@ class Replay:
     async def _call(self, verb: str, on: str, args: dict[str, Any]) -> Any:
         if verb == "reembed":
             args["embedder"] = self._embedder(args["embedder"])
+        if verb in ("meter", "end_metered"):
+            # A `with` block in Python, which tests/test_money.py shows; here its two ends.
+            handle = self._handles[on]
+            return getattr(handle, "_rae", handle)._native.call(verb, args)
         method = getattr(self._handles[on], "import_" if verb == "import" else verb)
         return plain(await settled(method(**args)))
 
