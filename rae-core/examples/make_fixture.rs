@@ -1,7 +1,7 @@
 //! Writes a store with every feature and what must be read from it:
 //! `cargo run --profile ci -p rae-core --example make_fixture -- rae-core/tests/fixtures/schema-1`
 //!
-//! It makes `schema-1.rae.bin` and `schema-1.json`. A fixture that was released is never made again: when the schema
+//! It makes `schema-1.rae.bin`, `schema-1.json` and, about money, `schema-1.money.json`. A fixture that was released is never made again: when the schema
 //! changes, make one of the new number beside it.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a tool for developers
@@ -9,16 +9,18 @@
 #[path = "../tests/fixture_support/mod.rs"]
 mod fixture_support;
 
-use fixture_support::{READ_AT, SCOPES, builder, clock, scoped, told};
+use fixture_support::{READ_AT, SCOPES, builder, clock, ctx, scoped, store, told, told_of_money};
 use rae_core::{
     Forget, Kind, Layer, MemoryUpdate, NewMemory, Rae, RecallOptions, Timestamp, block_on,
-    embedded::sqlite::{OpenOptions, SqliteStore},
     lexical::{LexDoc, segment},
-    model::{IdGenerator, InfoClass, Op, Scan, Scope, SegmentRow, TrustLevel, WriteBatch},
+    model::{
+        Amount, Booking, BudgetChange, BudgetLevel, CallLabel, CallStatus, IdGenerator, InfoClass, Limits,
+        NewReservation, Op, Scan, Scope, SegmentRow, Settlement, Share, TokenUsage, TrustLevel, Usd, WriteBatch,
+    },
     ports::{Clock, IndexRead, ManualClock, MemoryRead, RelationalStore},
 };
 use serde_json::json;
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 fn time(text: &str) -> Option<Timestamp> {
     Some(Timestamp::parse(text).unwrap())
@@ -92,8 +94,7 @@ async fn write(mem: &Rae, clock: &ManualClock) {
 
 /// A segment of the word index: the engine writes one only after thousands of changes.
 async fn write_segment(path: &Path, clock: &Arc<ManualClock>) {
-    let options = OpenOptions { clock: Arc::clone(clock) as Arc<dyn Clock>, ..OpenOptions::file(path) };
-    let store = SqliteStore::open(options).unwrap();
+    let store = store(path, clock);
     let ctx = rae_core::Ctx::new(Scope::default());
     let to_seq = store.head(&ctx).await.unwrap().seq;
     let memories = store.scan(&ctx, &Scan { filter: None, after: None, limit: 1_000 }).await.unwrap();
@@ -103,6 +104,62 @@ async fn write_segment(path: &Path, clock: &Arc<ManualClock>) {
     let (ids, now) = (IdGenerator::seeded(77), clock.now());
     let batch = WriteBatch { id: ids.next_uuid(now), now, preconditions: vec![], ops: vec![Op::PutSegment { row }] };
     store.apply(&ctx, batch).await.unwrap();
+    store.close().await.unwrap();
+}
+
+/// Budgets, ends of every kind, and two calls under way, one of them sent.
+async fn spend(path: &Path, clock: &Arc<ManualClock>) {
+    let (store, ids) = (store(path, clock), IdGenerator::seeded(78));
+    for scope in SCOPES {
+        let ctx = ctx(scope);
+        let apply = async |ops: Vec<Op>| {
+            let now = clock.now();
+            let batch = WriteBatch { id: ids.next_uuid(now), now, preconditions: vec![], ops };
+            store.apply(&ctx, batch).await.unwrap();
+            clock.advance_seconds(1);
+        };
+        let tenant = BudgetChange {
+            limits: [Some(Some(20_000_000)), Some(None), None, Some(Some(5_000_000))],
+            warning_threshold: Some(Some(Share::new(0.9).unwrap())),
+        };
+        let project = BudgetChange { limits: [None, Some(Some(500_000_000)), None, None], ..BudgetChange::default() };
+        apply(vec![Op::SetBudget { level: BudgetLevel::Tenant, change: tenant }]).await;
+        apply(vec![Op::SetBudget { level: BudgetLevel::Project, change: project }]).await;
+        let label = |user: Option<&str>| CallLabel {
+            provider: "openai".into(),
+            model: "small %".into(),
+            operation: "chat".into(),
+            user_id: user.map(str::to_owned),
+            request_id: user.map(|_| "request-1".into()),
+        };
+        let usage = TokenUsage { input_tokens: 900, cached_input_tokens: 100, output_tokens: 90, reasoning_tokens: 9 };
+        let (defaults, cost) = (Limits::NONE, Usd::from_micros(1_234));
+        for (n, status) in CallStatus::ALL.into_iter().enumerate() {
+            let error = (status == CallStatus::Failed).then(|| "rate_limited".to_owned());
+            let (estimated, saved) = (n % 2 == 1, Usd::from_micros(if status == CallStatus::Cached { 77 } else { 0 }));
+            let settlement = Settlement { status, usage, estimated, cost, saved, error };
+            let id = ids.next_uuid(clock.now());
+            if status == CallStatus::Cached {
+                let booking = Booking { id, label: label(None), settlement };
+                apply(vec![Op::Book { booking: Box::new(booking) }]).await;
+                continue;
+            }
+            let (amount, hold) = (Amount { usd: Usd::from_micros(5_000), tokens: 2_000 }, Duration::from_secs(600));
+            let new =
+                NewReservation { id, amount, hold, defaults, label: label(Some("user %")), attempt: n as u32 + 1 };
+            apply(vec![Op::Reserve { reservation: Box::new(new) }]).await;
+            apply(vec![Op::Settle { id, settlement: Box::new(settlement), defaults }]).await;
+        }
+        for is_sent in [false, true] {
+            let (id, amount) = (ids.next_uuid(clock.now()), Amount { usd: Usd::from_micros(700), tokens: 70 });
+            let (hold, label) = (Duration::from_secs(3_600), label(Some("user %")));
+            let new = NewReservation { id, amount, hold, defaults, label, attempt: 1 };
+            apply(vec![Op::Reserve { reservation: Box::new(new) }]).await;
+            if is_sent {
+                apply(vec![Op::MarkSent { id }]).await;
+            }
+        }
+    }
     store.close().await.unwrap();
 }
 
@@ -119,6 +176,7 @@ fn main() {
         }
         mem.close().await.unwrap();
         write_segment(&path, &clock).await;
+        spend(&path, &clock).await;
     });
     std::fs::copy(&path, format!("{target}.rae.bin")).unwrap();
     clock.set(Timestamp::parse(READ_AT).unwrap());
@@ -131,6 +189,13 @@ fn main() {
         let text = serde_json::to_string_pretty(&golden).unwrap();
         std::fs::write(format!("{target}.json"), text + "\n").unwrap();
         mem.close().await.unwrap();
+        let (store, mut money) = (store(&path, &clock), Vec::new());
+        for scope in SCOPES {
+            money.push(told_of_money(&store, &ctx(scope)).await);
+        }
+        let text = serde_json::to_string_pretty(&money).unwrap();
+        std::fs::write(format!("{target}.money.json"), text + "\n").unwrap();
+        store.close().await.unwrap();
     });
-    println!("wrote {target}.rae.bin and {target}.json");
+    println!("wrote {target}.rae.bin, {target}.json and {target}.money.json");
 }

@@ -16,7 +16,8 @@ use crate::{
     model::{IdGenerator, Op, Scope},
     ops,
     ports::{
-        CacheStore, Clock, Embedder, LlmRouter, NoProviders, RelationalStore, Reranker, SystemClock, TokenCounter, VectorFeed, VectorStore,
+        CacheStore, Clock, Embedder, LlmRouter, NoProviders, RelationalStore, Reranker, SystemClock, TokenCounter,
+        VectorFeed, VectorStore,
     },
     rae::embedder_mismatch,
 };
@@ -305,10 +306,7 @@ impl Builder {
             feeder: Feeder::new(self.vector_settle.unwrap_or(VECTOR_SETTLE)),
             store,
             lookups: Lookups::default(),
-            desk: Desk::new(
-                self.costs.clone(),
-                self.providers.clone().unwrap_or_else(|| Arc::new(NoProviders)),
-            ),
+            desk: Desk::new(self.costs.clone(), self.providers.clone().unwrap_or_else(|| Arc::new(NoProviders))),
             closed: AtomicBool::new(false),
             checkpointed: Mutex::new(None),
         };

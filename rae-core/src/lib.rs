@@ -4,7 +4,7 @@
 //! time, without a server, an API key, a download or a model call.
 //!
 //! Features: `embedded` (one-file store), `static-table` (built-in embedder), `tiktoken` (token counts), `local` (all-MiniLM-L6-v2 from
-//! a folder), `http` (a client for services), `remote` (a server's
+//! a folder), `http` (clients of services and of model providers), `remote` (a server's
 //! memories), `conformance` (the public suite for adapters). Without any of them: ports, verbs and the pure code.
 
 mod access;

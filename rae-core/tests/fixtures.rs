@@ -4,12 +4,12 @@
 
 mod fixture_support;
 
-use fixture_support::{READ_AT, SCOPES, builder, clock, scoped, told};
+use fixture_support::{READ_AT, SCOPES, builder, clock, ctx, scoped, store, told, told_of_money};
 use rae_core::{
     Forget, MemoryId, MemoryUpdate, NewMemory, Rae, RecallOptions, block_on,
     embedded::sqlite::{OpenOptions, SqliteStore},
-    model::Scope,
-    ports::{IndexRead, ManualClock, RelationalStore},
+    model::{IdGenerator, Op, Outcome, Scope, WriteBatch},
+    ports::{Clock, IndexRead, ManualClock, RelationalStore},
 };
 use serde_json::Value;
 use std::{
@@ -18,7 +18,9 @@ use std::{
 };
 
 /// The schemas that were released. A new one gets a fixture (`examples/make_fixture.rs`); none is ever made again.
-const SCHEMAS: [&str; 2] = ["schema-1", "schema-2"];
+const SCHEMAS: [&str; 3] = ["schema-1", "schema-2", "schema-3"];
+/// Those that know money.
+const WITH_MONEY: [&str; 1] = ["schema-3"];
 
 struct Fixture {
     path: PathBuf,
@@ -140,6 +142,47 @@ fn a_store_of_every_schema_goes_on() {
                 assert_eq!(told(&scoped(&mem, *scope)).await, *wanted);
             }
             mem.close().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn money_of_every_schema_reads_as_it_did_and_goes_on() {
+    for name in WITH_MONEY {
+        let f = fixture(name);
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.money.json"));
+        let golden: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(golden).unwrap()).unwrap();
+        let (store, ids) = (store(&f.path, &f.clock), IdGenerator::seeded(79));
+        block_on(async {
+            for (scope, wanted) in SCOPES.iter().zip(&golden) {
+                assert_eq!(told_of_money(&store, &ctx(*scope)).await, *wanted, "{scope:?}");
+            }
+            assert_eq!(store.verify(&ctx(SCOPES[0])).await.unwrap(), Vec::<String>::new());
+            // In each project one call was never sent and one was sent, and nobody said how they ended.
+            for (tenant, ended) in [("default", 2), ("tenant 2", 1)] {
+                let now = f.clock.now();
+                let ops = vec![Op::ExpireReservations];
+                let batch = WriteBatch { id: ids.next_uuid(now), now, preconditions: vec![], ops };
+                let outcomes = store.apply(&ctx((tenant, "any")), batch).await.unwrap().outcomes;
+                assert_eq!(outcomes, [Outcome::Expired { released: ended, booked: ended }]);
+            }
+            assert_eq!(store.verify(&ctx(SCOPES[0])).await.unwrap(), Vec::<String>::new());
+            store.close().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_store_made_before_money_gets_it() {
+    for name in SCHEMAS.iter().filter(|name| !WITH_MONEY.contains(name)) {
+        let f = fixture(name);
+        let store = store(&f.path, &f.clock);
+        block_on(async {
+            let told = told_of_money(&store, &ctx(SCOPES[0])).await;
+            assert_eq!(told["funds"]["tenant"], serde_json::to_value(rae_core::model::LevelFunds::default()).unwrap());
+            assert_eq!(told["levels"][0]["ledger"], serde_json::json!([]));
+            assert_eq!(store.verify(&ctx(SCOPES[0])).await.unwrap(), Vec::<String>::new());
+            store.close().await.unwrap();
         });
     }
 }

@@ -151,10 +151,8 @@ fn a_call_of_a_tool_comes_whole_and_in_pieces_and_its_result_goes_back() {
                 assert_eq!(call.name, "weather");
                 let given: serde_json::Value = serde_json::from_str(&call.arguments).unwrap();
                 assert_eq!(given, arguments, "{kind:?}");
-                let result = ChatMessage {
-                    tool_call_id: Some(call.id.clone()),
-                    ..ChatMessage::text(ChatRole::Tool, "sunny")
-                };
+                let result =
+                    ChatMessage { tool_call_id: Some(call.id.clone()), ..ChatMessage::text(ChatRole::Tool, "sunny") };
                 request.messages.extend([response.message.clone(), result]);
                 assert_eq!(run(provider.complete(&ctx(), &request)).unwrap().message.plain_text(), "Hello there");
                 let sent = fake.seen().pop().unwrap().body.to_string();
@@ -190,7 +188,11 @@ fn an_answer_that_reaches_the_maximum_says_so() {
         let provider = open(config(kind, &fake));
         let request = ChatRequest { max_output_tokens: Some(2), ..ask() };
         let response = run(provider.complete(&ctx(), &request)).unwrap();
-        assert_eq!((response.finish_reason, response.usage.unwrap().output_tokens), (FinishReason::Length, 2), "{kind:?}");
+        assert_eq!(
+            (response.finish_reason, response.usage.unwrap().output_tokens),
+            (FinishReason::Length, 2),
+            "{kind:?}"
+        );
         assert_eq!(folded(&run(pieces(&provider, &ctx(), &request)).0).finish_reason, FinishReason::Length);
     }
 }
@@ -235,7 +237,11 @@ fn content_that_is_refused_is_its_own_error_and_costs_what_the_provider_counted(
     for kind in KINDS {
         let behaviour = Behaviour { input: Some(12), ..Behaviour::fails(Fault::Content) };
         for failure in failures(&config(kind, &fake), &fake, &behaviour) {
-            assert_eq!((failure.error.kind(), failure.error.code()), (ErrorKind::InvalidInput, "content_refused"), "{kind:?}");
+            assert_eq!(
+                (failure.error.kind(), failure.error.code()),
+                (ErrorKind::InvalidInput, "content_refused"),
+                "{kind:?}"
+            );
             let counted = Charge::Usage(Usage { input_tokens: 12, ..Usage::default() });
             assert_eq!(failure.charge, if kind == ProviderKind::Google { counted } else { Charge::Nothing });
         }
@@ -286,7 +292,11 @@ fn a_stream_that_breaks_gives_what_came_and_then_the_failure() {
             fake.then(Behaviour::fails(fault));
             let (chunks, failure) = run(pieces(&provider, &ctx(), &ask()));
             let failure = failure.unwrap();
-            assert_eq!((failure.error.code(), failure.charge), ("provider_unavailable", Charge::Unknown), "{kind:?} {fault:?}");
+            assert_eq!(
+                (failure.error.code(), failure.charge),
+                ("provider_unavailable", Charge::Unknown),
+                "{kind:?} {fault:?}"
+            );
             assert_eq!(folded(&chunks).message.plain_text(), "one two", "{kind:?} {fault:?}");
         }
     }
@@ -297,7 +307,11 @@ fn silence_ends_with_a_timeout_of_unknown_cost() {
     let fake = FakeProvider::start();
     let short = Duration::from_millis(300);
     let checked = |failure: &LlmFailure, what: &str| {
-        assert_eq!((failure.error.kind(), failure.error.code()), (ErrorKind::Timeout, "provider_timeout"), "{what}: {failure:?}");
+        assert_eq!(
+            (failure.error.kind(), failure.error.code()),
+            (ErrorKind::Timeout, "provider_timeout"),
+            "{what}: {failure:?}"
+        );
         assert_eq!((failure.charge, failure.is_temporary()), (Charge::Unknown, false), "{what}");
     };
     for kind in KINDS {
@@ -336,17 +350,20 @@ fn what_was_never_sent_costs_nothing() {
 }
 
 #[test]
-fn a_stream_that_is_dropped_gives_the_request_up() {
+fn a_call_that_is_dropped_is_given_up_at_the_provider() {
     let fake = FakeProvider::start();
-    for kind in KINDS {
-        fake.usually(Behaviour::fails(Fault::StallInStream));
+    for (i, kind) in KINDS.into_iter().enumerate() {
         let provider = open(config(kind, &fake));
+        fake.then(Behaviour::fails(Fault::StallInStream)).then(Behaviour::fails(Fault::Stall));
         run(async {
             let mut stream = provider.stream(&ctx(), &ask()).await.unwrap();
             assert!(stream.next().await.unwrap().is_ok());
         });
+        fake.wait_for_given_up(2 * i + 1);
+        let soon = ctx().with_timeout(Duration::from_millis(200));
+        assert!(run(provider.complete(&soon, &ask())).is_err());
+        fake.wait_for_given_up(2 * i + 2);
     }
-    assert_eq!(fake.charged().requests, 4);
 }
 
 #[test]

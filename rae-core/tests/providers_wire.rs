@@ -29,8 +29,9 @@ fn send(kind: ProviderKind, body: &Value) -> Result<Seen, LlmFailure> {
     let fake = FakeProvider::start();
     let config = ProviderConfig { organization: Some("org-1".into()), ..ProviderConfig::new("p", kind) };
     let providers = Providers::new([config.key("k-1").at(fake.url())]).unwrap();
-    let (request, _) = ChatRequest::from_openai(body.clone()).unwrap();
+    let (mut request, _) = ChatRequest::from_openai(body.clone()).unwrap();
     let routed = providers.route(&request.model).unwrap();
+    request.model = routed.model;
     run(routed.provider.complete(&ctx(), &request))?;
     Ok(fake.seen().pop().unwrap())
 }
@@ -257,8 +258,7 @@ fn embedders_send_the_shape_of_their_provider() {
     };
     let (_, seen) = of(ProviderKind::OpenAi, "text-embedding-3-small", Some(64));
     assert_eq!(seen.path, "/v1/embeddings");
-    let expected =
-        json!({"model": "text-embedding-3-small", "input": ["one", "two"], "encoding_format": "float", "dimensions": 64});
+    let expected = json!({"model": "text-embedding-3-small", "input": ["one", "two"], "encoding_format": "float", "dimensions": 64});
     assert_eq!(seen.body, expected);
     let (_, seen) = of(ProviderKind::Google, "gemini-embedding-001", Some(64));
     assert_eq!(seen.path, "/v1beta/models/gemini-embedding-001:batchEmbedContents");

@@ -18,7 +18,10 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
 };
+use uuid::Uuid;
 
 const ROLE: &str = "RAE_TEST_SQLITE_ROLE";
 const FILE: &str = "RAE_TEST_SQLITE_FILE";
@@ -49,6 +52,8 @@ fn as_a_child() {
     match role.as_str() {
         "write" => write_some(&file),
         "write-for-ever" => write_for_ever(&file),
+        "spend" => spend_what_is_left(&file),
+        "spend-for-ever" => spend_for_ever(&file),
         "read-only" => read_only(&file),
         "refused" => say(SqliteStore::open(OpenOptions::file(&file)).unwrap_err().code()),
         "fill" => fill(&file),
@@ -132,6 +137,116 @@ fn what_was_acknowledged_survives_kill_9_in_the_middle_of_bulk_writes() {
         assert!(places.into_iter().map(u64::from).eq(0..head));
         assert!(head > written);
         written = head;
+    }
+}
+
+/// The worst that a call of the tests costs.
+const CALL: Amount = Amount { usd: Usd::from_micros(100), tokens: 10 };
+
+/// A store whose clock stands still, so that no midnight comes in between.
+fn still(file: &Path) -> Store {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(start()));
+    Store::open(OpenOptions { clock, ..OpenOptions::file(file) })
+}
+
+fn new_reservation(s: &Store, hold: Duration) -> NewReservation {
+    let (id, label, defaults) = (s.ids.next_uuid(s.now), CallLabel::default(), Limits::NONE);
+    NewReservation { id, amount: CALL, hold, defaults, label, attempt: 1 }
+}
+
+fn reserve(s: &Store, hold: Duration) -> rae_core::Result<Uuid> {
+    let new = new_reservation(s, hold);
+    let id = new.id;
+    s.apply(vec![Op::Reserve { reservation: Box::new(new) }]).map(|_| id)
+}
+
+fn settle(s: &Store, id: Uuid) {
+    let cost = Amount { usd: Usd::from_micros(60), tokens: 7 };
+    let settlement = Box::new(Settlement { status: CallStatus::Ok, ..Settlement::unconfirmed(cost) });
+    let settled = s.apply(vec![Op::Settle { id, settlement, defaults: Limits::NONE }]).unwrap();
+    assert!(matches!(settled.outcomes[0], Outcome::Funds(_)));
+}
+
+/// What the tenant spent and holds this month, and its ledger.
+fn month(s: &Store) -> (Spent, CostRow) {
+    let level = BudgetLevel::Tenant;
+    let query = CostQuery { level, group_by: vec![], since: None, until: None, limit: 1 };
+    let mut sums = block_on(s.store.costs(&s.ctx, &query)).unwrap();
+    (block_on(s.store.funds(&s.ctx, &Limits::NONE)).unwrap().tenant.month, sums.remove(0))
+}
+
+fn spend_what_is_left(file: &Path) {
+    let s = still(file);
+    loop {
+        match reserve(&s, Duration::from_secs(3_600)) {
+            Ok(id) => say(&id.to_string()),
+            Err(error) => {
+                assert_eq!(error.code(), "monthly_usd_budget_exceeded");
+                break;
+            }
+        }
+    }
+    block_on(s.store.close()).unwrap();
+}
+
+#[test]
+fn processes_that_spend_at_once_never_pass_a_limit_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.rae");
+    let s = still(&file);
+    let limits = [None, Some(Some(30_050)), None, None];
+    let change = BudgetChange { limits, ..BudgetChange::default() };
+    s.apply(vec![Op::SetBudget { level: BudgetLevel::Tenant, change }]).unwrap();
+    let mut children: Vec<_> = (0..3).map(|_| child("spend", &file).spawn().unwrap()).collect();
+    let held: HashSet<String> = children.iter_mut().flat_map(lines).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(held.len(), 300, "as many as the limit has room for, from all three together");
+    let wanted = Amount { usd: Usd::from_micros(30_000), tokens: 3_000 };
+    assert_eq!(month(&s).0, Spent { used: Amount::default(), reserved: wanted });
+    s.assert_sound();
+}
+
+fn spend_for_ever(file: &Path) {
+    let s = still(file);
+    loop {
+        let id = reserve(&s, Duration::from_secs(3_600)).unwrap();
+        s.apply(vec![Op::MarkSent { id }]).unwrap();
+        // These two run out at once: the next reserve gives the first back and books the second.
+        reserve(&s, Duration::ZERO).unwrap();
+        let lost = new_reservation(&s, Duration::ZERO);
+        let sent = Op::MarkSent { id: lost.id };
+        s.apply(vec![Op::Reserve { reservation: Box::new(lost) }, sent]).unwrap();
+        settle(&s, id);
+        say("settled");
+    }
+}
+
+#[test]
+fn after_kill_9_in_the_middle_of_spending_the_sums_are_those_of_the_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.rae");
+    let mut booked = 0;
+    for round in 1..=4 {
+        let mut child = child("spend-for-ever", &file).spawn().unwrap();
+        let mut out = lines(&mut child);
+        let mut settled = out.by_ref().take(10 * round).count();
+        child.kill().unwrap();
+        settled += out.count();
+        child.wait().unwrap();
+        let s = still(&file);
+        s.assert_sound();
+        let (spent, ledger) = month(&s);
+        assert_eq!((spent.used.usd, spent.used.tokens), (ledger.cost_usd, ledger.usage.total()));
+        assert!(ledger.calls >= booked + settled as u64, "what was acknowledged is booked: {ledger:?}");
+        // What ran out is given back, or booked where it was sent; each process that died held one call more.
+        s.apply(vec![Op::ExpireReservations]).unwrap();
+        s.assert_sound();
+        let (spent, ledger) = month(&s);
+        assert_eq!((spent.used.usd, spent.used.tokens), (ledger.cost_usd, ledger.usage.total()));
+        assert!(spent.reserved.tokens <= CALL.tokens * round as u64, "{spent:?}");
+        booked = ledger.calls;
     }
 }
 

@@ -86,7 +86,7 @@ fn a_store_of_a_newer_schema_is_refused_with_both_versions_and_left_as_it_is() {
     let before = fs::read(&path).unwrap();
     let error = open(&path);
     assert_eq!((error.kind(), error.code()), (ErrorKind::Unsupported, "newer_schema"));
-    assert!(error.message().contains("42") && error.message().contains("knows up to 2"), "{error}");
+    assert!(error.message().contains("42") && error.message().contains("knows up to 3"), "{error}");
     assert!(fs::read(&path).unwrap() == before);
 }
 

@@ -7,7 +7,10 @@ mod support;
 use rae_core::{
     Ctx, ErrorKind,
     conformance::fixtures::{EMBEDDER, Rig, put, put_with_vector, start, unit},
-    model::{DropTarget, JobKind, NewJob, Op, Scope, WriteBatch},
+    model::{
+        Amount, BudgetChange, BudgetLevel, CallLabel, CallStatus, DropTarget, JobKind, Limits, NewJob, NewReservation,
+        Op, Scope, Settlement, TokenUsage, Usd, WriteBatch,
+    },
     ports::{AdminRead, JobRead, ManualClock, MemoryRead, RelationalStore},
 };
 use rae_server::adapters::postgres::{PostgresSettings, PostgresStore, Tls, migrate};
@@ -50,6 +53,34 @@ fn migrating_many_times_at_once_makes_one_store() {
             PostgresStore::open(settings.clone()).await.unwrap(),
         );
         assert_eq!((a.store_uuid(), a.receipt_key().await.unwrap()), (b.store_uuid(), b.receipt_key().await.unwrap()));
+    });
+}
+
+#[test]
+fn a_store_of_an_earlier_schema_is_refused_until_it_is_migrated_and_keeps_what_is_in_it() {
+    // Whoever made the other store made the role, too: it belongs to the whole cluster.
+    let (_other, database) = (Cluster::shared().fresh(), Cluster::shared().empty());
+    database.execute("CREATE SCHEMA rae; CREATE TABLE rae.schema_version (version integer PRIMARY KEY)");
+    database.execute(include_str!("../src/adapters/postgres/migrations/0001_init.sql"));
+    database.execute(include_str!("../src/adapters/postgres/migrations/0002_hosting.sql"));
+    database.execute(
+        "INSERT INTO rae.schema_version VALUES (1), (2); INSERT INTO rae.tenants (name) VALUES ('a'); \
+         INSERT INTO rae.scopes (tid, project, seq) SELECT tid, 'p', 7 FROM rae.tenants",
+    );
+    let error = block_on(PostgresStore::open(database.settings())).unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Unsupported, "no_schema"));
+    block_on(migrate(&database.settings())).unwrap();
+    let clock = clock();
+    let store = database.open(&clock);
+    block_on(async {
+        let rig = Rig::new(&store, &clock).at("a", "p");
+        assert_eq!(rig.seq().await, 7);
+        spend(&rig).await;
+        let funds = rae_core::ports::LedgerRead::funds(&store, &rig.ctx, &Limits::NONE).await.unwrap();
+        assert_eq!(
+            (funds.tenant.day.used.usd, funds.tenant.day.reserved.usd),
+            (Usd::from_micros(3), Usd::from_micros(5))
+        );
     });
 }
 
@@ -105,6 +136,37 @@ fn api_key(rig: &Rig<'_>) -> rae_core::model::ApiKey {
     }
 }
 
+/// A budget, a call under way and one that ended.
+async fn spend(rig: &Rig<'_>) {
+    let reserve = |id| {
+        let reservation = NewReservation {
+            id,
+            amount: Amount { usd: Usd::from_micros(5), tokens: 5 },
+            hold: Duration::from_secs(60),
+            defaults: Limits::NONE,
+            label: CallLabel::default(),
+            attempt: 1,
+        };
+        Op::Reserve { reservation: Box::new(reservation) }
+    };
+    let settlement = Settlement {
+        status: CallStatus::Ok,
+        usage: TokenUsage::default(),
+        estimated: false,
+        cost: Usd::from_micros(3),
+        saved: Usd::ZERO,
+        error: None,
+    };
+    let (id, change) = (rig.uuid(), BudgetChange { limits: [Some(Some(100)); 4], warning_threshold: None });
+    rig.apply(vec![
+        Op::SetBudget { level: BudgetLevel::Tenant, change },
+        reserve(id),
+        Op::Settle { id, settlement: Box::new(settlement), defaults: Limits::NONE },
+        reserve(rig.uuid()),
+    ])
+    .await;
+}
+
 /// Two tenants with everything in them.
 fn two_tenants(store: &PostgresStore, clock: &ManualClock) {
     for tenant in ["a", "b"] {
@@ -130,11 +192,12 @@ fn two_tenants(store: &PostgresStore, clock: &ManualClock) {
             let memory = Box::new(rig.memory("keyed"));
             rig.run(Op::PutMemory { memory, vector: None, idempotency: Some(key) }).await;
             rig.run(Op::PutKey { key: Box::new(api_key(&rig)) }).await;
+            spend(&rig).await;
         });
     }
 }
 
-const TENANT_TABLES: [&str; 14] = [
+const TENANT_TABLES: [&str; 18] = [
     "tenants",
     "scopes",
     "memories",
@@ -149,6 +212,10 @@ const TENANT_TABLES: [&str; 14] = [
     "jobs",
     "audit",
     "api_keys",
+    "budgets",
+    "spend",
+    "reservations",
+    "ledger",
 ];
 
 #[test]
@@ -193,6 +260,7 @@ fn without_a_tenant_nothing_is_visible_and_no_tenant_reaches_another_ones_rows()
             // Neither changing nor deleting without a condition reaches the other one's rows.
             assert_eq!(client.execute("UPDATE rae.memories SET importance = 0", &[]).await.unwrap(), 2);
             assert_eq!(client.execute("DELETE FROM rae.audit", &[]).await.unwrap(), 1);
+            assert_eq!(client.execute("DELETE FROM rae.ledger", &[]).await.unwrap(), 1);
             client.batch_execute("ROLLBACK").await.unwrap();
             let stolen = number(&client, &format!("SELECT tid FROM rae.tenants WHERE name = '{other}'")).await;
             for write in [
@@ -200,6 +268,9 @@ fn without_a_tenant_nothing_is_visible_and_no_tenant_reaches_another_ones_rows()
                 format!("UPDATE rae.memories SET tid = {stolen}"),
                 "DELETE FROM rae.meta".to_owned(),
                 "UPDATE rae.meta SET receipt_key = receipt_key".to_owned(),
+                "UPDATE rae.ledger SET cost_usd = 0".to_owned(),
+                "UPDATE rae.reservations SET usd = 0".to_owned(),
+                format!("UPDATE rae.spend SET tid = {stolen}"),
                 "DELETE FROM rae.embedders".to_owned(),
                 "DROP TABLE rae.memories".to_owned(),
             ] {
@@ -214,6 +285,17 @@ fn without_a_tenant_nothing_is_visible_and_no_tenant_reaches_another_ones_rows()
         assert_eq!(client.batch_execute(without).await.unwrap_err().code().map(|c| c.code()), Some("42501"));
     });
 }
+
+/// Of two tenants, the first with a small part of them.
+const MANY_ROWS_OF_MONEY: [&str; 3] = [
+    "INSERT INTO rae.spend (tid, project, period) SELECT 2 - (n % 20 = 0)::integer, 'p' || n % 50, n FROM generate_series(1, 20000) n",
+    "INSERT INTO rae.reservations (tid, id, project, reserved_at, expires_at, usd, tokens, provider, model, operation, attempt) \
+     SELECT 2 - (n % 20 = 0)::integer, gen_random_uuid(), 'p' || n % 50, n, n, 1, 1, '', '', '', 1 FROM generate_series(1, 20000) n",
+    "INSERT INTO rae.ledger (tid, id, project, at, settled_at, provider, model, operation, attempt, status, input_tokens, \
+     cached_input_tokens, output_tokens, reasoning_tokens, estimated, cost_usd, saved_usd) \
+     SELECT 2 - (n % 20 = 0)::integer, gen_random_uuid(), 'p' || n % 50, n, n, '', '', '', 1, 'ok', 1, 0, 1, 0, false, 1, 0 \
+     FROM generate_series(1, 20000) n",
+];
 
 #[test]
 fn the_wall_does_not_keep_look_ups_from_their_indexes() {
@@ -235,6 +317,9 @@ fn the_wall_does_not_keep_look_ups_from_their_indexes() {
         let batch = WriteBatch { id: uuid::Uuid::from_u128(1), ..rig.batch((1..3_000).map(memory).map(put).collect()) };
         store.apply(&rig.ctx, batch).await.unwrap();
         let client = raw(&database).await;
+        for many in MANY_ROWS_OF_MONEY {
+            client.batch_execute(many).await.unwrap();
+        }
         client.batch_execute("ANALYZE").await.unwrap();
         client.batch_execute("BEGIN; SET LOCAL ROLE rae_app; SET LOCAL rae.tenant = 'a'").await.unwrap();
         for (index, sql) in [
@@ -259,6 +344,25 @@ fn the_wall_does_not_keep_look_ups_from_their_indexes() {
                 "derived_pkey",
                 "SELECT memory FROM rae.derived WHERE scope = 1 AND source = ANY (ARRAY['00000000-0000-0000-0000-000000000001'::uuid])",
             ),
+            (
+                "spend_pkey",
+                "SELECT * FROM rae.spend WHERE tid = 1 AND project = ANY (ARRAY['', 'p']) AND period = ANY (ARRAY[7::bigint])",
+            ),
+            (
+                "reservations_pkey",
+                "SELECT * FROM rae.reservations WHERE tid = 1 AND id = '00000000-0000-0000-0000-000000000001'",
+            ),
+            (
+                "reservations_expiry",
+                "SELECT * FROM rae.reservations WHERE tid = 1 AND expires_at <= 7 ORDER BY expires_at, id LIMIT 100",
+            ),
+            ("ledger_no", "SELECT * FROM rae.ledger WHERE tid = 1 AND no < 20000 ORDER BY no DESC LIMIT 10"),
+            ("ledger_at", "SELECT sum(cost_usd) FROM rae.ledger WHERE tid = 1 AND at >= 7 AND at < 9"),
+            (
+                "ledger_project",
+                "SELECT sum(cost_usd) FROM rae.ledger WHERE tid = 1 AND project = 'p3' AND at >= 7 AND at < 900",
+            ),
+            ("ledger_id_key", "SELECT 1 FROM rae.ledger WHERE tid = 1 AND id = '00000000-0000-0000-0000-000000000001'"),
         ] {
             let rows = client.query(&format!("EXPLAIN {sql}"), &[]).await.unwrap();
             let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();

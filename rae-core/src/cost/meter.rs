@@ -99,7 +99,10 @@ impl Ticket {
             }
             Err(error) => {
                 // Refused: nothing is held. Lost on the way: it may be, and dropping the ticket gives it back.
-                if matches!(error.kind(), ErrorKind::BudgetExceeded | ErrorKind::InvalidInput | ErrorKind::PermissionDenied) {
+                if matches!(
+                    error.kind(),
+                    ErrorKind::BudgetExceeded | ErrorKind::InvalidInput | ErrorKind::PermissionDenied
+                ) {
                     ticket.state = State::Ended;
                 }
                 Err(error)

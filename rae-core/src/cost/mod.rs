@@ -10,4 +10,7 @@ pub use estimate::{estimate_usage, input_tokens_at_most};
 pub use prices::{Day, LongPrompt, Origin, Price, PriceBook, Rates, Tokens, UnknownModel};
 
 pub(crate) use desk::Desk;
-pub(crate) use meter::{Claim, Ticket, book, settle_strays};
+// For the cache of responses, which is the gateway's.
+#[allow(unused_imports)]
+pub(crate) use meter::book;
+pub(crate) use meter::{Claim, Ticket, settle_strays};

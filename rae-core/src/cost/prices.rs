@@ -43,6 +43,13 @@ pub struct PriceBook {
     ceiling: Option<Price>,
 }
 
+impl Default for PriceBook {
+    /// The prices that come with the engine. A test holds that they can be read; a book of none refuses every model.
+    fn default() -> Self {
+        Self::built_in().unwrap_or_else(|_| Self { prices: BTreeMap::new(), ceiling: None })
+    }
+}
+
 impl PriceBook {
     /// The prices that come with the engine; unknown models are refused.
     pub fn built_in() -> Result<Self> {
@@ -113,7 +120,10 @@ impl PriceBook {
     /// none is named. InvalidInput with code `unknown_model_price` where the model has none.
     pub fn select(&self, provider: Option<&str>, model: Option<&str>, at: Timestamp) -> Result<Vec<&Price>> {
         let Some(model) = model else {
-            return Ok(self.all().filter(|p| provider.is_none_or(|name| p.provider.eq_ignore_ascii_case(name))).collect());
+            return Ok(self
+                .all()
+                .filter(|p| provider.is_none_or(|name| p.provider.eq_ignore_ascii_case(name)))
+                .collect());
         };
         if let Some(provider) = provider {
             return Ok(vec![self.find(provider, model, at).ok_or_else(|| unknown(provider, model))?]);

@@ -65,12 +65,7 @@ pub struct BudgetStatus {
     pub tracking: bool,
 }
 
-pub(crate) async fn set_budget(
-    deps: &Deps,
-    scope: &Scope,
-    level: BudgetLevel,
-    change: BudgetChange,
-) -> Result<Limits> {
+pub(crate) async fn set_budget(deps: &Deps, scope: &Scope, level: BudgetLevel, change: BudgetChange) -> Result<Limits> {
     if change.limits.iter().flatten().flatten().any(|amount| *amount < 0) {
         return Err(Error::invalid("a limit is 0 or more; null lifts it").with_code("invalid_amount"));
     }

@@ -96,13 +96,8 @@ pub(crate) async fn cost_log(deps: &Deps, scope: &Scope, options: CostLogOptions
     let wrong = || Error::invalid("the cursor is not one that a page of costs gave").with_code("invalid_cursor");
     let before =
         options.cursor.map(|cursor| cursor.parse().ok().filter(|n| *n < 1 << 63).ok_or_else(wrong)).transpose()?;
-    let scan = LedgerScan {
-        level: options.level,
-        since: options.since,
-        until: options.until,
-        before,
-        limit: options.limit,
-    };
+    let scan =
+        LedgerScan { level: options.level, since: options.since, until: options.until, before, limit: options.limit };
     let items = deps.relational.ledger(&deps.ctx(scope)?, &scan).await?;
     let next_cursor = items.last().filter(|_| items.len() == options.limit).map(|last| last.no.to_string());
     Ok(CostLog { items, next_cursor })

@@ -1,17 +1,14 @@
 //! One call of a chat model: plan, hold the worst cost, call, book each attempt.
 
 use crate::{
-    cost::{
-        Claim, Price, Ticket, Tokens,
-        estimate::{estimate_usage, input_tokens_at_most},
-    },
+    cost::{Claim, Price, Ticket, Tokens, estimate_usage, input_tokens_at_most},
     ctx::Ctx,
     deps::Deps,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     limits::{CHAT_ANSWERS_MAX, LLM_SECONDS_MAX, NAME_BYTES_MAX},
     model::{
-        Amount, BudgetLevel, CallLabel, CallStatus, ChatRequest, ChatResponse, Funds, LimitKind, Scope,
-        Settlement, TokenUsage, Usage, Usd,
+        Amount, BudgetLevel, CallLabel, CallStatus, ChatRequest, ChatResponse, Funds, LimitKind, Scope, Settlement,
+        TokenUsage, Usage, Usd,
     },
     ports::{Charge, LlmFailure, LlmProvider, Routed},
 };
@@ -164,7 +161,8 @@ pub(crate) fn plan(deps: &Deps, mut request: ChatRequest, options: LlmOptions) -
 fn answers(request: &ChatRequest) -> Result<u64> {
     let set = |name: &&&str| request.extra.get(**name).is_some_and(|value| !value.is_null());
     if let Some(name) = ["prediction", "web_search_options", "audio", "modalities"].iter().find(set) {
-        let message = format!("what {name} costs is not known before the call, so no budget could hold it; leave it out");
+        let message =
+            format!("what {name} costs is not known before the call, so no budget could hold it; leave it out");
         return Err(Error::invalid(message).with_code("cost_unbounded"));
     }
     if request.extra.get("service_tier").and_then(Value::as_str).is_some_and(|tier| tier == "priority") {
@@ -197,14 +195,7 @@ async fn begin(deps: &Deps, ctx: &Ctx, plan: &Plan, attempt: u32) -> Result<Tick
 }
 
 /// Books an attempt that failed. The number of the next attempt, after a pause, or the error where there is none.
-async fn again(
-    deps: &Deps,
-    ctx: &Ctx,
-    plan: &Plan,
-    ticket: Ticket,
-    failure: LlmFailure,
-    attempt: u32,
-) -> Result<u32> {
+async fn again(deps: &Deps, ctx: &Ctx, plan: &Plan, ticket: Ticket, failure: LlmFailure, attempt: u32) -> Result<u32> {
     let seed = ticket.id().as_u64_pair().1;
     let settlement = failed(plan, &ticket, &failure);
     ticket.settle(settlement).await;

@@ -4,7 +4,7 @@ use crate::{
     deps::Deps,
     error::Result,
     jobs::{index_sync, runner},
-    limits::PAGE_MAX,
+    limits::{EXPIRE_PAGE, PAGE_MAX},
     model::{Audit, Op, Outcome, Scope, Timestamp},
 };
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,7 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     let mut ran = BTreeMap::new();
     ran.insert("access".to_owned(), flush_access(deps, scope).await?);
     ran.insert("expired".to_owned(), purge_expired(deps, scope, now).await?);
+    expire_reservations(deps, scope).await?;
     sync_index(deps, scope).await?;
     ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&deps.ctx(scope)?, now).await?));
     ran.insert("embedded".to_owned(), runner::run_scope(deps, scope).await?);
@@ -44,6 +45,7 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
 pub(crate) async fn housekeep(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<()> {
     flush_access(deps, scope).await?;
     purge_expired(deps, scope, now).await?;
+    expire_reservations(deps, scope).await?;
     if deps.indexes.get(scope).is_some() {
         sync_index(deps, scope).await?;
     }
@@ -77,6 +79,21 @@ async fn purge_expired(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<u64
         deps.relational.apply(&deps.ctx(scope)?, deps.batch(vec![Op::Audit(audit)])).await?;
     }
     Ok(purged)
+}
+
+/// Ends what ran out of the tenant's reservations, all of it, by the clock of the store.
+async fn expire_reservations(deps: &Deps, scope: &Scope) -> Result<()> {
+    loop {
+        let applied = deps.relational.apply(&deps.ctx(scope)?, deps.batch(vec![Op::ExpireReservations])).await?;
+        let ended = |outcome: &Outcome| match outcome {
+            Outcome::Expired { released, booked } => released.saturating_add(*booked),
+            _ => 0,
+        };
+        // A page that is not full was the last one.
+        if applied.outcomes.iter().map(ended).sum::<u64>() < EXPIRE_PAGE as u64 {
+            return Ok(());
+        }
+    }
 }
 
 /// Writes the buffered access counts of all scopes; gives how many memories of `own` they were about.

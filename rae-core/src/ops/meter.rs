@@ -106,7 +106,11 @@ pub(crate) async fn meter(deps: &Deps, scope: &Scope, call: MeteredCall) -> Resu
 }
 
 /// The same for a caller that comes back with the id, over HTTP.
-pub(crate) async fn meter_by_id(deps: &Deps, scope: &Scope, call: MeteredCall) -> Result<(Uuid, Amount, Option<Funds>)> {
+pub(crate) async fn meter_by_id(
+    deps: &Deps,
+    scope: &Scope,
+    call: MeteredCall,
+) -> Result<(Uuid, Amount, Option<Funds>)> {
     let Metered { ticket, .. } = meter(deps, scope, call).await?;
     Ok(ticket.leave())
 }
@@ -117,8 +121,7 @@ pub(crate) async fn end_by_id(deps: &Deps, scope: &Scope, id: Uuid, call: Metere
     let settlement = settlement(&price, claim.worst, end)?;
     let cost = settlement.cost;
     if deps.desk.tracking {
-        let op =
-            Op::Settle { id, settlement: Box::new(settlement.clone()), defaults: deps.desk.defaults };
+        let op = Op::Settle { id, settlement: Box::new(settlement.clone()), defaults: deps.desk.defaults };
         let applied = deps.relational.apply(&deps.ctx(scope)?, deps.batch(vec![op])).await?;
         match applied.outcomes.into_iter().next() {
             Some(Outcome::Funds(funds)) => {
@@ -126,7 +129,8 @@ pub(crate) async fn end_by_id(deps: &Deps, scope: &Scope, id: Uuid, call: Metere
                 deps.desk.observer.funds(scope, &funds);
             }
             _ => {
-                let message = format!("there is no reservation {id} in this project; it was ended, or ran out and was booked");
+                let message =
+                    format!("there is no reservation {id} in this project; it was ended, or ran out and was booked");
                 return Err(Error::not_found(message).with_code("reservation_not_found"));
             }
         }
@@ -142,7 +146,8 @@ fn claim(deps: &Deps, call: MeteredCall) -> Result<(Claim, Price)> {
         ("user_id", call.user_id.as_ref()),
         ("request_id", call.request_id.as_ref()),
     ] {
-        if text.is_some_and(|text| text.is_empty() || text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control)) {
+        if text.is_some_and(|text| text.is_empty() || text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control))
+        {
             return Err(Error::invalid(format!("{what} has 1 to {NAME_BYTES_MAX} bytes and no control characters")));
         }
     }
@@ -165,7 +170,8 @@ fn claim(deps: &Deps, call: MeteredCall) -> Result<(Claim, Price)> {
 }
 
 fn settlement(price: &Price, held: Amount, end: MeterEnd) -> Result<Settlement> {
-    let plain = |status, usage, cost| Settlement { status, usage, estimated: false, cost, saved: Usd::ZERO, error: None };
+    let plain =
+        |status, usage, cost| Settlement { status, usage, estimated: false, cost, saved: Usd::ZERO, error: None };
     Ok(match end {
         MeterEnd::Used { usage, status } => {
             if usage.input_tokens.max(usage.output_tokens) > USAGE_TOKENS_MAX {

@@ -49,7 +49,8 @@ pub struct NoProviders;
 
 impl LlmRouter for NoProviders {
     fn route(&self, _: &str) -> Result<Routed, Error> {
-        Err(Error::invalid("no provider of models is configured; give one when the store is opened").with_code("unknown_model_provider"))
+        Err(Error::invalid("no provider of models is configured; give one when the store is opened")
+            .with_code("unknown_model_provider"))
     }
 }
 

@@ -122,6 +122,7 @@ impl Counts {
         let usage = Usage {
             input_tokens: self.fresh.saturating_add(self.read).saturating_add(self.written),
             cached_input_tokens: self.read,
+            cache_write_tokens: self.written,
             output_tokens: self.output,
             // It counts reasoning as output and does not tell them apart.
             reasoning_tokens: 0,

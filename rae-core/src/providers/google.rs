@@ -104,6 +104,7 @@ pub(super) fn usage(answer: &Value) -> Option<Usage> {
     let usage = Usage {
         input_tokens: number("promptTokenCount").saturating_add(number("toolUsePromptTokenCount")),
         cached_input_tokens: number("cachedContentTokenCount"),
+        cache_write_tokens: 0,
         output_tokens: number("candidatesTokenCount").saturating_add(reasoning_tokens),
         reasoning_tokens,
         estimated: false,

@@ -45,7 +45,7 @@ pub use local::{LocalEmbedder, LocalReranker};
 #[cfg(feature = "http")]
 pub use openai::OpenAi;
 #[cfg(feature = "http")]
-pub use registry::{Providers, Routed};
+pub use registry::Providers;
 #[cfg(feature = "static-table")]
 pub use static_embed::StaticEmbedder;
 #[cfg(feature = "tiktoken")]

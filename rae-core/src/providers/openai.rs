@@ -149,6 +149,8 @@ fn response(answer: Value, usage: Option<Usage>) -> Result<ChatResponse, Told> {
     message.entry("role").or_insert_with(|| "assistant".into());
     let mut message = ChatMessage::from_openai(Value::Object(message)).map_err(|_| Told::misread("its message"))?;
     message.role = ChatRole::Assistant;
+    // OpenAI sends lists that are nearly always empty.
+    message.extra.retain(|_, value| value.as_array().is_none_or(|values| !values.is_empty()));
     if message.tool_calls.len() > CHAT_TOOL_CALLS_MAX {
         return Err(Told::misread("it calls too many tools"));
     }

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     limits::LLM_PROVIDERS_MAX,
     model::check_model_name,
-    ports::LlmProvider,
+    ports::{LlmProvider, LlmRouter, Routed},
 };
 use std::sync::Arc;
 
@@ -37,15 +37,6 @@ pub struct Providers {
 struct Entry {
     config: ProviderConfig,
     provider: Arc<dyn LlmProvider>,
-}
-
-/// A provider, and its own name of the model.
-#[derive(Debug, Clone)]
-pub struct Routed {
-    /// The provider.
-    pub provider: Arc<dyn LlmProvider>,
-    /// The model, without a prefix.
-    pub model: String,
 }
 
 impl Providers {
@@ -134,6 +125,12 @@ impl Providers {
              (configured: {configured})"
         );
         Err(Error::invalid(message).with_code("unknown_model_provider"))
+    }
+}
+
+impl LlmRouter for Providers {
+    fn route(&self, model: &str) -> Result<Routed> {
+        Self::route(self, model)
     }
 }
 

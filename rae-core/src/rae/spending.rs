@@ -4,12 +4,10 @@ use super::{Rae, named};
 use crate::{
     Result,
     cost::{PriceBook, settle_strays},
-    model::{
-        Amount, BudgetChange, BudgetLevel, ChatRequest, Funds, LevelFunds, Limits, Usd,
-    },
+    model::{Amount, BudgetChange, BudgetLevel, ChatRequest, Funds, LevelFunds, Limits, Usd},
     ops::{
-        self, BudgetStatus, CostLog, CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmEstimate, LlmOptions, LlmStream,
-        MeterEnd, Metered, MeteredCall,
+        self, BudgetStatus, CostLog, CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmEstimate, LlmOptions,
+        LlmStream, MeterEnd, Metered, MeteredCall,
     },
 };
 use uuid::Uuid;

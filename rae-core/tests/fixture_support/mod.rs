@@ -4,9 +4,10 @@
 
 use async_trait::async_trait;
 use rae_core::{
-    Builder, Embedding, Error, ListOptions, Rae, RecallOptions, Result, Timestamp,
-    model::Scope,
-    ports::{Clock, EmbedRole, Embedder, ManualClock},
+    Builder, Ctx, Embedding, Error, ListOptions, Rae, RecallOptions, Result, Timestamp,
+    embedded::sqlite::{OpenOptions, SqliteStore},
+    model::{BudgetLevel, CostGroup, CostQuery, LedgerScan, Limits, Scope},
+    ports::{Clock, EmbedRole, Embedder, LedgerRead, ManualClock},
 };
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
@@ -92,4 +93,31 @@ pub async fn told(mem: &Rae) -> Value {
         "recalled": recalled,
         "memories": memories,
     })
+}
+
+/// The store alone, by the clock of the fixture.
+pub fn store(path: &Path, clock: &Arc<ManualClock>) -> SqliteStore {
+    let clock = Arc::clone(clock) as Arc<dyn Clock>;
+    SqliteStore::open(OpenOptions { clock, ..OpenOptions::file(path) }).unwrap()
+}
+
+pub fn ctx((tenant, project): (&str, &str)) -> Ctx {
+    Ctx::new(Scope::new(tenant, project).unwrap())
+}
+
+/// All that a project of a store answers about money.
+pub async fn told_of_money(store: &SqliteStore, ctx: &Ctx) -> Value {
+    let mut levels = Vec::new();
+    for level in BudgetLevel::ALL {
+        let scan = LedgerScan { level, since: None, until: None, before: None, limit: 1_000 };
+        let rows = store.ledger(ctx, &scan).await.unwrap();
+        let numbers: Vec<_> = rows.iter().map(|row| row.no).collect();
+        let query = CostQuery { level, group_by: CostGroup::ALL.to_vec(), since: None, until: None, limit: 1_000 };
+        let costs = store.costs(ctx, &query).await.unwrap();
+        let costs: Vec<_> =
+            costs.into_iter().map(|row| json!([row.keys, row.calls, row.failed, row.cost_usd])).collect();
+        let budget = store.budget(ctx, level).await.unwrap();
+        levels.push(json!({"budget": budget, "ledger": rows, "numbers": numbers, "costs": costs}));
+    }
+    json!({"funds": store.funds(ctx, &Limits::NONE).await.unwrap(), "levels": levels})
 }

@@ -119,14 +119,19 @@ fn failure(job: &Job) -> Option<Answer> {
         Fault::OutOfMoney => match job.wire {
             Wire::OpenAi => {
                 let mut body = error(job.wire, 429, "You exceeded your current quota, please check your plan.");
-                (body["error"]["type"], body["error"]["code"]) = ("insufficient_quota".into(), "insufficient_quota".into());
+                (body["error"]["type"], body["error"]["code"]) =
+                    ("insufficient_quota".into(), "insufficient_quota".into());
                 (429, body)
             }
-            Wire::Anthropic => (400, error(job.wire, 400, "Your credit balance is too low to access the Anthropic API.")),
+            Wire::Anthropic => {
+                (400, error(job.wire, 400, "Your credit balance is too low to access the Anthropic API."))
+            }
             Wire::Google => (403, error(job.wire, 403, "Billing is not enabled.")),
         },
         Fault::BadKey => match job.wire {
-            Wire::OpenAi => (401, error(job.wire, 401, "Incorrect API key provided: sk-gehe***heim. See your account.")),
+            Wire::OpenAi => {
+                (401, error(job.wire, 401, "Incorrect API key provided: sk-gehe***heim. See your account."))
+            }
             Wire::Anthropic => (401, error(job.wire, 401, "invalid x-api-key sk-geheim")),
             Wire::Google => {
                 let mut body = error(job.wire, 400, "API key not valid. Please pass a valid API key.");
@@ -289,7 +294,8 @@ fn whole(job: &Job) -> Value {
             if let Some((name, arguments)) = &job.how.call {
                 parts.push(json!({"functionCall": {"name": name, "args": arguments}, "thoughtSignature": "CiQB"}));
             }
-            let candidate = json!({"content": {"role": "model", "parts": parts}, "finishReason": finish(job), "index": 0});
+            let candidate =
+                json!({"content": {"role": "model", "parts": parts}, "finishReason": finish(job), "index": 0});
             let mut body = json!({"modelVersion": job.model, "responseId": "resp-1"});
             if !empty {
                 body["candidates"] = json!([candidate]);
@@ -342,7 +348,7 @@ fn openai_stream(job: &Job) -> String {
         }
     }
     if job.how.fault == Some(Fault::ErrorInside) {
-        out.truncate(BEFORE_ERROR + 1);
+        out.truncate(BEFORE_ERROR + 2);
         out.push(format!("data: {}\n\n", error(job.wire, 500, "Internal error.")));
         return out.concat();
     }
@@ -360,7 +366,8 @@ fn anthropic_stream(job: &Job) -> String {
     if let Some(usage) = &mut begun {
         usage["output_tokens"] = json!(1.min(usage["output_tokens"].as_u64().unwrap()));
     }
-    let start = |index: usize, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
+    let start =
+        |index: usize, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
     let delta = |index: usize, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
     let stop = |index: usize| json!({"type": "content_block_stop", "index": index});
     let message = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": job.model, "content": [],
@@ -387,7 +394,9 @@ fn anthropic_stream(job: &Job) -> String {
     }
     let ended = json!({"stop_reason": finish(job), "stop_sequence": null});
     out.push(match counted {
-        Some(usage) => json!({"type": "message_delta", "delta": ended, "usage": {"output_tokens": usage["output_tokens"]}}),
+        Some(usage) => {
+            json!({"type": "message_delta", "delta": ended, "usage": {"output_tokens": usage["output_tokens"]}})
+        }
         None => json!({"type": "message_delta", "delta": ended}),
     });
     out.push(json!({"type": "message_stop"}));

@@ -137,6 +137,9 @@ struct State {
     seen: Vec<Seen>,
     charged: Charged,
     released: bool,
+    /// Connections that stall.
+    held: Vec<TcpStream>,
+    given_up: usize,
     in_flight: usize,
     most_in_flight: usize,
 }
@@ -193,8 +196,17 @@ impl FakeProvider {
 
     /// Lets go of what stalls, now and later: its connection closes.
     pub fn release(&self) {
-        self.state(|s| s.released = true);
+        self.state(|s| {
+            s.released = true;
+            s.held.drain(..).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+        });
         self.shared.turn.notify_all();
+    }
+
+    /// Waits until so many requests that stalled were given up by their client.
+    pub fn wait_for_given_up(&self, count: usize) {
+        let state = self.shared.state.lock().unwrap();
+        drop(self.shared.turn.wait_while(state, |s| s.given_up < count).unwrap());
     }
 
     /// Waits until so many requests came in.
@@ -256,7 +268,9 @@ impl Job {
             ("/v1/embeddings", _) => (Wire::OpenAi, true, false, None),
             ("/v1/messages", _) => (Wire::Anthropic, false, body["stream"] == true, None),
             (_, Some((model, "generateContent"))) => (Wire::Google, false, false, Some(model)),
-            (_, Some((model, "streamGenerateContent"))) if query == "alt=sse" => (Wire::Google, false, true, Some(model)),
+            (_, Some((model, "streamGenerateContent"))) if query == "alt=sse" => {
+                (Wire::Google, false, true, Some(model))
+            }
             (_, Some((model, "batchEmbedContents"))) => (Wire::Google, true, false, Some(model)),
             _ => return None,
         };
@@ -266,7 +280,8 @@ impl Job {
         let mut words: Vec<String> = how.text.split_whitespace().map(str::to_owned).collect();
         let cut = words.len() as u64 > most;
         words.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-        let output = if embed { 0 } else { words.len() as u64 + how.reasoning + if how.call.is_some() { 10 } else { 0 } };
+        let output =
+            if embed { 0 } else { words.len() as u64 + how.reasoning + if how.call.is_some() { 10 } else { 0 } };
         let input = how.input.unwrap_or_else(|| bodies::words(&body));
         let charged = Charged { requests: 1, input, cached: how.cached, output, reasoning: how.reasoning };
         Some(Self { wire, stream, embed, body, model, how, words, cut, charged })
@@ -325,7 +340,7 @@ impl Shared {
         }
         match job.how.fault {
             Some(Fault::Closed) => return,
-            Some(Fault::Stall) => return self.wait(),
+            Some(Fault::Stall) => return self.stall(stream),
             _ => {}
         }
         let answer = bodies::answer(job);
@@ -341,7 +356,8 @@ impl Shared {
         let body = &answer.body[..answer.until];
         let step = if job.how.step == 0 { body.len().max(1) } else { job.how.step };
         // A client that went away is no failure of the server.
-        let write = |stream: &mut TcpStream, bytes: &[u8]| stream.write_all(bytes).and_then(|()| stream.flush()).is_ok();
+        let write =
+            |stream: &mut TcpStream, bytes: &[u8]| stream.write_all(bytes).and_then(|()| stream.flush()).is_ok();
         if !write(stream, head.as_bytes()) {
             return;
         }
@@ -353,15 +369,29 @@ impl Shared {
         }
         match job.how.fault {
             Some(Fault::Truncated) => {}
-            Some(Fault::StallInStream) => self.wait(),
+            Some(Fault::StallInStream) => self.stall(stream),
             _ if chunked => drop(write(stream, b"0\r\n\r\n")),
             _ => {}
         }
     }
 
-    fn wait(&self) {
-        let state = self.state.lock().unwrap();
-        drop(self.turn.wait_while(state, |s| !s.released).unwrap());
+    /// Until it is let go or the client goes.
+    fn stall(&self, stream: &mut TcpStream) {
+        {
+            let mut state = self.state.lock().unwrap();
+            if state.released {
+                return;
+            }
+            state.held.push(stream.try_clone().unwrap());
+        }
+        // The client sends nothing more, so this ends with the connection.
+        drop(stream.read(&mut [0]));
+        let mut state = self.state.lock().unwrap();
+        if !state.released {
+            state.given_up += 1;
+        }
+        drop(state);
+        self.turn.notify_all();
     }
 }
 

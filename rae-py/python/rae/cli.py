@@ -461,7 +461,9 @@ def prices(args: argparse.Namespace) -> int:
     rows = [("provider", "model", "input", "cached", "output", "since", "source")]
     for price in found:
         source = price.get("source", "your file" if price["override"] else "")
-        rows.append((price["provider"], price["model"], *rates(price), price.get("from", ""), source))
+        rows.append(
+            (price["provider"], price["model"], *rates(price), price.get("from", ""), source)
+        )
         if long := price.get("long_prompt"):
             rows.append(("", f"  input above {long['above']:,}", *rates(long), "", ""))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -135,6 +135,27 @@ impl Cluster {
         self.ctl(&["-w", "-m", "immediate", "stop"]);
     }
 
+    /// Kills it, as `kill -9` does, and starts it again.
+    pub fn kill(&self) {
+        let file = fs::read_to_string(self.watchdog.folder.join("data/postmaster.pid")).unwrap();
+        let server: u32 = file.lines().next().unwrap().trim().parse().unwrap();
+        run(Command::new("kill").arg("-9").arg(server.to_string()));
+        let end = Instant::now() + Duration::from_secs(30);
+        // The processes that work for it go by themselves when they notice; only then may it start again.
+        while Path::new(&format!("/proc/{server}")).exists() || self.has_processes() {
+            assert!(Instant::now() < end, "the cluster did not die:\n{}", self.log());
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.again();
+    }
+
+    /// Whether a process works in the folder of the data.
+    fn has_processes(&self) -> bool {
+        let data = self.watchdog.folder.join("data");
+        let mut all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        all.any(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|folder| folder == data))
+    }
+
     fn ctl(&self, args: &[&str]) {
         let (data, log) = (self.watchdog.folder.join("data"), self.watchdog.folder.join("log"));
         run(self.user.command(self.bin.join("pg_ctl")).arg("-D").arg(data).arg("-l").arg(log).args(args));

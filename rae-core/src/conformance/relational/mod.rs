@@ -17,6 +17,7 @@ mod merges;
 mod patches;
 mod queue;
 mod random;
+mod random_money;
 mod reads;
 mod restore;
 mod scopes;

@@ -1,5 +1,6 @@
 //! Random batches on the adapter and on the reference store: after each, all reads agree.
 
+use super::random_money::{MoneyMaker, assert_same_money, assert_within_limits};
 use crate::{
     conformance::fixtures::{DAY, EMBEDDER, OTHER_EMBEDDER, Rig, key, memory, object, start, unit, vector_row},
     ctx::Ctx,
@@ -56,6 +57,7 @@ struct Maker {
     scopes: [Scope; 3],
     /// Ids that were put somewhere, and a few that never are.
     known: Vec<MemoryId>,
+    money: MoneyMaker,
 }
 
 const SESSIONS: [&str; 3] = ["s", "S", "s%"];
@@ -186,7 +188,12 @@ impl Maker {
             2 => vec![Precondition::EmbedderIs(EMBEDDER.to_owned())],
             _ => Vec::new(),
         };
-        let ops = (0..self.rng.usize(1..7)).map(|_| self.op(scope)).collect();
+        let mut ops: Vec<_> = (0..self.rng.usize(1..7)).map(|_| self.op(scope)).collect();
+        if self.one_in(2) {
+            for _ in 0..self.rng.usize(1..4) {
+                ops.push(self.money.op(&mut self.rng, &self.ids, self.now));
+            }
+        }
         WriteBatch { id: self.ids.next_uuid(self.now), now: self.now, preconditions, ops }
     }
 }
@@ -200,7 +207,7 @@ pub fn random_ops(seed: u64) -> Vec<Step> {
     let now = start().saturating_add_seconds(days * DAY);
     let ids = IdGenerator::seeded(seed);
     let known = (0..2).map(|_| ids.next(now)).collect();
-    let mut maker = Maker { rng: Rng::with_seed(seed), ids, now, scopes, known };
+    let mut maker = Maker { rng: Rng::with_seed(seed), ids, now, scopes, known, money: MoneyMaker::default() };
     let mut steps: Vec<Step> = Vec::new();
     for _ in 0..STEPS {
         // Mostly one second, sometimes past the day that keys and batch ids are kept.
@@ -252,7 +259,9 @@ async fn replay(step: &Step, stores: [&dyn RelationalStore; 2], leases: &mut Lea
     match &step.action {
         Action::Apply(batch) => {
             let [ours, reference] = stores.map(|store| store.apply(&ctx, batch.clone()));
-            assert_eq!(settled(ours.await), settled(reference.await), "the answer to {batch:#?}");
+            let answer = settled(ours.await);
+            assert_eq!(answer, settled(reference.await), "the answer to {batch:#?}");
+            assert_within_limits(&batch.ops, answer.as_ref().map_or(&[], |applied| &applied.outcomes));
         }
         Action::Lease => {
             let [ours, reference] = stores.map(|store| store.lease(&ctx, step.now, Duration::from_secs(60), 1_000));
@@ -326,6 +335,8 @@ pub async fn random_batches_agree_with_the_reference_store(store: &dyn Relationa
                 assert_eq!(a.snapshot().await, b.snapshot().await, "reads of {scope:?}");
                 assert_eq!(store.verify(&a.ctx).await.unwrap(), Vec::<String>::new(), "findings in {scope:?}");
             }
+            let (tenant, project) = (step.scope.tenant(), step.scope.project());
+            assert_same_money(&ours.at(tenant, project), &theirs.at(tenant, project)).await;
         }
     }
 }
@@ -366,11 +377,17 @@ mod tests {
             }
         }
         assert!(seen["ok"] > 500, "{seen:?}");
-        for (name, least) in
-            [("merged: true", 50), ("replayed: true", 30), ("existed: true", 30), ("Patched", 50), ("Skipped", 30)]
-        {
+        for (name, least) in [
+            ("merged: true", 50),
+            ("replayed: true", 30),
+            ("existed: true", 30),
+            ("Patched", 50),
+            ("Skipped", 30),
+            ("Funds", 100),
+        ] {
             assert!(seen[name] >= least, "{name}: {seen:?}");
         }
         assert!(seen.keys().filter(|k| k.starts_with("Conflict")).count() >= 5, "{seen:?}");
+        assert!(seen.keys().any(|k| k.starts_with("BudgetExceeded")), "{seen:?}");
     }
 }

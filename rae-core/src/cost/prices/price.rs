@@ -147,10 +147,7 @@ impl Price {
             (input.unwrap_or(rates.input), rates.output)
         };
         let (short, long) = (dearest(&short), dearest(&long));
-        total(&[
-            (u128::from(input_at_most), short.0.max(long.0)),
-            (u128::from(output_at_most), short.1.max(long.1)),
-        ])
+        total(&[(u128::from(input_at_most), short.0.max(long.0)), (u128::from(output_at_most), short.1.max(long.1))])
     }
 
     /// What embedding so many tokens costs, in micro-dollars, rounded up.

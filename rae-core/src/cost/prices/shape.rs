@@ -127,7 +127,9 @@ fn rates(texts: [&Option<String>; 4], batch: [&Option<String>; 2]) -> Result<Opt
 /// Dollars for a million tokens as micro-dollars: `0.15` is 150,000.
 fn dollars(name: &str, text: &str) -> Result<u64, String> {
     let wrong = || {
-        format!("{name} must be US dollars for a million tokens as text, such as \"0.15\", from 0 to {PRICE_DOLLARS_MAX}")
+        format!(
+            "{name} must be US dollars for a million tokens as text, such as \"0.15\", from 0 to {PRICE_DOLLARS_MAX}"
+        )
     };
     let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
     let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());

@@ -17,7 +17,8 @@ fn built_in() -> PriceBook {
 
 /// A book without the built-in prices: one model a name, each at an input price of its own.
 fn book(models: &[(&str, &str)]) -> PriceBook {
-    let entry = |(provider, model): &(&str, &str)| json!({"provider": provider, "model": model, "input": "1", "output": "2"});
+    let entry =
+        |(provider, model): &(&str, &str)| json!({"provider": provider, "model": model, "input": "1", "output": "2"});
     let empty = PriceBook { prices: BTreeMap::new(), ceiling: None };
     empty.with_overrides(&json!({"models": models.iter().map(entry).collect::<Vec<_>>()}).to_string()).unwrap()
 }
@@ -239,7 +240,10 @@ fn a_wrong_file_of_prices_is_refused_as_a_whole_and_the_entry_named() {
         (no_output, "input and output go together"),
         (json!({"provider": "p", "model": "m"}), "a price has input and output, or embedding"),
         (json!({"provider": "p", "model": "m", "cached_input": "1"}), "go together"),
-        (json!({"provider": "p", "model": "m", "embedding": "1", "long_prompt": {"above": 9, "input": "1", "output": "1"}}), "long_prompt goes with"),
+        (
+            json!({"provider": "p", "model": "m", "embedding": "1", "long_prompt": {"above": 9, "input": "1", "output": "1"}}),
+            "long_prompt goes with",
+        ),
         (good.clone(), "a second price of m"),
     ] {
         let text = json!({"models": [good, entry]}).to_string();
@@ -254,7 +258,9 @@ fn a_wrong_file_of_prices_is_refused_as_a_whole_and_the_entry_named() {
         assert_eq!(code(built_in().with_overrides(text)), "invalid_prices", "{text}");
     }
     assert_eq!(code(built_in().with_overrides(&" ".repeat(crate::limits::PRICES_BYTES_MAX + 1))), "invalid_prices");
-    let many: Vec<_> = (0..=crate::limits::PRICES_MAX).map(|n| json!({"provider": "p", "model": n.to_string(), "embedding": "1"})).collect();
+    let many: Vec<_> = (0..=crate::limits::PRICES_MAX)
+        .map(|n| json!({"provider": "p", "model": n.to_string(), "embedding": "1"}))
+        .collect();
     assert_eq!(code(built_in().with_overrides(&json!({"models": many}).to_string())), "invalid_prices");
 }
 
@@ -272,8 +278,7 @@ fn prices_are_read_to_the_micro_dollar_and_written_as_they_were_read() {
         let book = built_in().with_overrides(&file).unwrap();
         let price = book.find("p", "m", today()).unwrap();
         assert_eq!(price.rates.unwrap().input, micros);
-        let expected =
-            json!({"provider": "p", "model": "m", "override": true, "input": written, "output": "1.00"});
+        let expected = json!({"provider": "p", "model": "m", "override": true, "input": written, "output": "1.00"});
         assert_eq!(price.to_json(), expected);
     }
     let argon = built_in();
@@ -362,7 +367,8 @@ fn a_long_prompt_costs_more_as_a_whole_from_the_first_token_above_the_threshold(
 fn a_batch_costs_its_own_price_without_a_discount_for_the_cache() {
     let book = built_in();
     let price = |model| book.find("openai", model, today()).unwrap();
-    let tokens = Tokens { input: 1_000_000, cached_input: 500_000, output: 1_000_000, batch: true, ..Tokens::default() };
+    let tokens =
+        Tokens { input: 1_000_000, cached_input: 500_000, output: 1_000_000, batch: true, ..Tokens::default() };
     assert_eq!(price("gpt-4o").cost(&tokens).unwrap(), 1_250_000 + 5_000_000);
     // Without a price for batches a batch costs what other calls do.
     assert_eq!(price("o4-mini").cost(&tokens).unwrap(), 1_100_000 + 4_400_000);
@@ -372,7 +378,8 @@ fn a_batch_costs_its_own_price_without_a_discount_for_the_cache() {
 fn a_cost_beyond_all_counting_is_an_error_and_never_wraps() {
     let book = built_in().with_overrides(r#"{"models": [{"provider": "p", "model": "m", "input": "1000000", "output": "1000000", "embedding": "1000000"}]}"#).unwrap();
     let price = book.find("p", "m", today()).unwrap();
-    let most = Tokens { input: u64::MAX, cached_input: u64::MAX, cache_write: u64::MAX, output: u64::MAX, batch: false };
+    let most =
+        Tokens { input: u64::MAX, cached_input: u64::MAX, cache_write: u64::MAX, output: u64::MAX, batch: false };
     assert_eq!(code(price.cost(&most)), "cost_out_of_range");
     assert_eq!(code(price.worst_cost(u64::MAX, u64::MAX)), "cost_out_of_range");
     assert_eq!(code(price.embedding_cost(u64::MAX)), "cost_out_of_range");
@@ -396,8 +403,9 @@ fn prices_are_selected_by_provider_and_by_what_a_call_would_find() {
 
 fn tokens() -> impl Strategy<Value = Tokens> {
     let count = || prop_oneof![0_u64..20, 0_u64..2_000_000];
-    (count(), count(), count(), count(), any::<bool>())
-        .prop_map(|(input, cached_input, cache_write, output, batch)| Tokens { input, cached_input, cache_write, output, batch })
+    (count(), count(), count(), count(), any::<bool>()).prop_map(|(input, cached_input, cache_write, output, batch)| {
+        Tokens { input, cached_input, cache_write, output, batch }
+    })
 }
 
 proptest! {

@@ -117,7 +117,7 @@ impl Work<'_> {
                 self.scope_mut().audit.push((at, audit.clone()));
                 Outcome::Done
             }
-            Op::DropScope { target } => self.drop_scope(target)?,
+            Op::DropScope { target } => self.drop_scope(target),
             Op::PutTenant { label } => done(self.state.put_tenant(self.scope.tenant(), label.as_ref(), at)),
             Op::PutKey { key } => {
                 self.state.put_key(self.scope.tenant(), key)?;
@@ -247,8 +247,8 @@ impl Work<'_> {
         done(row.map(change).is_some())
     }
 
-    fn drop_scope(&mut self, target: &DropTarget) -> Result<Outcome> {
-        self.state.erase_money(self.scope, target)?;
+    fn drop_scope(&mut self, target: &DropTarget) -> Outcome {
+        self.state.erase_money(self.scope, target);
         let (tenant, own) = (self.scope.tenant().to_owned(), self.scope.project().to_owned());
         let (memories, projects) = match target {
             DropTarget::Session(session) => (self.drop_where(|m| m.session_id.as_deref() == Some(session)), vec![own]),
@@ -259,7 +259,7 @@ impl Work<'_> {
                 self.erase(|s| s.tenant() == tenant)
             }
         };
-        Ok(Outcome::Dropped { memories, projects })
+        Outcome::Dropped { memories, projects }
     }
 
     fn drop_where(&mut self, gone: impl Fn(&Memory) -> bool) -> u64 {

@@ -277,13 +277,14 @@ impl State {
     }
 
     /// What an erasure takes of money: all of a tenant's, of a project the budget and the names, of a user the name.
-    pub fn erase_money(&mut self, scope: &Scope, target: &DropTarget) -> Result<()> {
+    pub fn erase_money(&mut self, scope: &Scope, target: &DropTarget) {
         let money = self.money_mut();
         match target {
             DropTarget::Session(_) => {}
             DropTarget::User(user) => money.forget_names(scope, Some(user)),
             DropTarget::Project(project) => {
-                let erased = Scope::new(scope.tenant(), project)?;
+                // No project has a name that is none.
+                let Ok(erased) = Scope::new(scope.tenant(), project) else { return };
                 money.budgets.remove(&place(&erased, BudgetLevel::Project));
                 money.forget_names(&erased, None);
             }
@@ -295,7 +296,6 @@ impl State {
                 money.ledger.retain(|(of, _)| of != tenant);
             }
         }
-        Ok(())
     }
 }
 

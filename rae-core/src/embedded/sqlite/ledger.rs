@@ -213,6 +213,8 @@ impl Work<'_> {
         };
         match target {
             DropTarget::Session(_) => Ok(()),
+            // No project has this name: it stands for the tenant as a whole.
+            DropTarget::Project(project) if project.is_empty() => Ok(()),
             DropTarget::User(user) => forget_names(self.scope.project(), Some(user)),
             DropTarget::Project(project) => {
                 conn.execute("DELETE FROM budgets WHERE tenant = ?1 AND project = ?2", [tenant, project])?;

@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::model::{
-    IdGenerator, Idempotency, Kind, Layer, MemoryPatch, Op, Outcome, PatchMode, Precondition, SegmentRow,
+    Amount, CallLabel, CallStatus, DropTarget, IdGenerator, Idempotency, Kind, Layer, MemoryPatch, NewReservation, Op,
+    Outcome, PatchMode, Precondition, SegmentRow, Settlement, Usd,
 };
 use futures::executor::block_on;
 use serde_json::json;
@@ -239,6 +240,51 @@ fn a_deleted_memory_leaves_no_row_and_no_byte() {
     assert_eq!(std::fs::metadata(open::beside(&path, "-wal")).unwrap().len(), 0);
 }
 
+/// Calls of two users, some still under way.
+fn spend(f: &Fixture, ctx: &Ctx) {
+    for n in 0..60 {
+        let user = if n % 2 == 0 { "Ada Secretname" } else { "Bob Othername" };
+        let label = CallLabel {
+            provider: "openai".into(),
+            model: "small".into(),
+            operation: "chat".into(),
+            user_id: Some(user.into()),
+            request_id: Some(format!("{user} {n}")),
+        };
+        let (amount, hold) = (Amount { usd: Usd::from_micros(100), tokens: 10 }, Duration::from_secs(600));
+        let id = f.ids.next_uuid(f.now);
+        let new = NewReservation { id, amount, hold, defaults: Limits::NONE, label, attempt: 1 };
+        let settlement = Box::new(Settlement { status: CallStatus::Ok, ..Settlement::unconfirmed(amount) });
+        let mut ops = vec![Op::Reserve { reservation: Box::new(new) }];
+        ops.extend((n % 10 > 1).then_some(Op::Settle { id, settlement, defaults: Limits::NONE }));
+        block_on(f.store.apply(ctx, f.batch(ops))).unwrap();
+    }
+}
+
+#[test]
+fn an_erasure_leaves_no_byte_of_a_name_in_the_ledger() {
+    let everyone: &[&[u8]] = &[b"Secretname", b"Othername"];
+    for (target, gone) in [
+        (DropTarget::User("Ada Secretname".into()), &everyone[..1]),
+        (DropTarget::Project("default".into()), everyone),
+        (DropTarget::Tenant, everyone),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.rae");
+        let f = fixture(OpenOptions::file(&path));
+        spend(&f, &f.ctx);
+        assert!(block_on(f.store.checkpoint(&f.ctx, f.now)).unwrap());
+        let holds = |name: &[u8]| std::fs::read(&path).unwrap().windows(name.len()).any(|w| w == name);
+        assert!(everyone.iter().all(|name| holds(name)));
+        f.apply(vec![Op::DropScope { target: target.clone() }]).unwrap();
+        assert!(block_on(f.store.checkpoint(&f.ctx, f.now)).unwrap(), "nobody reads, so the log is empty");
+        for name in everyone {
+            assert_eq!(holds(name), !gone.contains(name), "{target:?}");
+        }
+        f.assert_sound();
+    }
+}
+
 #[test]
 fn verify_names_what_is_wrong() {
     let f = fixture(OpenOptions::default());
@@ -247,17 +293,26 @@ fn verify_names_what_is_wrong() {
     f.on_writer(|c| {
         c.execute_batch(
             "INSERT INTO vectors (key, data) VALUES (99999, x'00'); UPDATE scopes SET seq = 0, semantic = 7; \
-             INSERT INTO derived (scope, source, memory) VALUES (1, x'00', 77)",
+             INSERT INTO derived (scope, source, memory) VALUES (1, x'00', 77); \
+             INSERT INTO spend VALUES ('a tenant', '', 20260101, 5, 0, 0, 0); \
+             INSERT INTO reservations (id, tenant, project, reserved_at, expires_at, usd, tokens, attempt, provider, \
+             model, operation) VALUES (x'00', 'a tenant', 'p', 0, 0, 1, 1, 1, '', '', '')",
         )?;
         Ok(())
     });
     let findings = block_on(f.store.verify(&f.ctx)).unwrap();
-    for part in
-        ["vector belongs to no memory", "change log of a scope ends", "counts by layer", "record of a derivation"]
-    {
+    for part in [
+        "vector belongs to no memory",
+        "change log of a scope ends",
+        "counts by layer",
+        "record of a derivation",
+        "20260101 is not the sum",
+        "19700101 has no sum",
+        "197001 has no sum",
+    ] {
         assert!(findings.iter().any(|f| f.contains(part)), "{part}: {findings:?}");
     }
-    assert!(findings.iter().all(|f| !f.contains(&id.to_string())));
+    assert!(findings.iter().all(|f| !f.contains(&id.to_string()) && !f.contains("a tenant")));
 }
 
 #[test]
@@ -284,6 +339,15 @@ fn what_is_looked_up_often_is_answered_from_an_index() {
         ),
         ("SELECT 1 FROM memories WHERE scope = 1 AND dedup_key = x'00'", "memories_dedup"),
         ("SELECT id FROM memories WHERE scope = 1 AND user_id = 'u'", "memories_user"),
+        (
+            "SELECT id FROM reservations WHERE tenant = 't' AND expires_at <= 5 ORDER BY expires_at, id LIMIT 100",
+            "reservations_expiry",
+        ),
+        (
+            "SELECT error FROM ledger WHERE tenant = 't' AND +at >= 1 AND +at < 9 AND no < 5 ORDER BY no DESC LIMIT 10",
+            "ledger_pages",
+        ),
+        ("SELECT sum(cost) FROM ledger WHERE tenant = 't' AND project = 'p' AND at >= 1 AND at < 9", "ledger_project"),
     ];
     for (sql, index) in plans {
         let explain = format!("EXPLAIN QUERY PLAN {sql}");

@@ -10,6 +10,8 @@ pub struct Usage {
     pub input_tokens: u64,
     /// Tokens of `input_tokens` that came from the provider's cache, at its lower price.
     pub cached_input_tokens: u64,
+    /// Tokens of `input_tokens` that were written to the provider's cache, where it charges more for that.
+    pub cache_write_tokens: u64,
     /// Tokens that were written, those of reasoning included.
     pub output_tokens: u64,
     /// Tokens of `output_tokens` that were reasoning.
@@ -25,6 +27,7 @@ impl Usage {
         let plausible = self.input_tokens > 0 && self.input_tokens.max(self.output_tokens) <= USAGE_TOKENS_MAX;
         plausible.then(|| Self {
             cached_input_tokens: self.cached_input_tokens.min(self.input_tokens),
+            cache_write_tokens: self.cache_write_tokens.min(self.input_tokens),
             reasoning_tokens: self.reasoning_tokens.min(self.output_tokens),
             ..self
         })
@@ -50,7 +53,7 @@ impl Usage {
         // DeepSeek has a name of its own for tokens from its cache.
         let cached_input_tokens =
             number("/prompt_tokens_details/cached_tokens").or_else(|| number("/prompt_cache_hit_tokens")).unwrap_or(0);
-        Self { input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, estimated: false }.believed()
+        Self { input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, ..Self::default() }.believed()
     }
 
     /// `usage` of an OpenAI body.

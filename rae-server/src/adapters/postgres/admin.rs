@@ -2,7 +2,9 @@
 
 use super::{
     apply::{ScopeRow, current_embedder, forgotten_before},
+    costs,
     errors::Res,
+    ledger,
     row::{page, text, time, uint},
     schema,
     session::Tx,
@@ -54,7 +56,7 @@ pub(super) async fn audit(tx: &Tx, limit: usize) -> Res<Vec<(Timestamp, Audit)>>
 pub(super) async fn checkpoint(tx: &Tx, now: Timestamp) -> Res<()> {
     let keep = i64::try_from(TOMBSTONES_MAX).unwrap_or(i64::MAX);
     tx.query("SELECT rae.forget_due($1, $2)", &[&forgotten_before(now), &keep]).await?;
-    Ok(())
+    ledger::forget_spend(tx, now).await
 }
 
 /// Rules of the store as queries that must find nothing, with what to say about each row found. Row-level security makes
@@ -135,5 +137,6 @@ pub(super) async fn verify(tx: &Tx) -> Res<Vec<String>> {
             findings.push(format!("{rule} (row {})", row.try_get::<_, i64>(0)?));
         }
     }
+    findings.extend(costs::verify(tx, FINDINGS_MAX - findings.len()).await?);
     Ok(findings)
 }

@@ -1,12 +1,13 @@
 //! One batch inside a transaction: preconditions, then the ops in order. Whoever calls rolls back when this fails.
 //!
-//! Locks are taken in one order: the advisory lock of the embedder, then scopes by their numbers, then anything inside
-//! them. Every writer of a scope holds its row until it commits, so inside a scope nothing races, and the numbers of its
+//! Locks are taken in one order: the advisory lock of the embedder, then scopes by their numbers, then the tenant's row for
+//! who touches its money, then anything inside them. Every writer of a scope holds its row until it commits, so inside a scope nothing races, and the numbers of its
 //! change log become visible in order.
 
 use super::{
     errors::Res,
     jobs,
+    ledger::touches_money,
     row::{int, uint, version},
     session::{Params, Tx},
 };
@@ -366,6 +367,7 @@ impl Work<'_> {
                 Outcome::Done
             }
             Op::RevokeKey { id } => done(self.revoke_key(*id).await?),
+            op if touches_money(op) => self.money(op).await?,
             _ => return Err(unknown()),
         })
     }
@@ -457,6 +459,6 @@ impl Work<'_> {
 }
 
 /// The ports may grow; an adapter that does not know an op must not pass it by.
-fn unknown() -> super::errors::Fault {
+pub(super) fn unknown() -> super::errors::Fault {
     Error::unsupported("this adapter does not know that change; use a newer build").into()
 }

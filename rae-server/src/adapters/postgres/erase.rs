@@ -126,6 +126,7 @@ impl Work<'_> {
 
     pub async fn drop_scope(&mut self, target: &DropTarget) -> Res<Outcome> {
         let own = vec![self.tx.scope.project().to_owned()];
+        self.erase_money(target).await?;
         let (memories, projects) = match target {
             DropTarget::Session(session) => {
                 let sql = "SELECT id FROM rae.memories WHERE scope = $1 AND session_id = $2 ORDER BY id";

@@ -5,15 +5,16 @@
 //!   that lose to others (deadlock, serialization) begin again, a bounded number of times.
 //! - **Order.** A writer locks the row of its scope until it commits, so the numbers of a scope become visible in order.
 //!   Scopes do not wait for each other. A batch that erases a project or tenant locks the tenant's scopes in the order of
-//!   their numbers; one that changes the store's embedder waits for all writers.
+//!   their numbers; one that changes the store's embedder waits for all writers. Whoever touches the money of a tenant also
+//!   holds the tenant's row, as all its projects spend from one budget.
 //! - **Two walls.** Every statement names its scope, and row-level security hides the rows of other tenants from the role
 //!   `rae_app`, which every transaction takes together with its tenant. What concerns all tenants (the list of scopes,
-//!   dropping the vectors of former embedders, housekeeping, a key by its id, the list of tenants) goes through functions that run with the rights of the
+//!   dropping the vectors of former embedders, housekeeping, a key by its id, the list of tenants, who spent the most) goes through functions that run with the rights of the
 //!   schema's owner, named in the migration. The second wall is against mistakes of this adapter: who can run SQL of his
 //!   own as the server's user can name any tenant.
 //! - **Runtime.** Calls run as tasks of the Tokio runtime the store was opened in, whatever executor polls them; it must
 //!   have worker threads. A caller who goes away leaves its call to finish by itself.
-//! - **Time.** Batch ids, idempotency keys and leases run out by the database's clock, which all replicas share, unless the
+//! - **Time.** Batch ids, idempotency keys, leases and reservations run out by the database's clock, which all replicas share, unless the
 //!   settings give a clock. With the database's clock, `lease` does not look at the `now` it is given.
 //! - **Poolers.** A pooler that gives each transaction another connection must keep prepared statements (PgBouncer 1.21 or
 //!   newer does); nothing else of a session is used.
@@ -21,12 +22,15 @@
 
 mod admin;
 mod apply;
+mod budgets;
 mod bulk;
+mod costs;
 mod erase;
 mod errors;
 mod index;
 mod jobs;
 mod keys;
+mod ledger;
 mod prefilter;
 mod put;
 mod read;
@@ -46,11 +50,11 @@ use errors::no_schema;
 use rae_core::{
     Ctx, Error, Result,
     model::{
-        ApiKey, Applied, Audit, Changes, Filter, Head, Job, JobEntry, JobKind, JobScan, JobStats, KeyId, Lease, Memory,
-        MemoryId, MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint,
-        WriteBatch,
+        ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
+        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
+        MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
-    ports::{AdminRead, IndexRead, JobRead, MemoryRead, RelationalCapability, RelationalStore},
+    ports::{AdminRead, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore},
 };
 use session::{Core, Mode, boxed};
 use std::{collections::HashSet, fmt, path::Path, sync::Arc, time::Duration};
@@ -121,8 +125,9 @@ impl RelationalStore for PostgresStore {
 
     async fn apply(&self, ctx: &Ctx, batch: WriteBatch) -> Result<Applied> {
         let (batch, own) = (Arc::new(batch), ctx.clone());
+        let spends = batch.ops.iter().any(ledger::touches_money);
         self.core
-            .run_again(ctx, Mode::Write, move |tx| {
+            .run_again(ctx, Mode::Write, spends, move |tx| {
                 let (batch, ctx) = (Arc::clone(&batch), own.clone());
                 boxed(async move { apply(tx, &ctx, &batch).await })
             })
@@ -130,7 +135,7 @@ impl RelationalStore for PostgresStore {
     }
 
     async fn checkpoint(&self, ctx: &Ctx, now: Timestamp) -> Result<bool> {
-        self.core.run_again(ctx, Mode::LongWrite, move |tx| boxed(admin::checkpoint(tx, now))).await?;
+        self.core.run_again(ctx, Mode::LongWrite, false, move |tx| boxed(admin::checkpoint(tx, now))).await?;
         // What a deleted row leaves in PostgreSQL's files and log goes by its own vacuum and archive, not by this call.
         Ok(true)
     }
@@ -245,7 +250,7 @@ impl JobRead for PostgresStore {
     async fn lease(&self, ctx: &Ctx, now: Timestamp, duration: Duration, limit: usize) -> Result<Vec<Lease>> {
         let given = self.core.has_own_clock().then_some(now);
         self.core
-            .run_again(ctx, Mode::Write, move |tx| {
+            .run_again(ctx, Mode::Write, false, move |tx| {
                 boxed(async move { jobs::lease(tx, given.map_or_else(|| tx.now(), Ok)?, duration, limit).await })
             })
             .await
@@ -305,6 +310,35 @@ impl JobRead for PostgresStore {
         self.core
             .run_for_all(move |tx| boxed(async move { jobs::stats(tx, given.map_or_else(|| tx.now(), Ok)?).await }))
             .await
+    }
+}
+
+#[async_trait]
+impl LedgerRead for PostgresStore {
+    async fn budget(&self, ctx: &Ctx, level: BudgetLevel) -> Result<Budget> {
+        self.core.run(ctx, Mode::Read, move |tx| boxed(budgets::budget(tx, level))).await
+    }
+
+    async fn funds(&self, ctx: &Ctx, defaults: &Limits) -> Result<Funds> {
+        let defaults = *defaults;
+        self.core
+            .run(ctx, Mode::Read, move |tx| boxed(async move { budgets::funds(tx, tx.now()?, &defaults).await }))
+            .await
+    }
+
+    async fn top_funds(&self, defaults: &Limits, limit: usize) -> Result<Vec<(String, LevelFunds)>> {
+        let defaults = *defaults;
+        self.core.run_for_all(move |tx| boxed(async move { budgets::top_funds(tx, &defaults, limit).await })).await
+    }
+
+    async fn costs(&self, ctx: &Ctx, query: &CostQuery) -> Result<Vec<CostRow>> {
+        let query = query.clone();
+        self.core.run(ctx, Mode::Read, move |tx| boxed(async move { costs::costs(tx, &query).await })).await
+    }
+
+    async fn ledger(&self, ctx: &Ctx, scan: &LedgerScan) -> Result<Vec<LedgerRow>> {
+        let scan = scan.clone();
+        self.core.run(ctx, Mode::Read, move |tx| boxed(async move { costs::ledger(tx, &scan).await })).await
     }
 }
 

@@ -9,7 +9,11 @@ use rae_core::{Error, Result};
 use tokio_postgres::{Client, Row};
 
 /// One script a version, the first makes version 1. A script that was released is never changed.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001_init.sql"), include_str!("migrations/0002_hosting.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_init.sql"),
+    include_str!("migrations/0002_hosting.sql"),
+    include_str!("migrations/0003_ledger.sql"),
+];
 
 /// The version this build reads and writes.
 pub(super) const VERSION: u32 = {

@@ -65,8 +65,9 @@ pub struct PoolState {
 pub(super) struct Core {
     pool: Pool,
     calls: Arc<Semaphore>,
-    /// Writers of one scope wait for each other here, not at its locked row: there each of them would hold a connection.
-    writers: Mutex<HashMap<Scope, Arc<AsyncMutex<()>>>>,
+    /// Writers of one scope wait for each other here, not at its locked row: there each of them would hold a connection. So do
+    /// those who touch the money of one tenant, under its name and no project's.
+    writers: Mutex<HashMap<(String, String), Arc<AsyncMutex<()>>>>,
     runtime: Handle,
     clock: Option<Arc<dyn Clock>>,
     statement_timeout: Duration,
@@ -158,8 +159,9 @@ impl Core {
         self.spawn(task).await
     }
 
-    /// The same for work that begins again when its transaction loses to another one.
-    pub async fn run_again<T, W>(self: &Arc<Self>, ctx: &Ctx, mode: Mode, work: W) -> Result<T>
+    /// The same for work that begins again when its transaction loses to another one. `spends` says that it touches the money
+    /// of the tenant.
+    pub async fn run_again<T, W>(self: &Arc<Self>, ctx: &Ctx, mode: Mode, spends: bool, work: W) -> Result<T>
     where
         T: Send + 'static,
         W: for<'a> Fn(&'a Tx) -> BoxFuture<'a, Res<T>> + Send + Sync + 'static,
@@ -167,10 +169,12 @@ impl Core {
         let (core, ctx) = (Arc::clone(self), ctx.clone());
         let task = async move {
             let races = async {
-                let _turn = core.turn(ctx.scope()).await;
+                let scope = ctx.scope();
+                let _turn = core.turn(scope.tenant(), scope.project()).await;
+                let _money = if spends { Some(core.turn(scope.tenant(), "").await) } else { None };
                 let mut attempt = 1;
                 loop {
-                    match core.once(&ctx, mode, Some(ctx.scope()), |tx| work(tx)).await {
+                    match core.once(&ctx, mode, Some(scope), |tx| work(tx)).await {
                         Err(fault) if fault.is_lost_race() && attempt < RACES_MAX => {
                             // The winners of one round must not meet again in step.
                             let jitter = u64::from(uuid::Uuid::new_v4().as_bytes()[0] % 8) + 1;
@@ -186,13 +190,13 @@ impl Core {
         self.spawn(task).await
     }
 
-    async fn turn(&self, scope: &Scope) -> OwnedMutexGuard<()> {
+    async fn turn(&self, tenant: &str, project: &str) -> OwnedMutexGuard<()> {
         let queue = {
             let mut writers = self.writers.lock();
             if writers.len() > CALLS_MAX as usize {
                 writers.retain(|_, queue| Arc::strong_count(queue) > 1);
             }
-            Arc::clone(writers.entry(scope.clone()).or_default())
+            Arc::clone(writers.entry((tenant.to_owned(), project.to_owned())).or_default())
         };
         queue.lock_owned().await
     }
