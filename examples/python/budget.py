@@ -32,9 +32,7 @@ def main(path: str) -> None:
         mem.set_budget(daily_limit="0.001", monthly_limit=10, warning_threshold=0.5)
         messages = [{"role": "user", "content": "Where does the ferry leave from?"}]
         for user in ("ada", "ben"):
-            with mem.meter(
-                "openai", MODEL, messages=messages, max_output_tokens=500, user_id=user
-            ) as call:
+            with mem.meter("openai", MODEL, messages=messages, max_output_tokens=500, user_id=user) as call:
                 answer = fake_client(messages, max_tokens=500)
                 call.used(answer["usage"])
             print(f"{user}: held ${call.held_usd}, cost ${call.cost_usd}")

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -156,7 +157,11 @@ def test_a_budget_is_changed_field_by_field(mem: rae.Rae) -> None:
     assert mem.set_budget(daily_limit=0.000001, project=True).daily_limit == Decimal("0.000001")
     assert mem.limits() == limits
     budget = mem.budget()
-    assert (budget.scope, budget.daily.limit_usd, budget.daily.used_usd) == ("tenant", Decimal("20.1"), 0)
+    assert (budget.scope, budget.daily.limit_usd, budget.daily.used_usd) == (
+        "tenant",
+        Decimal("20.1"),
+        0,
+    )
     assert budget.daily.resets_at - datetime.now(timezone.utc) <= timedelta(days=1)
     assert budget.tokens.daily.remaining == 1_000_000
     assert pickle.loads(pickle.dumps(budget)) == budget
@@ -177,26 +182,38 @@ def test_an_answer_says_what_it_cost_and_the_ledger_agrees_to_the_micro_dollar(
     assert provider.bodies[0]["max_completion_tokens"] == 50
     assert provider.bodies[0]["seed"] == 7
     (row,) = rows(mem, 1)
-    assert (row.status, row.cost_usd, row.user_id, row.operation) == ("ok", provider.cost, "ada", "greet")
+    assert (row.status, row.cost_usd, row.user_id, row.operation) == (
+        "ok",
+        provider.cost,
+        "ada",
+        "greet",
+    )
     (item,) = mem.costs(group_by=["user", "model"]).items
     assert (item.user, item.model, item.calls, item.cost_usd) == ("ada", MODEL, 1, provider.cost)
     assert mem.budget().daily.used_usd == provider.cost
     assert mem.budget().daily.reserved_usd == 0
 
 
-def test_a_streamed_answer_comes_in_pieces_and_costs_the_same(mem: rae.Rae, provider: Provider) -> None:
+def test_a_streamed_answer_comes_in_pieces_and_costs_the_same(
+    mem: rae.Rae, provider: Provider
+) -> None:
     with mem.llm(ASK, model=MODEL, stream=True) as stream:
         assert stream.cost_usd is None
         pieces = list(stream)
         assert "".join(map(str, pieces)) == ANSWER
         assert pieces[-1].finish_reason == "stop"
-        assert (stream.cost_usd, stream.usage) == (provider.cost, rae.Usage(20, 0, 7, 0, estimated=False))
+        assert (stream.cost_usd, stream.usage) == (
+            provider.cost,
+            rae.Usage(20, 0, 7, 0, estimated=False),
+        )
         assert list(stream) == []
     (row,) = rows(mem, 1)
     assert (row.status, row.cost_usd) == ("ok", provider.cost)
 
 
-def test_a_stream_that_is_left_is_booked_at_what_was_produced(mem: rae.Rae, provider: Provider) -> None:
+def test_a_stream_that_is_left_is_booked_at_what_was_produced(
+    mem: rae.Rae, provider: Provider
+) -> None:
     provider.release.clear()
     with mem.llm(ASK, model=MODEL, stream=True) as stream:
         assert next(stream).text == "From"
@@ -204,7 +221,7 @@ def test_a_stream_that_is_left_is_booked_at_what_was_produced(mem: rae.Rae, prov
     (row,) = rows(mem, 1)
     assert row.status == "dropped"
     assert row.estimated
-    assert 0 < row.cost_usd
+    assert row.cost_usd > 0
 
 
 def test_a_full_budget_refuses_before_the_first_byte(mem: rae.Rae, provider: Provider) -> None:
@@ -245,10 +262,18 @@ def test_what_a_provider_refuses_is_an_error_of_its_kind_and_costs_nothing(
     assert raised.value.code == "unknown_model_provider"
 
 
-def test_prices_and_a_ceiling_are_given_when_the_store_is_opened(provider: Provider, tmp_path: Path) -> None:
+def test_prices_and_a_ceiling_are_given_when_the_store_is_opened(
+    provider: Provider, tmp_path: Path
+) -> None:
     mine = {
         "models": [
-            {"provider": "openai", "model": "mine", "from": "2020-01-01", "input": "1000000", "output": "0"}
+            {
+                "provider": "openai",
+                "model": "mine",
+                "from": "2020-01-01",
+                "input": "1000000",
+                "output": "0",
+            }
         ]
     }
     file = tmp_path / "prices.json"
@@ -263,7 +288,9 @@ def test_prices_and_a_ceiling_are_given_when_the_store_is_opened(provider: Provi
         rae.open(":memory:", unknown_model="free")  # type: ignore[arg-type]
 
 
-def test_providers_come_from_the_environment(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_providers_come_from_the_environment(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.setenv("RAE_OPENAI_BASE_URL", provider.url)
     with rae.open(":memory:") as mem:
@@ -308,10 +335,8 @@ def test_a_metered_call_that_says_nothing_or_fails_is_booked_at_what_was_held(me
     ):
         raise ConnectionError
     assert call.cost_usd == price(1000, 500)
-    with (
-        pytest.raises(ConnectionError),
-        mem.meter("openai", MODEL, input_tokens=1000, max_output_tokens=500) as call,
-    ):
+    unsent = mem.meter("openai", MODEL, input_tokens=1000, max_output_tokens=500)
+    with suppress(ConnectionError), unsent as call:
         call.free()
         raise ConnectionError
     assert call.cost_usd == 0
@@ -354,7 +379,9 @@ def test_fifty_threads_never_pass_a_small_budget_together(mem: rae.Rae) -> None:
     assert mem.budget().daily.used_usd == each * 10
 
 
-def test_ctrl_c_in_the_middle_of_a_call_books_what_was_held(mem: rae.Rae, provider: Provider) -> None:
+def test_ctrl_c_in_the_middle_of_a_call_books_what_was_held(
+    mem: rae.Rae, provider: Provider
+) -> None:
     provider.release.clear()
 
     def interrupt() -> None:

@@ -5,7 +5,8 @@ use crate::{
     error::{Error, Result},
     model::{BudgetChange, BudgetLevel, ChatRequest, CostGroup, CostRow, LimitKind, Limits, Share, TokenUsage, Usd},
     ops::{
-        BudgetStatus, CostLog, CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmEstimate, LlmOptions, MeterEnd, MeteredCall,
+        BudgetStatus, CostLog, CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmEstimate, LlmOptions, MeterEnd,
+        MeteredCall,
     },
     wire::MeterStart,
 };
@@ -60,8 +61,7 @@ impl Remote {
             }
             query.extend(options.since.map(|time| ("since", time.to_string())));
             query.extend(options.until.map(|time| ("until", time.to_string())));
-            let Sums { group_by, items, truncated } =
-                self.json(Request { query, ..Request::get("v1/costs") }).await?;
+            let Sums { group_by, items, truncated } = self.json(Request { query, ..Request::get("v1/costs") }).await?;
             let items = items.into_iter().map(|item| sum(&group_by, item)).collect::<Result<_, _>>();
             Ok(Costs { items: read(items)?, group_by, truncated })
         })

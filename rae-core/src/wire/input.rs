@@ -36,7 +36,11 @@ impl Fields {
     }
 
     /// A field of a change that can be cleared: absent leaves it, null clears it.
-    pub fn clearable<T>(&mut self, field: &str, read: impl FnOnce(&str, Value) -> Result<T>) -> Result<Option<Option<T>>> {
+    pub fn clearable<T>(
+        &mut self,
+        field: &str,
+        read: impl FnOnce(&str, Value) -> Result<T>,
+    ) -> Result<Option<Option<T>>> {
         let Some(value) = self.0.remove(field) else { return Ok(None) };
         if value.is_null() { Ok(Some(None)) } else { read(field, value).map(|v| Some(Some(v))) }
     }

@@ -19,12 +19,12 @@ use input::Fields;
 use serde_json::{Map, Value};
 
 pub use input::{audit, context, embed, forget, list, new_key, new_memories, new_memory, new_tenant, recall, update};
-#[cfg(feature = "remote")]
-pub(crate) use output::{changes, read_memory, read_version};
 pub use money::{
     MeterStart, budget_change, chat, cost_log, costs, llm_answer, llm_chunk, llm_end, llm_estimate, metered_call,
     metered_end, prices, sums,
 };
+#[cfg(feature = "remote")]
+pub(crate) use output::{changes, read_memory, read_version};
 pub use output::{memory, version};
 #[cfg(feature = "http")]
 pub use providers::providers;

@@ -10,12 +10,10 @@ use crate::{
     error::{Error, Result},
     limits::LLM_SECONDS_MAX,
     model::{
-        Amount, BudgetChange, BudgetLevel, CallStatus, ChatChunk, ChatRequest, Funds, LimitKind, Share, TokenUsage, Usage,
-        Usd,
+        Amount, BudgetChange, BudgetLevel, CallStatus, ChatChunk, ChatRequest, Funds, LimitKind, Share, TokenUsage,
+        Usage, Usd,
     },
-    ops::{
-        CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, MeterEnd, MeteredCall,
-    },
+    ops::{CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, MeterEnd, MeteredCall},
     providers::default_tokens,
 };
 use serde::{Deserialize, Serialize};
@@ -371,7 +369,8 @@ mod tests {
     #[test]
     fn a_budget_change_keeps_what_is_absent_lifts_what_is_null_and_takes_text_for_money() {
         let (level, change) =
-            budget_change(map(json!({ "daily_limit": "20.00", "monthly_limit": null, "daily_token_limit": 5 }))).unwrap();
+            budget_change(map(json!({ "daily_limit": "20.00", "monthly_limit": null, "daily_token_limit": 5 })))
+                .unwrap();
         assert_eq!(level, BudgetLevel::Tenant);
         assert_eq!(change.limits, [Some(Some(20_000_000)), Some(None), Some(Some(5)), None]);
         let (level, change) = budget_change(map(json!({ "project": true, "warning_threshold": 0.5 }))).unwrap();

@@ -642,8 +642,8 @@ class AsyncRae:
         timeout: float | timedelta | None = None,
         **extra: Any,
     ) -> LlmAnswer | AsyncLlmStream:
-        """See `Rae.llm`. A task that is cancelled gives the call up; it is booked at what was held."""
-        call = functools.partial(
+        """See `Rae.llm`. A task that is cancelled gives the call up, and it is booked."""
+        call: Callable[..., Any] = functools.partial(
             self._rae.llm,
             messages,
             model=model,
@@ -657,9 +657,8 @@ class AsyncRae:
             timeout=timeout,
             **extra,
         )
-        if stream:
-            return AsyncLlmStream(await self._run_model(call, stream=True), self)
-        return await self._run_model(call, stream=False)
+        answer: LlmAnswer | LlmStream = await self._run_model(call, stream=stream)
+        return answer if isinstance(answer, LlmAnswer) else AsyncLlmStream(answer, self)
 
     async def llm_estimate(
         self,

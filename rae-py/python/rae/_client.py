@@ -627,8 +627,8 @@ class Rae:
     ) -> Limits:
         """Changes the limits of the tenant, or of the project; gives those that count now.
 
-        Limits that are left out stay; None lifts one. Money is in US dollars (Decimal, int, float or
-        text) with at most six decimals; days and months are those of UTC.
+        Limits that are left out stay; None lifts one. Money is in US dollars (Decimal, int, float
+        or text) with at most six decimals; days and months are those of UTC.
         warning_threshold: the share of a limit from which on callers are warned, 0 to 1.
 
         A call of a model is held to both the tenant's and the project's limits: one that could pass
@@ -707,9 +707,10 @@ class Rae:
     ) -> Meter:
         """A meter round a call that you make with a client of your own:
 
-            with mem.meter("openai", "gpt-4o-mini", messages=messages, max_output_tokens=500) as call:
+            model = "gpt-4o-mini"
+            with mem.meter("openai", model, messages=messages, max_output_tokens=500) as call:
                 answer = client.chat.completions.create(
-                    model="gpt-4o-mini", messages=messages, max_completion_tokens=500
+                    model=model, messages=messages, max_completion_tokens=500
                 )
                 call.used(answer.usage)
 
@@ -796,18 +797,18 @@ class Rae:
 
         messages, tools, response_format and extra fields are in the shape of OpenAI's chat
             completions, whichever provider answers.
-        model: "gpt-4o-mini", "claude-haiku-4-5", "openrouter/openai/gpt-4o": see `open(providers=...)`.
+        model: "gpt-4o-mini", "claude-haiku-4-5", "openrouter/openai/gpt-4o".
         max_tokens: most tokens of the answer; 4,096 where you leave it out.
         stream: gives an iterator of pieces instead.
         operation, user_id, request_id: for `costs` and `cost_log`.
-        timeout: longest time in seconds of all attempts together, at most 600, which is the default.
+        timeout: longest time in seconds of all attempts together, at most 600, the default.
 
         The worst cost is held before the first byte is sent; each attempt is booked at what the
         provider counted, a call that is given up at what was held.
 
-        Raises BudgetExceededError, whose `details` have limit, used, reserved, requested, available
-        and resets_at; InvalidInputError with code "unknown_model_provider" or "unknown_model_price",
-        or where the provider refuses the request; PermissionDeniedError, RateLimitedError,
+        Raises BudgetExceededError, whose `details` have limit, used, reserved, requested,
+        available and resets_at; InvalidInputError with code "unknown_model_provider" or
+        "unknown_model_price", or where the provider refuses the request; PermissionDeniedError, RateLimitedError,
         TimeoutError and UnavailableError of the provider. On a server (`connect`) it raises
         UnsupportedError: give any OpenAI client the server's address with /v1.
         """

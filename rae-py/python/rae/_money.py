@@ -64,7 +64,8 @@ class _Record:
                 return value.to_dict()
             return [plain(item) for item in value] if isinstance(value, list) else value
 
-        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        return {name: plain(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +215,8 @@ class LedgerRow(_Record):
     request_id: str | None
     attempt: int
     status: str
-    """"ok", "failed", "cancelled", "dropped" (left in the middle of a stream), "unconfirmed" (booked
-    at what was held) or "cached"."""
+    """"ok", "failed", "cancelled", "dropped" (left in the middle of a stream), "unconfirmed"
+    (booked at what was held) or "cached"."""
     input_tokens: int
     cached_input_tokens: int
     output_tokens: int
@@ -327,8 +328,10 @@ class LlmChunk(_Record):
 
 
 class LlmStream:
-    """A streamed answer: an iterator of `LlmChunk`. `cost_usd`, `usage` and `warnings` are there at
-    its end. Closing it, or leaving its `with` block, gives the rest up: what was produced is booked.
+    """A streamed answer: an iterator of `LlmChunk`.
+
+    `cost_usd`, `usage` and `warnings` are there at its end.
+    Closing it, or leaving its `with` block, gives the rest up; what was produced is booked.
     """
 
     __slots__ = ("__weakref__", "_native")
@@ -399,7 +402,7 @@ def _usage(given: Any) -> dict[str, Any]:
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
     # What is no number or group of numbers says nothing of tokens.
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, part in value.items():
         if isinstance(part, Mapping):
             kept[name] = _plain(part)
@@ -409,7 +412,7 @@ def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Metered:
-    """Money that is held for a call that you make yourself; `Rae.meter` and `AsyncRae.meter` give it.
+    """Money that is held for a call that you make yourself: what `Rae.meter` gives.
 
     Say how the call ended with `used` or `free`; without either it is booked at all that is held.
     """
@@ -457,7 +460,7 @@ class Metered:
         reasoning_tokens: int = 0,
         outcome: Outcome = "ok",
     ) -> None:
-        """Says what the call used: the `usage` of the answer of OpenAI, Anthropic or Google, or numbers.
+        """Says what the call used: the `usage` of an answer, or numbers.
 
         cached_input_tokens: of input_tokens, those that came from the provider's cache.
         reasoning_tokens: of output_tokens, those that are not shown.
@@ -467,7 +470,9 @@ class Metered:
         """
         if usage is None:
             if input_tokens is None or output_tokens is None:
-                raise InvalidInputError("give the usage of the answer, or input_tokens and output_tokens")
+                raise InvalidInputError(
+                    "give the usage of the answer, or input_tokens and output_tokens"
+                )
             usage = {
                 "input_tokens": input_tokens,
                 "cached_input_tokens": cached_input_tokens,
@@ -493,8 +498,8 @@ class Metered:
             end = {"outcome": "unknown"}
             if not raised:
                 warnings.warn(
-                    "the metered call did not say what it used, and was booked at all that was held: "
-                    "call used(...) or free() in the block",
+                    "the metered call did not say what it used, and was booked at all that was "
+                    "held: call used(...) or free() in the block",
                     RuntimeWarning,
                     stacklevel=4,
                 )
@@ -533,5 +538,7 @@ class Meter(Metered):
             self._settled(self._call("end_metered", end))
         except InvalidInputError:
             # A usage that cannot be one must not leave the money held.
-            self._settled(self._call("end_metered", {**self._fields, "id": self.id, "outcome": "unknown"}))
+            self._settled(
+                self._call("end_metered", {**self._fields, "id": self.id, "outcome": "unknown"})
+            )
             raise
