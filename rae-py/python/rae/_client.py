@@ -808,9 +808,9 @@ class Rae:
 
         Raises BudgetExceededError, whose `details` have limit, used, reserved, requested,
         available and resets_at; InvalidInputError with code "unknown_model_provider" or
-        "unknown_model_price", or where the provider refuses the request; PermissionDeniedError, RateLimitedError,
-        TimeoutError and UnavailableError of the provider. On a server (`connect`) it raises
-        UnsupportedError: give any OpenAI client the server's address with /v1.
+        "unknown_model_price", or where the provider refuses the request; PermissionDeniedError,
+        RateLimitedError, TimeoutError and UnavailableError of the provider. On a server
+        (`connect`) it raises UnsupportedError: give any OpenAI client its address with /v1.
         """
         args = _chat(
             messages,

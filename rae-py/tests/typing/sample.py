@@ -61,14 +61,14 @@ def blocking() -> None:
         limits: rae.Limits = mem.set_budget(daily_limit=Decimal("20"), monthly_limit=None)
         left: Decimal | None = mem.budget(project=True).daily.remaining_usd
         sums: list[rae.CostRow] = mem.costs(group_by=["day", "user"], since=date(2026, 1, 1)).items
-        rows: list[rae.LedgerRow] = mem.cost_log(5).items
+        attempts: list[rae.LedgerRow] = mem.cost_log(5).items
         messages = [{"role": "user", "content": "x"}]
         with mem.meter("openai", "gpt-4o-mini", messages=messages) as call:
             call.used(input_tokens=1, output_tokens=1)
         said: str = mem.llm(messages, model="gpt-4o-mini", seed=1).text
         words: list[str] = [piece.text for piece in mem.llm(messages, model="m", stream=True)]
         allowed: bool = mem.llm_estimate(messages, model="m").allowed
-        print(limits, left, sums, rows, call.cost_usd, said, words, allowed)
+        print(limits, left, sums, attempts, call.cost_usd, said, words, allowed)
         done: rae.Reembedded = mem.reembed(None)
         ran: dict[str, int] = mem.maintain(now="2024-01-01").ran
         findings: list[rae.Finding] = mem.doctor()
