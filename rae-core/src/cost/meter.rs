@@ -168,17 +168,6 @@ impl Ticket {
         self.funds.take()
     }
 
-    /// Gives back what was held for a call that was not sent. What cannot be given back now is when its time is over.
-    pub async fn release(mut self) {
-        if self.deps.desk.tracking
-            && let Err(error) = self.apply(Op::Release { id: self.id }).await
-        {
-            tracing::warn!(%error, id = %self.id, "a reservation could not be released yet");
-            self.abandon(None);
-        }
-        self.state = State::Ended;
-    }
-
     /// Leaves the end to the background thread.
     pub fn abandon(&mut self, settlement: Option<Settlement>) {
         self.state = State::Ended;
