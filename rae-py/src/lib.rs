@@ -36,6 +36,6 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(runtime::_after_fork_in_child, module)?)?;
     module.add_class::<runtime::Cancel>()?;
     module.add_class::<store::Store>()?;
-    module.add_class::<money::LlmStream>()?;
+    module.add_class::<money::LlmPieces>()?;
     records::register(module)
 }

@@ -61,7 +61,7 @@ pub(crate) fn costs(prices: Option<&Bound<'_, PyAny>>, unknown: Option<&Bound<'_
 
 /// A streamed answer of a model.
 #[pyclass(frozen, module = "rae._rae")]
-pub(crate) struct LlmStream(Mutex<State>);
+pub(crate) struct LlmPieces(Mutex<State>);
 
 enum State {
     Open(Box<Streamed>),
@@ -71,7 +71,7 @@ enum State {
     Ended(Option<Value>),
 }
 
-impl LlmStream {
+impl LlmPieces {
     pub fn new(stream: Streamed) -> Self {
         Self(Mutex::new(State::Open(Box::new(stream))))
     }
@@ -93,7 +93,7 @@ impl LlmStream {
 }
 
 #[pymethods]
-impl LlmStream {
+impl LlmPieces {
     /// The next piece; None at the end. An exception, Ctrl-C too, ends the stream: what was produced is booked.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         boundary(py, || {

@@ -6,7 +6,7 @@ use crate::{
     fields,
     input::{flag, id, integer, name, optional, path, text, texts, time, timeout},
     json::{self, type_name},
-    money::{self, LlmStream},
+    money::{self, LlmPieces},
     records::{
         Audit, Context, Exported, Finding, Forgotten, Hits, Imported, Maintained, Memory, MemoryVersion, Page, Receipt,
         Reembedded, Stats,
@@ -396,10 +396,10 @@ impl Store {
     }
 
     /// Asks a model for an answer in pieces. `args` are those of the verb `llm`.
-    fn llm_stream(&self, py: Python<'_>, args: &Bound<'_, PyDict>) -> PyResult<LlmStream> {
+    fn llm_stream(&self, py: Python<'_>, args: &Bound<'_, PyDict>) -> PyResult<LlmPieces> {
         boundary(py, || {
             let (request, options) = wire::chat(money::arguments(args)?).or_raise(py)?;
-            drive(py, self.rae(py)?.llm_stream(request, options)).map(LlmStream::new)
+            drive(py, self.rae(py)?.llm_stream(request, options)).map(LlmPieces::new)
         })
     }
 

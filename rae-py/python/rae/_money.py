@@ -336,7 +336,7 @@ class LlmStream:
 
     __slots__ = ("__weakref__", "_native")
 
-    def __init__(self, native: _rae.LlmStream) -> None:
+    def __init__(self, native: _rae.LlmPieces) -> None:
         self._native = native
 
     def __iter__(self) -> Iterator[LlmChunk]:
