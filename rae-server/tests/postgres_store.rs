@@ -157,12 +157,13 @@ async fn spend(rig: &Rig<'_>) {
         saved: Usd::ZERO,
         error: None,
     };
-    let (id, change) = (rig.uuid(), BudgetChange { limits: [Some(Some(100)); 4], warning_threshold: None });
+    // Ids of attempts are unique in the store, and each rig counts its own.
+    let (id, change) = (uuid::Uuid::new_v4(), BudgetChange { limits: [Some(Some(100)); 4], warning_threshold: None });
     rig.apply(vec![
         Op::SetBudget { level: BudgetLevel::Tenant, change },
         reserve(id),
         Op::Settle { id, settlement: Box::new(settlement), defaults: Limits::NONE },
-        reserve(rig.uuid()),
+        reserve(uuid::Uuid::new_v4()),
     ])
     .await;
 }

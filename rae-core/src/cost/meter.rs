@@ -12,12 +12,15 @@ use crate::{
         TokenUsage, Usd,
     },
 };
+use futures::lock::Mutex as AsyncMutex;
 use parking_lot::Mutex;
 use std::{collections::VecDeque, time::Duration};
 use uuid::Uuid;
 
 /// What a reservation outlives its call by.
 const HOLD_BEYOND: Duration = Duration::from_secs(60);
+/// Pages of what ran out that one call ends before it is refused; housekeeping ends the rest.
+const EXPIRE_PAGES_MAX: u32 = 20;
 
 /// The worst that an attempt may cost.
 #[derive(Debug, Clone)]
@@ -63,7 +66,11 @@ pub(crate) struct Stray {
 
 /// Ends that the background thread sees to.
 #[derive(Debug, Default)]
-pub(crate) struct Strays(Mutex<VecDeque<Stray>>);
+pub(crate) struct Strays {
+    waiting: Mutex<VecDeque<Stray>>,
+    /// One at a time: whoever comes second finds them booked, and not only taken.
+    turn: AsyncMutex<()>,
+}
 
 impl Ticket {
     /// Holds the worst cost of an attempt. BudgetExceeded where a limit would be passed. Where costs are not tracked nothing is
@@ -92,7 +99,7 @@ impl Ticket {
             label: ticket.label.clone(),
             attempt: claim.attempt,
         };
-        match ticket.apply(Op::Reserve { reservation: Box::new(reservation) }).await {
+        match ticket.reserve(reservation).await {
             Ok(outcome) => {
                 ticket.note(outcome);
                 Ok(ticket)
@@ -191,6 +198,23 @@ impl Ticket {
         Settlement { status, usage, estimated: true, cost: self.held.usd, saved: Usd::ZERO, error }
     }
 
+    /// A refusal takes back what the store ended before it, so what ran out is ended by itself then, a page at a time.
+    async fn reserve(&self, reservation: NewReservation) -> Result<Outcome> {
+        let reservation = Box::new(reservation);
+        let mut pages = 0;
+        loop {
+            match self.apply(Op::Reserve { reservation: reservation.clone() }).await {
+                Err(error) if error.kind() == ErrorKind::BudgetExceeded && pages < EXPIRE_PAGES_MAX => {
+                    match self.apply(Op::ExpireReservations).await? {
+                        Outcome::Expired { released, booked } if released + booked > 0 => pages += 1,
+                        _ => return Err(error),
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
     async fn apply(&self, op: Op) -> Result<Outcome> {
         let ctx = self.deps.ctx(&self.scope)?;
         first(self.deps.relational.apply(&ctx, self.deps.batch(vec![op])).await?)
@@ -223,7 +247,7 @@ impl Drop for Ticket {
 
 impl Strays {
     fn push(&self, stray: Stray) {
-        let mut strays = self.0.lock();
+        let mut strays = self.waiting.lock();
         if strays.len() >= STRAYS_MAX {
             tracing::warn!(id = %stray.id, "too many calls wait to be booked; this one is when its time is over");
             return;
@@ -232,16 +256,17 @@ impl Strays {
     }
 
     fn pop(&self) -> Option<Stray> {
-        self.0.lock().pop_front()
+        self.waiting.lock().pop_front()
     }
 
     fn put_back(&self, stray: Stray) {
-        self.0.lock().push_front(stray);
+        self.waiting.lock().push_front(stray);
     }
 }
 
 /// Ends what was left to the background. What the store does not take now stays for the next time.
 pub(crate) async fn settle_strays(deps: &Deps) -> Result<()> {
+    let _turn = deps.desk.strays.turn.lock().await;
     while let Some(stray) = deps.desk.strays.pop() {
         let op = match &stray.settlement {
             Some(settlement) => settle(deps, stray.id, settlement),

@@ -176,7 +176,7 @@ fn response(answer: &Value, usage: Option<Usage>) -> Result<ChatResponse, Told> 
 
 /// The pieces of a stream.
 #[derive(Debug, Default)]
-struct Pieces {
+pub(super) struct Pieces {
     id: String,
     model: String,
     counts: Counts,

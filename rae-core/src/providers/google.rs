@@ -190,7 +190,7 @@ fn response(answer: &Value, usage: Option<Usage>) -> Result<ChatResponse, Told> 
 
 /// The pieces of a stream: whole answers, each with what is new.
 #[derive(Debug, Default)]
-struct Pieces {
+pub(super) struct Pieces {
     id: String,
     model: String,
     calls: usize,

@@ -27,6 +27,8 @@ pub mod sse;
 mod static_embed;
 #[cfg(feature = "static-table")]
 pub(crate) mod static_table;
+#[cfg(all(test, feature = "http"))]
+mod stream_tests;
 #[cfg(feature = "tiktoken")]
 mod tiktoken;
 #[cfg(any(feature = "static-table", feature = "local"))]

@@ -162,7 +162,7 @@ fn response(answer: Value, usage: Option<Usage>) -> Result<ChatResponse, Told> {
 
 /// The pieces of a stream.
 #[derive(Debug, Default)]
-struct Pieces {
+pub(super) struct Pieces {
     id: String,
     model: String,
     /// The last count. Some servers send one with every piece; it is passed on once, at the end.

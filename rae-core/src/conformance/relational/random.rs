@@ -189,11 +189,7 @@ impl Maker {
             _ => Vec::new(),
         };
         let mut ops: Vec<_> = (0..self.rng.usize(1..7)).map(|_| self.op(scope)).collect();
-        if self.one_in(2) {
-            for _ in 0..self.rng.usize(1..4) {
-                ops.push(self.money.op(&mut self.rng, &self.ids, self.now));
-            }
-        }
+        ops.extend(self.money.ops(&self.ids, self.now));
         WriteBatch { id: self.ids.next_uuid(self.now), now: self.now, preconditions, ops }
     }
 }
@@ -207,7 +203,7 @@ pub fn random_ops(seed: u64) -> Vec<Step> {
     let now = start().saturating_add_seconds(days * DAY);
     let ids = IdGenerator::seeded(seed);
     let known = (0..2).map(|_| ids.next(now)).collect();
-    let mut maker = Maker { rng: Rng::with_seed(seed), ids, now, scopes, known, money: MoneyMaker::default() };
+    let mut maker = Maker { rng: Rng::with_seed(seed), ids, now, scopes, known, money: MoneyMaker::new(seed) };
     let mut steps: Vec<Step> = Vec::new();
     for _ in 0..STEPS {
         // Mostly one second, sometimes past the day that keys and batch ids are kept.

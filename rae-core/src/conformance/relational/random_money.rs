@@ -19,28 +19,40 @@ use uuid::Uuid;
 /// What the reservations of a run default to.
 const DEFAULTS: Limits = Limits { amounts: [None, Some(30_000), None, None], warning_threshold: Share::WARNING };
 
-/// Makes ops about reservations that it remembers.
-#[derive(Default)]
+/// Makes ops about reservations that it remembers. Its numbers are its own, so that what else a seed does stays the same.
 pub(super) struct MoneyMaker {
+    rng: Rng,
     known: Vec<Uuid>,
 }
 
 impl MoneyMaker {
-    fn pick(&self, rng: &mut Rng) -> Uuid {
-        // Rather a recent one, so that most are still under way.
-        let reach = self.known.len().min(8);
-        self.known.iter().rev().nth(rng.usize(..reach.max(1))).copied().unwrap_or_default()
+    pub fn new(seed: u64) -> Self {
+        Self { rng: Rng::with_seed(!seed), known: Vec::new() }
     }
 
-    fn settlement(rng: &mut Rng) -> Settlement {
+    fn pick(&mut self) -> Uuid {
+        // Rather a recent one, so that most are still under way.
+        let reach = self.known.len().min(8);
+        self.known.iter().rev().nth(self.rng.usize(..reach.max(1))).copied().unwrap_or_default()
+    }
+
+    /// Ops for every other batch.
+    pub fn ops(&mut self, ids: &IdGenerator, now: Timestamp) -> Vec<Op> {
+        let count = if self.rng.bool() { self.rng.usize(1..4) } else { 0 };
+        (0..count).map(|_| self.op(ids, now)).collect()
+    }
+
+    fn settlement(&mut self) -> Settlement {
+        let rng = &mut self.rng;
         let status = CallStatus::ALL[rng.usize(..6)];
         let saved = Usd::from_micros(rng.i64(0..9));
         Settlement { status, saved, estimated: rng.bool(), ..settlement(amount(rng.i64(0..1_500), rng.u64(..60))) }
     }
 
-    pub fn op(&mut self, rng: &mut Rng, ids: &IdGenerator, now: Timestamp) -> Op {
-        match rng.u32(..20) {
+    fn op(&mut self, ids: &IdGenerator, now: Timestamp) -> Op {
+        match self.rng.u32(..20) {
             0 => {
+                let rng = &mut self.rng;
                 let limit = |rng: &mut Rng| match rng.u32(..4) {
                     0 => Some(None),
                     1 => Some(Some(rng.i64(100..2_000))),
@@ -52,8 +64,9 @@ impl MoneyMaker {
                 Op::SetBudget { level, change: BudgetChange { limits, warning_threshold } }
             }
             1..=8 => {
-                let id = if rng.u32(..20) == 0 { self.pick(rng) } else { ids.next_uuid(now) };
+                let id = if self.rng.u32(..40) == 0 { self.pick() } else { ids.next_uuid(now) };
                 self.known.push(id);
+                let rng = &mut self.rng;
                 let reservation = NewReservation {
                     id,
                     amount: amount(rng.i64(1..1_000), rng.u64(1..100)),
@@ -64,14 +77,14 @@ impl MoneyMaker {
                 };
                 Op::Reserve { reservation: Box::new(reservation) }
             }
-            9..=11 => Op::MarkSent { id: self.pick(rng) },
+            9..=11 => Op::MarkSent { id: self.pick() },
             12..=16 => {
-                let settlement = Box::new(Self::settlement(rng));
-                Op::Settle { id: self.pick(rng), settlement, defaults: DEFAULTS }
+                let settlement = Box::new(self.settlement());
+                Op::Settle { id: self.pick(), settlement, defaults: DEFAULTS }
             }
-            17 => Op::Release { id: self.pick(rng) },
+            17 => Op::Release { id: self.pick() },
             18 => {
-                let (id, label, settlement) = (ids.next_uuid(now), label("s"), Self::settlement(rng));
+                let (id, label, settlement) = (ids.next_uuid(now), label("s"), self.settlement());
                 Op::Book { booking: Box::new(Booking { id, label, settlement }) }
             }
             _ => Op::ExpireReservations,

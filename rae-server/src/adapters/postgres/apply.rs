@@ -5,6 +5,7 @@
 //! change log become visible in order.
 
 use super::{
+    bulk::Run,
     errors::Res,
     jobs,
     ledger::touches_money,
@@ -17,7 +18,7 @@ use rae_core::{
     limits::{DIM_MAX, IDEMPOTENCY_SECONDS},
     model::{Applied, Audit, DropTarget, Layer, MemoryId, Op, Outcome, Precondition, Timestamp, WriteBatch},
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -146,16 +147,7 @@ pub(super) async fn apply(tx: &Tx, ctx: &Ctx, batch: &WriteBatch) -> Res<Applied
         return Ok(applied);
     }
     let before = row.clone();
-    let mut work = Work {
-        tx,
-        row,
-        others,
-        at: batch.now,
-        now,
-        next_in_session: HashMap::new(),
-        embedders: Vec::new(),
-        first_audit: None,
-    };
+    let mut work = Work::new(tx, row, others, batch.now, now);
     for precondition in &batch.preconditions {
         work.check(precondition).await?;
     }
@@ -165,8 +157,9 @@ pub(super) async fn apply(tx: &Tx, ctx: &Ctx, batch: &WriteBatch) -> Res<Applied
         ctx.check()?;
         let puts = rest.iter().take_while(|op| matches!(op, Op::PutMemory { .. })).count();
         if puts > 0 {
-            let (run, tail) = rest.split_at(puts);
-            work.put_all(run, &mut outcomes).await?;
+            let (ops, tail) = rest.split_at(puts);
+            let done = work.put_all(&[Run { ops, at: batch.now }]).await?;
+            outcomes.extend(done.into_iter().flat_map(|done| done.outcomes));
             rest = tail;
         } else {
             outcomes.push(work.run(first).await?);
@@ -174,14 +167,58 @@ pub(super) async fn apply(tx: &Tx, ctx: &Ctx, batch: &WriteBatch) -> Res<Applied
         }
     }
     let applied = Applied { seq_before: before.seq, seq: work.row.seq, outcomes };
+    let kept = [(batch.id, applied.clone())];
     if work.row == before {
-        keep(tx, &before, batch.id, now, &applied).await?;
+        keep(tx, &before, &kept, now).await?;
     } else {
-        try_join!(work.row.save(tx), keep(tx, &work.row, batch.id, now, &applied))?;
+        try_join!(work.row.save(tx), keep(tx, &work.row, &kept, now))?;
     }
     // Past this point the deadline no longer means that nothing was written.
     ctx.check()?;
     Ok(applied)
+}
+
+/// Applies batches that [`joins`] lets through, which have the same preconditions, to the scope of the transaction: as if one came
+/// after the other. Gives their answers in order. Fails as a whole, also where one alone would have failed.
+pub(super) async fn apply_all(tx: &Tx, batches: &[Arc<WriteBatch>]) -> Res<Vec<Applied>> {
+    let now = tx.now()?;
+    let Some(first) = batches.first() else { return Ok(Vec::new()) };
+    let Locked { row, others, seen } = lock(tx, first, now).await?;
+    let mut answers = HashMap::new();
+    answers.extend(seen.map(|applied| (first.id, applied)));
+    answers.extend(replay_all(tx, row.sid, &batches.iter().map(|b| b.id).collect::<Vec<_>>(), now).await?);
+    let mut fresh: Vec<&WriteBatch> = Vec::with_capacity(batches.len());
+    for batch in batches {
+        // A batch that comes twice is done once.
+        if !answers.contains_key(&batch.id) && !fresh.iter().any(|known| known.id == batch.id) {
+            fresh.push(batch);
+        }
+    }
+    if !fresh.is_empty() {
+        let before = row.clone();
+        let mut work = Work::new(tx, row, others, first.now, now);
+        for precondition in &first.preconditions {
+            work.check(precondition).await?;
+        }
+        let runs: Vec<_> = fresh.iter().map(|batch| Run { ops: &batch.ops, at: batch.now }).collect();
+        let mut seq_before = before.seq;
+        let mut kept = Vec::with_capacity(fresh.len());
+        for (batch, done) in fresh.iter().zip(work.put_all(&runs).await?) {
+            let applied = Applied { seq_before, seq: done.seq, outcomes: done.outcomes };
+            seq_before = done.seq;
+            kept.push((batch.id, applied));
+        }
+        try_join!(work.row.save(tx), keep(tx, &work.row, &kept, now))?;
+        answers.extend(kept);
+    }
+    let lost = || Error::internal("a batch of a group has no answer");
+    batches.iter().map(|batch| Ok(answers.get(&batch.id).cloned().ok_or_else(lost)?)).collect()
+}
+
+/// Whether a batch may share a transaction with others: it only puts memories, which hardly ever fails.
+pub(super) fn joins(batch: &WriteBatch) -> bool {
+    let puts = batch.ops.iter().all(|op| matches!(op, Op::PutMemory { .. }));
+    puts && batch.preconditions.iter().all(|p| matches!(p, Precondition::EmbedderIs(_)))
 }
 
 /// What a batch finds once it has its locks.
@@ -237,19 +274,34 @@ const REPLAY: &str = "SELECT b.applied FROM rae.batches b JOIN rae.scopes s ON s
 async fn replay(tx: &Tx, id: Uuid, now: Timestamp) -> Res<Option<Applied>> {
     let params: Params<'_> = &[&tx.scope.tenant(), &tx.scope.project(), &id, &forgotten_before(now)];
     let Some(row) = tx.query_opt(REPLAY, params).await? else { return Ok(None) };
-    let bytes: &[u8] = row.try_get(0)?;
-    let unreadable = || Error::corrupt("what an earlier batch answered does not read back; give the batch a new id");
-    let body = bytes.strip_prefix(&[APPLIED_FORMAT]).ok_or_else(unreadable)?;
-    Ok(Some(postcard::from_bytes(body).map_err(|e| unreadable().with_source(e))?))
+    Ok(Some(decode_applied(row.try_get(0)?)?))
 }
 
-async fn keep(tx: &Tx, row: &ScopeRow, id: Uuid, now: Timestamp, applied: &Applied) -> Res<()> {
-    let bytes = postcard::to_extend(applied, vec![APPLIED_FORMAT])
-        .map_err(|e| Error::internal("what a batch answered cannot be kept").with_source(e))?;
+async fn replay_all(tx: &Tx, sid: i64, ids: &[Uuid], now: Timestamp) -> Res<Vec<(Uuid, Applied)>> {
+    let sql = "SELECT id, applied FROM rae.batches WHERE scope = $1 AND id = ANY($2::uuid[]) AND at > $3";
+    let rows = tx.query(sql, &[&sid, &ids, &forgotten_before(now)]).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, decode_applied(row.try_get(1)?)?))).collect()
+}
+
+fn decode_applied(bytes: &[u8]) -> Res<Applied> {
+    let unreadable = || Error::corrupt("what an earlier batch answered does not read back; give the batch a new id");
+    let body = bytes.strip_prefix(&[APPLIED_FORMAT]).ok_or_else(unreadable)?;
+    Ok(postcard::from_bytes(body).map_err(|e| unreadable().with_source(e))?)
+}
+
+/// Keeps what batches answered, for as long as they may be repeated.
+async fn keep(tx: &Tx, row: &ScopeRow, answers: &[(Uuid, Applied)], now: Timestamp) -> Res<()> {
+    let ids: Vec<_> = answers.iter().map(|(id, _)| *id).collect();
+    let encode = |applied: &Applied| {
+        postcard::to_extend(applied, vec![APPLIED_FORMAT])
+            .map_err(|e| Error::internal("what a batch answered cannot be kept").with_source(e))
+    };
+    let bytes = answers.iter().map(|(_, applied)| encode(applied)).collect::<Result<Vec<_>>>()?;
     // One that ran out but was not yet swept is written over.
-    let sql = "INSERT INTO rae.batches (scope, id, tid, at, applied) VALUES ($1, $2, $3, $4, $5) \
+    let sql = "INSERT INTO rae.batches (scope, id, tid, at, applied) \
+               SELECT $1::bigint, u.id, $2::bigint, $3::bigint, u.applied FROM unnest($4::uuid[], $5::bytea[]) u (id, applied) \
                ON CONFLICT (scope, id) DO UPDATE SET at = excluded.at, applied = excluded.applied";
-    tx.execute(sql, &[&row.sid, &id, &row.tid, &now.micros(), &bytes]).await?;
+    tx.execute(sql, &[&row.sid, &row.tid, &now.micros(), &ids, &bytes]).await?;
     Ok(())
 }
 
@@ -277,6 +329,13 @@ pub(super) async fn current_embedder(tx: &Tx) -> Res<Option<(i32, String, usize)
 fn dimension(row: &Row, column: usize) -> Res<usize> {
     let n: i32 = row.try_get(column)?;
     Ok(usize::try_from(n).map_err(|_| Error::corrupt("an embedder has a negative dimension"))?)
+}
+
+impl<'a> Work<'a> {
+    fn new(tx: &'a Tx, row: ScopeRow, others: Vec<ScopeRow>, at: Timestamp, now: Timestamp) -> Self {
+        let (next_in_session, embedders) = (HashMap::new(), Vec::new());
+        Self { tx, row, others, at, now, next_in_session, embedders, first_audit: None }
+    }
 }
 
 impl Work<'_> {

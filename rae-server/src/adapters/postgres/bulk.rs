@@ -122,6 +122,18 @@ fn name(key: &Idempotency) -> (Vec<u8>, Vec<u8>) {
 
 type Put<'b> = (&'b Memory, Option<&'b VectorRow>, Option<&'b Idempotency>);
 
+/// Puts of one batch, and what dates their rows.
+pub(super) struct Run<'b> {
+    pub ops: &'b [Op],
+    pub at: Timestamp,
+}
+
+/// What became of the puts of one batch, and the scope's number after them.
+pub(super) struct Done {
+    pub outcomes: Vec<Outcome>,
+    pub seq: u64,
+}
+
 fn as_put(op: &Op) -> Res<Put<'_>> {
     match op {
         Op::PutMemory { memory, vector, idempotency } => Ok((memory, vector.as_ref(), idempotency.as_ref())),
@@ -130,11 +142,28 @@ fn as_put(op: &Op) -> Res<Put<'_>> {
 }
 
 impl Work<'_> {
-    /// Does a run of [`Op::PutMemory`], in order.
-    pub async fn put_all(&mut self, ops: &[Op], outcomes: &mut Vec<Outcome>) -> Res<()> {
-        let puts = ops.iter().map(as_put).collect::<Res<Vec<_>>>()?;
+    /// Does runs of [`Op::PutMemory`], in order: as if each were done alone.
+    pub async fn put_all(&mut self, runs: &[Run<'_>]) -> Res<Vec<Done>> {
+        let puts = runs.iter().flat_map(|run| run.ops).map(as_put).collect::<Res<Vec<_>>>()?;
         let mut taken = self.taken(&puts).await?;
-        let mut bulk = Bulk::default();
+        let mut puts = puts.into_iter();
+        let (mut bulk, mut done) = (Bulk::default(), Vec::with_capacity(runs.len()));
+        for run in runs {
+            self.at = run.at;
+            let outcomes = self.put_run(puts.by_ref().take(run.ops.len()), &mut taken, &mut bulk).await?;
+            done.push(Done { outcomes, seq: self.row.seq });
+        }
+        self.insert_all(bulk).await?;
+        Ok(done)
+    }
+
+    async fn put_run<'b>(
+        &mut self,
+        puts: impl Iterator<Item = Put<'b>>,
+        taken: &mut Taken,
+        bulk: &mut Bulk<'b>,
+    ) -> Res<Vec<Outcome>> {
+        let mut outcomes = Vec::new();
         for (memory, vector, key) in puts {
             self.own(memory)?;
             // The vector is checked before it is known whether the memory merges, so that the answer does not depend on it.
@@ -145,7 +174,7 @@ impl Work<'_> {
                 let version = memory.version;
                 outcomes.push(Outcome::Put { id: memory.id, version, merged: false, replayed: false });
             } else {
-                self.insert_all(std::mem::take(&mut bulk)).await?;
+                self.insert_all(std::mem::take(bulk)).await?;
                 // A key that was seen answers whatever comes with it.
                 if key.is_none_or(|key| !taken.keys.contains(&name(key))) {
                     vector.map(vector_bytes).transpose()?;
@@ -154,7 +183,7 @@ impl Work<'_> {
             }
             taken.add(memory, key);
         }
-        self.insert_all(bulk).await
+        Ok(outcomes)
     }
 
     async fn taken(&mut self, puts: &[Put<'_>]) -> Res<Taken> {

@@ -3,6 +3,8 @@
 //! - **Exactly once.** A batch is one transaction. If the connection breaks, or the call's deadline passes while the
 //!   commit is under way, it stays open whether the batch was written: applying it again under its id is safe. Transactions
 //!   that lose to others (deadlock, serialization) begin again, a bounded number of times.
+//! - **Group commit.** Writers of one scope come one after the other. Batches that only put memories and wait for their turn share
+//!   one transaction; where that fails each is applied alone, so one that is refused takes no other with it.
 //! - **Order.** A writer locks the row of its scope until it commits, so the numbers of a scope become visible in order.
 //!   Scopes do not wait for each other. A batch that erases a project or tenant locks the tenant's scopes in the order of
 //!   their numbers; one that changes the store's embedder waits for all writers. Whoever touches the money of a tenant also
@@ -27,6 +29,7 @@ mod bulk;
 mod costs;
 mod erase;
 mod errors;
+mod group;
 mod index;
 mod jobs;
 mod keys;
@@ -44,9 +47,10 @@ pub use schema::migrate;
 pub use session::PoolState;
 pub use settings::{PgVariables, PostgresSettings, Tls};
 
-use apply::apply;
+use apply::{apply, joins};
 use async_trait::async_trait;
 use errors::no_schema;
+use group::Group;
 use rae_core::{
     Ctx, Error, Result,
     model::{
@@ -63,6 +67,7 @@ use uuid::Uuid;
 /// The relational store in a PostgreSQL database. See the module's documentation.
 pub struct PostgresStore {
     core: Arc<Core>,
+    group: Arc<Group>,
     uuid: Uuid,
     receipt_key: [u8; 32],
     shown: String,
@@ -90,7 +95,7 @@ impl PostgresStore {
             })
         });
         let (uuid, receipt_key) = opened.await?;
-        Ok(Self { core, uuid, receipt_key, shown: format!("{settings:?}") })
+        Ok(Self { core, group: Arc::default(), uuid, receipt_key, shown: format!("{settings:?}") })
     }
 
     /// The store's own id, made with it. A copy of the database has the same one.
@@ -125,6 +130,11 @@ impl RelationalStore for PostgresStore {
 
     async fn apply(&self, ctx: &Ctx, batch: WriteBatch) -> Result<Applied> {
         let (batch, own) = (Arc::new(batch), ctx.clone());
+        if joins(&batch)
+            && let Some(applied) = self.group.apply(&self.core, ctx, Arc::clone(&batch)).await
+        {
+            return applied;
+        }
         let spends = batch.ops.iter().any(ledger::touches_money);
         self.core
             .run_again(ctx, Mode::Write, spends, move |tx| {

@@ -172,25 +172,45 @@ impl Core {
                 let scope = ctx.scope();
                 let _turn = core.turn(scope.tenant(), scope.project()).await;
                 let _money = if spends { Some(core.turn(scope.tenant(), "").await) } else { None };
-                let mut attempt = 1;
-                loop {
-                    match core.once(&ctx, mode, Some(scope), |tx| work(tx)).await {
-                        Err(fault) if fault.is_lost_race() && attempt < RACES_MAX => {
-                            // The winners of one round must not meet again in step.
-                            let jitter = u64::from(uuid::Uuid::new_v4().as_bytes()[0] % 8) + 1;
-                            tokio::time::sleep(Duration::from_millis(jitter * u64::from(attempt))).await;
-                            attempt += 1;
-                        }
-                        result => return result,
-                    }
-                }
+                core.again(&ctx, mode, work).await
             };
             core.bounded(&ctx, mode, races).await
         };
         self.spawn(task).await
     }
 
-    async fn turn(&self, tenant: &str, project: &str) -> OwnedMutexGuard<()> {
+    /// Runs `work` in transactions until one does not lose to another. Whoever calls has the turn of the scope, and bounds the time.
+    pub(super) async fn again<T, W>(&self, ctx: &Ctx, mode: Mode, work: W) -> Res<T>
+    where
+        W: for<'a> Fn(&'a Tx) -> BoxFuture<'a, Res<T>>,
+    {
+        let mut attempt = 1;
+        loop {
+            match self.once(ctx, mode, Some(ctx.scope()), |tx| work(tx)).await {
+                Err(fault) if fault.is_lost_race() && attempt < RACES_MAX => {
+                    // The winners of one round must not meet again in step.
+                    let jitter = u64::from(uuid::Uuid::new_v4().as_bytes()[0] % 8) + 1;
+                    tokio::time::sleep(Duration::from_millis(jitter * u64::from(attempt))).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Runs a task on the runtime of the store within the time of the call, however its caller fares.
+    pub(super) async fn task<T: Send + 'static>(
+        self: &Arc<Self>,
+        ctx: &Ctx,
+        mode: Mode,
+        work: impl Future<Output = Res<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (core, ctx) = (Arc::clone(self), ctx.clone());
+        self.spawn(async move { core.bounded(&ctx, mode, work).await }).await
+    }
+
+    /// Waits until it is this writer's turn in the scope.
+    pub(super) async fn turn(&self, tenant: &str, project: &str) -> OwnedMutexGuard<()> {
         let queue = {
             let mut writers = self.writers.lock();
             if writers.len() > CALLS_MAX as usize {
