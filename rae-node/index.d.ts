@@ -437,6 +437,279 @@ export interface OpenOptions {
   reembed?: boolean | null;
   /** Longest time of one call, in seconds; default none. */
   timeout?: number | null;
+  /**
+   * Providers of chat models by name, for `llm`. `openai`, `anthropic` and `google` say what they speak; any other speaks as OpenAI does and
+   * needs a `baseUrl`. Default: those of the environment (`OPENAI_API_KEY`, `ANTHROPIC_API_KEY`, `GEMINI_API_KEY`, `OPENROUTER_API_KEY`,
+   * `OLLAMA_BASE_URL`, `VLLM_BASE_URL`); `{}`: none.
+   */
+  providers?: { [name: string]: Provider } | null;
+  /** A JSON file of prices over the built-in ones, or what it would hold. */
+  prices?: Path | { [key: string]: Json } | null;
+  /** What becomes of a call of a model without a price: it is refused (default), or costs this, in dollars for a million tokens. */
+  unknownModel?: "reject" | { input: number | string; output: number | string } | null;
+}
+
+/** Where a provider of chat models is, and with which key. */
+export interface Provider {
+  apiKey?: string | null;
+  baseUrl?: string | null;
+  kind?: "openai" | "anthropic" | "google" | "compatible" | null;
+  /** OpenAI's. */
+  organization?: string | null;
+  /** A PEM file of certificates to trust. */
+  ca?: Path | null;
+}
+
+/** Whose money. */
+export interface BudgetScope extends CallOptions {
+  /** The project's; default the tenant's. */
+  project?: boolean | null;
+}
+
+/** Limits; what is left out stays, null lifts a limit. Dollars have at most six decimals and may be text. Days and months are those of UTC. */
+export interface BudgetChange extends BudgetScope {
+  dailyLimit?: number | string | null;
+  monthlyLimit?: number | string | null;
+  dailyTokenLimit?: number | null;
+  monthlyTokenLimit?: number | null;
+  /** The share of a limit from which on callers are warned, 0 to 1. */
+  warningThreshold?: number | null;
+}
+
+/** The limits that count, in dollars and tokens; null: none. All money is exact to the micro-dollar: `Math.round(usd * 1e6)`. */
+export interface Limits {
+  dailyLimit: number | null;
+  monthlyLimit: number | null;
+  dailyTokenLimit: number | null;
+  monthlyTokenLimit: number | null;
+  warningThreshold: number;
+}
+
+/** Money of a UTC day or month. */
+export interface UsdWindow {
+  limitUsd: number | null;
+  usedUsd: number;
+  /** Held for calls under way. */
+  reservedUsd: number;
+  /** What a call may still cost. */
+  remainingUsd: number | null;
+  resetsAt: string;
+}
+
+/** Tokens of a UTC day or month, read and written together. */
+export interface TokenWindow {
+  limit: number | null;
+  used: number;
+  reserved: number;
+  remaining: number | null;
+  resetsAt: string;
+}
+
+export interface Budget {
+  scope: "tenant" | "project";
+  daily: UsdWindow;
+  monthly: UsdWindow;
+  tokens: { daily: TokenWindow; monthly: TokenWindow };
+  warningThreshold: number;
+  /** Whether spending, what is held counted, has reached the threshold of any limit. */
+  warning: boolean;
+  /** Whether limits are kept at all. */
+  tracking: boolean;
+}
+
+export type CostGroup = "day" | "model" | "provider" | "project" | "operation" | "user";
+
+export interface CostsOptions extends BudgetScope {
+  groupBy?: Iterable<CostGroup> | null;
+  /** When the call began: from this instant on. */
+  since?: Time | null;
+  /** Before this instant. */
+  until?: Time | null;
+}
+
+interface Tokens {
+  inputTokens: number;
+  /** Of those, read from the provider's cache. */
+  cachedInputTokens: number;
+  outputTokens: number;
+  /** Of those, reasoning that is not shown. */
+  reasoningTokens: number;
+}
+
+/** A sum of the ledger, with the values of the groups that were asked for. */
+export interface CostRow extends Tokens, Partial<Record<CostGroup, string>> {
+  calls: number;
+  /** Attempts that did not end well. */
+  failed: number;
+  costUsd: number;
+  /** Of that, booked at what was held, as nobody said how the call ended. */
+  unconfirmedUsd: number;
+  /** What a cache of responses saved. */
+  savedUsd: number;
+}
+
+export interface Costs {
+  groupBy: CostGroup[];
+  items: CostRow[];
+  truncated: boolean;
+}
+
+export interface CostLogOptions extends BudgetScope {
+  /** 1 to 1,000; default 50. */
+  limit?: number | null;
+  cursor?: string | null;
+  since?: Time | null;
+  until?: Time | null;
+}
+
+/** One attempt of a call that ended. */
+export interface LedgerRow extends Tokens {
+  id: string;
+  /** When it began: the day and month that it is booked to. */
+  at: string;
+  settledAt: string;
+  project: string;
+  provider: string;
+  model: string;
+  operation: string;
+  userId: string | null;
+  requestId: string | null;
+  attempt: number;
+  status: "ok" | "failed" | "cancelled" | "dropped" | "unconfirmed" | "cached";
+  /** Whether the tokens were counted here, as the provider gave none. */
+  estimated: boolean;
+  costUsd: number;
+  savedUsd: number;
+  error: string | null;
+}
+
+export interface CostLog {
+  /** The last booked first. */
+  items: LedgerRow[];
+  /** What `costLog({ cursor })` takes to go on; null on the last page. */
+  nextCursor: string | null;
+}
+
+/** A part of a chat in the shape of OpenAI's chat completions. */
+export type ChatJson = { [key: string]: unknown };
+
+export interface MeterOptions extends CallOptions {
+  /** Most tokens of the request; without them they are counted from `messages` and `tools`. */
+  inputTokens?: number | null;
+  messages?: readonly ChatJson[] | null;
+  tools?: readonly ChatJson[] | null;
+  /** What you tell the provider; default 4,096. */
+  maxOutputTokens?: number | null;
+  /** For `costs`; default `chat`. */
+  operation?: string | null;
+  userId?: string | null;
+  requestId?: string | null;
+  /** Longest time in seconds until it ends, at most 600, which is the default: then it is booked at all that was held. */
+  timeout?: number | null;
+}
+
+/** Money that is held for a call of your own, until `end` books how it ended. */
+export class Metered {
+  private constructor();
+  /** Id of its row of the ledger. */
+  readonly id: string;
+  /** The most that it may cost. */
+  readonly heldUsd: number;
+  readonly heldTokens: number;
+  readonly inputTokens: number;
+  /** Whether a limit has reached its warning threshold. */
+  readonly warning: boolean;
+  /** What was booked; null before the end. */
+  readonly costUsd: number | null;
+  /** Says what it used: the usage of an answer of OpenAI, Anthropic or Google, or numbers. */
+  used(usage: Partial<Tokens> & { inputTokens: number; outputTokens: number }, outcome?: "ok" | "failed" | "cancelled" | "dropped"): void;
+  used(usage: object, outcome?: "ok" | "failed" | "cancelled" | "dropped"): void;
+  /** Says that it was not sent, or that the provider charged nothing. */
+  free(): void;
+  /** Books it; gives what it cost. Without `used` or `free` that is all that was held, with a warning. */
+  end(): Promise<number>;
+}
+
+export interface LlmRequest extends CallOptions {
+  /** `gpt-4o-mini`, `claude-haiku-4-5`, `openrouter/openai/gpt-4o`. */
+  model: string;
+  messages: readonly ChatJson[];
+  /** Most tokens of the answer; default 4,096. */
+  maxTokens?: number | null;
+  temperature?: number | null;
+  topP?: number | null;
+  stop?: string | readonly string[] | null;
+  tools?: readonly ChatJson[] | null;
+  toolChoice?: string | ChatJson | null;
+  responseFormat?: ChatJson | null;
+  /** Further fields of OpenAI's body, by their own names. */
+  extra?: ChatJson | null;
+  /** For `costs`; default `chat`. */
+  operation?: string | null;
+  userId?: string | null;
+  requestId?: string | null;
+  /** Longest time in seconds of all attempts together, at most 600, which is the default. */
+  timeout?: number | null;
+}
+
+export interface LlmUsage extends Tokens {
+  /** Whether they were counted here, as the provider gave none. */
+  estimated: boolean;
+}
+
+export interface LimitWarning {
+  scope: "tenant" | "project";
+  limit: "daily_limit" | "monthly_limit" | "daily_token_limit" | "monthly_token_limit";
+}
+
+export interface LlmAnswer {
+  id: string;
+  text: string;
+  /** The whole message in OpenAI's shape: it can go into `messages`. */
+  message: ChatJson;
+  model: string;
+  provider: string;
+  /** `stop`, `length`, `tool_calls`, `content_filter`, or the provider's own word. */
+  finishReason: string;
+  usage: LlmUsage | null;
+  costUsd: number;
+  attempts: number;
+  /** Limits whose warning threshold is reached. */
+  warnings: LimitWarning[];
+}
+
+export interface LlmEstimate {
+  provider: string;
+  model: string;
+  inputTokens: number;
+  outputTokens: number;
+  /** What would be held before the call. */
+  costUsd: number;
+  /** Whether the budgets have room for it now. */
+  allowed: boolean;
+  /** Else the error that it would get. */
+  refusal: { kind: ErrorKind; code: string; message: string; details: { [key: string]: Json } | null } | null;
+}
+
+export interface LlmChunk {
+  text: string;
+  /** What is new, in OpenAI's shape. */
+  delta: ChatJson;
+  finishReason: string | null;
+}
+
+/** A streamed answer. What is left before its end is booked at what was produced. */
+export class LlmStream implements AsyncIterableIterator<LlmChunk> {
+  private constructor();
+  next(): Promise<IteratorResult<LlmChunk, undefined>>;
+  return(): Promise<IteratorResult<LlmChunk, undefined>>;
+  [Symbol.asyncIterator](): this;
+  /** Gives the rest of the answer up. Twice is fine. */
+  close(): void;
+  /** What it cost; null until it has ended well. */
+  readonly costUsd: number | null;
+  readonly usage: LlmUsage | null;
+  readonly warnings: LimitWarning[];
 }
 
 /** A path: text, or a `file:` URL. */
@@ -558,6 +831,45 @@ export class Rae {
 
   /** Writes a consistent copy of the whole store to a new file. */
   backup(path: Path, options?: CallOptions | null): Promise<void>;
+
+  /**
+   * Changes the limits of the tenant, or of the project; gives those that count now. A call is held to both: one that could pass any of them
+   * is a `BudgetExceededError`, whose `details` have limit, used, reserved, requested, available and resets_at, before its first byte.
+   */
+  setBudget(limits: BudgetChange): Promise<Limits>;
+
+  /** The limits that count. */
+  limits(options?: BudgetScope | null): Promise<Limits>;
+
+  /** Limits and spending in this UTC day and month. */
+  budget(options?: BudgetScope | null): Promise<Budget>;
+
+  /** What was spent, in sums. */
+  costs(options?: CostsOptions | null): Promise<Costs>;
+
+  /** A page of the ledger, with a row for each attempt of a call. */
+  costLog(options?: CostLogOptions | null): Promise<CostLog>;
+
+  /**
+   * A meter round a call that you make with a client of your own. It holds the most that the call may cost, runs the function, and books what
+   * it said by `used` or `free`; a function that throws and said nothing is booked at what was held. Gives what the function gives. Without a
+   * function it resolves to the meter, whose `end` you call.
+   */
+  meter(provider: string, model: string, options?: MeterOptions | null): Promise<Metered>;
+  meter<T>(provider: string, model: string, options: MeterOptions | null | undefined, run: (call: Metered) => Promise<T> | T): Promise<T>;
+
+  /**
+   * Asks a chat model of any configured provider, within the budgets: the worst cost is held before the first byte is sent, and each attempt
+   * is booked. Errors: `BudgetExceededError`; `InvalidInputError` with reason `unknown_model_provider` or `unknown_model_price`; those of
+   * the provider. On a server it is an `UnsupportedError`: give any OpenAI client the server's address with /v1.
+   */
+  llm(request: LlmRequest): Promise<LlmAnswer>;
+
+  /** The same in pieces: `for await (const { text } of await mem.llmStream(request))`. */
+  llmStream(request: LlmRequest): Promise<LlmStream>;
+
+  /** What `llm` would hold for this call, and whether there is room for it now. Sends nothing. */
+  llmEstimate(request: LlmRequest): Promise<LlmEstimate>;
 
   /** Finishes what is queued and releases the file, for all handles. Twice is fine. */
   close(): Promise<void>;

@@ -5,6 +5,8 @@ export const {
   connect,
   version,
   Hits,
+  LlmStream,
+  Metered,
   Rae,
   RaeError,
   InvalidInputError,

@@ -74,6 +74,13 @@ describe("the installed package", LIMIT, () => {
   });
 });
 
+test("budget.mjs spends within its budget, and is refused past it", LIMIT, async () => {
+  const { code, stdout, stderr } = await run("budget.mjs");
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^refused: daily_usd_budget_exceeded$/m);
+  assert.match(stdout, /^ada: 1 call, \$0\.0000\d\d$/m);
+});
+
 describe("quickstart.mjs", LIMIT, () => {
   test("finds at least nine of twelve, keeps all after opening again, and leaves nothing behind", async () => {
     const TMPDIR = newFolder("tmp");

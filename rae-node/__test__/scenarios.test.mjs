@@ -282,13 +282,15 @@ for (const [list, Runs, entries, where] of [
 test("every verb has a scenario", () => {
   const called = new Set(scenarios.flatMap(({ steps }) => steps.filter((step) => !("error" in step)).map((step) => step.call)));
   const { native } = createRequire(import.meta.url)("../lib/native.js");
-  for (const verb of [...native.verbs(), "reembed"]) assert.ok(called.has(verb), `no scenario calls ${verb}`);
+  // Models need a provider: money.test.mjs has one. The end of a metered call is a method of the call.
+  const models = ["llm", "llm_estimate", "llm_stream"];
+  for (const verb of [...native.verbs(), "reembed"].filter((name) => !models.includes(name))) assert.ok(called.has(verb), `no scenario calls ${verb}`);
   const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   const descriptors = Object.entries(Object.getOwnPropertyDescriptors(Rae.prototype));
   const methods = descriptors.filter(([, { value }]) => typeof value === "function").map(([name]) => name);
   const verbs = methods.filter((name) => !["constructor", "withScope", "close", "_testAdvance"].includes(name)).map(snake);
-  assert.deepEqual(verbs.sort(), VERBS.toSorted());
-  for (const verb of verbs) assert.ok(called.has(verb), `no scenario calls ${verb}`);
+  assert.deepEqual([...verbs, "end_metered"].sort(), [...VERBS, "llm_stream"].sort());
+  for (const verb of verbs.filter((name) => !models.includes(name))) assert.ok(called.has(verb), `no scenario calls ${verb}`);
 });
 
 after(() => {

@@ -36,7 +36,18 @@ const FORGET = names("id filter scope target");
 const MAINTAIN = names("now");
 const AUDIT = names("limit");
 const EMBED = names("role");
-const OPEN = names("tenant project durability reembed timeout embedder _testNow _testSeed");
+const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel _testNow _testSeed");
+const BUDGET = names("dailyLimit monthlyLimit dailyTokenLimit monthlyTokenLimit warningThreshold");
+const COSTS = names("groupBy since until");
+const COST_LOG = names("limit cursor since until");
+const METER = names("inputTokens messages tools maxOutputTokens operation userId requestId timeout");
+const LLM = names(
+  "messages model maxTokens temperature topP stop tools toolChoice responseFormat operation userId requestId timeout extra",
+);
+const PROVIDER = names("apiKey baseUrl kind organization ca");
+const USAGE = names("inputTokens cachedInputTokens outputTokens reasoningTokens");
+// A chat with its pictures; the engine counts exactly.
+const CHAT_BYTES_MAX = 32 << 20;
 const CONNECT = names("apiKey tenant project timeout ca");
 const SCOPE = names("tenant project");
 const NONE = new Set();
@@ -45,8 +56,15 @@ const NONE = new Set();
 const READERS = readers([
   [time, "occurredAt validFrom validTo since until asOf knownAt now"],
   [number, "k limit maxTokens minScore importance confidence ttl expectedVersion timeout _testSeed"],
+  [number, "dailyTokenLimit monthlyTokenLimit warningThreshold temperature topP"],
+  [number, "inputTokens cachedInputTokens outputTokens reasoningTokens maxOutputTokens"],
+  [money, "dailyLimit monthlyLimit"],
+  [chat, "messages tools toolChoice responseFormat stop extra"],
+  [providers, "providers"],
+  [prices, "prices"],
+  [unknownModel, "unknownModel"],
   [flag, "infer rerank explain reembed"],
-  [list, "tags tagsAny layers kinds"],
+  [list, "tags tagsAny layers kinds groupBy"],
   [content, "content"],
   [metadata, "metadata"],
   [filter, "filter"],
@@ -220,6 +238,51 @@ function metadata(field, value) {
   return new Json(field, METADATA_BYTES_MAX, false).value(value, 1);
 }
 
+/** Dollars: a number, or text such as "20.00". */
+function money(field, value) {
+  if (typeof value === "string") return text(field, value);
+  if (typeof value !== "number") throw invalid(`${field} must be a number of US dollars or text, not ${typeName(value)}`);
+  return number(field, value);
+}
+
+/** A part of a chat in OpenAI's shape, as it is. */
+function chat(field, value) {
+  return new Json(field, CHAT_BYTES_MAX, false).value(value, 0);
+}
+
+/** Providers by name. */
+function providers(field, value) {
+  if (!isPlain(value)) throw invalid(`${field} must be a plain object, not ${typeName(value)}`);
+  const out = Object.create(null);
+  for (const name of Object.keys(value)) out[text(field, name)] = object("a provider", value[name], PROVIDER);
+  return out;
+}
+
+/** The path of a file of prices, or what it would hold. */
+function prices(field, value) {
+  return isPlain(value) ? chat(field, value) : path(field, value);
+}
+
+/** What becomes of a model without a price. */
+function unknownModel(field, value) {
+  return isPlain(value) ? chat(field, value) : text(field, value);
+}
+
+/** A usage: ours, or that of an answer of a provider's client, of which its numbers are kept. */
+function usage(value) {
+  if (typeof value !== "object" || value === null) throw invalid(`usage must be an object, not ${typeName(value)}`);
+  if (Object.hasOwn(value, "inputTokens")) return object("usage", value, USAGE);
+  const numbers = (part) => {
+    const out = Object.create(null);
+    for (const key of Object.keys(part)) {
+      if (Number.isInteger(part[key])) out[key] = part[key];
+      else if (isPlain(part[key])) out[key] = numbers(part[key]);
+    }
+    return out;
+  };
+  return numbers(value);
+}
+
 /** A filter. Fields may be named in camelCase, as everywhere, or in snake_case, as filters that come from elsewhere do. */
 function filter(field, value) {
   const json = new Json(field, FILTER_BYTES_MAX, true);
@@ -325,12 +388,17 @@ function item(value, index) {
 
 module.exports = {
   AUDIT,
+  BUDGET,
   CONNECT,
   CONTEXT,
+  COSTS,
+  COST_LOG,
   EMBED,
   FORGET,
   LIST,
+  LLM,
   MAINTAIN,
+  METER,
   NONE,
   OPEN,
   RECALL,
@@ -348,4 +416,5 @@ module.exports = {
   text,
   texts,
   typeName,
+  usage,
 };

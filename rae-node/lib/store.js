@@ -127,6 +127,153 @@ function rows({ flat, has }) {
   return has.map((there) => (there ? flat.slice(at, (at += dim)) : null));
 }
 
+/** The same with `project: true`, which means the project's money instead of the tenant's. */
+function levelled(verb, options, known) {
+  if (!encode.isPlain(options)) return taken(verb, options, known);
+  const { project, ...rest } = options;
+  const call = taken(verb, rest, known);
+  if (project !== undefined && project !== null) call.args.project = encode.flag("project", project);
+  return call;
+}
+
+/** A chat: fields of OpenAI's that have no name here are in `extra`, by their own names. */
+function chatOf(verb, options) {
+  const { args, signal } = taken(verb, options, encode.LLM);
+  const { extra, ...named } = args;
+  return { args: { ...extra, ...named }, signal };
+}
+
+const ENDED = new Set(["ok", "failed", "cancelled", "dropped"]);
+
+/** Money that is held for a call of the caller's own. */
+class Metered {
+  #call;
+  #fields;
+  #start;
+  #said = null;
+  #cost = null;
+
+  constructor(token, call, fields, start) {
+    if (token !== TAKEN) throw new TypeError("a meter is made by mem.meter, not with new");
+    this.#call = call;
+    const { messages, tools, ...given } = fields;
+    // What was counted once need not be counted again.
+    this.#fields = { ...given, input_tokens: start.inputTokens, id: start.id };
+    this.#start = start;
+  }
+
+  get id() {
+    return this.#start.id;
+  }
+
+  get heldUsd() {
+    return this.#start.heldUsd;
+  }
+
+  get heldTokens() {
+    return this.#start.heldTokens;
+  }
+
+  get inputTokens() {
+    return this.#start.inputTokens;
+  }
+
+  get warning() {
+    return this.#start.warning;
+  }
+
+  get costUsd() {
+    return this.#cost;
+  }
+
+  used(usage, outcome = "ok") {
+    if (!ENDED.has(outcome)) throw invalid(`outcome must be one of ${[...ENDED].join(", ")}`, "invalid_outcome");
+    this.#said = { usage: encode.usage(usage), outcome };
+  }
+
+  free() {
+    this.#said = { outcome: "free" };
+  }
+
+  async end() {
+    if (this.#cost !== null) return this.#cost;
+    if (this.#said === null) {
+      const message = "a metered call did not say what it used, and is booked at all that was held: call used(...) or free()";
+      process.emitWarning(message, { code: "RAE_METER_UNSAID" });
+    }
+    return this.#settle();
+  }
+
+  /** The end of a call that threw: what it said, or nothing that is known. */
+  async _failed() {
+    return this.#cost ?? this.#settle();
+  }
+
+  async #settle() {
+    const book = async (said) => (await this.#call("end_metered", { args: { ...this.#fields, ...said } })).costUsd;
+    const unknown = { outcome: "unknown" };
+    try {
+      this.#cost = await book(this.#said ?? unknown);
+    } catch (error) {
+      if (error.kind !== "invalid_input") throw error;
+      // A usage that cannot be one must not leave the money held.
+      this.#cost = await book(unknown);
+      throw error;
+    }
+    return this.#cost;
+  }
+}
+
+/** A streamed answer of a model. */
+class LlmStream {
+  #pieces;
+  #signal;
+
+  constructor(token, pieces, signal) {
+    if (token !== TAKEN) throw new TypeError("a stream is made by mem.llmStream, not with new");
+    this.#pieces = pieces;
+    this.#signal = signal;
+  }
+
+  async next() {
+    const json = await cancellable("llm", this.#signal, (cancel) => this.#pieces.next(cancel)).catch((error) => {
+      this.close();
+      throw error;
+    });
+    return json === null || json === undefined ? { done: true, value: undefined } : { done: false, value: JSON.parse(json) };
+  }
+
+  async return() {
+    this.close();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+
+  close() {
+    this.#pieces.close();
+  }
+
+  #end() {
+    const json = this.#pieces.end();
+    return json === null || json === undefined ? null : JSON.parse(json);
+  }
+
+  get costUsd() {
+    return this.#end()?.costUsd ?? null;
+  }
+
+  get usage() {
+    return this.#end()?.usage ?? null;
+  }
+
+  get warnings() {
+    return this.#end()?.warnings ?? [];
+  }
+}
+
 class Rae {
   #store;
   #path;
@@ -286,6 +433,61 @@ class Rae {
     await this.#callWith("backup", "path", encode.path("path", path), options);
   }
 
+  async setBudget(limits) {
+    return this.#call("set_budget", levelled("setBudget", limits, encode.BUDGET));
+  }
+
+  async limits(options) {
+    return this.#call("limits", levelled("limits", options, encode.NONE));
+  }
+
+  async budget(options) {
+    return this.#call("budget", levelled("budget", options, encode.NONE));
+  }
+
+  async costs(options) {
+    return this.#call("costs", levelled("costs", options, encode.COSTS));
+  }
+
+  async costLog(options) {
+    return this.#call("cost_log", levelled("costLog", options, encode.COST_LOG));
+  }
+
+  async meter(provider, model, options, run) {
+    const { args, signal } = taken("meter", options, encode.METER);
+    const { max_output_tokens: output_tokens, ...given } = args;
+    if (output_tokens !== undefined) given.output_tokens = output_tokens;
+    Object.assign(given, { provider: encode.text("provider", provider), model: encode.text("model", model) });
+    if (run !== undefined && typeof run !== "function") throw invalid(`a metered call is a function, not ${encode.typeName(run)}`);
+    const start = await this.#call("meter", { args: given, signal });
+    const call = new Metered(TAKEN, (verb, end) => this.#call(verb, end), given, start);
+    if (run === undefined) return call;
+    let result;
+    try {
+      result = await run(call);
+    } catch (error) {
+      await call._failed();
+      throw error;
+    }
+    await call.end();
+    return result;
+  }
+
+  async llm(request) {
+    return this.#call("llm", chatOf("llm", request));
+  }
+
+  async llmEstimate(request) {
+    return this.#call("llm_estimate", chatOf("llmEstimate", request));
+  }
+
+  async llmStream(request) {
+    const { args, signal } = chatOf("llmStream", request);
+    const json = JSON.stringify(args);
+    const pieces = await cancellable("llm", signal, (cancel) => this.#store.llmStream(json, cancel));
+    return new LlmStream(TAKEN, pieces, signal);
+  }
+
   async close() {
     await cancellable("close", undefined, () => this.#store.close());
   }
@@ -324,4 +526,4 @@ async function connect(url, options) {
   return new Rae(TAKEN, store, { url: address });
 }
 
-module.exports = { open, connect, Rae, Hits };
+module.exports = { open, connect, Rae, Hits, LlmStream, Metered };

@@ -9,7 +9,7 @@ use std::{collections::VecDeque, fmt, mem};
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Values of the caller's or the engine's own making: data, not fields of ours. Their keys stay as they are.
-const OPAQUE: [&str; 6] = ["metadata", "trace", "receipt", "details", "ran", "by_layer"];
+const OPAQUE: [&str; 8] = ["metadata", "trace", "receipt", "details", "ran", "by_layer", "message", "delta"];
 
 /// A large answer: its JSON with one list left empty, and the list's items in pieces.
 #[napi]
@@ -107,7 +107,7 @@ fn pieces(items: &[Value]) -> VecDeque<String> {
     pieces
 }
 
-fn written(value: &Value) -> String {
+pub(crate) fn written(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
     out

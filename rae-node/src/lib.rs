@@ -7,6 +7,7 @@
 mod answer;
 mod embed;
 mod errors;
+mod money;
 mod store;
 
 use napi_derive::napi;

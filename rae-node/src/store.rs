@@ -4,6 +4,7 @@ use crate::{
     answer::{Answer, answer},
     embed::{EmbedderInfo, JsFunction, NodeEmbedder, Vectors},
     errors::{boundary, js},
+    money::{self, ChatPieces},
 };
 use futures::future::{AbortHandle, AbortRegistration, Abortable};
 use napi::{Either, Env, bindgen_prelude::PromiseRaw};
@@ -24,8 +25,8 @@ use std::{
     time::Duration,
 };
 
-/// What `Store.open` takes, already checked for its types in JavaScript.
-#[derive(Debug, Deserialize)]
+/// What `Store.open` takes, already checked for its types in JavaScript. No Debug: it holds keys.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OpenOptions {
     path: String,
@@ -36,6 +37,9 @@ struct OpenOptions {
     reembed: bool,
     timeout: Option<f64>,
     embedder: Option<String>,
+    providers: Option<Map<String, Value>>,
+    prices: Option<Value>,
+    unknown_model: Option<Value>,
     test_now: Option<String>,
     test_seed: Option<u64>,
 }
@@ -167,6 +171,24 @@ impl Store {
         let call = async move {
             let _shared = shared;
             Ok(answer(rae.call(&verb, args.read()?).await?))
+        };
+        env.spawn_future(boundary(cancellable(call, cancel)))
+    }
+
+    /// Asks a model for an answer in pieces; `args` are those of the verb `llm`, in JSON.
+    #[napi(ts_return_type = "Promise<ChatPieces>")]
+    pub fn llm_stream<'env>(
+        &self,
+        env: &'env Env,
+        args: String,
+        cancel: Option<&mut Cancel>,
+    ) -> napi::Result<PromiseRaw<'env, ChatPieces>> {
+        let (rae, shared) = (self.rae.clone(), Arc::clone(&self.shared));
+        let call = async move {
+            let (request, options) = wire::chat(Args::Object(args).read()?)?;
+            let stream = rae.llm_stream(request, options).await;
+            drop(shared);
+            Ok(ChatPieces::new(stream?))
         };
         env.spawn_future(boundary(cancellable(call, cancel)))
     }
@@ -313,7 +335,7 @@ fn not_json(e: serde_json::Error) -> Error {
 
 /// Lets a call be given up: its future is dropped, and what was not committed yet is not written. A server
 /// that was asked may finish the call all the same.
-fn cancellable<T, F: Future<Output = Result<T>>>(
+pub(crate) fn cancellable<T, F: Future<Output = Result<T>>>(
     call: F,
     cancel: Option<&mut Cancel>,
 ) -> impl Future<Output = Result<T>> + use<T, F> {
@@ -345,6 +367,7 @@ async fn open(options: &str, custom: Option<Arc<NodeEmbedder>>) -> Result<Store>
     let options: OpenOptions =
         serde_json::from_str(options).map_err(|e| Error::invalid(format!("the options of open are wrong: {e}")))?;
     let mut builder = Rae::builder().reembed(options.reembed).embedding(embedding(options.embedder, custom.clone())?);
+    builder = money::priced(builder, options.providers, options.prices, options.unknown_model)?;
     if options.path != ":memory:" {
         builder = builder.path(options.path);
     }

@@ -40,6 +40,11 @@ pub(crate) fn filter(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Value> {
     Reader { field, left: most, most, is_filter: true }.value(value, 0)
 }
 
+/// Arguments of a verb that takes JSON: times as text, sets as lists.
+pub(crate) fn arguments(args: &Bound<'_, PyDict>, most: usize) -> PyResult<Map<String, Value>> {
+    Reader { field: "the arguments", left: most, most, is_filter: true }.map(args, 0)
+}
+
 /// A value that this module made itself, as it comes back from a pickle.
 pub(crate) fn restored(value: &Bound<'_, PyAny>) -> PyResult<Value> {
     Reader { field: "a pickle", left: usize::MAX, most: usize::MAX, is_filter: false }.value(value, 0)

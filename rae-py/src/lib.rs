@@ -3,6 +3,7 @@
 //!
 //! - `store`: the handle; each verb converts its input, lets go of the interpreter, drives the engine's future, converts the answer.
 //! - `runtime`: the drive: Ctrl-C, cancellation, panics, forks.
+//! - `money`: verbs in JSON, streamed answers, providers.
 //! - `fields`, `input`, `json`: Python to engine. `records`: engine to Python. `errors`: the error table. `embed`: Python callables
 //!   as embedders. `prices`: what models cost.
 
@@ -11,6 +12,7 @@ mod errors;
 mod fields;
 mod input;
 mod json;
+mod money;
 mod prices;
 mod records;
 mod runtime;
@@ -34,5 +36,6 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(runtime::_after_fork_in_child, module)?)?;
     module.add_class::<runtime::Cancel>()?;
     module.add_class::<store::Store>()?;
+    module.add_class::<money::LlmPieces>()?;
     records::register(module)
 }

@@ -5,7 +5,8 @@ use crate::{
     errors::{OrRaise, exception, invalid},
     fields,
     input::{flag, id, integer, name, optional, path, text, texts, time, timeout},
-    json::type_name,
+    json::{self, type_name},
+    money::{self, LlmPieces},
     records::{
         Audit, Context, Exported, Finding, Forgotten, Hits, Imported, Maintained, Memory, MemoryVersion, Page, Receipt,
         Reembedded, Stats,
@@ -20,6 +21,7 @@ use rae_core::{
     Embedding, Error, ErrorKind, Rae,
     ports::{Clock, Embedder, ManualClock},
     remote::{Connect, Handle, Remote},
+    wire,
 };
 use std::{
     mem,
@@ -142,7 +144,8 @@ impl Store {
 
 #[pymethods]
 impl Store {
-    /// Opens a store. `options`: tenant, project, embedder, durability, reembed, timeout, test_now, test_seed.
+    /// Opens a store. `options`: tenant, project, embedder, durability, reembed, timeout, providers, prices, unknown_model,
+    /// test_now, test_seed.
     #[staticmethod]
     fn open(py: Python<'_>, path: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
         boundary(py, || {
@@ -383,6 +386,23 @@ impl Store {
         boundary(py, || drive(py, self.rae(py)?.backup(&self::path("path", path)?)))
     }
 
+    /// Calls a verb of `wire::VERBS` with its arguments and answer as JSON.
+    fn call<'py>(&self, py: Python<'py>, verb: &str, args: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        boundary(py, || {
+            let args = money::arguments(args)?;
+            let answer = drive(py, self.rae(py)?.call(verb, args))?;
+            json::to_py(py, &answer)
+        })
+    }
+
+    /// Asks a model for an answer in pieces. `args` are those of the verb `llm`.
+    fn llm_stream(&self, py: Python<'_>, args: &Bound<'_, PyDict>) -> PyResult<LlmPieces> {
+        boundary(py, || {
+            let (request, options) = wire::chat(money::arguments(args)?).or_raise(py)?;
+            drive(py, self.rae(py)?.llm_stream(request, options)).map(LlmPieces::new)
+        })
+    }
+
     /// Closes the store for all handles. In a forked child it does nothing: the store is the parent's.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         if self.is_forked() {
@@ -454,6 +474,7 @@ struct Options {
 fn builder(options: &Bound<'_, PyDict>) -> PyResult<Options> {
     let py = options.py();
     let (mut builder, mut clock, mut embedder) = (Rae::builder(), None, None);
+    let (mut prices, mut unknown) = (None, None);
     for (key, value) in options {
         builder = match text("an option", &key)?.as_str() {
             "tenant" => builder.tenant(text("tenant", &value)?),
@@ -467,6 +488,15 @@ fn builder(options: &Bound<'_, PyDict>) -> PyResult<Options> {
             "reembed" => builder.reembed(flag("reembed", &value)?),
             "timeout" if value.is_none() => builder,
             "timeout" => builder.timeout(timeout(&value)?),
+            "providers" => builder.providers(money::providers(&value)?),
+            "prices" => {
+                prices = Some(value);
+                builder
+            }
+            "unknown_model" => {
+                unknown = Some(value);
+                builder
+            }
             "test_now" if value.is_none() => builder,
             "test_now" => {
                 let manual = Arc::new(ManualClock::new(time("_test_now", &value)?));
@@ -481,6 +511,7 @@ fn builder(options: &Bound<'_, PyDict>) -> PyResult<Options> {
             other => return Err(invalid(py, format!("unknown option \"{other}\""))),
         };
     }
+    let builder = builder.costs(money::costs(prices.as_ref(), unknown.as_ref())?);
     Ok(Options { builder, clock, embedder })
 }
 

@@ -36,11 +36,13 @@ def test_every_verb_has_a_twin_with_the_same_signature() -> None:
         if isinstance(blocking, property):
             assert isinstance(awaited, property)
             continue
-        assert inspect.iscoroutinefunction(awaited) == (name != "with_scope")
+        assert inspect.iscoroutinefunction(awaited) == (name not in ("with_scope", "meter"))
         mine, other = inspect.signature(blocking), inspect.signature(awaited)
         assert mine.parameters == other.parameters, name
         if name != "with_scope":
-            assert mine.return_annotation == other.return_annotation, name
+            # What is iterated or entered is another class where it is awaited.
+            twin = other.return_annotation.replace("AsyncLlm", "Llm").replace("AsyncM", "M")
+            assert mine.return_annotation == twin, name
         assert awaited.__doc__
     assert inspect.signature(rae.open).parameters == inspect.signature(rae.aopen).parameters
 
@@ -52,6 +54,8 @@ def test_every_twin_passes_on_all_its_arguments() -> None:
     (cls,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "AsyncRae")
     for function in cls.body:
         if not isinstance(function, ast.AsyncFunctionDef) or function.name.startswith("_"):
+            continue
+        if function.decorator_list:  # an overload
             continue
         wanted = {a.arg for a in function.args.args + function.args.kwonlyargs} - {"self"}
         names = {n.id for n in ast.walk(function) if isinstance(n, ast.Name)}

@@ -68,7 +68,7 @@ def test_everything_public_is_exported_and_documented() -> None:
             if not name.startswith("_"):
                 assert member.__doc__, f"{cls.__name__}.{name}"
     with pytest.raises(AttributeError):
-        rae.meter  # noqa: B018  (of a later version)
+        rae.later  # noqa: B018
 
 
 def test_docstrings_of_attributes_are_the_same_in_stub_and_module() -> None:

@@ -24,6 +24,7 @@ macro_rules! files {
 pub const FILES: &[(&str, &str)] = files![
     "audits.json",
     "batches.json",
+    "budgets.json",
     "context.json",
     "embedders.json",
     "exports.json",

@@ -5,10 +5,10 @@ use crate::{
     error::{Error, Result},
     model::{BudgetChange, BudgetLevel, Funds, LevelFunds, LimitKind, Limits, Op, Outcome, Scope, Timestamp, Usd},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Money of one window. `null` where there is no limit.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UsdWindow {
     /// The limit.
     pub limit_usd: Option<Usd>,
@@ -23,7 +23,7 @@ pub struct UsdWindow {
 }
 
 /// Tokens of one window. `null` where there is no limit.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenWindow {
     /// The limit.
     pub limit: Option<u64>,
@@ -38,7 +38,7 @@ pub struct TokenWindow {
 }
 
 /// Tokens of both windows.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenWindows {
     /// This UTC day.
     pub daily: TokenWindow,
@@ -47,7 +47,7 @@ pub struct TokenWindows {
 }
 
 /// Limits and spending of a tenant or a project now.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BudgetStatus {
     /// Whose.
     pub scope: BudgetLevel,
@@ -70,7 +70,7 @@ pub(crate) async fn set_budget(deps: &Deps, scope: &Scope, level: BudgetLevel, c
         return Err(Error::invalid("a limit is 0 or more; null lifts it").with_code("invalid_amount"));
     }
     let ctx = deps.ctx(scope)?;
-    let details = serde_json::json!({ "scope": level, "change": named(&change) });
+    let details = serde_json::json!({ "scope": level, "change": named_change(&change) });
     let audit = crate::model::Audit { action: "set_budget".to_owned(), details };
     let batch = deps.batch(vec![Op::SetBudget { level, change }, Op::Audit(audit)]);
     let applied = deps.relational.apply(&ctx, batch).await?;
@@ -140,8 +140,8 @@ fn defaults(deps: &Deps, level: BudgetLevel) -> Limits {
     }
 }
 
-/// A change by the names of its fields, for the audit.
-fn named(change: &BudgetChange) -> serde_json::Value {
+/// A change by the names of its fields, for the audit and for a server.
+pub(crate) fn named_change(change: &BudgetChange) -> serde_json::Value {
     let limits = LimitKind::ALL.into_iter().zip(change.limits);
     let mut fields: serde_json::Map<_, _> = limits
         .filter_map(|(kind, limit)| Some((kind.field().to_owned(), limit?.map(|n| kind.json(n)).into())))

@@ -6,7 +6,7 @@ use crate::{
     limits::{COST_ROWS_MAX, PAGE_MAX},
     model::{BudgetLevel, CostGroup, CostQuery, CostRow, LedgerRow, LedgerScan, Scope, Timestamp},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which sums.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ impl Default for CostLogOptions {
 }
 
 /// A page of the ledger: the attempt that was booked last comes first.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CostLog {
     /// The attempts.
     pub items: Vec<LedgerRow>,

@@ -57,7 +57,7 @@ pub(crate) use get::{get, history, list};
 pub(crate) use import::import;
 pub(crate) use jobs::{job_stats, jobs, requeue_job};
 pub(crate) use keys::{create_key, create_tenant, has_had_keys, key, key_check, keys, revoke_key, tenant, tenants};
-pub(crate) use llm::{llm, llm_estimate, llm_stream};
+pub(crate) use llm::{llm, llm_estimate, llm_stream, token_usage};
 pub(crate) use maintain::{doctor, flush_access, housekeep, maintain};
 pub(crate) use meter::{end_by_id, meter, meter_by_id};
 pub(crate) use recall::recall;
@@ -70,6 +70,7 @@ pub(crate) use update::update;
 // What the client of a server checks, reads and says as the verbs themselves do.
 #[cfg(feature = "remote")]
 pub(crate) use {
+    budget::named_change,
     embed::check_texts,
     export::{MARK, io_error, refuse_foreign_target},
     get::page_size,

@@ -1,20 +1,22 @@
 //! A memory that lies here or on a server: what the bindings hold.
 
-use super::Remote;
+use super::{Remote, runtime, runtime::Streamed};
 use crate::{
     MemoryId, Rae,
     error::{Error, Result},
     ingest::{MemoryUpdate, NewMemory},
-    model::{Memory, MemoryVersion, Scope, Timestamp},
+    model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd},
     ops::{
-        Audit, AuditOptions, Context, ContextOptions, Exported, Finding, Forget, Forgotten, Hits, Imported,
-        ListOptions, Maintained, Page, RecallOptions, Receipt, Reembedded, Stats,
+        Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
+        Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions,
+        Maintained, MeterEnd, MeteredCall, Page, RecallOptions, Receipt, Reembedded, Stats,
     },
     ports::{EmbedRole, Embedder},
-    wire,
+    wire::{self, MeterStart},
 };
 use serde_json::{Map, Value};
 use std::{path::Path, sync::Arc};
+use uuid::Uuid;
 
 /// An open store, or one on a server, with the same methods. See [`Rae`] for what they do.
 #[derive(Debug, Clone)]
@@ -59,6 +61,37 @@ impl Handle {
         audit(options: AuditOptions) -> Audit;
         doctor() -> Vec<Finding>;
         backup(path: &Path) -> ();
+        set_budget(level: BudgetLevel, change: BudgetChange) -> Limits;
+        limits(level: BudgetLevel) -> Limits;
+        budget(level: BudgetLevel) -> BudgetStatus;
+        costs(options: CostsOptions) -> Costs;
+        cost_log(options: CostLogOptions) -> CostLog;
+        end_metered(id: Uuid, call: MeteredCall, end: MeterEnd) -> Usd;
+        llm_estimate(request: ChatRequest, options: LlmOptions) -> LlmEstimate;
+    }
+
+    /// As [`Rae::meter_by_id`].
+    pub async fn meter_by_id(&self, call: MeteredCall) -> Result<MeterStart> {
+        match self {
+            Self::Local(rae) => rae.meter_by_id(call).await.map(MeterStart::from),
+            Self::Remote(remote) => remote.meter_by_id(call).await,
+        }
+    }
+
+    /// As [`Rae::llm`], on any executor. Unsupported on a server.
+    pub async fn llm(&self, request: ChatRequest, options: LlmOptions) -> Result<LlmAnswer> {
+        match self {
+            Self::Local(rae) => runtime::run(rae.llm(request, options)).await,
+            Self::Remote(remote) => remote.llm(request, options).await,
+        }
+    }
+
+    /// As [`Rae::llm_stream`], on any executor. Unsupported on a server.
+    pub async fn llm_stream(&self, request: ChatRequest, options: LlmOptions) -> Result<Streamed> {
+        match self {
+            Self::Local(rae) => Streamed::new(runtime::run(rae.llm_stream(request, options)).await?),
+            Self::Remote(remote) => Err(remote.no_chats()),
+        }
     }
 
     /// As [`Rae::reembed`]. Unsupported on a server, whose operator chooses the embedder.
@@ -77,6 +110,8 @@ impl Handle {
     /// Calls a verb with its arguments in JSON: see [`wire::call`].
     pub async fn call(&self, verb: &str, args: Map<String, Value>) -> Result<Value> {
         match self {
+            // The clients of providers need a runtime; nothing else does.
+            Self::Local(rae) if verb == "llm" => runtime::run(wire::call(rae, verb, args)).await,
             Self::Local(rae) => wire::call(rae, verb, args).await,
             Self::Remote(remote) => remote.call(verb, args).await,
         }

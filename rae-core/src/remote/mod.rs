@@ -11,6 +11,8 @@
 mod answer;
 mod files;
 mod handle;
+mod money;
+mod runtime;
 mod transport;
 mod verbs;
 
@@ -20,6 +22,7 @@ use crate::{
 };
 pub use handle::Handle;
 use reqwest::{Url, header::HeaderValue};
+pub use runtime::Streamed;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use transport::Transport;
 

@@ -256,7 +256,7 @@ impl Remote {
     }
 }
 
-async fn named<T>(operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn named<T>(operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
     call.await.map_err(|e| e.with_operation(operation))
 }
 

@@ -36,7 +36,11 @@ impl Fields {
     }
 
     /// A field of a change that can be cleared: absent leaves it, null clears it.
-    fn clearable<T>(&mut self, field: &str, read: impl FnOnce(&str, Value) -> Result<T>) -> Result<Option<Option<T>>> {
+    pub fn clearable<T>(
+        &mut self,
+        field: &str,
+        read: impl FnOnce(&str, Value) -> Result<T>,
+    ) -> Result<Option<Option<T>>> {
         let Some(value) = self.0.remove(field) else { return Ok(None) };
         if value.is_null() { Ok(Some(None)) } else { read(field, value).map(|v| Some(Some(v))) }
     }
@@ -98,7 +102,7 @@ pub(super) fn texts(field: &str, value: Value) -> Result<Vec<String>> {
     each(field, value, text)
 }
 
-fn names<T: FromStr<Err = Error>>(field: &str, value: Value) -> Result<Vec<T>> {
+pub(super) fn names<T: FromStr<Err = Error>>(field: &str, value: Value) -> Result<Vec<T>> {
     each(field, value, name)
 }
 
@@ -128,7 +132,7 @@ pub(super) fn time(field: &str, value: Value) -> Result<Timestamp> {
         .map_err(|e| Error::invalid(format!("{field}: {}", e.message())).with_code(e.code().to_owned()))
 }
 
-fn object(field: &str, value: Value) -> Result<Map<String, Value>> {
+pub(super) fn object(field: &str, value: Value) -> Result<Map<String, Value>> {
     match value {
         Value::Object(map) => Ok(map),
         other => Err(wrong(field, "an object", &other)),
@@ -136,7 +140,7 @@ fn object(field: &str, value: Value) -> Result<Map<String, Value>> {
 }
 
 /// Any JSON: the verb says best what is wrong with it.
-fn any(_: &str, value: Value) -> Result<Value> {
+pub(super) fn any(_: &str, value: Value) -> Result<Value> {
     Ok(value)
 }
 

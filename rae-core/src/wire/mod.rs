@@ -5,7 +5,10 @@
 //! `export`, `import` and `backup` take paths of this machine. A surface that faces a network must not pass those on.
 
 mod input;
+mod money;
 mod output;
+#[cfg(feature = "http")]
+mod providers;
 pub mod services;
 
 use crate::{
@@ -16,12 +19,18 @@ use input::Fields;
 use serde_json::{Map, Value};
 
 pub use input::{audit, context, embed, forget, list, new_key, new_memories, new_memory, new_tenant, recall, update};
+pub use money::{
+    MeterStart, budget_change, chat, cost_log, costs, llm_answer, llm_chunk, llm_end, llm_estimate, metered_call,
+    metered_end, prices, sums,
+};
 #[cfg(feature = "remote")]
 pub(crate) use output::{changes, read_memory, read_version};
 pub use output::{memory, version};
+#[cfg(feature = "http")]
+pub use providers::providers;
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
-pub const VERBS: [&str; 19] = [
+pub const VERBS: [&str; 28] = [
     "remember",
     "remember_many",
     "recall",
@@ -41,6 +50,15 @@ pub const VERBS: [&str; 19] = [
     "audit",
     "doctor",
     "backup",
+    "set_budget",
+    "limits",
+    "budget",
+    "costs",
+    "cost_log",
+    "meter",
+    "end_metered",
+    "llm",
+    "llm_estimate",
 ];
 
 /// The verbs by name, on whatever has methods of these names.
@@ -101,6 +119,33 @@ macro_rules! dispatch {
                 $rae.backup(path(args)?).await?;
                 Value::Null
             }
+            "set_budget" => {
+                let (level, change) = budget_change(args.rest())?;
+                output::plain(&$rae.set_budget(level, change).await?.named())?
+            }
+            "limits" => output::plain(&$rae.limits(money::only_level(args)?).await?.named())?,
+            "budget" => output::plain(&$rae.budget(money::only_level(args)?).await?)?,
+            "costs" => sums(&$rae.costs(costs(args.rest())?).await?)?,
+            "cost_log" => output::plain(&$rae.cost_log(cost_log(args.rest())?).await?)?,
+            "meter" => {
+                let call = metered_call(args.rest())?;
+                let input_tokens = call.input_tokens;
+                let start = MeterStart::from($rae.meter_by_id(call).await?);
+                output::plain(&MeterStart { input_tokens, ..start })?
+            }
+            "end_metered" => {
+                let id = args.required("id", money::reservation)?;
+                let (call, end) = metered_end(args.rest())?;
+                serde_json::json!({ "cost_usd": $rae.end_metered(id, call, end).await? })
+            }
+            "llm" => {
+                let (request, options) = chat(args.rest())?;
+                llm_answer(&$rae.llm(request, options).await?)
+            }
+            "llm_estimate" => {
+                let (request, options) = chat(args.rest())?;
+                llm_estimate(&$rae.llm_estimate(request, options).await?)
+            }
             _ => {
                 return Err(
                     Error::unsupported(format!("there is no verb {}", input::shown($verb))).with_code("no_such_verb")
@@ -111,7 +156,8 @@ macro_rules! dispatch {
 }
 
 /// Calls a verb with its arguments by name, as the other surfaces name them. `reembed` and `close` are not here: the first
-/// takes an embedder, which is not JSON, and the second belongs to whoever opened the store.
+/// takes an embedder, which is not JSON, and the second belongs to whoever opened the store. `meter` and `end_metered` are
+/// [`Rae::meter_by_id`] and [`Rae::end_metered`]. `llm` needs a Tokio runtime, as the providers' clients do.
 ///
 /// ```
 /// # rae_core::block_on(async {

@@ -1,7 +1,7 @@
 // The verbs by their wire names and shapes (snake_case), for what is replayed in every language: the scenarios and the interop driver.
 
 // Data of the caller's or the engine's own making: their keys are not ours.
-const OPAQUE = new Set(["metadata", "trace", "receipt", "details", "ran", "byLayer", "by_layer"]);
+const OPAQUE = new Set(["metadata", "trace", "receipt", "details", "ran", "byLayer", "by_layer", "message", "delta"]);
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
@@ -20,6 +20,9 @@ export function toWire(value) {
   const fields = Object.entries(value).map(([name, inner]) => [snake(name), OPAQUE.has(name) ? inner : toWire(inner)]);
   return Object.fromEntries(fields);
 }
+
+// Calls that were begun, by their ids.
+const metered = new Map();
 
 const verbs = {
   remember: (mem, { content, ...rest }) => mem.remember(content, camelOptions(rest)),
@@ -46,6 +49,26 @@ const verbs = {
   audit: (mem, args) => mem.audit(camelOptions(args)),
   doctor: (mem) => mem.doctor(),
   backup: (mem, { path }) => mem.backup(path),
+  set_budget: (mem, args) => mem.setBudget(camelOptions(args)),
+  limits: (mem, args) => mem.limits(camelOptions(args)),
+  budget: (mem, args) => mem.budget(camelOptions(args)),
+  costs: (mem, args) => mem.costs(camelOptions(args)),
+  cost_log: (mem, args) => mem.costLog(camelOptions(args)),
+  meter: async (mem, { provider, model, output_tokens, ...rest }) => {
+    const most = output_tokens === undefined ? {} : { maxOutputTokens: output_tokens };
+    const call = await mem.meter(provider, model, { ...camelOptions(rest), ...most });
+    metered.set(call.id, call);
+    const { id, heldUsd, heldTokens, inputTokens, warning } = call;
+    return { id, heldUsd, heldTokens, inputTokens, warning };
+  },
+  end_metered: async (mem, { id, usage, outcome }) => {
+    const call = metered.get(id);
+    if (usage !== undefined) call.used(usage, outcome);
+    else if (outcome === "free") call.free();
+    return { costUsd: await call.end() };
+  },
+  llm: (mem, args) => mem.llm(camelOptions(args)),
+  llm_estimate: (mem, args) => mem.llmEstimate(camelOptions(args)),
 };
 
 /** The verbs that can be called, by their wire names. */

@@ -33,7 +33,20 @@ try {
   if (error instanceof RaeError && error.code === "NOT_FOUND") console.log(error.kind satisfies "not_found" | string);
 }
 console.log(contents, first, memory.witnessCount);
+await mem.setBudget({ dailyLimit: "20.00", monthlyLimit: null, project: true });
+const left: number | null = (await mem.budget({ project: true })).daily.remainingUsd;
+const spent: number[] = (await mem.costs({ groupBy: ["day", "user"], since: new Date() })).items.map((row) => row.costUsd);
+const logged: string | null = (await mem.costLog({ limit: 5 })).nextCursor;
+const metered: string = await mem.meter("openai", "gpt-4o-mini", { inputTokens: 5 }, async (call) => {
+  call.used({ inputTokens: 5, outputTokens: 1 });
+  return call.id;
+});
+const said: string = (await mem.llm({ model: "gpt-4o-mini", messages: [{ role: "user", content: "x" }] })).text;
+for await (const piece of await mem.llmStream({ model: "gpt-4o-mini", messages: [] })) console.log(piece.text);
+console.log(left, spent, logged, metered, said, (await mem.llmEstimate({ model: "m", messages: [] })).allowed);
 
+// @ts-expect-error no such group
+await mem.costs({ groupBy: ["week"] });
 // @ts-expect-error a query is needed
 await mem.recall();
 // @ts-expect-error snake_case is Python's

@@ -36,6 +36,23 @@ from rae._errors import (
     UnavailableError,
     UnsupportedError,
 )
+from rae._money import (
+    Budget,
+    CostLog,
+    CostRow,
+    Costs,
+    LedgerRow,
+    Limits,
+    LlmAnswer,
+    LlmChunk,
+    LlmEstimate,
+    LlmStream,
+    Meter,
+    TokenWindow,
+    TokenWindows,
+    Usage,
+    UsdWindow,
+)
 from rae._rae import (
     Audit,
     AuditFinding,
@@ -62,22 +79,28 @@ from rae._rae import (
 )
 
 if _TYPE_CHECKING:
-    from rae._aio import AsyncRae, aconnect, aopen
+    from rae._aio import AsyncLlmStream, AsyncMeter, AsyncRae, aconnect, aopen
 
 # What `match` and isinstance ask for; the native class cannot inherit from it.
 _Sequence.register(Hits)
 
 __all__ = [
     "UNSET",
+    "AsyncLlmStream",
+    "AsyncMeter",
     "AsyncRae",
     "Audit",
     "AuditFinding",
+    "Budget",
     "BudgetExceededError",
     "CancelledError",
     "ConflictError",
     "Context",
     "ContextSource",
     "CorruptError",
+    "CostLog",
+    "CostRow",
+    "Costs",
     "EmbedderInfo",
     "Exported",
     "Finding",
@@ -88,9 +111,16 @@ __all__ = [
     "InternalError",
     "InvalidInputError",
     "Jobs",
+    "LedgerRow",
+    "Limits",
+    "LlmAnswer",
+    "LlmChunk",
+    "LlmEstimate",
+    "LlmStream",
     "Maintained",
     "Memory",
     "MemoryVersion",
+    "Meter",
     "NotFoundError",
     "Page",
     "Passage",
@@ -103,9 +133,13 @@ __all__ = [
     "Signals",
     "Stats",
     "TimeoutError",
+    "TokenWindow",
+    "TokenWindows",
     "UnavailableError",
     "Unset",
     "UnsupportedError",
+    "Usage",
+    "UsdWindow",
     "__version__",
     "aconnect",
     "aopen",
@@ -125,7 +159,7 @@ if hasattr(_os, "register_at_fork"):
 
 def __getattr__(name: str) -> _Any:
     # asyncio takes longer to import than the rest of the package.
-    if name in ("AsyncRae", "aconnect", "aopen"):
+    if name in ("AsyncLlmStream", "AsyncMeter", "AsyncRae", "aconnect", "aopen"):
         from rae import _aio
 
         return getattr(_aio, name)

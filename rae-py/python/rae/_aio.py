@@ -12,11 +12,12 @@ import asyncio
 import builtins
 import contextvars
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from decimal import Decimal
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from rae import _client, _rae
 from rae._client import (
@@ -28,13 +29,32 @@ from rae._client import (
     InfoClass,
     Kind,
     Layer,
+    Messages,
     Path,
+    Prices,
+    Providers,
     Rae,
     Time,
     TrustLevel,
+    UnknownModel,
     Unset,
 )
-from rae._errors import UnavailableError
+from rae._errors import InvalidInputError, UnavailableError
+from rae._money import (
+    Amount,
+    Budget,
+    CostGroup,
+    CostLog,
+    Costs,
+    Limits,
+    LlmAnswer,
+    LlmChunk,
+    LlmEstimate,
+    LlmStream,
+    Metered,
+    Usage,
+    seconds,
+)
 from rae._rae import (
     Audit,
     Context,
@@ -57,6 +77,8 @@ T = TypeVar("T")
 
 # Enough for two readers, a writer and one that waits; more would only wait inside the engine.
 _THREADS = 4
+# Calls of models take seconds and do nothing meanwhile: they must not keep the others waiting.
+_MODEL_THREADS = 64
 
 
 class _Pool:
@@ -64,19 +86,26 @@ class _Pool:
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="rae")
+        self._models = ThreadPoolExecutor(_MODEL_THREADS, thread_name_prefix="rae-llm")
         self.closed = False
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(self._executor, functools.partial(call, *args, **kwargs))
+
+    async def run_model(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(self._models, functools.partial(call, *args, **kwargs))
+
+    async def _run(self, executor: ThreadPoolExecutor, call: Callable[[], T]) -> T:
         cancel = _rae.Cancel()
 
         def work() -> T:
             with cancel:
-                return call(*args, **kwargs)
+                return call()
 
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
         try:
-            return await loop.run_in_executor(self._executor, context.run, work)
+            return await loop.run_in_executor(executor, context.run, work)
         except asyncio.CancelledError:
             cancel.cancel()
             raise
@@ -84,6 +113,7 @@ class _Pool:
     def shutdown(self) -> None:
         self.closed = True
         self._executor.shutdown(wait=False)
+        self._models.shutdown(wait=False)
 
 
 async def aopen(
@@ -95,6 +125,9 @@ async def aopen(
     durability: Literal["full", "normal"] = "full",
     reembed: bool = False,
     timeout: float | timedelta | None = None,
+    providers: Providers | None = None,
+    prices: Prices | None = None,
+    unknown_model: UnknownModel | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> AsyncRae:
@@ -112,6 +145,9 @@ async def aopen(
         durability=durability,
         reembed=reembed,
         timeout=timeout,
+        providers=providers,
+        prices=prices,
+        unknown_model=unknown_model,
         _test_now=_test_now,
         _test_seed=_test_seed,
     )
@@ -169,12 +205,19 @@ class AsyncRae:
         self._rae = opened
         self._pool = pool
 
-    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _check(self) -> None:
         # The pool's threads do not exist in a forked child: waiting for them would never end.
         self._rae._native.check_process()
         if self._pool.closed:
             raise UnavailableError("the store is closed; open it again", code="closed")
+
+    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._check()
         return await self._pool.run(call, *args, **kwargs)
+
+    async def _run_model(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._check()
+        return await self._pool.run_model(call, *args, **kwargs)
 
     async def __aenter__(self) -> AsyncRae:
         return self
@@ -463,3 +506,264 @@ class AsyncRae:
     async def backup(self, path: Path) -> None:
         """See `Rae.backup`."""
         await self._run(self._rae.backup, path)
+
+    async def set_budget(
+        self,
+        *,
+        daily_limit: Amount | Unset | None = UNSET,
+        monthly_limit: Amount | Unset | None = UNSET,
+        daily_token_limit: int | Unset | None = UNSET,
+        monthly_token_limit: int | Unset | None = UNSET,
+        warning_threshold: float | Unset | None = UNSET,
+        project: bool = False,
+    ) -> Limits:
+        """See `Rae.set_budget`."""
+        return await self._run(
+            self._rae.set_budget,
+            daily_limit=daily_limit,
+            monthly_limit=monthly_limit,
+            daily_token_limit=daily_token_limit,
+            monthly_token_limit=monthly_token_limit,
+            warning_threshold=warning_threshold,
+            project=project,
+        )
+
+    async def limits(self, *, project: bool = False) -> Limits:
+        """See `Rae.limits`."""
+        return await self._run(self._rae.limits, project=project)
+
+    async def budget(self, *, project: bool = False) -> Budget:
+        """See `Rae.budget`."""
+        return await self._run(self._rae.budget, project=project)
+
+    async def costs(
+        self,
+        *,
+        group_by: Iterable[CostGroup] = (),
+        since: Time | None = None,
+        until: Time | None = None,
+        project: bool = False,
+    ) -> Costs:
+        """See `Rae.costs`."""
+        return await self._run(
+            self._rae.costs, group_by=group_by, since=since, until=until, project=project
+        )
+
+    async def cost_log(
+        self,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        since: Time | None = None,
+        until: Time | None = None,
+        project: bool = False,
+    ) -> CostLog:
+        """See `Rae.cost_log`."""
+        return await self._run(
+            self._rae.cost_log, limit, cursor, since=since, until=until, project=project
+        )
+
+    def meter(
+        self,
+        provider: str,
+        model: str,
+        *,
+        input_tokens: int | None = None,
+        messages: Messages | None = None,
+        tools: Messages | None = None,
+        max_output_tokens: int | None = None,
+        operation: str = "chat",
+        user_id: str | None = None,
+        request_id: str | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> AsyncMeter:
+        """See `Rae.meter`: `async with mem.meter(...) as call:`."""
+        given = _client._metered(
+            provider=provider,
+            model=model,
+            input_tokens=input_tokens,
+            messages=messages,
+            tools=tools,
+            output_tokens=max_output_tokens,
+            operation=operation,
+            user_id=user_id,
+            request_id=request_id,
+            timeout=seconds(timeout),
+        )
+        return AsyncMeter(self, given)
+
+    @overload
+    async def llm(
+        self,
+        messages: Messages,
+        *,
+        model: str,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        tools: Messages | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        stream: Literal[False] = False,
+        user_id: str | None = None,
+        operation: str = "chat",
+        request_id: str | None = None,
+        timeout: float | timedelta | None = None,
+        **extra: Any,
+    ) -> LlmAnswer: ...
+    @overload
+    async def llm(
+        self,
+        messages: Messages,
+        *,
+        model: str,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        tools: Messages | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        stream: Literal[True],
+        user_id: str | None = None,
+        operation: str = "chat",
+        request_id: str | None = None,
+        timeout: float | timedelta | None = None,
+        **extra: Any,
+    ) -> AsyncLlmStream: ...
+    async def llm(
+        self,
+        messages: Messages,
+        *,
+        model: str,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        tools: Messages | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        stream: bool = False,
+        user_id: str | None = None,
+        operation: str = "chat",
+        request_id: str | None = None,
+        timeout: float | timedelta | None = None,
+        **extra: Any,
+    ) -> LlmAnswer | AsyncLlmStream:
+        """See `Rae.llm`. A task that is cancelled gives the call up, and it is booked."""
+        call: Callable[..., Any] = functools.partial(
+            self._rae.llm,
+            messages,
+            model=model,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            tools=tools,
+            response_format=response_format,
+            user_id=user_id,
+            operation=operation,
+            request_id=request_id,
+            timeout=timeout,
+            **extra,
+        )
+        answer: LlmAnswer | LlmStream = await self._run_model(call, stream=stream)
+        return answer if isinstance(answer, LlmAnswer) else AsyncLlmStream(answer, self)
+
+    async def llm_estimate(
+        self,
+        messages: Messages,
+        *,
+        model: str,
+        max_tokens: int | None = None,
+        tools: Messages | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        **extra: Any,
+    ) -> LlmEstimate:
+        """See `Rae.llm_estimate`."""
+        return await self._run(
+            self._rae.llm_estimate,
+            messages,
+            model=model,
+            max_tokens=max_tokens,
+            tools=tools,
+            response_format=response_format,
+            **extra,
+        )
+
+
+class AsyncLlmStream:
+    """A streamed answer: an asynchronous iterator of `LlmChunk`. `cost_usd`, `usage` and `warnings`
+    are there at its end. Closing it gives the rest up: what was produced is booked.
+    """
+
+    __slots__ = ("__weakref__", "_rae", "_stream")
+
+    def __init__(self, stream: LlmStream, rae: AsyncRae) -> None:
+        self._stream = stream
+        self._rae = rae
+
+    def __aiter__(self) -> AsyncIterator[LlmChunk]:
+        return self
+
+    async def __anext__(self) -> LlmChunk:
+        piece = await self._rae._run_model(self._stream._next)
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+    async def __aenter__(self) -> AsyncLlmStream:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Gives the rest of the answer up. Twice is fine."""
+        # It does not wait for anything.
+        self._stream.close()
+
+    aclose = close
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What it cost; None until it has ended well."""
+        return self._stream.cost_usd
+
+    @property
+    def usage(self) -> Usage | None:
+        """Its tokens; None until it has ended well."""
+        return self._stream.usage
+
+    @property
+    def warnings(self) -> list[dict[str, str]]:
+        """Limits whose warning threshold is reached; empty until it has ended well."""
+        return self._stream.warnings
+
+
+class AsyncMeter(Metered):
+    """A meter round a call of your own: `async with mem.meter(...) as call:`."""
+
+    __slots__ = ("_rae",)
+
+    def __init__(self, rae: AsyncRae, given: dict[str, Any]) -> None:
+        super().__init__(given)
+        self._rae = rae
+
+    async def _call(self, verb: str, args: dict[str, Any]) -> Any:
+        return await self._rae._run(self._rae._rae._native.call, verb, args)
+
+    async def __aenter__(self) -> AsyncMeter:
+        self._check_new()
+        self._begun(await self._call("meter", self._fields))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        end = self._settlement(raised=kind is not None)
+        try:
+            self._settled(await self._call("end_metered", end))
+        except InvalidInputError:
+            # A usage that cannot be one must not leave the money held.
+            unknown = {**self._fields, "id": self.id, "outcome": "unknown"}
+            self._settled(await self._call("end_metered", unknown))
+            raise

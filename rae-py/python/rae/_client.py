@@ -9,10 +9,24 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 from rae import _rae
 from rae._errors import UnsupportedError
+from rae._money import (
+    Amount,
+    Budget,
+    CostGroup,
+    CostLog,
+    Costs,
+    Limits,
+    LlmAnswer,
+    LlmEstimate,
+    LlmStream,
+    Meter,
+    amount,
+    seconds,
+)
 from rae._rae import (
     Audit,
     Context,
@@ -75,6 +89,11 @@ InfoClass: TypeAlias = Literal["public", "internal", "confidential", "restricted
 ForgetScope: TypeAlias = Literal["session", "user", "project", "tenant"]
 EmbedRole: TypeAlias = Literal["document", "query"]
 Embedder: TypeAlias = Path | Callable[[builtins.list[str]], Any]
+Messages: TypeAlias = Iterable[Mapping[str, Any]]
+"""Messages in the shape of OpenAI's chat completions: `{"role": "user", "content": "..."}`."""
+Providers: TypeAlias = Mapping[str, Mapping[str, str]]
+Prices: TypeAlias = Path | Mapping[str, Any]
+UnknownModel: TypeAlias = Literal["reject"] | Mapping[str, Amount]
 
 
 def open(
@@ -86,6 +105,9 @@ def open(
     durability: Literal["full", "normal"] = "full",
     reembed: bool = False,
     timeout: float | timedelta | None = None,
+    providers: Providers | None = None,
+    prices: Prices | None = None,
+    unknown_model: UnknownModel | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> Rae:
@@ -105,6 +127,13 @@ def open(
         process, not from one of the machine.
     reembed: embeds a store anew that was made with another embedder, instead of refusing it.
     timeout: longest time of one call, in seconds; None: no limit.
+    providers: of chat models, for `llm`: `{"openai": {"api_key": ..., "base_url": ...}}`. The names
+        "openai", "anthropic" and "google" say what they speak; any other speaks as OpenAI does and
+        needs a base_url. None: those of the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY,
+        GEMINI_API_KEY, OPENROUTER_API_KEY, OLLAMA_BASE_URL, VLLM_BASE_URL); `{}`: none.
+    prices: a JSON file (or dict) of prices over the built-in ones; see docs/concepts.
+    unknown_model: what becomes of a call of a model without a price. "reject" (default): it is
+        refused. `{"input": 5, "output": 20}`: it costs that, in dollars for a million tokens.
 
     Raises InvalidInputError (a directory, a missing folder, bad names), CorruptError (not a store;
     the file is left as it is), UnsupportedError (made by a newer version; code "forked" for a file
@@ -120,6 +149,9 @@ def open(
             "durability": durability,
             "reembed": reembed,
             "timeout": timeout,
+            "providers": providers,
+            "prices": prices,
+            "unknown_model": None if unknown_model is None else _ceiling(unknown_model),
             "test_now": _test_now,
             "test_seed": _test_seed,
         },
@@ -585,6 +617,269 @@ class Rae:
     def backup(self, path: Path) -> None:
         """Writes a consistent copy of the whole store (all tenants) to a new file."""
         self._native.backup(path)
+
+    def set_budget(
+        self,
+        *,
+        daily_limit: Amount | Unset | None = UNSET,
+        monthly_limit: Amount | Unset | None = UNSET,
+        daily_token_limit: int | Unset | None = UNSET,
+        monthly_token_limit: int | Unset | None = UNSET,
+        warning_threshold: float | Unset | None = UNSET,
+        project: bool = False,
+    ) -> Limits:
+        """Changes the limits of the tenant, or of the project; gives those that count now.
+
+        Limits that are left out stay; None lifts one. Money is in US dollars (Decimal, int, float
+        or text) with at most six decimals; days and months are those of UTC.
+        warning_threshold: the share of a limit from which on callers are warned, 0 to 1.
+
+        A call of a model is held to both the tenant's and the project's limits: one that could pass
+        any of them raises BudgetExceededError before its first byte is sent.
+        """
+        given: dict[str, Any] = {
+            "daily_limit": amount(daily_limit),
+            "monthly_limit": amount(monthly_limit),
+            "daily_token_limit": daily_token_limit,
+            "monthly_token_limit": monthly_token_limit,
+            "warning_threshold": warning_threshold,
+        }
+        args = {name: value for name, value in given.items() if value is not UNSET}
+        return Limits._of(self._native.call("set_budget", {**args, "project": project}))
+
+    def limits(self, *, project: bool = False) -> Limits:
+        """The limits that count for the tenant, or for the project."""
+        return Limits._of(self._native.call("limits", {"project": project}))
+
+    def budget(self, *, project: bool = False) -> Budget:
+        """Limits and spending in this UTC day and month, of the tenant or of the project."""
+        return Budget._of(self._native.call("budget", {"project": project}))
+
+    def costs(
+        self,
+        *,
+        group_by: Iterable[CostGroup] = (),
+        since: Time | None = None,
+        until: Time | None = None,
+        project: bool = False,
+    ) -> Costs:
+        """What was spent, in sums, by the tenant or by the project.
+
+        group_by: "day", "model", "provider", "project", "operation" and "user"; none gives one sum.
+        since (inclusive), until (exclusive): on the time when the call began.
+        """
+        groups = [group_by] if isinstance(group_by, str) else builtins.list(group_by)
+        args = {"group_by": groups, "since": since, "until": until, "project": project}
+        return Costs._of(self._native.call("costs", args))
+
+    def cost_log(
+        self,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        since: Time | None = None,
+        until: Time | None = None,
+        project: bool = False,
+    ) -> CostLog:
+        """A page of the ledger, with a row for each attempt of a call: the last booked comes first.
+
+        limit: 1 to 1,000. cursor: `next_cursor` of the page before. since, until as in `costs`.
+        """
+        args = {
+            "limit": limit,
+            "cursor": cursor,
+            "since": since,
+            "until": until,
+            "project": project,
+        }
+        return CostLog._of(self._native.call("cost_log", args))
+
+    def meter(
+        self,
+        provider: str,
+        model: str,
+        *,
+        input_tokens: int | None = None,
+        messages: Messages | None = None,
+        tools: Messages | None = None,
+        max_output_tokens: int | None = None,
+        operation: str = "chat",
+        user_id: str | None = None,
+        request_id: str | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> Meter:
+        """A meter round a call that you make with a client of your own:
+
+            model = "gpt-4o-mini"
+            with mem.meter("openai", model, messages=messages, max_output_tokens=500) as call:
+                answer = client.chat.completions.create(
+                    model=model, messages=messages, max_completion_tokens=500
+                )
+                call.used(answer.usage)
+
+        Entering the block holds the most that the call may cost, or raises BudgetExceededError;
+        leaving it books what it did cost. A block that an exception leaves, or that says nothing,
+        is booked at all that was held, unless it said `call.free()`.
+
+        input_tokens: most tokens of the request; without them they are counted from messages and
+            tools, in OpenAI's shape.
+        max_output_tokens: what you tell the provider; 4,096 where you leave it out.
+        operation, user_id, request_id: for `costs` and `cost_log`.
+        timeout: longest time of the block in seconds, at most 600, which is the default: after it
+            the call is booked at all that was held.
+
+        Raises InvalidInputError with code "unknown_model_price" for a model without a price.
+        """
+        return Meter(
+            self._native.call,
+            _metered(
+                provider=provider,
+                model=model,
+                input_tokens=input_tokens,
+                messages=messages,
+                tools=tools,
+                output_tokens=max_output_tokens,
+                operation=operation,
+                user_id=user_id,
+                request_id=request_id,
+                timeout=seconds(timeout),
+            ),
+        )
+
+    @overload
+    def llm(
+        self,
+        messages: Messages,
+        *,
+        model: str,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        tools: Messages | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        stream: Literal[False] = False,
+        user_id: str | None = None,
+        operation: str = "chat",
+        request_id: str | None = None,
+        timeout: float | timedelta | None = None,
+        **extra: Any,
+    ) -> LlmAnswer: ...
+    @overload
+    def llm(
+        self,
+        messages: Messages,
+        *,
+        model: str,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        tools: Messages | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        stream: Literal[True],
+        user_id: str | None = None,
+        operation: str = "chat",
+        request_id: str | None = None,
+        timeout: float | timedelta | None = None,
+        **extra: Any,
+    ) -> LlmStream: ...
+    def llm(
+        self,
+        messages: Messages,
+        *,
+        model: str,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        tools: Messages | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        stream: bool = False,
+        user_id: str | None = None,
+        operation: str = "chat",
+        request_id: str | None = None,
+        timeout: float | timedelta | None = None,
+        **extra: Any,
+    ) -> LlmAnswer | LlmStream:
+        """Asks a chat model of any configured provider, within the budgets.
+
+        messages, tools, response_format and extra fields are in the shape of OpenAI's chat
+            completions, whichever provider answers.
+        model: "gpt-4o-mini", "claude-haiku-4-5", "openrouter/openai/gpt-4o".
+        max_tokens: most tokens of the answer; 4,096 where you leave it out.
+        stream: gives an iterator of pieces instead.
+        operation, user_id, request_id: for `costs` and `cost_log`.
+        timeout: longest time in seconds of all attempts together, at most 600, the default.
+
+        The worst cost is held before the first byte is sent; each attempt is booked at what the
+        provider counted, a call that is given up at what was held.
+
+        Raises BudgetExceededError, whose `details` have limit, used, reserved, requested,
+        available and resets_at; InvalidInputError with code "unknown_model_provider" or
+        "unknown_model_price", or where the provider refuses the request; PermissionDeniedError,
+        RateLimitedError, TimeoutError and UnavailableError of the provider. On a server
+        (`connect`) it raises UnsupportedError: give any OpenAI client its address with /v1.
+        """
+        args = _chat(
+            messages,
+            {
+                **extra,
+                "model": model,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "tools": tools,
+                "response_format": response_format,
+                "user_id": user_id,
+                "operation": operation,
+                "request_id": request_id,
+                "timeout": seconds(timeout),
+            },
+        )
+        if stream:
+            return LlmStream(self._native.llm_stream(args))
+        return LlmAnswer._of(self._native.call("llm", args))
+
+    def llm_estimate(
+        self,
+        messages: Messages,
+        *,
+        model: str,
+        max_tokens: int | None = None,
+        tools: Messages | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        **extra: Any,
+    ) -> LlmEstimate:
+        """What `llm` would hold for this call, and whether there is room for it now. Sends nothing.
+
+        Raises as `llm`, but gives a refusal by the budget as `refusal`.
+        """
+        args = _chat(
+            messages,
+            {
+                **extra,
+                "model": model,
+                "max_tokens": max_tokens,
+                "tools": tools,
+                "response_format": response_format,
+            },
+        )
+        return LlmEstimate._of(self._native.call("llm_estimate", args))
+
+
+def _chat(messages: Messages, fields: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in fields.items() if value is not None}
+    if "tools" in given:
+        given["tools"] = builtins.list(given["tools"])
+    return {**given, "messages": builtins.list(messages)}
+
+
+def _metered(**fields: Any) -> dict[str, Any]:
+    given = {name: value for name, value in fields.items() if value is not None}
+    for name in ("messages", "tools"):
+        if name in given:
+            given[name] = builtins.list(given[name])
+    return given
+
+
+def _ceiling(policy: UnknownModel) -> Any:
+    if isinstance(policy, str):
+        return policy
+    return {name: amount(rate) for name, rate in policy.items()}
 
 
 def _numpy(verb: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,17 @@ def blocking() -> None:
         dim: int = stats.embedder.dim + stats.jobs.queued
         exported: rae.Exported = mem.export("d.jsonl")
         imported: rae.Imported = mem.import_(Path("d.jsonl"))
+        limits: rae.Limits = mem.set_budget(daily_limit=Decimal("20"), monthly_limit=None)
+        left: Decimal | None = mem.budget(project=True).daily.remaining_usd
+        sums: list[rae.CostRow] = mem.costs(group_by=["day", "user"], since=date(2026, 1, 1)).items
+        attempts: list[rae.LedgerRow] = mem.cost_log(5).items
+        messages = [{"role": "user", "content": "x"}]
+        with mem.meter("openai", "gpt-4o-mini", messages=messages) as call:
+            call.used(input_tokens=1, output_tokens=1)
+        said: str = mem.llm(messages, model="gpt-4o-mini", seed=1).text
+        words: list[str] = [piece.text for piece in mem.llm(messages, model="m", stream=True)]
+        allowed: bool = mem.llm_estimate(messages, model="m").allowed
+        print(limits, left, sums, attempts, call.cost_usd, said, words, allowed)
         done: rae.Reembedded = mem.reembed(None)
         ran: dict[str, int] = mem.maintain(now="2024-01-01").ran
         findings: list[rae.Finding] = mem.doctor()

@@ -1,0 +1,446 @@
+//! Budgets, costs, metering and chat models in JSON. Money is a number of US dollars, exact to the micro-dollar; where it is given, text
+//! such as `"20.00"` is taken as well.
+
+use super::{
+    input::{Fields, any, flag, integer, names, number, object, text, time},
+    output::plain,
+};
+use crate::{
+    cost::{PriceBook, UnknownModel, input_tokens_at_most},
+    error::{Error, Result},
+    limits::LLM_SECONDS_MAX,
+    model::{
+        Amount, BudgetChange, BudgetLevel, CallStatus, ChatChunk, ChatRequest, Funds, LimitKind, Share, TokenUsage,
+        Usage, Usd,
+    },
+    ops::{CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, MeterEnd, MeteredCall},
+    providers::default_tokens,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What `meter` gives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeterStart {
+    /// What `end_metered` takes; the id of the row of the ledger.
+    pub id: Uuid,
+    /// The most that the call may cost.
+    pub held_usd: Usd,
+    /// The most tokens that it may take, read and written together.
+    pub held_tokens: u64,
+    /// Tokens of the request, as they were given or counted.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// Whether a limit has reached its warning threshold, this call counted.
+    pub warning: bool,
+}
+
+impl From<(Uuid, Amount, Option<Funds>)> for MeterStart {
+    fn from((id, held, funds): (Uuid, Amount, Option<Funds>)) -> Self {
+        let warning = funds.is_some_and(|funds| !funds.warnings().is_empty());
+        Self { id, held_usd: held.usd, held_tokens: held.tokens, input_tokens: 0, warning }
+    }
+}
+
+/// What `set_budget` takes: the limits to change, null to lift one, and `project: true` for the project's instead of the tenant's.
+pub fn budget_change(fields: Map<String, Value>) -> Result<(BudgetLevel, BudgetChange)> {
+    let (mut f, mut change) = (Fields::new(fields), BudgetChange::default());
+    let level = level(&mut f)?;
+    for kind in LimitKind::ALL {
+        change.limits[kind as usize] = f.clearable(kind.field(), |field, value| limit(kind, field, value))?;
+    }
+    change.warning_threshold = f.clearable("warning_threshold", |field, value| Share::new(number(field, value)?))?;
+    f.finish()?;
+    Ok((level, change))
+}
+
+/// Micro-dollars or tokens. Whether they may be negative is the verb's business.
+fn limit(kind: LimitKind, field: &str, value: Value) -> Result<i64> {
+    if kind.is_usd() { dollars(field, value).map(Usd::micros) } else { integer(field, value) }
+}
+
+fn dollars(field: &str, value: Value) -> Result<Usd> {
+    let amount = match value {
+        Value::String(text) => Usd::parse(&text),
+        other => Usd::from_dollars(number(field, other)?),
+    };
+    amount.map_err(|e| Error::invalid(format!("{field}: {}", e.message())).with_code(e.code().to_owned()))
+}
+
+fn level(f: &mut Fields) -> Result<BudgetLevel> {
+    let project = f.optional("project", flag)?.unwrap_or_default();
+    Ok(if project { BudgetLevel::Project } else { BudgetLevel::Tenant })
+}
+
+/// The one argument `project`.
+pub(super) fn only_level(mut f: Fields) -> Result<BudgetLevel> {
+    let level = level(&mut f)?;
+    f.finish()?;
+    Ok(level)
+}
+
+/// What `costs` takes: `group_by`, `since`, `until`, `project`.
+pub fn costs(fields: Map<String, Value>) -> Result<CostsOptions> {
+    let mut f = Fields::new(fields);
+    let options = CostsOptions {
+        level: level(&mut f)?,
+        group_by: f.optional("group_by", names)?.unwrap_or_default(),
+        since: f.optional("since", time)?,
+        until: f.optional("until", time)?,
+    };
+    f.finish()?;
+    Ok(options)
+}
+
+/// What `cost_log` takes: `limit`, `cursor`, `since`, `until`, `project`.
+pub fn cost_log(fields: Map<String, Value>) -> Result<CostLogOptions> {
+    let (mut f, default) = (Fields::new(fields), CostLogOptions::default());
+    let options = CostLogOptions {
+        level: level(&mut f)?,
+        since: f.optional("since", time)?,
+        until: f.optional("until", time)?,
+        // A number below 0 is refused as 0 is.
+        limit: f.optional("limit", integer)?.map_or(default.limit, |n| usize::try_from(n).unwrap_or_default()),
+        cursor: f.optional("cursor", text)?,
+    };
+    f.finish()?;
+    Ok(options)
+}
+
+/// Sums of the ledger: each with the values of its groups beside its numbers.
+pub fn sums(costs: &Costs) -> Result<Value> {
+    let items = costs.items.iter().map(|row| {
+        let keys = costs.group_by.iter().zip(&row.keys);
+        let mut item: Map<String, Value> =
+            keys.map(|(group, key)| (group.as_str().to_owned(), key.as_str().into())).collect();
+        item.insert("calls".to_owned(), row.calls.into());
+        item.insert("failed".to_owned(), row.failed.into());
+        if let Value::Object(tokens) = plain(&row.usage)? {
+            item.extend(tokens);
+        }
+        for (name, amount) in
+            [("cost_usd", row.cost_usd), ("unconfirmed_usd", row.unconfirmed_usd), ("saved_usd", row.saved_usd)]
+        {
+            item.insert(name.to_owned(), plain(&amount)?);
+        }
+        Ok(Value::Object(item))
+    });
+    let items = items.collect::<Result<Vec<Value>>>()?;
+    Ok(json!({ "group_by": costs.group_by, "items": items, "truncated": costs.truncated }))
+}
+
+/// What `meter` takes: `provider`, `model`, and `input_tokens` or the `messages` (and `tools`) that they are counted from; `output_tokens`,
+/// `operation`, `user_id`, `request_id`, `timeout` in seconds.
+pub fn metered_call(fields: Map<String, Value>) -> Result<MeteredCall> {
+    let mut f = Fields::new(fields);
+    let call = call(&mut f)?;
+    f.finish()?;
+    Ok(call)
+}
+
+/// What `end_metered` takes beside the id: the fields of the call, and `usage` with the outcome `ok` (the default), `failed`, `cancelled` or
+/// `dropped`; or, without usage, the outcome `free` or `unknown`. The usage is ours (`input_tokens`, `cached_input_tokens`,
+/// `output_tokens`, `reasoning_tokens`) or as OpenAI, Anthropic or Google give it.
+pub fn metered_end(fields: Map<String, Value>) -> Result<(MeteredCall, MeterEnd)> {
+    let mut f = Fields::new(fields);
+    let call = call(&mut f)?;
+    let (usage, outcome) = (f.optional("usage", usage)?, f.optional("outcome", text)?);
+    f.finish()?;
+    let used = [CallStatus::Ok, CallStatus::Failed, CallStatus::Cancelled, CallStatus::Dropped];
+    let end = match (usage, outcome.as_deref()) {
+        (Some(usage), outcome) => {
+            let status = used.into_iter().find(|status| status.as_str() == outcome.unwrap_or("ok"));
+            status.map(|status| MeterEnd::Used { usage, status })
+        }
+        (None, Some("free")) => Some(MeterEnd::Free),
+        (None, Some("unknown")) => Some(MeterEnd::Unknown),
+        (None, _) => None,
+    };
+    let wanted =
+        "give usage, with the outcome ok, failed, cancelled or dropped; or without usage the outcome free or unknown";
+    Ok((call, end.ok_or_else(|| Error::invalid(wanted).with_code("invalid_outcome"))?))
+}
+
+/// The id of a reservation.
+pub(super) fn reservation(field: &str, value: Value) -> Result<Uuid> {
+    let wrong = || Error::invalid(format!("{field} must be the id that meter gave")).with_code("invalid_id");
+    Uuid::try_parse(&text(field, value)?).map_err(|_| wrong())
+}
+
+fn call(f: &mut Fields) -> Result<MeteredCall> {
+    let (provider, model) = (f.required("provider", text)?, f.required("model", text)?);
+    let (messages, tools) = (f.optional("messages", any)?, f.optional("tools", any)?);
+    let input_tokens = match (f.optional("input_tokens", tokens)?, messages) {
+        (Some(tokens), None) => tokens,
+        (None, Some(messages)) => counted(&model, messages, tools)?,
+        _ => return Err(Error::invalid("give input_tokens, or the messages that they are counted from, and not both")),
+    };
+    let mut call = MeteredCall::new(provider, model, input_tokens);
+    call.operation = f.optional("operation", text)?.unwrap_or(call.operation);
+    call.user_id = f.optional("user_id", text)?;
+    call.request_id = f.optional("request_id", text)?;
+    call.output_tokens = f.optional("output_tokens", tokens)?;
+    call.timeout = f.optional("timeout", seconds)?.unwrap_or(call.timeout);
+    Ok(call)
+}
+
+fn counted(model: &str, messages: Value, tools: Option<Value>) -> Result<u64> {
+    let (request, _) = ChatRequest::from_openai(json!({ "model": model, "messages": messages, "tools": tools }))?;
+    input_tokens_at_most(&request, &*default_tokens())
+}
+
+fn tokens(field: &str, value: Value) -> Result<u64> {
+    let wrong =
+        || Error::invalid(format!("{field} must be a whole number of tokens, 0 or more")).with_code("invalid_tokens");
+    u64::try_from(integer(field, value)?).map_err(|_| wrong())
+}
+
+fn seconds(field: &str, value: Value) -> Result<Duration> {
+    let seconds = number(field, value)?;
+    let time = if seconds > 0.0 { Duration::try_from_secs_f64(seconds).ok() } else { None };
+    let wrong = || Error::invalid(format!("{field} must be a number of seconds above 0, at most {LLM_SECONDS_MAX}"));
+    time.filter(|time| time.as_secs_f64() <= LLM_SECONDS_MAX as f64).ok_or_else(wrong)
+}
+
+/// A usage of any of these shapes: ours, OpenAI's chat completions, OpenAI's responses, Anthropic's messages, Google's in the names of its
+/// JSON or of its Python client.
+fn usage(field: &str, value: Value) -> Result<TokenUsage> {
+    let value = Value::Object(object(field, value)?);
+    let at = |place: &str| value.pointer(place).and_then(Value::as_u64);
+    let first = |places: &[&str]| places.iter().find_map(|place| at(place));
+    let or_none = |n: Option<u64>| n.unwrap_or_default();
+    if let Some(usage) = Usage::from_openai(&value) {
+        return Ok(crate::ops::token_usage(usage));
+    }
+    if at("/cache_creation_input_tokens").is_some_and(|written| written > 0) {
+        let message = "tokens that are written to the provider's cache cost more than those that are read, and a meter does not tell \
+                       them apart; give input_tokens and output_tokens, with the written ones counted at what they cost";
+        return Err(Error::invalid(message).with_code("cost_unbounded"));
+    }
+    let google = first(&["/prompt_token_count", "/promptTokenCount"]);
+    let read = match (at("/input_tokens"), google) {
+        (Some(input), _) => TokenUsage {
+            // Anthropic counts what its cache gave beside the input, OpenAI and we within.
+            input_tokens: input.saturating_add(or_none(at("/cache_read_input_tokens"))),
+            cached_input_tokens: or_none(first(&[
+                "/cached_input_tokens",
+                "/input_tokens_details/cached_tokens",
+                "/cache_read_input_tokens",
+            ])),
+            output_tokens: or_none(at("/output_tokens")),
+            reasoning_tokens: or_none(first(&["/reasoning_tokens", "/output_tokens_details/reasoning_tokens"])),
+        },
+        (None, Some(input)) => {
+            let reasoning_tokens = or_none(first(&["/thoughts_token_count", "/thoughtsTokenCount"]));
+            let shown = or_none(first(&["/candidates_token_count", "/candidatesTokenCount"]));
+            let tools = or_none(first(&["/tool_use_prompt_token_count", "/toolUsePromptTokenCount"]));
+            TokenUsage {
+                input_tokens: input.saturating_add(tools),
+                cached_input_tokens: or_none(first(&["/cached_content_token_count", "/cachedContentTokenCount"])),
+                output_tokens: shown.saturating_add(reasoning_tokens),
+                reasoning_tokens,
+            }
+        }
+        (None, None) => {
+            let message = format!("{field} must hold input_tokens and output_tokens, or be the usage of an answer");
+            return Err(Error::invalid(message).with_code("invalid_tokens"));
+        }
+    };
+    Ok(read)
+}
+
+/// What `llm` and `llm_estimate` take: a body of OpenAI's chat completions, with `operation`, `user_id`, `request_id` and `timeout` (seconds)
+/// beside it.
+pub fn chat(fields: Map<String, Value>) -> Result<(ChatRequest, LlmOptions)> {
+    let (mut f, default) = (Fields::new(fields), LlmOptions::default());
+    let options = LlmOptions {
+        operation: f.optional("operation", text)?.unwrap_or(default.operation),
+        user_id: f.optional("user_id", text)?,
+        request_id: f.optional("request_id", text)?,
+        timeout: f.optional("timeout", seconds)?.unwrap_or(default.timeout),
+    };
+    let (request, delivery) = ChatRequest::from_openai(Value::Object(f.rest()))?;
+    if delivery.stream {
+        return Err(Error::invalid("stream is no field of the request; ask for a stream by its own call"));
+    }
+    Ok((request, options))
+}
+
+/// An answer: its `text`, the `message` in OpenAI's shape, and what it cost.
+pub fn llm_answer(answer: &LlmAnswer) -> Value {
+    let LlmAnswer { response, cost } = answer;
+    let mut out = json!({
+        "id": response.id,
+        "model": response.model,
+        "text": response.message.plain_text(),
+        "message": response.message.to_openai(),
+        "finish_reason": response.finish_reason.as_str(),
+    });
+    if let (Some(out), Value::Object(end)) = (out.as_object_mut(), llm_end(cost)) {
+        out.extend(end);
+    }
+    out
+}
+
+/// What a call cost, and who answered.
+pub fn llm_end(cost: &LlmCost) -> Value {
+    let warnings = cost.warnings.iter().map(|(level, kind)| json!({ "scope": level.as_str(), "limit": kind.field() }));
+    json!({
+        "provider": cost.provider,
+        "usage": cost.usage.map(|usage| json!({
+            "input_tokens": usage.input_tokens,
+            "cached_input_tokens": usage.cached_input_tokens,
+            "output_tokens": usage.output_tokens,
+            "reasoning_tokens": usage.reasoning_tokens,
+            "estimated": usage.estimated,
+        })),
+        "cost_usd": cost.cost_usd,
+        "attempts": cost.attempts,
+        "warnings": warnings.collect::<Vec<_>>(),
+    })
+}
+
+/// A piece of a streamed answer: its `text`, the `delta` in OpenAI's shape, and `finish_reason`. `None` for one that adds nothing.
+pub fn llm_chunk(chunk: &ChatChunk) -> Option<Value> {
+    let mut body = chunk.to_openai(0, false);
+    let choice = body.pointer_mut("/choices/0")?;
+    let (delta, finish_reason) = (choice["delta"].take(), choice["finish_reason"].take());
+    let is_empty = delta.as_object().is_none_or(Map::is_empty) && finish_reason.is_null();
+    let text = chunk.delta.content.as_deref().unwrap_or_default();
+    (!is_empty).then(|| json!({ "text": text, "delta": delta, "finish_reason": finish_reason }))
+}
+
+/// What a call would cost, whether there is room for it, and the error that it would get now.
+pub fn llm_estimate(estimate: &LlmEstimate) -> Value {
+    let refusal = estimate.refusal.as_ref().map(|error| {
+        json!({ "kind": error.kind().name(), "code": error.code(), "message": error.message(), "details": error.details() })
+    });
+    json!({
+        "provider": estimate.provider,
+        "model": estimate.model,
+        "input_tokens": estimate.input_tokens,
+        "output_tokens": estimate.output_tokens,
+        "cost_usd": estimate.cost_usd,
+        "allowed": refusal.is_none(),
+        "refusal": refusal,
+    })
+}
+
+/// The prices of a store that is opened: `overrides` is an object in the shape of the built-in file, or the path of such a file;
+/// `unknown_model` is `reject`, or `{"input", "output"}` in dollars for a million tokens.
+pub fn prices(overrides: Option<Value>, unknown_model: Option<Value>) -> Result<PriceBook> {
+    let mut book = PriceBook::default();
+    match overrides {
+        None | Some(Value::Null) => {}
+        Some(Value::String(path)) => {
+            let unread = |e: std::io::Error| {
+                Error::invalid(format!("the file of prices {path} cannot be read: {e}")).with_code("invalid_prices")
+            };
+            book = book.with_overrides(&std::fs::read_to_string(&path).map_err(unread)?)?;
+        }
+        Some(object) => book = book.with_overrides(&object.to_string())?,
+    }
+    match unknown_model {
+        None | Some(Value::Null) => Ok(book),
+        Some(Value::String(policy)) if policy == "reject" => book.with_unknown_model(UnknownModel::Reject),
+        Some(Value::Object(ceiling)) => {
+            let mut f = Fields::new(ceiling);
+            let mut rate = |field| f.required(field, dollars).map(|usd| usd.micros().unsigned_abs());
+            let (input, output) = (rate("input")?, rate("output")?);
+            f.finish()?;
+            book.with_unknown_model(UnknownModel::Ceiling { input, output })
+        }
+        Some(_) => Err(Error::invalid(
+            "unknown_model must be \"reject\", or {\"input\", \"output\"} in dollars for a million tokens",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_budget_change_keeps_what_is_absent_lifts_what_is_null_and_takes_text_for_money() {
+        let (level, change) =
+            budget_change(map(json!({ "daily_limit": "20.00", "monthly_limit": null, "daily_token_limit": 5 })))
+                .unwrap();
+        assert_eq!(level, BudgetLevel::Tenant);
+        assert_eq!(change.limits, [Some(Some(20_000_000)), Some(None), Some(Some(5)), None]);
+        let (level, change) = budget_change(map(json!({ "project": true, "warning_threshold": 0.5 }))).unwrap();
+        assert_eq!((level, change.warning_threshold), (BudgetLevel::Project, Some(Some(Share::new(0.5).unwrap()))));
+        for (wrong, code) in [
+            (json!({ "daily_limit": "much" }), "invalid_amount"),
+            (json!({ "daily_limit": 0.000_000_1 }), "invalid_amount"),
+            (json!({ "daily_limit": true }), "invalid_input"),
+            (json!({ "warning_threshold": 2 }), "invalid_threshold"),
+            (json!({ "weekly_limit": 2 }), "unknown_field"),
+        ] {
+            assert_eq!(budget_change(map(wrong.clone())).unwrap_err().code(), code, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_usage_is_read_in_every_shape_that_clients_give_it() {
+        let tokens = |input_tokens, cached_input_tokens, output_tokens, reasoning_tokens| TokenUsage {
+            input_tokens,
+            cached_input_tokens,
+            output_tokens,
+            reasoning_tokens,
+        };
+        for (given, read) in [
+            (json!({ "input_tokens": 9, "output_tokens": 3 }), tokens(9, 0, 3, 0)),
+            (
+                json!({ "input_tokens": 9, "cached_input_tokens": 4, "output_tokens": 3, "reasoning_tokens": 2 }),
+                tokens(9, 4, 3, 2),
+            ),
+            (
+                json!({ "prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12,
+                    "prompt_tokens_details": { "cached_tokens": 4 } }),
+                tokens(9, 4, 3, 0),
+            ),
+            (
+                json!({ "input_tokens": 9, "input_tokens_details": { "cached_tokens": 4 }, "output_tokens": 3,
+                    "output_tokens_details": { "reasoning_tokens": 2 } }),
+                tokens(9, 4, 3, 2),
+            ),
+            (
+                json!({ "input_tokens": 5, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 0, "output_tokens": 3 }),
+                tokens(9, 4, 3, 0),
+            ),
+            (
+                json!({ "promptTokenCount": 9, "candidatesTokenCount": 1, "thoughtsTokenCount": 2,
+                    "cachedContentTokenCount": 4 }),
+                tokens(9, 4, 3, 2),
+            ),
+            (json!({ "prompt_token_count": 9, "candidates_token_count": 3 }), tokens(9, 0, 3, 0)),
+        ] {
+            assert_eq!(usage("usage", given.clone()).unwrap(), read, "{given}");
+        }
+        assert_eq!(usage("usage", json!({ "tokens": 3 })).unwrap_err().code(), "invalid_tokens");
+        let written = json!({ "input_tokens": 5, "cache_creation_input_tokens": 1, "output_tokens": 3 });
+        assert_eq!(usage("usage", written).unwrap_err().code(), "cost_unbounded");
+    }
+
+    #[test]
+    fn the_tokens_of_a_metered_call_are_given_or_counted_and_not_both() {
+        let call = |more: Value| {
+            let mut fields = map(json!({ "provider": "openai", "model": "gpt-4o-mini" }));
+            fields.extend(map(more));
+            metered_call(fields)
+        };
+        assert_eq!(call(json!({ "input_tokens": 7 })).unwrap().input_tokens, 7);
+        let messages = json!([{ "role": "user", "content": "Where does the ferry leave from?" }]);
+        assert!(call(json!({ "messages": messages })).unwrap().input_tokens > 7);
+        for wrong in [json!({}), json!({ "input_tokens": 7, "messages": messages }), json!({ "input_tokens": -1 })] {
+            assert!(call(wrong.clone()).is_err(), "{wrong}");
+        }
+        assert!(call(json!({ "input_tokens": 7, "timeout": 601 })).is_err());
+    }
+}
