@@ -105,8 +105,14 @@ fn an_answer_is_read_with_what_the_provider_counted() {
         assert_eq!((response.finish_reason, response.model.as_str()), (FinishReason::Stop, "m-1"));
         // Anthropic does not tell reasoning apart, and its writes to the cache are input.
         let reasoning_tokens = if kind == ProviderKind::Anthropic { 0 } else { 7 };
-        let expected =
-            Usage { input_tokens: 100, cached_input_tokens: 40, output_tokens: 10, reasoning_tokens, estimated: false };
+        let expected = Usage {
+            input_tokens: 100,
+            cached_input_tokens: 40,
+            cache_write_tokens: 0,
+            output_tokens: 10,
+            reasoning_tokens,
+            estimated: false,
+        };
         assert_eq!(response.usage, Some(expected), "{kind:?}");
     }
 }

@@ -106,11 +106,13 @@ impl Remote {
     }
 
     /// Unsupported: a server is asked for chats by any client of OpenAI.
+    #[expect(clippy::unused_async, reason = "it has the shape of its twin on an open store")]
     pub async fn llm(&self, _: ChatRequest, _: LlmOptions) -> Result<LlmAnswer> {
         Err(self.no_chats())
     }
 
     /// Unsupported, as [`Self::llm`].
+    #[expect(clippy::unused_async, reason = "it has the shape of its twin on an open store")]
     pub async fn llm_estimate(&self, _: ChatRequest, _: LlmOptions) -> Result<LlmEstimate> {
         Err(self.no_chats())
     }
