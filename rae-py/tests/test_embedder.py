@@ -303,9 +303,16 @@ def test_a_store_refuses_another_embedder_and_names_reembed(store: Path) -> None
     rae.open(store).close()
 
 
-def test_providers_and_folders_say_what_is_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_providers_and_folders_say_what_is_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    for name in ("openai:text-embedding-3-small", "nobody:model@8", "openai:", "openai:text-embedding-3-small@x"):
+    for name in (
+        "openai:text-embedding-3-small",
+        "nobody:model@8",
+        "openai:",
+        "openai:text-embedding-3-small@x",
+    ):
         with pytest.raises(rae.InvalidInputError, match="provider") as caught:
             rae.open(":memory:", embedder=name)
         assert caught.value.code == "embedder_provider"
