@@ -103,12 +103,12 @@ fn an_answer_is_read_with_what_the_provider_counted() {
         let response = complete(&open(config(kind, &fake))).unwrap();
         assert_eq!(response.message.plain_text(), "I do fine", "{kind:?}");
         assert_eq!((response.finish_reason, response.model.as_str()), (FinishReason::Stop, "m-1"));
-        // Anthropic does not tell reasoning apart, and its writes to the cache are input.
-        let reasoning_tokens = if kind == ProviderKind::Anthropic { 0 } else { 7 };
+        // Anthropic does not tell reasoning apart; the fake one writes a fifth of what is new to its cache.
+        let (reasoning_tokens, cache_write_tokens) = if kind == ProviderKind::Anthropic { (0, 12) } else { (7, 0) };
         let expected = Usage {
             input_tokens: 100,
             cached_input_tokens: 40,
-            cache_write_tokens: 0,
+            cache_write_tokens,
             output_tokens: 10,
             reasoning_tokens,
             estimated: false,
@@ -284,7 +284,8 @@ fn an_answer_that_fails_with_a_count_costs_what_was_counted() {
     for kind in KINDS {
         fake.then(Behaviour { input: Some(12), ..Behaviour::fails(Fault::NoContent) });
         let failure = complete(&open(config(kind, &fake))).unwrap_err();
-        let usage = Usage { input_tokens: 12, output_tokens: 4, ..Usage::default() };
+        let cache_write_tokens = if kind == ProviderKind::Anthropic { 2 } else { 0 };
+        let usage = Usage { input_tokens: 12, cache_write_tokens, output_tokens: 4, ..Usage::default() };
         assert_eq!((failure.error.code(), failure.charge), ("provider_unavailable", Charge::Usage(usage)), "{kind:?}");
     }
 }

@@ -42,7 +42,7 @@ fn the_list_of_verbs_is_that_of_the_handle() {
             "tenants",
             "count",
         ],
-        &["funds", "top_funds", "meter_by_id", "llm_stream", "settle"],
+        &["funds", "top_funds", "meter_by_id", "llm_stream", "settle", "chat", "chat_stream", "chat_estimate"],
     ]
     .concat();
     let mut handle: Vec<&str> = handle.filter(|v| !apart.contains(v)).collect();
