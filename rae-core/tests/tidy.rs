@@ -73,6 +73,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "ports",
             "remote",
             "wire",
+            "Embedding",
             "Error",
             "ErrorKind",
             "MemoryId",

@@ -22,7 +22,7 @@ const IMAGE_TOKENS_MINI: u64 = 50_000;
 const IMAGE_TOKENS_USUAL: u64 = 1_000;
 
 /// What a request reads at most, in tokens, for a reservation before the call. The tokenizers of providers differ: counts by one of
-/// them are raised by a half, but never above one token a byte, which none of them passes. A picture counts as 5,000 tokens, with
+/// them are raised by a half, and by one for each digit and each byte beyond ASCII, but never above one token a byte, which none of them passes. A picture counts as 5,000 tokens, with
 /// `gpt-4o-mini` as 50,000. InvalidInput (`unsupported_option`) for parts that nobody can bound,
 /// or that have prices of their own: sounds, files and films.
 pub fn input_tokens_at_most(request: &ChatRequest, counter: &dyn TokenCounter) -> Result<u64> {
@@ -30,7 +30,9 @@ pub fn input_tokens_at_most(request: &ChatRequest, counter: &dyn TokenCounter) -
     let image = if mini { IMAGE_TOKENS_MINI } else { IMAGE_TOKENS };
     let read = read(request, Some(image))?;
     let (counted, bytes) = (counter.count(&read.text)? as u64, read.text.len() as u64);
-    let text = counted.saturating_add(counted / 2).saturating_add(1).min(bytes);
+    // Other tokenizers give a token to each digit, and several to a character of a script they know little of.
+    let dense = read.text.bytes().filter(|b| b.is_ascii_digit() || !b.is_ascii()).count() as u64;
+    let text = counted.saturating_add(counted / 2).saturating_add(dense).saturating_add(1).min(bytes);
     let instructed = !request.tools.is_empty() || request.response_format.is_some();
     Ok(text.saturating_add(read.fixed).saturating_add(if instructed { TOOLS_TOKENS } else { 0 }))
 }

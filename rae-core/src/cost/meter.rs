@@ -135,6 +135,15 @@ impl Ticket {
     /// Says that the first byte is about to leave.
     pub async fn sent(&mut self) -> Result<()> {
         if self.deps.desk.tracking {
+            // Nothing has left: marked or not, until then it ends at nothing.
+            self.end = Some(Settlement {
+                status: CallStatus::Cancelled,
+                usage: TokenUsage::default(),
+                estimated: false,
+                cost: Usd::ZERO,
+                saved: Usd::ZERO,
+                error: Some("not_sent".to_owned()),
+            });
             match self.apply(Op::MarkSent { id: self.id }).await? {
                 Outcome::Done => {}
                 _ => {
@@ -145,7 +154,7 @@ impl Ticket {
                 }
             }
         }
-        self.state = State::Sent;
+        (self.end, self.state) = (None, State::Sent);
         Ok(())
     }
 
@@ -253,6 +262,11 @@ impl Strays {
             return;
         }
         strays.push_back(stray);
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.lock().is_empty()
     }
 
     fn pop(&self) -> Option<Stray> {

@@ -17,6 +17,9 @@ use std::{
     time::Duration,
 };
 
+/// How soon calls that could not be booked are tried again.
+const STRAYS_AGAIN: Duration = Duration::from_secs(5);
+
 /// The thread's inbox: a set, so that a thousand writes to a scope are one task.
 #[derive(Debug, Default)]
 struct Inbox {
@@ -72,8 +75,15 @@ fn run(inbox: &Inbox, shared: &Weak<Shared>, timeout: Option<Duration>) {
                 if state.1 {
                     return;
                 }
+                let unbooked = shared.upgrade().is_some_and(|shared| !shared.desk.strays.is_empty());
                 match state.0.pop_first() {
                     Some(scope) => break scope,
+                    // What could not be booked is tried again, also where nobody writes.
+                    None if unbooked => {
+                        if inbox.wake.wait_for(&mut state, STRAYS_AGAIN).timed_out() {
+                            break Scope::default();
+                        }
+                    }
                     None => inbox.wake.wait(&mut state),
                 }
             }

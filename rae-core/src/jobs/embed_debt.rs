@@ -49,7 +49,10 @@ pub(super) async fn pay(deps: &Deps, ctx: &Ctx, job: &Job) -> Result<(Vec<Op>, O
     let mut ops = Vec::with_capacity(ids.len());
     for page in ids.chunks(EMBED_BATCH_MAX) {
         // What an earlier attempt computed may have cost money; it is not computed again.
-        let stored = deps.relational.vectors_of(ctx, embedder.id(), page).await?;
+        let stored = match embedder.paid() {
+            Some(_) => deps.relational.vectors_of(ctx, embedder.id(), page).await?,
+            None => vec![None; page.len()],
+        };
         let live = deps.relational.get(ctx, page).await?.into_iter().zip(stored);
         let owed: Vec<Memory> = live.filter(|(_, vector)| vector.is_none()).filter_map(|(memory, _)| memory).collect();
         let Embedded { vectors, failed } = embed_documents(deps, ctx, &*embedder, &owed).await;

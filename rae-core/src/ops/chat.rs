@@ -278,9 +278,7 @@ impl Call {
         match remember::remember_many(&self.deps, &self.scope, turns).await {
             Ok(receipts) => (receipts.into_iter().map(|receipt| receipt.id).collect(), degraded),
             // The request was sent again, and the model said something else: the first answer stays.
-            Err(error) if error.kind() == ErrorKind::Conflict && self.asked.request_id.is_some() => {
-                (Vec::new(), degraded)
-            }
+            Err(error) if error.code() == "idempotency_key_reused" => (Vec::new(), degraded),
             Err(error) => {
                 tracing::warn!(%error, "the turn of a chat was not remembered");
                 degraded.push("remember".to_owned());
@@ -311,7 +309,9 @@ impl Call {
     }
 
     fn key(&self, role: ChatRole) -> Option<String> {
-        let key = self.asked.request_id.as_ref().map(|id| format!("chat:{}:{id}", role.as_str()));
+        // Ids of requests are the client's: another question under one is another turn.
+        let asked = blake3::hash(self.asked.said.as_bytes()).to_hex();
+        let key = self.asked.request_id.as_ref().map(|id| format!("chat:{}:{id}:{asked}", role.as_str()));
         key.filter(|key| key.len() <= NAME_BYTES_MAX)
     }
 }

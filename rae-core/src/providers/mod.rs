@@ -56,7 +56,9 @@ pub use tiktoken::Tiktoken;
 /// Media type and base64 of a `data:` URL.
 #[cfg(feature = "http")]
 fn data_url(url: &str) -> Option<(&str, &str)> {
-    url.strip_prefix("data:")?.split_once(";base64,").filter(|(media, data)| !media.is_empty() && !data.is_empty())
+    url.strip_prefix("data:")?
+        .split_once(";base64,")
+        .filter(|(media, data)| media.starts_with("image/") && !data.is_empty())
 }
 
 /// The arguments of a call as JSON, which some providers want instead of its text.

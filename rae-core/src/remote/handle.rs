@@ -2,7 +2,7 @@
 
 use super::{Remote, runtime, runtime::Streamed};
 use crate::{
-    MemoryId, Rae,
+    Embedding, MemoryId, Rae,
     error::{Error, Result},
     ingest::{MemoryUpdate, NewMemory},
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd},
@@ -98,12 +98,15 @@ impl Handle {
     pub async fn reembed(&self, embedder: Arc<dyn Embedder>) -> Result<Reembedded> {
         match self {
             Self::Local(rae) => rae.reembed(embedder).await,
-            Self::Remote(_) => Err(Error::unsupported(
-                "the embedder of a server is its operator's choice: ask there, or export the project and import it into a \
-                 store that you open yourself",
-            )
-            .with_code("not_over_http")
-            .with_operation("reembed")),
+            Self::Remote(_) => Err(foreign_embedder()),
+        }
+    }
+
+    /// As [`Rae::load_embedder`]. Unsupported on a server, as [`Self::reembed`].
+    pub fn load_embedder(&self, embedding: Embedding) -> Result<Arc<dyn Embedder>> {
+        match self {
+            Self::Local(rae) => rae.load_embedder(embedding),
+            Self::Remote(_) => Err(foreign_embedder()),
         }
     }
 
@@ -171,4 +174,10 @@ impl Handle {
             Self::Remote(remote) => Some(remote.url()),
         }
     }
+}
+
+fn foreign_embedder() -> Error {
+    let message = "the embedder of a server is its operator's choice: ask there, or export the project and import it into a \
+                   store that you open yourself";
+    Error::unsupported(message).with_code("not_over_http").with_operation("reembed")
 }

@@ -21,7 +21,20 @@ pub struct Delivery {
 
 /// Fields that make a call dearer than its tokens at the model's price, or send it to another model. A body with one of them is
 /// refused: nobody could say beforehand what it costs at most.
-const PRICED_OTHERWISE: &[&str] = &["audio", "models", "plugins", "provider", "route", "web_search_options"];
+const PRICED_OTHERWISE: &[&str] = &[
+    "audio",
+    "cache_control",
+    "fallbacks",
+    "image_config",
+    "models",
+    "plugins",
+    "preset",
+    "provider",
+    "route",
+    "search_parameters",
+    "speed",
+    "web_search_options",
+];
 /// Older names of tools, which only OpenAI's shape has.
 const OUTDATED: &[&str] = &["function_call", "functions"];
 
@@ -301,6 +314,9 @@ impl ToolCallDelta {
 
 fn message(value: Value) -> Result<ChatMessage> {
     let mut fields = object(value, "a message")?;
+    if fields.contains_key("cache_control") {
+        return Err(unsupported("cache_control is not supported"));
+    }
     let role = text(&mut fields, "role")?.ok_or_else(|| wrong("a message has no role"))?;
     let role = ChatRole::parse(&role)
         .ok_or_else(|| wrong("the role of a message must be system, developer, user, assistant or tool"))?;
@@ -329,7 +345,17 @@ fn part(value: Value) -> Result<ChatPart> {
         Some("text") => place("/text").map(ChatPart::Text).ok_or_else(|| wrong("a part of the type text has no text")),
         Some("image_url") => {
             let url = place("/image_url/url").ok_or_else(|| wrong("a part of the type image_url has no url"))?;
-            Ok(ChatPart::Image { url, detail: place("/image_url/detail") })
+            let head = url.chars().take(11).collect::<String>().to_ascii_lowercase();
+            if head.starts_with("data:") && head != "data:image/" {
+                return Err(unsupported("an image_url may hold a picture only"));
+            }
+            let detail = place("/image_url/detail");
+            if detail.as_deref().is_some_and(|detail| !["auto", "high", "low"].contains(&detail)) {
+                return Err(unsupported(
+                    "detail may be auto, low or high: what others cost is not known before the call",
+                ));
+            }
+            Ok(ChatPart::Image { url, detail })
         }
         Some(_) => Ok(ChatPart::Other(value)),
         None => Err(wrong("a part of a message has no type")),

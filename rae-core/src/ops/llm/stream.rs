@@ -88,6 +88,16 @@ pub(crate) async fn answer_stream(deps: &Deps, scope: &Scope, plan: Plan) -> Res
     }
 }
 
+/// Models of which everything that is paid for comes in the stream: they do not reason unseen, or only where that is asked for in a
+/// way that is not passed on.
+const SHOW_ALL: &[&str] = &["gpt-3.5", "gpt-4-", "gpt-4.1", "gpt-4o", "chatgpt-4o", "claude-"];
+
+/// Whether what was produced so far can be counted from what was seen.
+fn shows_all(plan: &Plan) -> bool {
+    let name = plan.request.model.rsplit('/').next().unwrap_or_default();
+    SHOW_ALL.iter().any(|start| name.starts_with(start))
+}
+
 /// An answer on its way.
 struct Answer {
     deps: Deps,
@@ -150,7 +160,11 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if let Some(mut ticket) = self.ticket.take() {
-            let settlement = priced(&self.plan, &ticket, self.usage(), CallStatus::Dropped);
+            let settlement = match self.counted.is_some() || shows_all(&self.plan) {
+                true => priced(&self.plan, &ticket, self.usage(), CallStatus::Dropped),
+                // What a model thinks is not in the stream: nobody knows what was produced.
+                false => ticket.unconfirmed(CallStatus::Dropped, Some("dropped".to_owned())),
+            };
             ticket.abandon(Some(settlement));
         }
     }
