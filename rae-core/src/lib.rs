@@ -15,6 +15,7 @@ pub mod ctx;
 mod deps;
 pub mod embedded;
 pub mod error;
+pub mod eval;
 pub mod extract;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]

@@ -233,3 +233,7 @@ pub const PRICE_DOLLARS_MAX: u64 = 1_000_000;
 pub const CALL_TOKENS_MAX: u64 = 1 << 40;
 /// Days for which sums of a day or month are kept; the ledger that they are sums of stays.
 pub const SPEND_DAYS_KEPT: i64 = 400;
+/// Most questions of one evaluation.
+pub const EVAL_QUESTIONS_MAX: usize = 10_000;
+/// Most labels of one question.
+pub const EVAL_LABELS_MAX: usize = 100;

@@ -20,6 +20,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("lexical", &["error", "model", "limits", "lexical", "Error", "ErrorKind", "Result"]),
     ("ingest", &["error", "model", "limits", "ingest", "Error", "ErrorKind", "Result"]),
     ("audit", &["error", "model", "limits", "audit"]),
+    ("eval", &["error", "model", "limits", "eval"]),
     ("extract", &["error", "limits", "lexical", "extract"]),
     ("cost", &["error", "ctx", "limits", "model", "ports", "deps", "cost"]),
     ("retrieve", &["error", "model", "limits", "lexical", "retrieve", "ports", "Result", "Error"]),

@@ -17,7 +17,8 @@ use crate::{
     limits::{PAGE_MAX, TOMBSTONES_MAX},
     model::{
         ApiKey, Applied, Audit, Changed, Changes, Filter, Head, JobKind, JobState, KeyId, Layer, Memory, MemoryId,
-        MemoryVersion, Scan, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        MemoryVersion, Record, RecordKind, Scan, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint,
+        WriteBatch,
     },
     ports::{AdminRead, Clock, IndexRead, MemoryRead, RelationalCapability, RelationalStore},
 };
@@ -281,6 +282,16 @@ impl AdminRead for ReferenceStore {
     async fn audit(&self, ctx: &Ctx, limit: usize) -> Result<Vec<(Timestamp, Audit)>> {
         let (scope, limit) = (self.read(ctx)?, page(limit)?);
         Ok(scope.audit.iter().rev().take(limit).cloned().collect())
+    }
+
+    async fn record(&self, ctx: &Ctx, kind: RecordKind, name: &str) -> Result<Option<Record>> {
+        Ok(self.read(ctx)?.records.get(&(kind, name.to_owned())).cloned())
+    }
+
+    async fn records(&self, ctx: &Ctx, kind: RecordKind, after: Option<&str>, limit: usize) -> Result<Vec<Record>> {
+        let (scope, limit) = (self.read(ctx)?, page(limit)?);
+        let of_kind = scope.records.values().filter(|r| r.kind == kind);
+        Ok(of_kind.filter(|r| after.is_none_or(|after| r.name.as_str() > after)).take(limit).cloned().collect())
     }
 
     async fn receipt_key(&self) -> Result<[u8; 32]> {

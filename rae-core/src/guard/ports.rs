@@ -11,8 +11,8 @@ use crate::{
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
         JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
-        MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, Usage, VectorFilter,
-        VectorHit, VectorPoint, WriteBatch,
+        MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, Usage,
+        VectorFilter, VectorHit, VectorPoint, WriteBatch,
     },
     ports::{
         AdminRead, CacheStore, Charge, Collection, EmbedRole, Embedder, IndexRead, JobRead, LedgerRead, LlmFailure,
@@ -244,6 +244,14 @@ impl AdminRead for Guarded<dyn RelationalStore> {
 
     async fn audit(&self, ctx: &Ctx, limit: usize) -> Result<Vec<(Timestamp, Audit)>> {
         self.call(ctx, "audit", Repeatable, |_| self.inner.audit(ctx, limit)).await
+    }
+
+    async fn record(&self, ctx: &Ctx, kind: RecordKind, name: &str) -> Result<Option<Record>> {
+        self.call(ctx, "record", Repeatable, |_| self.inner.record(ctx, kind, name)).await
+    }
+
+    async fn records(&self, ctx: &Ctx, kind: RecordKind, after: Option<&str>, limit: usize) -> Result<Vec<Record>> {
+        self.call(ctx, "records", Repeatable, |_| self.inner.records(ctx, kind, after, limit)).await
     }
 
     async fn receipt_key(&self) -> Result<[u8; 32]> {

@@ -255,6 +255,19 @@ pub enum Op {
     /// Ends the reservations of the call's tenant that ran out by the store's clock, at most `limits::EXPIRE_PAGE`: those that were
     /// not sent are released, the others booked at what they held, as unconfirmed. Gives [`Outcome::Expired`].
     ExpireReservations,
+    /// Writes a document of the project in the place of the one with its kind and name, dated by the batch. No change of the
+    /// change log. Gives [`Outcome::Done`].
+    PutRecord {
+        /// The document.
+        record: Box<super::Record>,
+    },
+    /// Removes one; [`Outcome::Skipped`] where there is none.
+    DropRecord {
+        /// Its kind.
+        kind: super::RecordKind,
+        /// Its name.
+        name: String,
+    },
 }
 
 /// Whether a patch makes a new version.

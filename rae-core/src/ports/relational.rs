@@ -6,7 +6,7 @@ use crate::{
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Funds, Head, Job, JobEntry, JobKind,
         JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId, MemoryVersion,
-        Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
 };
 use async_trait::async_trait;
@@ -184,6 +184,12 @@ pub trait AdminRead {
 
     /// The newest audit rows of the scope.
     async fn audit(&self, ctx: &Ctx, limit: usize) -> Result<Vec<(Timestamp, Audit)>>;
+
+    /// A document of the scope by its kind and name.
+    async fn record(&self, ctx: &Ctx, kind: RecordKind, name: &str) -> Result<Option<Record>>;
+
+    /// At most `limit` documents of a kind with a name after `after`, in the order of their bytes.
+    async fn records(&self, ctx: &Ctx, kind: RecordKind, after: Option<&str>, limit: usize) -> Result<Vec<Record>>;
 
     /// The key that keyed hashes in receipts use; made when the store was made, and never shown.
     async fn receipt_key(&self) -> Result<[u8; 32]>;

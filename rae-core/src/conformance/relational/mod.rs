@@ -19,6 +19,7 @@ mod queue;
 mod random;
 mod random_money;
 mod reads;
+mod records;
 mod restore;
 mod scopes;
 mod segments;
@@ -40,6 +41,7 @@ pub use patches::*;
 pub use queue::*;
 pub use random::*;
 pub use reads::*;
+pub use records::*;
 pub use restore::*;
 pub(crate) use scopes::LOOKALIKES;
 pub use scopes::*;
@@ -121,6 +123,9 @@ macro_rules! conformance_relational {
             tenants_are_listed_by_name,
             erasing_a_tenant_takes_its_keys,
             tenants_take_turns,
+            a_record_is_replaced_by_the_next_of_its_name,
+            records_are_listed_by_name_in_their_own_project,
+            erasing_a_project_takes_its_records,
             a_lease_of_any_scope_is_fenced,
             only_the_kinds_asked_for_are_taken,
             a_job_that_kills_the_workers_of_all_is_a_dead_letter,

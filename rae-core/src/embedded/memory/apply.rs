@@ -9,7 +9,7 @@ use crate::{
     limits::JOB_ATTEMPTS_MAX,
     model::{
         Applied, DropTarget, Idempotency, JobState, Layer, Memory, MemoryId, MemoryVersion, NewJob, Op, Outcome,
-        Precondition, Scope, Timestamp, VectorRow, WriteBatch,
+        Precondition, Record, Scope, Timestamp, VectorRow, WriteBatch,
     },
 };
 use std::sync::Arc;
@@ -137,6 +137,12 @@ impl Work<'_> {
             Op::Release { id } => done(self.state.release(self.scope, *id, now)),
             Op::Book { booking } => self.state.book(self.scope, booking, now)?,
             Op::ExpireReservations => self.state.expire_reservations(self.scope, now),
+            Op::PutRecord { record } => {
+                let key = (record.kind, record.name.clone());
+                self.scope_mut().records.insert(key, Record { at, ..(**record).clone() });
+                Outcome::Done
+            }
+            Op::DropRecord { kind, name } => done(self.scope_mut().records.remove(&(*kind, name.clone())).is_some()),
         })
     }
 

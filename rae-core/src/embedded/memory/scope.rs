@@ -5,7 +5,7 @@ use crate::{
     limits::{HISTORY_VERSIONS_MAX, IDEMPOTENCY_SECONDS, JOB_ATTEMPTS_MAX},
     model::{
         Applied, Audit, Job, JobEntry, JobScan, JobState, Lease, Memory, MemoryId, MemoryPatch, MemoryVersion, NewJob,
-        PatchMode, Scope, SegmentRow, Timestamp, VectorRow,
+        PatchMode, Record, RecordKind, Scope, SegmentRow, Timestamp, VectorRow,
     },
 };
 use std::{
@@ -110,6 +110,8 @@ pub(super) struct ScopeState {
     pub batches: BTreeMap<Uuid, (Timestamp, Applied)>,
     /// Oldest first.
     pub audit: Vec<(Timestamp, Audit)>,
+    /// By kind and name.
+    pub records: BTreeMap<(RecordKind, String), Record>,
 }
 
 impl ScopeState {

@@ -283,6 +283,11 @@ impl Work<'_> {
             Op::Release { id } => done(self.release(*id)?),
             Op::Book { booking } => self.book(booking)?,
             Op::ExpireReservations => self.expire_reservations()?,
+            Op::PutRecord { record } => {
+                self.put_record(record)?;
+                Outcome::Done
+            }
+            Op::DropRecord { kind, name } => done(self.drop_record(*kind, name)?),
         })
     }
 

@@ -182,7 +182,7 @@ impl Work<'_> {
              WHERE m.scope = ?1)",
             [row.sid],
         )?;
-        for table in ["memories", "derived", "segments", "tombstones", "idempotency", "jobs", "schedules"] {
+        for table in ["memories", "derived", "segments", "tombstones", "idempotency", "jobs", "schedules", "records"] {
             conn.execute(&format!("DELETE FROM {table} WHERE scope = ?1"), [row.sid])?;
         }
         conn.execute("DELETE FROM audit WHERE scope = ?1 AND (?2 IS NULL OR aid < ?2)", params![row.sid, first_audit])?;

@@ -28,6 +28,7 @@ mod prefilter;
 mod put;
 mod queue;
 mod read;
+mod records;
 mod row;
 mod schema;
 #[cfg(test)]
@@ -43,7 +44,8 @@ use crate::{
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
         JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
-        MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp,
+        VectorPoint, WriteBatch,
     },
     ports::{
         AdminRead, Clock, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore,
@@ -514,6 +516,16 @@ impl AdminRead for SqliteStore {
     async fn audit(&self, ctx: &Ctx, limit: usize) -> Result<Vec<(Timestamp, Audit)>> {
         let scope = ctx.scope().clone();
         self.read(ctx, move |conn| admin::audit(conn, &scope, limit)).await
+    }
+
+    async fn record(&self, ctx: &Ctx, kind: RecordKind, name: &str) -> Result<Option<Record>> {
+        let (scope, name) = (ctx.scope().clone(), name.to_owned());
+        self.read(ctx, move |conn| records::record(conn, &scope, kind, &name)).await
+    }
+
+    async fn records(&self, ctx: &Ctx, kind: RecordKind, after: Option<&str>, limit: usize) -> Result<Vec<Record>> {
+        let (scope, after) = (ctx.scope().clone(), after.map(str::to_owned));
+        self.read(ctx, move |conn| records::records(conn, &scope, kind, after.as_deref(), limit)).await
     }
 
     async fn receipt_key(&self) -> Result<[u8; 32]> {

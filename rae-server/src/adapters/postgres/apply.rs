@@ -427,6 +427,11 @@ impl Work<'_> {
                 Outcome::Done
             }
             Op::RevokeKey { id } => done(self.revoke_key(*id).await?),
+            Op::PutRecord { record } => {
+                self.put_record(record).await?;
+                Outcome::Done
+            }
+            Op::DropRecord { kind, name } => done(self.drop_record(*kind, name).await?),
             op if touches_money(op) => self.money(op).await?,
             _ => return Err(unknown()),
         })

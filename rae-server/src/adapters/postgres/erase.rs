@@ -184,6 +184,7 @@ impl Work<'_> {
         tx.execute("DELETE FROM rae.idempotency WHERE scope = $1", sid).await?;
         tx.execute("DELETE FROM rae.jobs WHERE scope = $1", sid).await?;
         tx.execute("DELETE FROM rae.schedules WHERE scope = $1", sid).await?;
+        tx.execute("DELETE FROM rae.records WHERE scope = $1", sid).await?;
         let audit = "DELETE FROM rae.audit WHERE scope = $1 AND ($2::bigint IS NULL OR aid < $2)";
         tx.execute(audit, &[&row.sid, &first_audit]).await?;
         let memories = row.counts.iter().sum();

@@ -37,6 +37,7 @@ mod ledger;
 mod prefilter;
 mod put;
 mod read;
+mod records;
 mod row;
 mod schema;
 mod session;
@@ -56,7 +57,8 @@ use rae_core::{
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
         JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
-        MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp,
+        VectorPoint, WriteBatch,
     },
     ports::{AdminRead, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore},
 };
@@ -364,6 +366,20 @@ impl AdminRead for PostgresStore {
 
     async fn audit(&self, ctx: &Ctx, limit: usize) -> Result<Vec<(Timestamp, Audit)>> {
         self.core.run(ctx, Mode::Read, move |tx| boxed(admin::audit(tx, limit))).await
+    }
+
+    async fn record(&self, ctx: &Ctx, kind: RecordKind, name: &str) -> Result<Option<Record>> {
+        let name = name.to_owned();
+        self.core.run(ctx, Mode::Read, move |tx| boxed(async move { records::record(tx, kind, &name).await })).await
+    }
+
+    async fn records(&self, ctx: &Ctx, kind: RecordKind, after: Option<&str>, limit: usize) -> Result<Vec<Record>> {
+        let after = after.map(str::to_owned);
+        self.core
+            .run(ctx, Mode::Read, move |tx| {
+                boxed(async move { records::records(tx, kind, after.as_deref(), limit).await })
+            })
+            .await
     }
 
     async fn receipt_key(&self) -> Result<[u8; 32]> {
