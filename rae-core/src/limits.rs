@@ -237,3 +237,9 @@ pub const SPEND_DAYS_KEPT: i64 = 400;
 pub const EVAL_QUESTIONS_MAX: usize = 10_000;
 /// Most labels of one question.
 pub const EVAL_LABELS_MAX: usize = 100;
+/// Most questions of a stored set, which jobs run again and again.
+pub const EVAL_STORED_QUESTIONS_MAX: usize = 1_000;
+/// Most stored sets of questions of a project.
+pub const EVAL_SETS_MAX: usize = 20;
+/// Runs of a set that are kept; the oldest go.
+pub const EVAL_KEPT_MAX: usize = 30;

@@ -5,6 +5,7 @@ use crate::{
     builder::{Builder, Embedding, guarded},
     deps::{CacheStats, Deps, IndexStats},
     error::{Error, ErrorKind},
+    eval::{Evaluation, Question},
     ingest::{MemoryUpdate, NewMemory},
     jobs::{
         feeder::VectorFeedStats,
@@ -12,9 +13,9 @@ use crate::{
     },
     model::{ApiKey, JobStats, KeyId, Memory, MemoryId, MemoryVersion, Scope, Tenant, Timestamp},
     ops::{
-        self, Audit, AuditOptions, Context, ContextOptions, CreatedKey, Exported, Finding, Forget, Forgotten, Hits,
-        Imported, JobPage, JobsOptions, KeyCheck, ListOptions, Maintained, NewKey, Page, RecallOptions, Receipt,
-        Reembedded, Stats, VectorSync,
+        self, Audit, AuditOptions, Context, ContextOptions, CreatedKey, EvaluationRun, Exported, Finding, Forget,
+        Forgotten, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, Maintained, NewKey, Page, QuestionSet,
+        RecallOptions, Receipt, Reembedded, Stats, VectorSync,
     },
     ports::{EmbedRole, Embedder},
 };
@@ -164,6 +165,33 @@ impl Rae {
     /// The stored vector of a memory under the embedder in use; `None` where it has none. NotFound when there is no memory.
     pub async fn vector(&self, id: MemoryId) -> Result<Option<Vec<f32>>> {
         named("vector", ops::vector(&self.deps, &self.scope, id).await)
+    }
+
+    /// Asks every question as `recall` would and judges the hits by the labels. Changes nothing, not even what counts as use.
+    /// InvalidInput for questions that cannot be judged or options that `recall` would refuse.
+    pub async fn evaluate(&self, questions: &[Question], options: RecallOptions) -> Result<Evaluation> {
+        named("evaluate", ops::evaluate(&self.deps, &self.scope, questions, options).await)
+    }
+
+    /// Keeps a set of questions under a name, at most 1,000, in the place of the one of that name; an empty list removes it and
+    /// its runs (NotFound where there is none). Workers run the stored sets by schedule.
+    pub async fn set_questions(&self, name: &str, questions: Vec<Question>) -> Result<()> {
+        named("set_questions", ops::set_questions(&self.deps, &self.scope, name, questions).await)
+    }
+
+    /// The stored sets of questions, by name.
+    pub async fn question_sets(&self) -> Result<Vec<QuestionSet>> {
+        named("question_sets", ops::question_sets(&self.deps, &self.scope).await)
+    }
+
+    /// Runs a stored set now, keeps the run and compares it with the one before. NotFound where there is no such set.
+    pub async fn run_questions(&self, name: &str, options: RecallOptions) -> Result<EvaluationRun> {
+        named("run_questions", ops::run_questions(&self.deps, &self.scope, name, options).await)
+    }
+
+    /// The runs of a stored set that are kept, the newest first.
+    pub async fn evaluations(&self, name: &str) -> Result<Vec<EvaluationRun>> {
+        named("evaluations", ops::evaluations(&self.deps, &self.scope, name).await)
     }
 
     /// Numbers about the project and its store.

@@ -286,6 +286,10 @@ async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<u64> {
             ops::housekeep(deps, scope, deps.clock.now()).await?;
             (Vec::new(), Vec::new())
         }
+        JobKind::Evaluate => {
+            ops::evaluate_all(deps, scope).await?;
+            (Vec::new(), Vec::new())
+        }
     };
     let changes = ops.len() as u64;
     ops.push(Op::FinishJob { id: job.id });

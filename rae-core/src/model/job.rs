@@ -14,17 +14,20 @@ pub enum JobKind {
     Embed,
     /// Housekeeping of one project: purge what expired, store segments of the index, truncate the log.
     Maintain,
+    /// Run the stored sets of questions of one project and keep how they were answered.
+    Evaluate,
 }
 
 impl JobKind {
     /// All of them: what this build can run. A worker takes no job of a newer build.
-    pub const ALL: [Self; 2] = [Self::Embed, Self::Maintain];
+    pub const ALL: [Self; 3] = [Self::Embed, Self::Maintain, Self::Evaluate];
 
     /// The name in the store and in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Embed => "embed",
             Self::Maintain => "maintain",
+            Self::Evaluate => "evaluate",
         }
     }
 }

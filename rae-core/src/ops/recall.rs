@@ -170,19 +170,26 @@ pub(super) struct Search {
 
 pub(crate) async fn recall(deps: &Deps, scope: &Scope, query: &str, options: RecallOptions) -> Result<Hits> {
     let ctx = deps.ctx(scope)?;
-    check_query(query)?;
-    let (explain, wants_rerank) = (options.explain, options.rerank);
-    let plan = plan(deps, options)?;
-    let mut search = search(deps, &ctx, query, plan).await?;
-    if wants_rerank {
-        rerank(deps, query, &mut search).await;
-    }
+    let explain = options.explain;
+    let search = found(deps, &ctx, query, options).await?;
     deps.access.count(scope, search.found.iter().map(|f| f.memory.id), deps.clock.now());
     if deps.access.is_worth_flushing() {
         deps.background.nudge(scope);
     }
     let trace = explain.then(|| trace_with_hits(search.trace, &search.found));
     Ok(Hits { hits: search.found.into_iter().map(hit).collect(), degraded: search.degraded, trace })
+}
+
+/// The hits of `recall`, without a trace that they were found.
+pub(super) async fn found(deps: &Deps, ctx: &Ctx, query: &str, options: RecallOptions) -> Result<Search> {
+    check_query(query)?;
+    let wants_rerank = options.rerank;
+    let plan = plan(deps, options)?;
+    let mut search = search(deps, ctx, query, plan).await?;
+    if wants_rerank {
+        rerank(deps, query, &mut search).await;
+    }
+    Ok(search)
 }
 
 /// Checks the options.
