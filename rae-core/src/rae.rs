@@ -5,7 +5,7 @@ use crate::{
     builder::{Builder, Embedding, guarded},
     deps::{CacheStats, Deps, IndexStats},
     error::{Error, ErrorKind},
-    eval::{Evaluation, Question},
+    eval::{Comparison, Evaluation, Question},
     ingest::{MemoryUpdate, NewMemory},
     jobs::{
         feeder::VectorFeedStats,
@@ -171,6 +171,12 @@ impl Rae {
     /// InvalidInput for questions that cannot be judged or options that `recall` would refuse.
     pub async fn evaluate(&self, questions: &[Question], options: RecallOptions) -> Result<Evaluation> {
         named("evaluate", ops::evaluate(&self.deps, &self.scope, questions, options).await)
+    }
+
+    /// What differs between two runs over the same questions. InvalidInput where they share none, or looked at different numbers
+    /// of hits.
+    pub async fn compare_evaluations(&self, a: &Evaluation, b: &Evaluation) -> Result<Comparison> {
+        named("compare_evaluations", Comparison::between(a, b))
     }
 
     /// Keeps a set of questions under a name, at most 1,000, in the place of the one of that name; an empty list removes it and

@@ -78,7 +78,7 @@ fn told(options: &RecallOptions) -> Result<serde_json::Value> {
 
 /// Keeps a set of questions in the place of the one with its name; an empty list removes it, with its runs.
 pub(crate) async fn set_questions(deps: &Deps, scope: &Scope, name: &str, questions: Vec<Question>) -> Result<()> {
-    check_name(name)?;
+    check_set_name(name)?;
     let ctx = deps.ctx(scope)?;
     if questions.is_empty() {
         let runs = records(deps, &ctx, RecordKind::Evaluation).await?.into_iter().filter(|r| is_run_of(&r.name, name));
@@ -124,7 +124,7 @@ pub(crate) async fn run_questions(
     name: &str,
     options: RecallOptions,
 ) -> Result<EvaluationRun> {
-    check_name(name)?;
+    check_set_name(name)?;
     let ctx = deps.ctx(scope)?;
     let set = deps.relational.record(&ctx, RecordKind::Questions, name).await?.ok_or_else(|| no_set(name))?;
     let evaluation = evaluate(deps, scope, &set_of(set)?.questions, options).await?;
@@ -152,7 +152,7 @@ pub(crate) async fn run_questions(
 
 /// The runs of a stored set that are kept, the newest first.
 pub(crate) async fn evaluations(deps: &Deps, scope: &Scope, name: &str) -> Result<Vec<EvaluationRun>> {
-    check_name(name)?;
+    check_set_name(name)?;
     let ctx = deps.ctx(scope)?;
     let runs = records(deps, &ctx, RecordKind::Evaluation).await?;
     runs.into_iter().rev().filter(|run| is_run_of(&run.name, name)).map(run_of).collect()
@@ -200,7 +200,7 @@ fn is_run_of(run: &str, set: &str) -> bool {
     run.strip_prefix(set).is_some_and(|rest| rest.starts_with('/'))
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_set_name(name: &str) -> Result<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(fits) {
         let message =

@@ -52,6 +52,8 @@ pub(crate) use chat::{chat, chat_estimate, chat_stream, erase_answers};
 pub(crate) use context::context;
 pub(crate) use costs::{cost_log, costs};
 pub(crate) use embed::{embed, vector};
+#[cfg(feature = "remote")]
+pub(crate) use evaluate::check_set_name;
 pub(crate) use evaluate::{evaluate, evaluate_all, evaluations, question_sets, run_questions, set_questions};
 pub(crate) use export::export;
 pub(crate) use feedback::feedback;

@@ -9,6 +9,7 @@
 //! Futures run on any executor: sockets belong to a thread of this module's own, which ends with the last handle.
 
 mod answer;
+mod evals;
 mod files;
 mod handle;
 mod money;

@@ -261,7 +261,7 @@ pub(super) async fn named<T>(operation: &'static str, call: impl Future<Output =
 }
 
 /// A number that JSON can say. NaN would be sent as no value.
-fn finite(name: &str, value: Option<f64>) -> Result<()> {
+pub(super) fn finite(name: &str, value: Option<f64>) -> Result<()> {
     match value {
         Some(value) if !value.is_finite() => Err(Error::invalid(format!("{name} must be a number, not {value}"))),
         _ => Ok(()),
@@ -269,7 +269,7 @@ fn finite(name: &str, value: Option<f64>) -> Result<()> {
 }
 
 /// Options as the fields of a request, without those that say nothing.
-fn fields(options: &impl Serialize) -> Result<Map<String, Value>> {
+pub(super) fn fields(options: &impl Serialize) -> Result<Map<String, Value>> {
     let unwritten = |e| Error::internal("the arguments could not be written as JSON").with_source(e);
     match serde_json::to_value(options).map_err(unwritten)? {
         Value::Object(map) => Ok(map.into_iter().filter(|(_, value)| !value.is_null()).collect()),

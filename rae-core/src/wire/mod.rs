@@ -4,6 +4,7 @@
 //!
 //! `export`, `import` and `backup` take paths of this machine. A surface that faces a network must not pass those on.
 
+mod evals;
 mod input;
 mod money;
 mod output;
@@ -30,7 +31,7 @@ pub use output::{memory, version};
 pub use providers::providers;
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
-pub const VERBS: [&str; 28] = [
+pub const VERBS: [&str; 34] = [
     "remember",
     "remember_many",
     "recall",
@@ -49,6 +50,12 @@ pub const VERBS: [&str; 28] = [
     "maintain",
     "audit",
     "doctor",
+    "evaluate",
+    "compare_evaluations",
+    "set_questions",
+    "question_sets",
+    "run_questions",
+    "evaluations",
     "backup",
     "set_budget",
     "limits",
@@ -114,6 +121,31 @@ macro_rules! dispatch {
             "doctor" => {
                 args.finish()?;
                 output::plain(&$rae.doctor().await?)?
+            }
+            "evaluate" => {
+                let (questions, options) = evals::evaluate(args.rest())?;
+                evals::evaluation(&$rae.evaluate(&questions, options).await?)?
+            }
+            "compare_evaluations" => {
+                let (a, b) = evals::compare(args.rest())?;
+                evals::comparison(&$rae.compare_evaluations(&a, &b).await?)?
+            }
+            "set_questions" => {
+                let (name, questions) = evals::set_questions(args.rest())?;
+                $rae.set_questions(&name, questions).await?;
+                Value::Null
+            }
+            "question_sets" => {
+                args.finish()?;
+                output::plain(&$rae.question_sets().await?)?
+            }
+            "run_questions" => {
+                let (name, options) = evals::run_questions(args.rest())?;
+                evals::evaluation_run(&$rae.run_questions(&name, options).await?)?
+            }
+            "evaluations" => {
+                let runs = $rae.evaluations(&evals::set_name(args.rest())?).await?;
+                runs.iter().map(evals::evaluation_run).collect::<Result<Vec<Value>>>()?.into()
             }
             "backup" => {
                 $rae.backup(path(args)?).await?;

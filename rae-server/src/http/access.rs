@@ -44,6 +44,13 @@ const TABLE: &[(&str, &str, Need)] = &[
     // Another time than the clock's needs the operator: the handler looks.
     ("POST", "/v1/maintain", ROLE(Admin)),
     ("GET", "/v1/doctor", ROLE(Admin)),
+    ("POST", "/v1/evaluations", ROLE(Analyst)),
+    ("POST", "/v1/evaluations/compare", ROLE(Analyst)),
+    ("GET", "/v1/evaluations/questions", ROLE(Analyst)),
+    ("PUT", "/v1/evaluations/questions/{name}", ROLE(Developer)),
+    ("DELETE", "/v1/evaluations/questions/{name}", ROLE(Developer)),
+    ("POST", "/v1/evaluations/questions/{name}/runs", ROLE(Developer)),
+    ("GET", "/v1/evaluations/questions/{name}/runs", ROLE(Analyst)),
     ("GET", "/v1/jobs", ROLE(Analyst)),
     ("POST", "/v1/jobs/{id}/requeue", ROLE(Admin)),
     ("GET", "/v1/admin/jobs", OPERATOR),

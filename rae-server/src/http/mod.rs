@@ -10,6 +10,7 @@ mod describe;
 mod diagnostics;
 mod edge;
 mod error;
+mod evaluations;
 mod gate;
 mod gateway;
 mod health;
@@ -68,6 +69,11 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(upkeep::maintain))
         .routes(routes!(upkeep::doctor))
         .routes(routes!(upkeep::backup))
+        .routes(routes!(evaluations::evaluate))
+        .routes(routes!(evaluations::compare))
+        .routes(routes!(evaluations::question_sets))
+        .routes(routes!(evaluations::set_questions, evaluations::remove_questions))
+        .routes(routes!(evaluations::run_questions, evaluations::evaluations))
         .routes(routes!(keys::create_tenant, keys::tenants))
         .routes(routes!(keys::tenant, keys::erase_tenant))
         .routes(routes!(keys::create_key, keys::keys))

@@ -4,6 +4,7 @@
 #![allow(dead_code, missing_docs)] // nobody makes these; the structs are named after what they describe
 
 mod costs;
+mod evaluations;
 mod gateway;
 mod jobs;
 mod keys;
@@ -17,6 +18,10 @@ use utoipa::{IntoParams, ToSchema};
 pub use costs::{
     BudgetChange, BudgetParameters, BudgetStatus, CostLog, CostLogParameters, CostParameters, Costs, Limits,
     MeteredCall, MeteredEnd, Reservation, Settled,
+};
+pub use evaluations::{
+    CompareRequest, Comparison, EvaluateRequest, Evaluation, EvaluationRun, EvaluationRuns, QuestionSets,
+    QuestionsRequest, RunRequest, SetName, StoredQuestions,
 };
 pub use gateway::{AgentAnswer, AgentRequest, ChatCompletion, ChatCompletions, Models};
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};

@@ -92,7 +92,7 @@ pub async fn backup(State(app): State<Arc<App>>, _: Operator, RawQuery(query): R
     Ok(FileBody::of(result?, limit, place)?.response(kind, name))
 }
 
-async fn long(
+pub(super) async fn long(
     app: &App,
     scope: Scope,
     verb: &'static str,
