@@ -402,6 +402,110 @@ export interface Audit {
   truncated: boolean;
 }
 
+/** What makes a hit right: it is this memory, or it contains this text, whatever its case. */
+export type Label = string | { id: string } | { text: string };
+
+/** A question and what should be found. */
+export interface Question {
+  query: string;
+  /** 1 to 100. A plain text is the id of a memory. */
+  relevant: Label[];
+}
+
+/** Means over the questions, 0 to 1 each. */
+export interface Metrics {
+  /** Labels met by the first k hits, of all labels. */
+  recall: number;
+  /** 1 / the rank of the first hit that meets a label. */
+  mrr: number;
+  /** Normalised discounted cumulative gain. */
+  ndcg: number;
+  /** Questions with any label met. */
+  hitRate: number;
+}
+
+/** How one question was answered. */
+export interface Answered {
+  query: string;
+  /** For each label the rank, from 1, of the first hit that meets it. */
+  ranks: (number | null)[];
+  /** Ids, best first. */
+  hits: string[];
+  recall: number;
+  mrr: number;
+  ndcg: number;
+}
+
+/** A run over all questions. */
+export interface Evaluation {
+  at: string;
+  k: number;
+  /** The options that were given, other than k. */
+  options: Record<string, unknown>;
+  embedder: string;
+  memories: number;
+  metrics: Metrics;
+  /** Questions that a part of recall could not answer. */
+  degraded: number;
+  questions: Answered[];
+  /** The same in words. */
+  report: string;
+}
+
+/** One measure in both runs. */
+export interface MetricChange {
+  metric: string;
+  a: number;
+  b: number;
+  change: number;
+  /** Bounds of the change at 95 %, by a paired bootstrap over the questions. */
+  low: number;
+  high: number;
+  /** Whether the bounds leave out 0. */
+  significant: boolean;
+}
+
+/** A question that was answered otherwise, with its nDCG in both runs. */
+export interface Difference {
+  query: string;
+  a: number;
+  b: number;
+}
+
+/** What differs between two runs. */
+export interface Comparison {
+  /** Questions in both. */
+  questions: number;
+  /** Questions of one run alone. */
+  leftOut: number;
+  metrics: MetricChange[];
+  /** Drift: the mean share of hits that both gave, of all that either gave. */
+  overlap: number;
+  /** Questions with the same hits in the same order. */
+  unchanged: number;
+  /** Those that lost most, at most 10. */
+  lost: Difference[];
+  gained: Difference[];
+  /** The same in words. */
+  report: string;
+}
+
+/** A stored set of questions. */
+export interface QuestionSet {
+  name: string;
+  at: string;
+  questions: Question[];
+}
+
+/** A stored run of a set, and what has changed since the one before. */
+export interface EvaluationRun {
+  /** Name of the set. */
+  questions: string;
+  evaluation: Evaluation;
+  /** null for the first run, and where k was another. */
+  drift: Comparison | null;
+}
+
 /** A vector; null (or undefined) for a text the model knows nothing of. */
 export type Vector = Float32Array | Float64Array | readonly number[] | null | undefined;
 
@@ -825,6 +929,30 @@ export class Rae {
 
   /** Looks for duplicates, contradictions and orphans in the project. Changes nothing. limit: 1 to 1,000 findings, default 100. */
   audit(options?: ({ limit?: number | null } & CallOptions) | null): Promise<Audit>;
+
+  /**
+   * Asks every question as `recall` would and judges the hits: recall, MRR, nDCG and hit rate over the questions, the ranks of each, and a
+   * report in words. options: those of `recall`. Changes nothing, not even what counts as use. At most 10,000 questions.
+   */
+  evaluate(questions: Iterable<Question>, options?: RecallOptions | null): Promise<Evaluation>;
+
+  /** What differs between two runs over the same questions, with bounds at 95 %: two configurations, or one then and now. */
+  compareEvaluations(a: Evaluation, b: Evaluation, options?: CallOptions | null): Promise<Comparison>;
+
+  /**
+   * Keeps a set of questions, at most 1,000, in the place of the one of that name; an empty list removes it and its runs. Workers of a server
+   * run the stored sets by schedule.
+   */
+  setQuestions(name: string, questions: Iterable<Question>, options?: CallOptions | null): Promise<void>;
+
+  /** The stored sets of questions, by name. */
+  questionSets(options?: CallOptions | null): Promise<QuestionSet[]>;
+
+  /** Runs a stored set now, keeps the run (at most 30) and compares it with the one before. */
+  runQuestions(name: string, options?: RecallOptions | null): Promise<EvaluationRun>;
+
+  /** The runs of a stored set that are kept, the newest first. */
+  evaluations(name: string, options?: CallOptions | null): Promise<EvaluationRun[]>;
 
   /** Looks for damage and says what to do. */
   doctor(options?: CallOptions | null): Promise<Finding[]>;

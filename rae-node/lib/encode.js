@@ -250,6 +250,25 @@ function chat(field, value) {
   return new Json(field, CHAT_BYTES_MAX, false).value(value, 0);
 }
 
+/** Questions with their labels: an array or another iterable. */
+function questions(field, value) {
+  if (isPlain(value) || typeof value?.[Symbol.iterator] !== "function" || typeof value === "string") {
+    throw invalid(`${field} must be an array or another iterable of questions, not ${typeName(value)}`);
+  }
+  return new Json(field, CHAT_BYTES_MAX, false).iterable(value, 0);
+}
+
+/** A run as `evaluate` gave it, in the engine's names. */
+function run(field, value) {
+  if (!isPlain(value)) throw invalid(`${field} must be a run as evaluate gives it, not ${typeName(value)}`);
+  const snaked = (at) => {
+    if (Array.isArray(at)) return at.map(snaked);
+    if (at === null || typeof at !== "object") return at;
+    return Object.fromEntries(Object.entries(at).map(([key, inner]) => [snake(key), snaked(inner)]));
+  };
+  return snaked(new Json(field, CHAT_BYTES_MAX, false).value(value, 0));
+}
+
 /** Providers by name. */
 function providers(field, value) {
   if (!isPlain(value)) throw invalid(`${field} must be a plain object, not ${typeName(value)}`);
@@ -413,6 +432,8 @@ module.exports = {
   object,
   path,
   query,
+  questions,
+  run,
   text,
   texts,
   typeName,

@@ -167,6 +167,35 @@ class Rae {
     return this.#call("audit", taken("audit", options, encode.AUDIT));
   }
 
+  async evaluate(questions, options) {
+    const { args, signal } = taken("evaluate", options, encode.RECALL);
+    return this.#call("evaluate", { args: { questions: encode.questions("questions", questions), options: args }, signal });
+  }
+
+  async compareEvaluations(a, b, options) {
+    const { signal } = taken("compareEvaluations", options);
+    return this.#call("compare_evaluations", { args: { a: encode.run("a", a), b: encode.run("b", b) }, signal });
+  }
+
+  async setQuestions(name, questions, options) {
+    const { signal } = taken("setQuestions", options);
+    const args = { name: encode.text("name", name), questions: encode.questions("questions", questions) };
+    await this.#call("set_questions", { args, signal });
+  }
+
+  async questionSets(options) {
+    return this.#call("question_sets", taken("questionSets", options));
+  }
+
+  async runQuestions(name, options) {
+    const { args, signal } = taken("runQuestions", options, encode.RECALL);
+    return this.#call("run_questions", { args: { name: encode.text("name", name), options: args }, signal });
+  }
+
+  async evaluations(name, options) {
+    return this.#callWith("evaluations", "name", encode.text("name", name), options);
+  }
+
   async doctor(options) {
     return this.#call("doctor", taken("doctor", options));
   }

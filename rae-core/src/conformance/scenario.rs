@@ -27,6 +27,7 @@ pub const FILES: &[(&str, &str)] = files![
     "budgets.json",
     "context.json",
     "embedders.json",
+    "evaluations.json",
     "exports.json",
     "filters.json",
     "forgetting.json",

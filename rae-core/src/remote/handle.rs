@@ -4,12 +4,13 @@ use super::{Remote, runtime, runtime::Streamed};
 use crate::{
     Embedding, MemoryId, Rae,
     error::{Error, Result},
+    eval::{Comparison, Evaluation, Question},
     ingest::{MemoryUpdate, NewMemory},
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd},
     ops::{
         Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
-        Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions,
-        Maintained, MeterEnd, MeteredCall, Page, RecallOptions, Receipt, Reembedded, Stats,
+        EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions,
+        Maintained, MeterEnd, MeteredCall, Page, QuestionSet, RecallOptions, Receipt, Reembedded, Stats,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
@@ -59,6 +60,12 @@ impl Handle {
         import(path: &Path) -> Imported;
         maintain(now: Option<Timestamp>) -> Maintained;
         audit(options: AuditOptions) -> Audit;
+        evaluate(questions: &[Question], options: RecallOptions) -> Evaluation;
+        compare_evaluations(a: &Evaluation, b: &Evaluation) -> Comparison;
+        set_questions(name: &str, questions: Vec<Question>) -> ();
+        question_sets() -> Vec<QuestionSet>;
+        run_questions(name: &str, options: RecallOptions) -> EvaluationRun;
+        evaluations(name: &str) -> Vec<EvaluationRun>;
         doctor() -> Vec<Finding>;
         backup(path: &Path) -> ();
         set_budget(level: BudgetLevel, change: BudgetChange) -> Limits;

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import rae
 from rae import _rae
@@ -87,7 +87,7 @@ def json_lines(stream: Iterable[str]) -> Iterator[dict[str, Any]]:
         except ValueError as error:
             raise UsageError(f"line {number} is not JSON: {error}") from None
         if not isinstance(item, dict):
-            raise UsageError(f'line {number} must be a JSON object with at least "content"')
+            raise UsageError(f"line {number} must be a JSON object")
         yield item
 
 
@@ -354,6 +354,42 @@ def audit(args: argparse.Namespace) -> int:
     return 0
 
 
+def evaluate(args: argparse.Namespace) -> int:
+    with Path(args.questions).open(encoding="utf-8") as file:
+        questions = cast(list[rae.Question], list(json_lines(file)))
+    with opened(args) as mem:
+        run = mem.evaluate(questions, k=args.k, options=args.options)
+        found = {"run": run.to_dict()}
+        shown = [run.report]
+        if args.b is not None:
+            other = mem.evaluate(questions, k=args.k, options=args.b)
+            against = mem.compare_evaluations(run, other)
+            found.update(b=other.to_dict(), comparison=against.to_dict())
+            shown += ["", "with --b:", other.report, "", "the second against the first:"]
+            shown.append(against.report)
+        if args.against is not None:
+            drift = mem.compare_evaluations(earlier(args.against), run)
+            found["drift"] = drift.to_dict()
+            shown += ["", f"against {args.against}:", drift.report]
+    if args.out is not None:
+        with Path(args.out).open("w", encoding="utf-8") as out:
+            json.dump(run.to_dict(), out, default=datetime.isoformat)
+    if args.json:
+        as_json(found)
+    else:
+        print("\n".join(part.rstrip() for part in shown))
+    return 0
+
+
+def earlier(path: str) -> rae.Evaluation:
+    """A run that --out wrote."""
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            return rae.Evaluation._of(json.load(file))
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError):
+        raise UsageError(f"{path} is not a run that --out wrote") from None
+
+
 def told(mem: rae.Rae, memory_id: str) -> str:
     try:
         return mem.get(memory_id).content
@@ -492,6 +528,18 @@ def parser() -> argparse.ArgumentParser:
     command("maintain", maintain, "run due housekeeping now")
     sub = command("audit", audit, "look for duplicates, contradictions and orphans")
     sub.add_argument("--limit", type=int, default=100, metavar="N", help="most findings (100)")
+    sub = command("eval", evaluate, "judge recall on questions of your own")
+    sub.add_argument("questions", metavar="QUESTIONS", help="a file with one JSON object a line")
+    sub.description = (
+        "Asks every question and judges the hits. A line of QUESTIONS is "
+        '{"query": "...", "relevant": [LABEL, ...]}; a label is the id of a memory or '
+        '{"text": "..."}, which a hit contains.'
+    )
+    sub.add_argument("--k", type=int, default=10, metavar="N", help="hits looked at (10)")
+    sub.add_argument("--options", type=json_object, metavar="JSON", help="options of recall")
+    sub.add_argument("--b", type=json_object, metavar="JSON", help="others, to compare with")
+    sub.add_argument("--out", metavar="FILE", help="keep the run, for a later --against")
+    sub.add_argument("--against", metavar="FILE", help="a run of before: what has drifted?")
     command("doctor", doctor, "look for damage")
     sub = command("backup", backup, "copy the whole store to a new file")
     sub.add_argument("path", metavar="PATH")
