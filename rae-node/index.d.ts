@@ -461,7 +461,7 @@ export interface MetricChange {
   /** Bounds of the change at 95 %, by a paired bootstrap over the questions. */
   low: number;
   high: number;
-  /** Whether the bounds leave out 0. */
+  /** Whether the bounds leave out 0 and at least six questions differ. */
   significant: boolean;
 }
 

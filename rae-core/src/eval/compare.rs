@@ -10,6 +10,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Resamples of the bootstrap: enough for two digits of the bounds.
 const RESAMPLES: usize = 2_000;
+/// Fewest questions that must differ: with five all on one side, chance does that once in sixteen times.
+const DIFFER_MIN: usize = 6;
 /// Questions that are told, of those that changed most.
 const TOLD: usize = 10;
 
@@ -28,7 +30,7 @@ pub struct MetricChange {
     pub low: f64,
     /// The upper bound.
     pub high: f64,
-    /// Whether the bounds leave out 0: with fewer than about 30 questions hardly anything does.
+    /// Whether the bounds leave out 0, and enough questions differ for that to mean something: six, as a sign test at 5 % needs.
     pub significant: bool,
 }
 
@@ -119,9 +121,18 @@ fn change(name: &str, pairs: &[(&Answered, &Answered)], of: fn(&Answered) -> f64
     let count = pairs.len() as f64;
     let differences: Vec<f64> = pairs.iter().map(|(a, b)| of(b) - of(a)).collect();
     let (low, high) = bounds(&differences);
+    let differ = differences.iter().filter(|d| d.abs() > 1e-12).count();
     let mean = |of: &dyn Fn(&(&Answered, &Answered)) -> f64| pairs.iter().map(of).sum::<f64>() / count;
     let (a, b) = (mean(&|(a, _)| of(a)), mean(&|(_, b)| of(b)));
-    MetricChange { metric: name.to_owned(), a, b, change: b - a, low, high, significant: low > 1e-12 || high < -1e-12 }
+    MetricChange {
+        metric: name.to_owned(),
+        a,
+        b,
+        change: b - a,
+        low,
+        high,
+        significant: (low > 1e-12 || high < -1e-12) && differ >= DIFFER_MIN,
+    }
 }
 
 /// The 2.5th and 97.5th percentile of the mean over resamples.
@@ -205,6 +216,8 @@ mod tests {
         let noise = Comparison::between(&run(&before), &run(&noise)).unwrap();
         assert!(!noise.metrics[0].significant, "{:?}", noise.metrics[0]);
         assert_eq!(loss, Comparison::between(&run(&before), &run(&after)).unwrap(), "the same bounds each time");
+        let few = Comparison::between(&run(&[Some(1); 5]), &run(&[None; 5])).unwrap();
+        assert!(!few.metrics[0].significant, "five questions show nothing");
         assert!(loss.report().contains("question 0"), "{}", loss.report());
     }
 

@@ -114,7 +114,8 @@ impl Answered {
             query: question.query.clone(),
             recall: ranks.iter().flatten().count() as f64 / labels as f64,
             mrr: met.first().map_or(0.0, |rank| 1.0 / f64::from(*rank)),
-            ndcg: met.iter().copied().map(gain).sum::<f64>() / best,
+            // An empty sum of floats is -0.
+            ndcg: met.iter().copied().map(gain).fold(0.0, |sum: f64, gain| sum + gain) / best,
             hits: hits.iter().map(|hit| hit.id).collect(),
             ranks,
         }

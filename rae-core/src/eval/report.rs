@@ -11,7 +11,7 @@ const SHOWN: usize = 80;
 pub(super) fn run(run: &Evaluation) -> String {
     let mut out = String::new();
     let (n, k) = (run.questions.len(), run.k);
-    line(&mut out, format_args!("{n} questions over {} memories, the first {k} hits, {}", run.memories, run.embedder));
+    line(&mut out, format_args!("{n} questions over {} memories, k = {k}, {}", run.memories, run.embedder));
     for (name, value) in run.metrics.named() {
         line(&mut out, format_args!("  {name:<9} {value:.3}"));
     }
@@ -34,7 +34,7 @@ pub(super) fn comparison(found: &Comparison) -> String {
     let mut out = String::new();
     line(&mut out, format_args!("{} questions in both runs, {} in one alone", found.questions, found.left_out));
     for m in &found.metrics {
-        let says = if m.significant { "" } else { "  (may be chance)" };
+        let says = if m.significant || m.change == 0.0 { "" } else { "  (may be chance)" };
         line(
             &mut out,
             format_args!(

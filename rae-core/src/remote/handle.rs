@@ -9,8 +9,8 @@ use crate::{
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd},
     ops::{
         Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
-        EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions,
-        Maintained, MeterEnd, MeteredCall, Page, QuestionSet, RecallOptions, Receipt, Reembedded, Stats,
+        EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate,
+        LlmOptions, Maintained, MeterEnd, MeteredCall, Page, QuestionSet, RecallOptions, Receipt, Reembedded, Stats,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},

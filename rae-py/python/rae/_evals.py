@@ -90,7 +90,7 @@ class MetricChange(_Record):
     """Lower bound of the change at 95 %, by a paired bootstrap over the questions."""
     high: float
     significant: bool
-    """Whether the bounds leave out 0."""
+    """Whether the bounds leave out 0 and at least six questions differ."""
 
 
 @dataclass(frozen=True, slots=True)

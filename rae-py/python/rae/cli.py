@@ -355,8 +355,11 @@ def audit(args: argparse.Namespace) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    with Path(args.questions).open(encoding="utf-8") as file:
-        questions = cast(list[rae.Question], list(json_lines(file)))
+    try:
+        with Path(args.questions).open(encoding="utf-8") as file:
+            questions = cast(list[rae.Question], list(json_lines(file)))
+    except OSError as error:
+        raise UsageError(f"{args.questions} cannot be read: {error.strerror}") from None
     with opened(args) as mem:
         run = mem.evaluate(questions, k=args.k, options=args.options)
         found = {"run": run.to_dict()}
@@ -386,6 +389,8 @@ def earlier(path: str) -> rae.Evaluation:
     try:
         with Path(path).open(encoding="utf-8") as file:
             return rae.Evaluation._of(json.load(file))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, KeyError, TypeError, ValueError):
         raise UsageError(f"{path} is not a run that --out wrote") from None
 

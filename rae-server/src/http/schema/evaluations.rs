@@ -146,7 +146,7 @@ pub struct MetricChange {
     /// Lower bound of the change at 95 %, by a paired bootstrap over the questions.
     pub low: f64,
     pub high: f64,
-    /// Whether the bounds leave out 0.
+    /// Whether the bounds leave out 0 and at least six questions differ.
     pub significant: bool,
 }
 
