@@ -48,16 +48,16 @@ pub use ctx::Ctx;
 pub use deps::{CacheStats, IndexStats, ResponseCacheStats};
 pub use error::{Error, ErrorKind, Result};
 pub use futures::executor::block_on;
-pub use ingest::{MemoryUpdate, NewMemory};
+pub use ingest::{MemoryUpdate, NewMemory, NewRelation};
 pub use jobs::feeder::VectorFeedStats;
 pub use jobs::runner::{JobResult, JobRun, WorkOptions};
-pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
+pub use model::{Claim, Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
     CostLogOptions, Costs, CostsOptions, CreatedKey, EvaluationRun, Exported, Finding, Forget, ForgetScope, Forgotten,
     Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions,
     LlmStream, Maintained, MeterEnd, Metered, MeteredCall, NewKey, Page, Passage, Presented, QuestionSet,
-    RecallOptions, Receipt, Reembedded, Stats, VectorSync,
+    RecallOptions, Receipt, Reembedded, RelationsOptions, Stats, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

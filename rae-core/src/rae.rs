@@ -6,7 +6,7 @@ use crate::{
     deps::{CacheStats, Deps, IndexStats},
     error::{Error, ErrorKind},
     eval::{Comparison, Evaluation, Question},
-    ingest::{MemoryUpdate, NewMemory},
+    ingest::{MemoryUpdate, NewMemory, NewRelation},
     jobs::{
         feeder::VectorFeedStats,
         runner::{self, JobRun, WorkOptions},
@@ -15,7 +15,7 @@ use crate::{
     ops::{
         self, Audit, AuditOptions, Context, ContextOptions, CreatedKey, EvaluationRun, Exported, Finding, Forget,
         Forgotten, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, Maintained, NewKey, Page, QuestionSet,
-        RecallOptions, Receipt, Reembedded, Stats, VectorSync,
+        RecallOptions, Receipt, Reembedded, RelationsOptions, Stats, VectorSync,
     },
     ports::{EmbedRole, Embedder},
 };
@@ -198,6 +198,17 @@ impl Rae {
     /// The runs of a stored set that are kept, the newest first.
     pub async fn evaluations(&self, name: &str) -> Result<Vec<EvaluationRun>> {
         named("evaluations", ops::evaluations(&self.deps, &self.scope, name).await)
+    }
+
+    /// Stores a relation: a fact in words that carries its claim. The same with the same validity merges. NotFound where
+    /// `source_id` names no memory.
+    pub async fn relate(&self, new: NewRelation) -> Result<Receipt> {
+        named("relate", ops::relate(&self.deps, &self.scope, new).await)
+    }
+
+    /// A page of relations, oldest first: the memories that carry them.
+    pub async fn relations(&self, options: RelationsOptions) -> Result<Page> {
+        named("relations", ops::relations(&self.deps, &self.scope, options).await)
     }
 
     /// Numbers about the project and its store.

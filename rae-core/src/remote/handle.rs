@@ -5,12 +5,13 @@ use crate::{
     Embedding, MemoryId, Rae,
     error::{Error, Result},
     eval::{Comparison, Evaluation, Question},
-    ingest::{MemoryUpdate, NewMemory},
+    ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd},
     ops::{
         Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
         EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate,
-        LlmOptions, Maintained, MeterEnd, MeteredCall, Page, QuestionSet, RecallOptions, Receipt, Reembedded, Stats,
+        LlmOptions, Maintained, MeterEnd, MeteredCall, Page, QuestionSet, RecallOptions, Receipt, Reembedded,
+        RelationsOptions, Stats,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
@@ -55,6 +56,8 @@ impl Handle {
         feedback(id: MemoryId, useful: bool) -> Memory;
         embed(texts: &[&str], role: EmbedRole) -> Vec<Option<Vec<f32>>>;
         vector(id: MemoryId) -> Option<Vec<f32>>;
+        relate(new: NewRelation) -> Receipt;
+        relations(options: RelationsOptions) -> Page;
         stats() -> Stats;
         export(path: &Path) -> Exported;
         import(path: &Path) -> Imported;

@@ -68,6 +68,7 @@ from rae._money import (
 from rae._rae import (
     Audit,
     AuditFinding,
+    Claim,
     Context,
     ContextSource,
     EmbedderInfo,
@@ -108,6 +109,7 @@ __all__ = [
     "Budget",
     "BudgetExceededError",
     "CancelledError",
+    "Claim",
     "Comparison",
     "ConflictError",
     "Context",

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Literal
 
 from rae import _client
-from rae._averbs import evals, models, money, reading, upkeep, writing
+from rae._averbs import evals, models, money, reading, relations, upkeep, writing
 from rae._averbs.base import Pool
 from rae._averbs.models import AsyncLlmStream, AsyncMeter
 from rae._types import Embedder, Path, Prices, Providers, Time, UnknownModel
@@ -100,6 +100,7 @@ class AsyncRae(
     reading.AsyncRae,
     upkeep.AsyncRae,
     evals.AsyncRae,
+    relations.AsyncRae,
     money.AsyncRae,
     models.AsyncRae,
 ):

@@ -6,6 +6,7 @@
 mod costs;
 mod evaluations;
 mod gateway;
+mod graph;
 mod jobs;
 mod keys;
 mod names;
@@ -24,6 +25,7 @@ pub use evaluations::{
     QuestionsRequest, RunRequest, SetName, StoredQuestions,
 };
 pub use gateway::{AgentAnswer, AgentRequest, ChatCompletion, ChatCompletions, Models};
+pub use graph::{NewRelation, RelationParameters};
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};
@@ -335,6 +337,23 @@ pub struct Memory {
     pub content_hash: String,
     /// How often it was said.
     pub witness_count: u32,
+    /// The relation that it states; absent where it states none.
+    #[schema(nullable = false)]
+    pub claim: Option<Claim>,
+}
+
+/// A relation that a memory states.
+#[derive(ToSchema)]
+pub struct Claim {
+    /// What it is about.
+    pub subject: String,
+    /// How the two stand to each other, such as works_at.
+    pub relation: String,
+    /// The other end.
+    pub object: String,
+    /// How strong the relation is, more than 0.
+    #[schema(exclusive_minimum = 0.0, maximum = 1000.0)]
+    pub weight: f64,
 }
 
 /// A page of memories.

@@ -13,7 +13,7 @@ const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_init.sql"),
     include_str!("migrations/0002_hosting.sql"),
     include_str!("migrations/0003_ledger.sql"),
-    include_str!("migrations/0004_records.sql"),
+    include_str!("migrations/0004_claims.sql"),
 ];
 
 /// The version this build reads and writes.
