@@ -55,8 +55,8 @@ pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
     CostLogOptions, Costs, CostsOptions, CreatedKey, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits,
     Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream,
-    Maintained, MeterEnd, Metered, MeteredCall, NewKey, Page, Passage, Presented, RecallOptions, Receipt, Reembedded,
-    Stats, VectorSync,
+    Maintained, MeterEnd, MeterSettled, Metered, MeteredCall, NewKey, Page, Passage, Presented, RecallOptions, Receipt,
+    Reembedded, Stats, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

@@ -5,11 +5,11 @@ use crate::{
     Embedding, MemoryId, Rae,
     error::{Error, Result},
     ingest::{MemoryUpdate, NewMemory},
-    model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd},
+    model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp},
     ops::{
         Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
         Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions,
-        Maintained, MeterEnd, MeteredCall, Page, RecallOptions, Receipt, Reembedded, Stats,
+        Maintained, MeterEnd, MeterSettled, MeteredCall, Page, RecallOptions, Receipt, Reembedded, Stats,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
@@ -66,7 +66,7 @@ impl Handle {
         budget(level: BudgetLevel) -> BudgetStatus;
         costs(options: CostsOptions) -> Costs;
         cost_log(options: CostLogOptions) -> CostLog;
-        end_metered(id: Uuid, call: MeteredCall, end: MeterEnd) -> Usd;
+        end_metered(id: Uuid, call: MeteredCall, end: MeterEnd) -> MeterSettled;
         llm_estimate(request: ChatRequest, options: LlmOptions) -> LlmEstimate;
     }
 
