@@ -107,7 +107,7 @@ fn tenants_refusal(error: &Error) -> Option<(String, Value)> {
     if error.kind() != ErrorKind::BudgetExceeded || scope != BudgetLevel::Tenant.as_str() {
         return None;
     }
-    let resets_at = error.details()?.get("resets_at")?;
+    let resets_at = error.details()?.get("resets_at").cloned().unwrap_or_default();
     let message = "a limit of the whole tenant would be passed, and this key may see one project alone: ask who keeps the tenant's \
                    budget, wait until `resets_at`, or ask for fewer output tokens";
     Some((message.to_owned(), json!({ "scope": scope, "resets_at": resets_at })))
