@@ -7,14 +7,19 @@ mod provider_support;
 use futures::{StreamExt, future::join_all};
 use provider_support::{Behaviour, FakeProvider, Fault, Says};
 use rae_core::{
-    CostLogOptions, CostOptions, CostsOptions, ErrorKind, LlmOptions, MeteredCall, PriceBook, Rae,
+    CostLogOptions, CostOptions, CostsOptions, ErrorKind, LlmOptions, MeterEnd, MeteredCall, PriceBook, Rae,
     model::{
-        BudgetChange, BudgetLevel, CallStatus, ChatMessage, ChatRequest, ChatRole, LedgerRow, LimitKind, Timestamp, Usd,
+        BudgetChange, BudgetLevel, CallLabel, CallStatus, ChatMessage, ChatRequest, ChatRole, Funds, LedgerRow,
+        LimitKind, Scope, Settlement, Timestamp, TokenUsage, Usd,
     },
-    ports::{ManualClock, RetryPolicy},
+    ports::{CostObserver, ManualClock, RetryPolicy},
     providers::{ProviderConfig, ProviderKind, Providers},
 };
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 /// What four words of an answer cost: reading is free here, so that the worst of a call is what it costs.
 const CALL: i64 = 40;
@@ -23,14 +28,36 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
 }
 
+/// Keeps what an observer is told: how attempts ended and what they cost, and whose times.
+#[derive(Debug, Default)]
+struct Told {
+    booked: Mutex<Vec<(String, CallStatus, i64)>>,
+    took: Mutex<Vec<String>>,
+}
+
+impl CostObserver for Told {
+    fn booked(&self, scope: &Scope, label: &CallLabel, settlement: &Settlement, _: Option<&Funds>) {
+        assert_eq!(label.provider, "fake");
+        let one = (scope.project().to_owned(), settlement.status, settlement.cost.micros());
+        self.booked.lock().unwrap().push(one);
+    }
+
+    fn funds(&self, _: &Scope, _: &Funds) {}
+
+    fn took(&self, label: &CallLabel, _: Duration) {
+        self.took.lock().unwrap().push(label.operation.clone());
+    }
+}
+
 struct Rig {
     fake: FakeProvider,
     mem: Rae,
+    told: Arc<Told>,
     _folder: tempfile::TempDir,
 }
 
 async fn rig(clock: Option<Arc<ManualClock>>) -> Rig {
-    let (fake, folder) = (FakeProvider::start(), tempfile::tempdir().unwrap());
+    let (fake, folder, told) = (FakeProvider::start(), tempfile::tempdir().unwrap(), Arc::new(Told::default()));
     fake.usually(Behaviour::says("one two three four"));
     let config = ProviderConfig::new("fake", ProviderKind::OpenAi).key("sk-geheim").at(fake.url());
     let prices =
@@ -39,6 +66,7 @@ async fn rig(clock: Option<Arc<ManualClock>>) -> Rig {
     let costs = CostOptions {
         prices: PriceBook::built_in().unwrap().with_overrides(prices).unwrap(),
         retry,
+        observer: Arc::clone(&told) as _,
         ..CostOptions::default()
     };
     let mut builder = Rae::builder()
@@ -48,7 +76,7 @@ async fn rig(clock: Option<Arc<ManualClock>>) -> Rig {
     if let Some(clock) = clock {
         builder = builder.clock(clock);
     }
-    Rig { fake, mem: builder.open().await.unwrap(), _folder: folder }
+    Rig { fake, mem: builder.open().await.unwrap(), told, _folder: folder }
 }
 
 fn ask() -> ChatRequest {
@@ -236,6 +264,61 @@ fn what_nobody_ends_is_booked_at_all_that_was_held_on_the_day_of_its_reserve() {
         assert_eq!(used(&rig.mem).await, (CALL, 0), "the day of its reserve is over");
         let error = rig.mem.end_metered(id, call, rae_core::MeterEnd::Free).await.unwrap_err();
         assert_eq!(error.code(), "reservation_not_found");
+    });
+}
+
+#[test]
+fn what_runs_out_is_told_once_by_whoever_ends_it_and_an_end_that_came_late_is_not() {
+    run(async {
+        let clock = Arc::new(ManualClock::new(Timestamp::parse("2028-02-10T12:00:00Z").unwrap()));
+        let rig = rig(Some(Arc::clone(&clock))).await;
+        let call = MeteredCall { output_tokens: Some(4), ..MeteredCall::new("fake", "m-1", 3) };
+        let other = rig.mem.with_scope(Scope::new("default", "other").unwrap());
+        let told = || std::mem::take(&mut *rig.told.booked.lock().unwrap());
+        let unconfirmed = |project: &str| (project.to_owned(), CallStatus::Unconfirmed, CALL);
+        let used = || {
+            let usage = TokenUsage { input_tokens: 3, output_tokens: 4, ..TokenUsage::default() };
+            MeterEnd::Used { usage, status: CallStatus::Ok }
+        };
+        // The next call of the tenant ends it, in whatever project it was.
+        let late = other.meter(call.clone()).await.unwrap();
+        clock.advance_seconds(3_600);
+        rig.mem.llm(ask(), LlmOptions::default()).await.unwrap();
+        assert_eq!(told(), [unconfirmed("other"), ("default".to_owned(), CallStatus::Ok, CALL)]);
+        late.end(used()).await.unwrap();
+        assert_eq!(told(), [], "it was booked, and told, when it ran out");
+        // Housekeeping does as well.
+        let (id, ..) = rig.mem.meter_by_id(call.clone()).await.unwrap();
+        clock.advance_seconds(3_600);
+        rig.mem.maintain(None).await.unwrap();
+        assert_eq!(told(), [unconfirmed("default")]);
+        rig.mem.end_metered(id, call.clone(), used()).await.unwrap_err();
+        // An end by its id tells of the call that was reserved.
+        let labelled = MeteredCall { operation: "extract".to_owned(), ..call.clone() };
+        let (id, ..) = rig.mem.meter_by_id(labelled).await.unwrap();
+        rig.mem.end_metered(id, call, MeterEnd::Unknown).await.unwrap();
+        assert_eq!(told(), [unconfirmed("default")]);
+        assert_eq!(log(&rig.mem).await[0].label.operation, "extract");
+        // Times are those of the calls that this process made or saw to their end.
+        assert_eq!(*rig.told.took.lock().unwrap(), ["chat", "chat"]);
+    });
+}
+
+#[test]
+fn each_attempt_and_each_stream_tells_how_long_it_took_once() {
+    run(async {
+        let rig = rig(None).await;
+        rig.fake.then(Behaviour::fails(Fault::Status(503)));
+        rig.mem.llm(ask(), LlmOptions::default()).await.unwrap();
+        assert_eq!(rig.told.took.lock().unwrap().len(), 2, "the attempt that failed, and the one that answered");
+        let options = LlmOptions { operation: "reflect".to_owned(), ..LlmOptions::default() };
+        let mut stream = rig.mem.llm_stream(ask(), options.clone()).await.unwrap();
+        while stream.next().await.is_some() {}
+        drop(stream);
+        let mut left = rig.mem.llm_stream(ask(), options).await.unwrap();
+        left.next().await.unwrap().unwrap();
+        drop(left);
+        assert_eq!(*rig.told.took.lock().unwrap(), ["chat", "chat", "reflect", "reflect"]);
     });
 }
 

@@ -1,16 +1,18 @@
 //! From settings to what the engine needs to spend money.
 
 use crate::{
+    cli::Role,
     metrics::costs::CostMetrics,
     prices,
     settings::{CostSettings, Settings},
+    worker::Teller,
 };
 use rae_core::{Builder, CostOptions, PriceBook, Result, providers::Providers};
 use std::sync::Arc;
 
 /// Puts limits, prices and providers into what will be opened, and says at the start what an operator should know. Errors: a file
 /// of prices that cannot be read or has a mistake, an address or key that cannot be one; they never repeat a key.
-pub fn plug(builder: Builder, settings: &Settings, metrics: &Arc<CostMetrics>) -> Result<Builder> {
+pub fn plug(builder: Builder, settings: &Settings, metrics: &Arc<CostMetrics>, role: Role) -> Result<Builder> {
     let costs = &settings.costs;
     let prices = price_book(costs)?;
     metrics.know(prices.clone());
@@ -28,7 +30,10 @@ pub fn plug(builder: Builder, settings: &Settings, metrics: &Arc<CostMetrics>) -
         defaults: costs.defaults,
         prices,
         output_tokens: costs.output_tokens,
-        observer: Arc::<CostMetrics>::clone(metrics),
+        observer: match role {
+            Role::WorkerChild => Arc::new(Teller(Arc::clone(metrics))),
+            _ => Arc::<CostMetrics>::clone(metrics),
+        },
         ..CostOptions::default()
     };
     Ok(builder.costs(options).providers(Arc::new(providers)))

@@ -122,7 +122,7 @@ impl Metrics {
         all.names.push((TENANT_OPERATIONS.to_owned(), TENANT_OPERATIONS_HELP.to_owned(), "counter"));
         Ok(Self {
             tenants: Tenants::new(tenants),
-            costs: Arc::new(CostMetrics::new(&mut all, tenants)),
+            costs: Arc::new(CostMetrics::new(&mut all, tenants)?),
             engine: Arc::new(Engine::new(&mut all)?),
             requests: all
                 .add("counter", IntCounterVec::new(opts("rae_api_requests_total", "Requests answered"), &route))?,

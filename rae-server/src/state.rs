@@ -131,7 +131,7 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
     }
     // No model is asked for a schema.
     if role != Role::Migrate {
-        builder = costs::plug(builder, settings, &metrics.costs)?;
+        builder = costs::plug(builder, settings, &metrics.costs, role)?;
     }
     // A worker feeds the vector server for its children.
     let builder = builder.vector_feeder(role != Role::WorkerChild);

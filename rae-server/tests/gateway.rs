@@ -8,8 +8,12 @@ mod http;
 #[path = "../../rae-core/tests/provider_support/mod.rs"]
 mod provider_support;
 
+mod support;
+
 #[path = "gateway/chat.rs"]
 mod chat;
+#[path = "gateway/crash.rs"]
+mod crash;
 #[path = "gateway/stream.rs"]
 mod stream;
 

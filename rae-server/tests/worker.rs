@@ -10,7 +10,7 @@ mod support;
 
 use http::{Folder, Server, until};
 use rae_core::{
-    Ctx, NewMemory, Rae,
+    Ctx, MeteredCall, NewMemory, Rae,
     embedded::sqlite::{OpenOptions, SqliteStore},
     model::{JobKind, NewJob, Op, Scope, WriteBatch},
     ports::{Clock, JobRead, RelationalStore, SystemClock},
@@ -373,6 +373,23 @@ fn a_schedule_brings_one_job_a_period_however_many_workers_there_are() {
         looked % 2_000_000,
         site.count("SELECT mod((hashint8(sid)::bigint + 2147483648) * 1000, 2000000) FROM rae.scopes")
     );
+}
+
+#[test]
+fn a_worker_counts_what_its_children_book_of_that_which_ran_out() {
+    let site = Site::new();
+    let held = block_on(async {
+        site.rae.remember(NewMemory::new("A project with a memory is looked after.")).await.unwrap();
+        let call = MeteredCall { output_tokens: Some(100), ..MeteredCall::new("openai", "gpt-4o-mini", 10_000) };
+        site.rae.meter_by_id(call).await.unwrap().1
+    });
+    site.database.execute("UPDATE rae.reservations SET expires_at = reserved_at + 1");
+    let worker = site.worker(1, &[("RAE_MAINTAIN_EVERY", "1")]);
+    let series = "rae_llm_cost_total{model=\"gpt-4o-mini\",operation=\"chat\",provider=\"openai\"}";
+    until(|| Some(()).filter(|()| worker.metric(series) == held.usd.dollars()));
+    assert_eq!(worker.metric("rae_llm_calls_total{provider=\"openai\",status=\"unconfirmed\"}"), 1.0);
+    assert_eq!(site.count("SELECT count(*) FROM rae.reservations"), 0);
+    assert!(!worker.log().contains("is not understood"), "{}", worker.log());
 }
 
 #[test]

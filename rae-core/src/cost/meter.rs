@@ -14,7 +14,10 @@ use crate::{
 };
 use futures::lock::Mutex as AsyncMutex;
 use parking_lot::Mutex;
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 use uuid::Uuid;
 
 /// What a reservation outlives its call by.
@@ -42,6 +45,8 @@ pub(crate) struct Ticket {
     label: CallLabel,
     held: Amount,
     state: State,
+    /// Since when the provider has it.
+    sent: Option<Instant>,
     /// How it ended, once that is known.
     end: Option<Settlement>,
     funds: Option<Funds>,
@@ -85,6 +90,7 @@ impl Ticket {
             label: claim.label,
             held: claim.worst,
             state: State::Held,
+            sent: None,
             end: None,
             funds: None,
         };
@@ -154,13 +160,14 @@ impl Ticket {
                 }
             }
         }
-        (self.end, self.state) = (None, State::Sent);
+        (self.end, self.state, self.sent) = (None, State::Sent, Some(Instant::now()));
         Ok(())
     }
 
     /// Books how the attempt ended. The answer was paid for, so a store that does not answer does not take it from the caller: the
     /// end is left to the background thread.
     pub async fn settle(mut self, settlement: Settlement) -> Option<Funds> {
+        self.tell_time();
         if !self.deps.desk.tracking {
             self.state = State::Ended;
             self.deps.desk.observer.booked(&self.scope, &self.label, &settlement, None);
@@ -174,7 +181,10 @@ impl Ticket {
                 self.state = State::Ended;
                 self.funds = None;
                 self.note(outcome);
-                self.deps.desk.observer.booked(&self.scope, &self.label, &settlement, self.funds.as_ref());
+                // Without funds it was not this end that was booked: it ran out, and whoever ended it told of it.
+                if let Some(funds) = &self.funds {
+                    self.deps.desk.observer.booked(&self.scope, &self.label, &settlement, Some(funds));
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, id = %self.id, "a call could not be booked yet");
@@ -186,6 +196,7 @@ impl Ticket {
 
     /// Leaves the end to the background thread.
     pub fn abandon(&mut self, settlement: Option<Settlement>) {
+        self.tell_time();
         self.state = State::Ended;
         if !self.deps.desk.tracking {
             return;
@@ -197,6 +208,8 @@ impl Ticket {
 
     /// Leaves what is held to whoever comes back with its id.
     pub fn leave(mut self) -> (Uuid, Amount, Option<Funds>) {
+        // Who asks the model is elsewhere.
+        self.sent = None;
         self.state = State::Ended;
         (self.id, self.held, self.funds.take())
     }
@@ -226,7 +239,16 @@ impl Ticket {
 
     async fn apply(&self, op: Op) -> Result<Outcome> {
         let ctx = self.deps.ctx(&self.scope)?;
-        first(self.deps.relational.apply(&ctx, self.deps.batch(vec![op])).await?)
+        let applied = self.deps.relational.apply(&ctx, self.deps.batch(vec![op])).await?;
+        tell_ran_out(&self.deps, &self.scope, &applied);
+        first(applied)
+    }
+
+    /// Tells how long the provider had it, once.
+    fn tell_time(&mut self) {
+        if let Some(sent) = self.sent.take() {
+            self.deps.desk.observer.took(&self.label, sent.elapsed());
+        }
     }
 
     fn note(&mut self, outcome: Outcome) {
@@ -275,6 +297,16 @@ impl Strays {
 
     fn put_back(&self, stray: Stray) {
         self.waiting.lock().push_front(stray);
+    }
+}
+
+/// Tells of what ran out and was booked by a batch of the scope's tenant.
+pub(crate) fn tell_ran_out(deps: &Deps, scope: &Scope, applied: &Applied) {
+    for call in &applied.ran_out {
+        // It was a project's name when it was stored.
+        if let Ok(scope) = Scope::new(scope.tenant(), &call.project) {
+            deps.desk.observer.booked(&scope, &call.label(), &call.settlement(None), None);
+        }
     }
 }
 

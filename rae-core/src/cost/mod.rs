@@ -15,4 +15,4 @@ pub(crate) use embed::{Embedded, check_embedder, embed};
 // For the cache of responses, which is the gateway's.
 #[allow(unused_imports)]
 pub(crate) use meter::book;
-pub(crate) use meter::{Claim, Ticket, settle_strays};
+pub(crate) use meter::{Claim, Ticket, settle_strays, tell_ran_out};

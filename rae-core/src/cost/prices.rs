@@ -166,8 +166,10 @@ fn unknown(provider: &str, model: &str) -> Error {
     let short = |name: &str| name.chars().take(NAME_BYTES_MAX).collect::<String>();
     let (provider, model) = (short(provider), short(model));
     Error::invalid(format!(
-        "no price is known for the model {model} of {provider}; add one to your file of prices: {{\"models\": [{{\"provider\": ..., \
-         \"model\": ..., \"input\": \"2.50\", \"output\": \"10\"}}]}}, in US dollars for a million tokens, or state a ceiling"
+        "no price is known for the model {model} of {provider}; add one with prices= where the store is opened, or to the file that \
+         RAE_PRICES_FILE names for a server: {{\"models\": [{{\"provider\": ..., \"model\": ..., \"input\": \"2.50\", \
+         \"output\": \"10\"}}]}}, in US dollars for a million tokens; or state a ceiling with unknown_model=, for a server with \
+         RAE_UNKNOWN_MODEL"
     ))
     .with_code("unknown_model_price")
 }

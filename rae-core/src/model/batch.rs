@@ -1,6 +1,7 @@
 //! Writes are data: one [`WriteBatch`] goes through one `apply` in one transaction, all or nothing.
 
 use super::{JobKind, Memory, MemoryId, MemoryPatch, Timestamp};
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -242,6 +243,21 @@ pub enum Op {
         /// The limits that count where the tenant's budget sets none, for the funds of the answer.
         defaults: super::Limits,
     },
+    /// Ends a reservation for a caller that has nothing but its id, as [`Op::Settle`] does. Conflict with code `other_call`, and it
+    /// goes on, where the reservation is of another provider or model: what the tokens cost was reckoned for that one.
+    /// [`Outcome::Skipped`] where there is none in the call's project; else gives [`Outcome::Settled`].
+    SettleCall {
+        /// Which.
+        id: Uuid,
+        /// The provider that it must be of, byte for byte.
+        provider: String,
+        /// The model that it must be of, byte for byte.
+        model: String,
+        /// How it ended; `None` where nobody knows, which is booked at all that was held, as unconfirmed.
+        settlement: Option<Box<super::Settlement>>,
+        /// The limits that count where the tenant's budget sets none, for the funds of the answer.
+        defaults: super::Limits,
+    },
     /// Gives back what a call that was never sent held; no row. [`Outcome::Skipped`] where there is no such reservation, or it was sent.
     Release {
         /// Which.
@@ -336,6 +352,33 @@ pub struct Applied {
     pub seq: u64,
     /// One outcome per op, in order.
     pub outcomes: Vec<Outcome>,
+    /// Reservations of the tenant that ran out and that this batch booked as unconfirmed, in the order in which they ran out:
+    /// those that [`Op::ExpireReservations`] and [`Op::Reserve`] ended.
+    pub ran_out: Vec<super::EndedCall>,
+}
+
+impl Applied {
+    /// First byte of one that is stored; what follows is postcard.
+    const FORMAT: u8 = 2;
+
+    /// As stores keep it.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        postcard::to_extend(self, vec![Self::FORMAT])
+            .map_err(|e| Error::internal("what a batch answered cannot be kept").with_source(e))
+    }
+
+    /// From what [`Applied::to_bytes`] made, of this build or one before it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let unreadable =
+            || Error::corrupt("what an earlier batch answered does not read back; give the batch a new id");
+        let read = |body: &[u8]| postcard::from_bytes(body).map_err(|e| unreadable().with_source(e));
+        match bytes.split_first() {
+            Some((&Self::FORMAT, body)) => read(body),
+            // It did not say what ran out: an empty list is one zero at the end.
+            Some((1, body)) => read(&[body, &[0]].concat()),
+            _ => Err(unreadable()),
+        }
+    }
 }
 
 /// What became of one op.
@@ -389,4 +432,35 @@ pub enum Outcome {
         /// Booked as unconfirmed.
         booked: u64,
     },
+    /// A reservation was ended by its id.
+    Settled {
+        /// Where limits and spending stand now.
+        funds: Box<super::Funds>,
+        /// Which call it was for, and what was held for it.
+        call: super::EndedCall,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_reads_back_also_one_of_the_format_before() {
+        let call =
+            super::super::EndedCall::new("p", &super::super::CallLabel::default(), super::super::Amount::default());
+        let applied =
+            Applied { seq_before: 3, seq: 5, outcomes: vec![Outcome::Done, Outcome::Skipped], ran_out: vec![call] };
+        assert_eq!(Applied::from_bytes(&applied.to_bytes().unwrap()).unwrap(), applied);
+        // Format 1 ended with the outcomes.
+        let old = postcard::to_extend(&(3u64, 5u64, &applied.outcomes), vec![1]).unwrap();
+        assert_eq!(Applied::from_bytes(&old).unwrap(), Applied { ran_out: Vec::new(), ..applied });
+        for unreadable in [&[][..], &[0], &[3, 1, 1], &old[..3]] {
+            assert_eq!(
+                Applied::from_bytes(unreadable).unwrap_err().kind(),
+                crate::ErrorKind::Corrupt,
+                "{unreadable:?}"
+            );
+        }
+    }
 }

@@ -158,6 +158,53 @@ impl Settlement {
     }
 }
 
+/// A reservation that a store ended by what it holds itself: which call it was for, without the names of users and requests, and
+/// what was held. Whoever tells the metrics what was booked needs it; the row of the ledger has the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedCall {
+    /// The project that reserved.
+    pub project: String,
+    /// The provider.
+    pub provider: String,
+    /// The model as the caller named it.
+    pub model: String,
+    /// What for.
+    pub operation: String,
+    /// What was held.
+    pub held: Amount,
+}
+
+impl EndedCall {
+    /// Of a reservation.
+    pub fn new(project: impl Into<String>, label: &CallLabel, held: Amount) -> Self {
+        let CallLabel { provider, model, operation, .. } = label.clone();
+        Self { project: project.into(), provider, model, operation, held }
+    }
+
+    /// Conflict with code `other_call` unless the reservation is of this provider and model: its price must not be another one's.
+    pub fn check_is(&self, id: Uuid, provider: &str, model: &str) -> Result<()> {
+        if self.provider == provider && self.model == model {
+            return Ok(());
+        }
+        let message = format!(
+            "the reservation {id} is of the model {} of {}; end it with the provider and model that it was made with",
+            self.model, self.provider
+        );
+        Err(Error::conflict(message).with_code("other_call"))
+    }
+
+    /// What is booked: what was said, or all that was held where nobody knows.
+    pub fn settlement(&self, said: Option<&Settlement>) -> Settlement {
+        said.cloned().unwrap_or_else(|| Settlement::unconfirmed(self.held))
+    }
+
+    /// The words that metrics are grouped by.
+    pub fn label(&self) -> CallLabel {
+        let (provider, model, operation) = (self.provider.clone(), self.model.clone(), self.operation.clone());
+        CallLabel { provider, model, operation, ..CallLabel::default() }
+    }
+}
+
 /// An attempt without a reservation: what the cache of responses answered. Its tokens count as others do: there are none where
 /// no provider was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,8 +34,8 @@ pub use job::{Job, JobDepth, JobEntry, JobKind, JobScan, JobState, JobStats, Lea
 pub use key::{ApiKey, KeyId, Role, Tenant};
 pub use layer::{Layer, LayerPolicy};
 pub use ledger::{
-    Booking, CallLabel, CallStatus, CostGroup, CostQuery, CostRow, LedgerRow, LedgerScan, NewReservation, Settlement,
-    TokenUsage,
+    Booking, CallLabel, CallStatus, CostGroup, CostQuery, CostRow, EndedCall, LedgerRow, LedgerScan, NewReservation,
+    Settlement, TokenUsage,
 };
 pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
 pub use money::Usd;

@@ -1,6 +1,7 @@
 //! `maintain` runs due housekeeping now; `doctor` looks for damage and says what to do.
 
 use crate::{
+    cost::tell_ran_out,
     deps::Deps,
     error::Result,
     jobs::{index_sync, runner},
@@ -85,6 +86,7 @@ async fn purge_expired(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<u64
 async fn expire_reservations(deps: &Deps, scope: &Scope) -> Result<()> {
     loop {
         let applied = deps.relational.apply(&deps.ctx(scope)?, deps.batch(vec![Op::ExpireReservations])).await?;
+        tell_ran_out(deps, scope, &applied);
         let ended = |outcome: &Outcome| match outcome {
             Outcome::Expired { released, booked } => released.saturating_add(*booked),
             _ => 0,

@@ -10,6 +10,7 @@ use crate::{
         check_model_name,
     },
 };
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -66,6 +67,16 @@ pub enum MeterEnd {
     Unknown,
 }
 
+/// How a metered call was booked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterSettled {
+    /// What it cost.
+    pub cost_usd: Usd,
+    /// Whether that is more than was held for it, in dollars or in tokens. It is booked in full, past a limit too.
+    #[serde(default)]
+    pub more_than_held: bool,
+}
+
 /// Money that is held for a call of the caller's. Dropping it without an end books all that was held.
 #[derive(Debug)]
 pub struct Metered {
@@ -115,27 +126,45 @@ pub(crate) async fn meter_by_id(
     Ok(ticket.leave())
 }
 
-/// Ends what [`meter_by_id`] began. NotFound where there is no such reservation: it was ended, or ran out and was booked.
-pub(crate) async fn end_by_id(deps: &Deps, scope: &Scope, id: Uuid, call: MeteredCall, end: MeterEnd) -> Result<Usd> {
+/// Ends what [`meter_by_id`] began. NotFound where there is no such reservation: it was ended, or ran out and was booked. Conflict
+/// where it is of another provider or model. What nobody knows is booked at what the store holds, whatever tokens `call` names.
+pub(crate) async fn end_by_id(
+    deps: &Deps,
+    scope: &Scope,
+    id: Uuid,
+    call: MeteredCall,
+    end: MeterEnd,
+) -> Result<MeterSettled> {
     let (claim, price) = claim(deps, call)?;
-    let settlement = settlement(&price, claim.worst, end)?;
-    let cost = settlement.cost;
-    if deps.desk.tracking {
-        let op = Op::Settle { id, settlement: Box::new(settlement.clone()), defaults: deps.desk.defaults };
-        let applied = deps.relational.apply(&deps.ctx(scope)?, deps.batch(vec![op])).await?;
-        match applied.outcomes.into_iter().next() {
-            Some(Outcome::Funds(funds)) => {
-                deps.desk.observer.booked(scope, &claim.label, &settlement, Some(&funds));
-                deps.desk.observer.funds(scope, &funds);
-            }
-            _ => {
-                let message =
-                    format!("there is no reservation {id} in this project; it was ended, or ran out and was booked");
-                return Err(Error::not_found(message).with_code("reservation_not_found"));
-            }
-        }
+    let said = match end {
+        MeterEnd::Unknown => None,
+        known => Some(settlement(&price, claim.worst, known)?),
+    };
+    if !deps.desk.tracking {
+        let cost_usd = said.map_or(claim.worst.usd, |settlement| settlement.cost);
+        return Ok(MeterSettled { cost_usd, more_than_held: false });
     }
-    Ok(cost)
+    let op = Op::SettleCall {
+        id,
+        provider: claim.label.provider,
+        model: claim.label.model,
+        settlement: said.clone().map(Box::new),
+        defaults: deps.desk.defaults,
+    };
+    let applied = deps.relational.apply(&deps.ctx(scope)?, deps.batch(vec![op])).await?;
+    let Some(Outcome::Settled { funds, call }) = applied.outcomes.into_iter().next() else {
+        let message = format!("there is no reservation {id} in this project; it was ended, or ran out and was booked");
+        return Err(Error::not_found(message).with_code("reservation_not_found"));
+    };
+    let settlement = call.settlement(said.as_ref());
+    deps.desk.observer.booked(scope, &call.label(), &settlement, Some(&funds));
+    deps.desk.observer.funds(scope, &funds);
+    let booked = settlement.amount();
+    let more_than_held = booked.usd > call.held.usd || booked.tokens > call.held.tokens;
+    if more_than_held {
+        tracing::warn!(%id, "a client says that its call took more than was held for it; it is booked in full");
+    }
+    Ok(MeterSettled { cost_usd: settlement.cost, more_than_held })
 }
 
 fn claim(deps: &Deps, call: MeteredCall) -> Result<(Claim, Price)> {
@@ -174,8 +203,9 @@ fn settlement(price: &Price, held: Amount, end: MeterEnd) -> Result<Settlement> 
         |status, usage, cost| Settlement { status, usage, estimated: false, cost, saved: Usd::ZERO, error: None };
     Ok(match end {
         MeterEnd::Used { usage, status } => {
-            if usage.input_tokens.max(usage.output_tokens) > USAGE_TOKENS_MAX {
-                let message = format!("a call has at most {USAGE_TOKENS_MAX} tokens");
+            let counts = [usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens];
+            if counts.into_iter().any(|tokens| tokens > USAGE_TOKENS_MAX) {
+                let message = format!("a call has at most {USAGE_TOKENS_MAX} tokens of each kind");
                 return Err(Error::invalid(message).with_code("invalid_tokens"));
             }
             let tokens = Tokens {

@@ -40,7 +40,7 @@ pub use jobs::{JobPage, JobsOptions};
 pub use keys::{CreatedKey, KeyCheck, NewKey, Presented};
 pub use llm::{LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream};
 pub use maintain::{Finding, Maintained};
-pub use meter::{MeterEnd, Metered, MeteredCall};
+pub use meter::{MeterEnd, MeterSettled, Metered, MeteredCall};
 pub use recall::{Hit, Hits, Passage, RecallOptions};
 pub use reembed::Reembedded;
 pub use relate::RelationsOptions;

@@ -119,11 +119,18 @@ impl Providers {
             return Ok((only, model));
         }
         let configured: Vec<&str> = self.ids().collect();
-        let configured = if configured.is_empty() { "none is".to_owned() } else { configured.join(", ") };
-        let message = format!(
-            "no provider is known for the model {model}: put the provider's name in front of it, as in openai/{model} \
-             (configured: {configured})"
-        );
+        let message = match configured.is_empty() {
+            true => format!(
+                "no provider is known for the model {model}, as none is configured: set the key of one in the environment \
+                 (OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY; with RAE_OPENAI_BASE_URL the address of a service that speaks \
+                 as OpenAI does), or give it with providers= where the store is opened"
+            ),
+            false => format!(
+                "no provider is known for the model {model}: put the provider's name in front of it, as in openai/{model} \
+                 (configured: {})",
+                configured.join(", ")
+            ),
+        };
         Err(Error::invalid(message).with_code("unknown_model_provider"))
     }
 }
@@ -178,7 +185,11 @@ mod tests {
             assert!(error.message().contains("openai, anthropic, google, ollama, openrouter"), "{error}");
         }
         let error = Providers::default().route("gpt-4o").unwrap_err();
-        assert!(error.message().contains("none is"), "{error}");
+        for name in
+            ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "RAE_OPENAI_BASE_URL", "providers=", "none is"]
+        {
+            assert!(error.message().contains(name), "{name}: {error}");
+        }
         assert!(all().route("ollama/").is_err());
     }
 

@@ -5,10 +5,10 @@ use crate::{
     Result,
     cost::{PriceBook, settle_strays},
     deps::ResponseCacheStats,
-    model::{Amount, BudgetChange, BudgetLevel, ChatRequest, Funds, LevelFunds, Limits, Usd},
+    model::{Amount, BudgetChange, BudgetLevel, ChatRequest, Funds, LevelFunds, Limits},
     ops::{
         self, BudgetStatus, ChatAnswer, ChatAnswerStream, ChatOptions, CostLog, CostLogOptions, Costs, CostsOptions,
-        LlmAnswer, LlmEstimate, LlmOptions, LlmStream, MeterEnd, Metered, MeteredCall,
+        LlmAnswer, LlmEstimate, LlmOptions, LlmStream, MeterEnd, MeterSettled, Metered, MeteredCall,
     },
 };
 use uuid::Uuid;
@@ -67,9 +67,12 @@ impl Rae {
         named("meter", ops::meter_by_id(&self.deps, &self.scope, call).await)
     }
 
-    /// Ends what [`Rae::meter_by_id`] began with the same `call`; gives what it cost. NotFound (`reservation_not_found`) where it
-    /// has ended already.
-    pub async fn end_metered(&self, id: Uuid, call: MeteredCall, end: MeterEnd) -> Result<Usd> {
+    /// Ends what [`Rae::meter_by_id`] began with the same `call`; gives what was booked. Its user, request and operation stay those
+    /// of the begin.
+    ///
+    /// Errors: NotFound (`reservation_not_found`) where it has ended already; Conflict (`other_call`) where it is of another
+    /// provider or model; InvalidInput (`invalid_tokens`) for more tokens than any call has.
+    pub async fn end_metered(&self, id: Uuid, call: MeteredCall, end: MeterEnd) -> Result<MeterSettled> {
         named("meter", ops::end_by_id(&self.deps, &self.scope, id, call, end).await)
     }
 

@@ -4,14 +4,7 @@ use super::{Remote, runtime, runtime::Streamed};
 use crate::{
     Embedding, MemoryId, Rae,
     error::{Error, Result},
-    eval::{Comparison, Evaluation, Question},
-    ingest::{MemoryUpdate, NewMemory, NewRelation},
-    model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd},
-    ops::{
-        Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
-        EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate,
-        LlmOptions, Maintained, MeterEnd, MeteredCall, Page, QuestionSet, RecallOptions, Receipt, Reembedded,
-        RelationsOptions, Stats,
+    eval::{Comparison, Evaluation, Question}, ingest::{MemoryUpdate, NewMemory, NewRelation}, model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd}, ops::{Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions, EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions, Maintained, MeterEnd, MeteredCall, Page, QuestionSet, RecallOptions, Receipt, Reembedded, RelationsOptions, Stats, MeterSettled,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
@@ -76,7 +69,7 @@ impl Handle {
         budget(level: BudgetLevel) -> BudgetStatus;
         costs(options: CostsOptions) -> Costs;
         cost_log(options: CostLogOptions) -> CostLog;
-        end_metered(id: Uuid, call: MeteredCall, end: MeterEnd) -> Usd;
+        end_metered(id: Uuid, call: MeteredCall, end: MeterEnd) -> MeterSettled;
         llm_estimate(request: ChatRequest, options: LlmOptions) -> LlmEstimate;
     }
 

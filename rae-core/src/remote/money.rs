@@ -6,7 +6,7 @@ use crate::{
     model::{BudgetChange, BudgetLevel, ChatRequest, CostGroup, CostRow, LimitKind, Limits, Share, TokenUsage, Usd},
     ops::{
         BudgetStatus, CostLog, CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmEstimate, LlmOptions, MeterEnd,
-        MeteredCall,
+        MeterSettled, MeteredCall,
     },
     wire::MeterStart,
 };
@@ -20,11 +20,6 @@ struct Sums {
     group_by: Vec<CostGroup>,
     items: Vec<Map<String, Value>>,
     truncated: bool,
-}
-
-#[derive(Deserialize)]
-struct Cost {
-    cost_usd: Usd,
 }
 
 impl Remote {
@@ -87,7 +82,7 @@ impl Remote {
     }
 
     /// As [`crate::Rae::end_metered`].
-    pub async fn end_metered(&self, id: Uuid, call: MeteredCall, end: MeterEnd) -> Result<Usd> {
+    pub async fn end_metered(&self, id: Uuid, call: MeteredCall, end: MeterEnd) -> Result<MeterSettled> {
         named("meter", async {
             let mut body = fields(&call);
             match end {
@@ -99,8 +94,7 @@ impl Remote {
                 MeterEnd::Unknown => drop(body.insert("outcome".to_owned(), "unknown".into())),
             }
             let path = format!("v1/costs/reservations/{id}/settle");
-            let Cost { cost_usd } = self.json(Request::post(path, &body)?).await?;
-            Ok(cost_usd)
+            self.json(Request::post(path, &body)?).await
         })
         .await
     }

@@ -175,7 +175,7 @@ macro_rules! dispatch {
             "end_metered" => {
                 let id = args.required("id", money::reservation)?;
                 let (call, end) = metered_end(args.rest())?;
-                serde_json::json!({ "cost_usd": $rae.end_metered(id, call, end).await? })
+                serde_json::json!({ "cost_usd": $rae.end_metered(id, call, end).await?.cost_usd })
             }
             "llm" => {
                 let (request, options) = chat(args.rest())?;

@@ -164,10 +164,12 @@ pub async fn reserve(
     Ok(response)
 }
 
-/// Books how a reserved call ended, with the fields of its reservation and with `usage`, or with the outcome `free` or `unknown`.
+/// Books how a reserved call ended, with the fields of its reservation and with `usage`, or with the outcome `free` or `unknown`. The
+/// provider and the model must be those of the reservation. What took more than was held is booked in full, and the answer says so.
 #[utoipa::path(post, path = "/v1/costs/reservations/{id}/settle", tag = "costs", operation_id = "settle",
     request_body = schema::MeteredEnd,
-    responses((status = 200, body = schema::Settled, description = "What it cost")))]
+    responses((status = 200, body = schema::Settled, description = "What it cost"),
+        (status = 409, body = schema::Failure, description = "The reservation is of another provider or model")))]
 pub async fn settle(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -180,8 +182,8 @@ pub async fn settle(
     let id = id.ok_or_else(|| ApiError::bad("invalid_id", "the id of a reservation is a UUID"))?;
     let (call, end) = input::metered_end(fields.map).map_err(ApiError::of_body)?;
     let end = |rae: Rae| async move { rae.end_metered(id, call, end).await };
-    let cost = app.run(caller.scope, app.settings.request_timeout, fields.held, end).await;
-    Ok(json(StatusCode::OK, &json!({ "cost_usd": cost.map_err(ApiError::of_body)? })))
+    let settled = app.run(caller.scope, app.settings.request_timeout, fields.held, end).await;
+    Ok(json(StatusCode::OK, &settled.map_err(ApiError::of_body)?))
 }
 
 /// Whose money is meant: what `scope` says, else the project's where one is named, else the tenant's. A key that is bound to a project

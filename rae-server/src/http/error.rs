@@ -5,12 +5,14 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
     response::IntoResponse,
 };
-use rae_core::{Error, ErrorKind};
+use rae_core::{Error, ErrorKind, model::BudgetLevel};
 use serde_json::{Value, json};
 
 tokio::task_local! {
     /// Id of the request that this task answers.
     pub static REQUEST_ID: String;
+    /// Whether whoever asked may see one project alone.
+    static ONE_PROJECT: bool;
 }
 
 /// An error with the status it is answered with.
@@ -82,20 +84,44 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// The one body of errors, with the id of the request that this task answers.
+/// The one body of errors, with the id of the request that this task answers. Who may see one project alone does not learn from a
+/// refusal what the tenant may spend, and has spent.
 pub fn error_body(error: &Error) -> Value {
+    let (message, details) = match ONE_PROJECT.try_with(|one| *one).unwrap_or_default() {
+        true => tenants_refusal(error),
+        false => None,
+    }
+    .unwrap_or_else(|| (error.message().to_owned(), error.details().cloned().unwrap_or_else(|| json!({}))));
     json!({ "error": {
         "kind": error.kind().name(),
         "code": error.code(),
-        "message": error.message(),
-        "details": error.details().cloned().unwrap_or_else(|| json!({})),
+        "message": message,
+        "details": details,
         "request_id": REQUEST_ID.try_with(String::clone).unwrap_or_default(),
     } })
 }
 
+/// Message and details without numbers, where the budget of the whole tenant refuses a call.
+fn tenants_refusal(error: &Error) -> Option<(String, Value)> {
+    let scope = error.details()?.get("scope")?;
+    if error.kind() != ErrorKind::BudgetExceeded || scope != BudgetLevel::Tenant.as_str() {
+        return None;
+    }
+    let resets_at = error.details()?.get("resets_at").cloned().unwrap_or_default();
+    let message = "a limit of the whole tenant would be passed, and this key may see one project alone: ask who keeps the tenant's \
+                   budget, wait until `resets_at`, or ask for fewer output tokens";
+    Some((message.to_owned(), json!({ "scope": scope, "resets_at": resets_at })))
+}
+
+/// The answer to a caller who may see one project alone, or all of them.
+pub fn for_caller<F: Future>(one_project: bool, work: F) -> impl Future<Output = F::Output> {
+    ONE_PROJECT.scope(one_project, work)
+}
+
 /// Work of another task that is still part of the request which this one answers.
 pub fn with_request_id<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    REQUEST_ID.scope(REQUEST_ID.try_with(String::clone).unwrap_or_default(), work)
+    let one_project = ONE_PROJECT.try_with(|one| *one).unwrap_or_default();
+    REQUEST_ID.scope(REQUEST_ID.try_with(String::clone).unwrap_or_default(), for_caller(one_project, work))
 }
 
 /// For routes that do not exist.

@@ -1,6 +1,11 @@
 //! Who gets in: the check of the host, who is behind a request and whether that caller may do this, and how often a tenant may ask.
 
-use super::{access, auth::host_is_allowed, edge::is_health, error::ApiError};
+use super::{
+    access,
+    auth::{Caller, host_is_allowed},
+    edge::is_health,
+    error::{ApiError, for_caller},
+};
 use crate::{rate::Verdict, state::App};
 use axum::{
     body::Body,
@@ -32,9 +37,11 @@ async fn let_in(app: &App, route: &str, request: Request, next: Next) -> Respons
         Ok(verdict) => verdict,
         Err(error) => return error.into_response(),
     };
-    let Some(verdict) = verdict else { return next.run(Request::from_parts(parts, body)).await };
+    let one_project = parts.extensions.get::<Caller>().is_some_and(|caller| caller.only.is_some());
+    let answered = for_caller(one_project, next.run(Request::from_parts(parts, body)));
+    let Some(verdict) = verdict else { return answered.await };
     let mut response = match verdict.allowed {
-        true => next.run(Request::from_parts(parts, body)).await,
+        true => answered.await,
         false => {
             app.metrics.rejected.with_label_values(&["rate"]).inc();
             too_often(&verdict).into_response()

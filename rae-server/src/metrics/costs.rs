@@ -6,7 +6,10 @@
 
 use super::Catalogue;
 use parking_lot::Mutex;
-use prometheus::{Counter, CounterVec, GaugeVec, IntCounterVec, Opts, core::Collector, proto::MetricFamily};
+use prometheus::{
+    Counter, CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, core::Collector,
+    proto::MetricFamily,
+};
 use rae_core::{
     Error, PriceBook, Timestamp,
     model::{BudgetLevel, CallLabel, Funds, LevelFunds, LimitKind, Scope, Settlement, Usd, Window},
@@ -29,9 +32,16 @@ const FRESH: Duration = Duration::from_secs(2);
 /// Warned limits that are remembered. Past it all are forgotten, and some are told once more.
 const WARNED_MAX: usize = 10_000;
 
+/// Upper bounds of the time of an attempt, in seconds: from an embedding at hand to the longest call.
+const SECONDS: [f64; 13] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0];
+
 const COST: [&str; 2] = ["rae_llm_cost_total", "Cost of model calls, in USD"];
 const CALLS: [&str; 2] = ["rae_llm_calls_total", "Attempts of model calls by how they ended"];
 const TOKENS: [&str; 2] = ["rae_llm_tokens_total", "Tokens of model calls"];
+const TIME: [&str; 2] = [
+    "rae_llm_request_duration_seconds",
+    "Time of attempts of model calls that this process makes, streams until their end",
+];
 const SAVED: [&str; 2] = ["rae_llm_saved_usd_total", "What the cache of responses saved, in USD"];
 const REMAINING: [&str; 2] = ["rae_budget_remaining", "What is left of a budget"];
 const LIMIT: [&str; 2] = ["rae_budget_limit", "The limits of budgets"];
@@ -46,6 +56,7 @@ type Place = (String, String, BudgetLevel, LimitKind);
 pub struct CostMetrics {
     tenants_max: usize,
     prices: OnceLock<PriceBook>,
+    time: HistogramVec,
     inner: Mutex<Inner>,
 }
 
@@ -65,7 +76,7 @@ struct Inner {
 
 impl CostMetrics {
     /// With at most `tenants_max` tenants by name.
-    pub(super) fn new(all: &mut Catalogue, tenants_max: usize) -> Self {
+    pub(super) fn new(all: &mut Catalogue, tenants_max: usize) -> Result<Self, Error> {
         for ([name, help], kind) in [
             (COST, "counter"),
             (CALLS, "counter"),
@@ -77,7 +88,10 @@ impl CostMetrics {
         ] {
             all.names.push((name.to_owned(), help.to_owned(), kind));
         }
-        Self { tenants_max, prices: OnceLock::new(), inner: Mutex::default() }
+        let [name, help] = TIME;
+        let time = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+        let time = all.add("histogram", HistogramVec::new(time, &["provider", "operation"]))?;
+        Ok(Self { tenants_max, prices: OnceLock::new(), time, inner: Mutex::default() })
     }
 
     /// The prices whose names make labels; the first ones given count.
@@ -155,6 +169,11 @@ impl CostMetrics {
         Ok(families.filter(|family| !family.get_metric().is_empty()).collect())
     }
 
+    /// What for, as a label.
+    fn operation(label: &CallLabel) -> &'static str {
+        OPERATIONS.into_iter().find(|known| *known == label.operation).unwrap_or(OTHER)
+    }
+
     /// Provider and model as labels: a release of a model counts as that model.
     fn names(&self, label: &CallLabel) -> (String, String) {
         let price = self.prices.get().and_then(|book| book.find(&label.provider, &label.model, SystemClock.now()));
@@ -169,7 +188,7 @@ impl CostMetrics {
 impl CostObserver for CostMetrics {
     fn booked(&self, _: &Scope, label: &CallLabel, settlement: &Settlement, _: Option<&Funds>) {
         let (provider, model) = self.names(label);
-        let operation = OPERATIONS.into_iter().find(|known| *known == label.operation).unwrap_or(OTHER);
+        let operation = Self::operation(label);
         let usage = &settlement.usage;
         let inner = &mut *self.inner.lock();
         *inner.calls.entry((provider.clone(), settlement.status.as_str())).or_default() += 1;
@@ -187,6 +206,11 @@ impl CostObserver for CostMetrics {
         let cost = inner.cost.entry((provider, model, operation)).or_default();
         *cost = cost.saturating_add(settlement.cost.micros());
         inner.saved = inner.saved.saturating_add(settlement.saved.micros());
+    }
+
+    fn took(&self, label: &CallLabel, time: Duration) {
+        let (provider, _) = self.names(label);
+        self.time.with_label_values(&[provider.as_str(), Self::operation(label)]).observe(time.as_secs_f64());
     }
 
     fn funds(&self, scope: &Scope, funds: &Funds) {
@@ -232,11 +256,12 @@ const fn unit(kind: LimitKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prometheus::Encoder as _;
     use rae_core::model::{Amount, CallStatus, Spent, TokenUsage};
 
     fn metrics(tenants: usize) -> CostMetrics {
         let mut all = Catalogue { registry: prometheus::Registry::new(), names: Vec::new() };
-        let metrics = CostMetrics::new(&mut all, tenants);
+        let metrics = CostMetrics::new(&mut all, tenants).unwrap();
         metrics.know(PriceBook::built_in().unwrap());
         metrics
     }
@@ -273,6 +298,8 @@ mod tests {
             metrics.booked(&scope, &made_up, &cost(1), None);
             metrics.booked(&scope, &label("openai", "gpt-4o-mini-2024-07-18", "chat"), &cost(3), None);
             metrics.funds(&Scope::new(format!("tenant-{i}"), "p").unwrap(), &used(1, "2026-11-28"));
+            metrics.took(&made_up, Duration::from_secs(i));
+            metrics.took(&label("openai", "gpt-4o-mini", "embed"), Duration::from_millis(40));
         }
         let text = text(&metrics);
         for line in [
@@ -285,6 +312,17 @@ mod tests {
         }
         assert_eq!(text.lines().filter(|l| l.starts_with("rae_budget_remaining{")).count(), 3, "{text}");
         assert!(text.lines().count() < 60, "{text}");
+        let mut times = Vec::new();
+        prometheus::TextEncoder::new().encode(&metrics.time.collect(), &mut times).unwrap();
+        let times = String::from_utf8(times).unwrap();
+        for line in [
+            "rae_llm_request_duration_seconds_count{operation=\"other\",provider=\"other\"} 10000",
+            "rae_llm_request_duration_seconds_bucket{operation=\"embed\",provider=\"openai\",le=\"0.05\"} 10000",
+            "rae_llm_request_duration_seconds_bucket{operation=\"embed\",provider=\"openai\",le=\"0.025\"} 0",
+        ] {
+            assert!(times.lines().any(|l| l == line), "{line}\n{times}");
+        }
+        assert_eq!(times.lines().filter(|l| l.contains("_count{")).count(), 2, "{times}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A child of a worker: runs one job after the other and says on standard output how each went. It ends after its number of
+//! A child of a worker: runs one job after the other and says on standard output how each went, and what it spent. It ends after its number of
 //! jobs, when its standard input ends (the worker stops, or is gone, however it went), or on a signal.
 
 use super::options;
@@ -28,7 +28,8 @@ pub(super) fn parse(line: &str) -> Option<(JobKind, JobResult, Duration)> {
     Some((kind, result, took))
 }
 
-fn say(text: &str) {
+/// Tells the worker.
+pub(super) fn say(text: &str) {
     // A worker that is gone hears nothing any more; the end of the input says so.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

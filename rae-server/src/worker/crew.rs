@@ -3,6 +3,7 @@
 use super::{
     child::{FULL, parse},
     count,
+    spending::hear,
 };
 use crate::{http, shutdown::Signals, state::App};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -116,6 +117,7 @@ impl Crew {
                     Some(line) if line == FULL => full = true,
                     Some(line) => match parse(&line) {
                         Some((kind, result, took)) => self.app.metrics.jobs.attempt(kind, result, took),
+                        None if hear(&line, &self.app.metrics.costs) => {}
                         None => tracing::warn!("a child said something that is not understood"),
                     },
                 },

@@ -3,10 +3,12 @@
 mod child;
 mod crew;
 mod metrics;
+mod spending;
 
 pub use child::run as run_child;
 pub use crew::serve;
 pub use metrics::JobMetrics;
+pub use spending::Teller;
 
 use crate::{settings::Settings, state::App};
 use rae_core::{

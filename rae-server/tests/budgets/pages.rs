@@ -51,7 +51,7 @@ fn every_request_of_the_page_works() {
     let output = run.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("{\"cost_usd\":0.00027}"), "{said}");
+    assert!(said.contains("{\"cost_usd\":0.00027,\"more_than_held\":false}"), "{said}");
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn a_limit_that_would_be_passed_is_402_with_all_its_numbers() {
     // What was held comes back, what it cost is booked, and there is room again.
     let path = format!("/v1/costs/reservations/{}/settle", held["id"].as_str().unwrap());
     let end = with(call(20, 10), json!({ "usage": { "input_tokens": 10, "output_tokens": 1 } }));
-    assert_eq!(server.post(&path, end.clone()).json(), json!({ "cost_usd": 0.000_012 }));
+    assert_eq!(server.post(&path, end.clone()).json(), json!({ "cost_usd": 0.000_012, "more_than_held": false }));
     server.post(&path, end).is_error(404, "not_found", "reservation_not_found");
     assert_eq!(reserve(&server, &call(20, 10)).status, 201);
     let daily = &server.get("/v1/budgets/current").json()["daily"];
@@ -141,7 +141,7 @@ fn an_end_is_booked_as_it_is_said() {
     ] {
         let id = reserve(&server, &call(20, 10)).json()["id"].as_str().unwrap().to_owned();
         let settled = server.post(&format!("/v1/costs/reservations/{id}/settle"), with(call(20, 10), end));
-        assert_eq!(settled.json(), json!({ "cost_usd": cost }), "{}", settled.text());
+        assert_eq!(settled.json(), json!({ "cost_usd": cost, "more_than_held": false }), "{}", settled.text());
     }
     let log = server.get("/v1/costs/logs").json();
     let statuses: Vec<&str> = log["items"].as_array().unwrap().iter().map(|r| r["status"].as_str().unwrap()).collect();
@@ -156,6 +156,45 @@ fn an_end_is_booked_as_it_is_said() {
     server.post("/v1/costs/reservations/x/settle", call(20, 10)).is_error(400, "invalid_input", "invalid_id");
     let unknown = json!({ "provider": "acme", "model": "unheard-of", "input_tokens": 1 });
     reserve(&server, &unknown).is_error(422, "invalid_input", "unknown_model_price");
+}
+
+#[test]
+fn an_end_is_of_the_call_that_was_reserved_and_unknown_costs_what_is_held() {
+    let server = server(&[("RAE_UNKNOWN_MODEL", "0.001,0.001")]);
+    let id = reserve(&server, &call(20, 10)).json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/costs/reservations/{id}/settle");
+    let usage = json!({ "usage": { "input_tokens": 20, "output_tokens": 10 } });
+    for (field, other) in [("model", "cheap"), ("model", "M"), ("provider", "nobody")] {
+        for end in [usage.clone(), json!({ "outcome": "unknown" }), json!({ "outcome": "free" })] {
+            let named = with(with(call(20, 10), json!({ field: other })), end);
+            server.post(&path, named).is_error(409, "conflict", "other_call");
+        }
+    }
+    for kind in ["input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"] {
+        let usage = with(usage["usage"].clone(), json!({ kind: 100_000_001 }));
+        server.post(&path, with(call(20, 10), json!({ "usage": usage }))).is_error(
+            422,
+            "invalid_input",
+            "invalid_tokens",
+        );
+    }
+    assert_eq!(server.get("/v1/costs/logs").json()["items"], json!([]), "nothing was booked");
+    assert_eq!(server.get("/v1/budgets/current").json()["daily"]["reserved_usd"], 0.000_04);
+    // Fewer tokens in the second request make it no cheaper.
+    let settled = server.post(&path, with(call(1, 0), json!({ "outcome": "unknown", "operation": "another" })));
+    assert_eq!(settled.json(), json!({ "cost_usd": 0.000_04, "more_than_held": false }), "{}", settled.text());
+    let row = &server.get("/v1/costs/logs").json()["items"][0];
+    assert_eq!(
+        (&row["status"], &row["cost_usd"], &row["operation"]),
+        (&json!("unconfirmed"), &json!(0.000_04), &json!("chat"))
+    );
+    // More than was held is booked in full, and the answer says so: in dollars, or in tokens alone.
+    for (input, output, cost) in [(20, 11, 0.000_042), (31, 0, 0.000_031)] {
+        let id = reserve(&server, &call(20, 10)).json()["id"].as_str().unwrap().to_owned();
+        let end = json!({ "usage": { "input_tokens": input, "output_tokens": output } });
+        let settled = server.post(&format!("/v1/costs/reservations/{id}/settle"), with(call(20, 10), end));
+        assert_eq!(settled.json(), json!({ "cost_usd": cost, "more_than_held": true }), "{}", settled.text());
+    }
 }
 
 #[test]
@@ -248,6 +287,54 @@ fn a_tenant_sees_and_spends_its_own_money_alone() {
         server.send("POST", &path, &elsewhere, end.as_bytes()).is_error(404, "not_found", "reservation_not_found");
     }
     assert_eq!(server.send("POST", &path, &u, end.as_bytes()).status, 200);
+}
+
+#[test]
+fn a_key_of_one_project_learns_that_the_tenants_limit_refuses_and_no_number_of_it() {
+    let env = [("RAE_API_MASTER_KEY", MASTER), ("OPENAI_API_KEY", "sk"), ("RAE_OPENAI_BASE_URL", "http://127.0.0.1:9")];
+    let server = server(&env);
+    let key = |project: Value| {
+        let body = json!({ "tenant": "t", "role": "admin", "project": project }).to_string();
+        let made = server.send("POST", "/v1/api-keys", &[("X-API-Key", MASTER)], body.as_bytes());
+        made.json()["key"].as_str().unwrap().to_owned()
+    };
+    let (bound, free) = (key(json!("app")), key(Value::Null));
+    let ask = |key: &str, path: &str, more: &[(&str, &str)], body: &Value| {
+        server.send("POST", path, &[&[("X-API-Key", key)], more].concat(), body.to_string().as_bytes())
+    };
+    let chat = json!({ "model": "gpt-4o-mini", "max_tokens": 1000, "messages": [{ "role": "user", "content": "Hi" }] });
+    let streamed = with(chat.clone(), json!({ "stream": true }));
+    put(&server, &[("X-API-Key", &free)], json!({ "monthly_limit": 0.000_123 }));
+    spend(&server, &[("X-API-Key", &free)], call(77, 0), 77, 0);
+    let refusals = |key: &str| -> Vec<Value> {
+        let dry = ask(key, "/v1/chat/completions", &[("X-Dry-Run", "true")], &chat);
+        assert_eq!((dry.status, &dry.json()["allowed"]), (200, &json!(false)), "{}", dry.text());
+        let refused = [
+            ask(key, "/v1/costs/reservations", &[], &call(500, 0)),
+            ask(key, "/v1/chat/completions", &[], &chat),
+            ask(key, "/v1/chat/completions", &[], &streamed),
+        ];
+        refused.iter().for_each(|r| r.is_error(402, "budget_exceeded", "monthly_usd_budget_exceeded"));
+        refused.iter().map(|r| r.json()["error"].clone()).chain([dry.json()["refusal"].clone()]).collect()
+    };
+    for error in refusals(&free) {
+        let details = &error["details"];
+        assert_eq!((&details["limit"], &details["used"]), (&json!(0.000_123), &json!(0.000_077)), "{error}");
+    }
+    for error in refusals(&bound) {
+        let details = error["details"].as_object().unwrap();
+        assert_eq!(details.keys().collect::<Vec<_>>(), ["resets_at", "scope"], "{error}");
+        assert_eq!((&details["scope"], &error["code"]), (&json!("tenant"), &json!("monthly_usd_budget_exceeded")));
+        assert!(details["resets_at"].as_str().unwrap().ends_with("-01T00:00:00Z"), "{error}");
+        assert!(!error["message"].as_str().unwrap().contains(|c: char| c.is_ascii_digit()), "{error}");
+    }
+    // The numbers of its own project are its own.
+    put(&server, &[("X-API-Key", &free)], json!({ "monthly_limit": null }));
+    put(&server, &[("X-API-Key", &bound)], json!({ "daily_limit": 0.000_05 }));
+    let refused = ask(&bound, "/v1/costs/reservations", &[], &call(60, 0));
+    refused.is_error(402, "budget_exceeded", "daily_usd_budget_exceeded");
+    let error = &refused.json()["error"];
+    assert_eq!((&error["details"]["scope"], &error["details"]["limit"]), (&json!("project"), &json!(0.000_05)));
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn without_tracking_nothing_is_held_or_booked_and_the_log_says_so_in_capitals() 
     let server = server(&[("ENABLE_COST_TRACKING", "false")]);
     server.log_with("NO LIMIT ON SPENDING IS KEPT");
     put(&server, &[T], json!({ "daily_limit": 0 }));
-    assert_eq!(spend(&server, &[T], call(100, 0), 100, 0), json!({ "cost_usd": 0.0001 }));
+    assert_eq!(spend(&server, &[T], call(100, 0), 100, 0), json!({ "cost_usd": 0.0001, "more_than_held": false }));
     assert_eq!(server.get("/v1/costs/logs").json()["items"], json!([]));
     assert_eq!(server.get("/v1/budgets/current").json()["tracking"], false);
 }

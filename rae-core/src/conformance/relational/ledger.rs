@@ -12,8 +12,8 @@ use crate::{
     error::ErrorKind,
     limits::{CALL_TOKENS_MAX, EXPIRE_PAGE},
     model::{
-        Amount, Budget, BudgetChange, BudgetLevel, CallLabel, CallStatus, Funds, LedgerRow, LimitKind, Limits,
-        NewReservation, Op, Outcome, Setting, Settlement, Share, Spent, Timestamp, TokenUsage, Usd,
+        Amount, Budget, BudgetChange, BudgetLevel, CallLabel, CallStatus, EndedCall, Funds, LedgerRow, LimitKind,
+        Limits, NewReservation, Op, Outcome, Setting, Settlement, Share, Spent, Timestamp, TokenUsage, Usd,
     },
     ports::{Clock, ManualClock, RelationalStore},
 };
@@ -309,6 +309,50 @@ pub async fn a_reservation_is_ended_from_its_own_project_only(store: &dyn Relati
     settle(&rig, id, amount(10, 1)).await;
 }
 
+/// The op of a caller that has the id alone; without a cost nobody knows how the call ended.
+fn settle_call(id: Uuid, provider: &str, model: &str, cost: Option<Amount>) -> Op {
+    let settlement = cost.map(|cost| Box::new(settlement(cost)));
+    Op::SettleCall { id, provider: provider.into(), model: model.into(), settlement, defaults: Limits::NONE }
+}
+
+/// Whoever ends a reservation by its id names its provider and model, byte for byte: a Conflict books and frees nothing. What nobody
+/// knows is booked at what is held, and the answer says which call it was. The row keeps the names of the reserve.
+pub async fn an_end_by_id_is_of_the_call_that_was_reserved(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let [known, unknown] = [reserve(&rig, amount(50, 5)).await, reserve(&rig, amount(70, 7)).await];
+    for id in [known, unknown] {
+        rig.run(Op::MarkSent { id }).await;
+        for (provider, model) in
+            [("openai", "smaller"), ("openai", "Small"), ("OpenAI", "small"), ("anthropic", "small")]
+        {
+            for cost in [Some(amount(1, 1)), None] {
+                let refused = rig.try_apply(vec![], vec![settle_call(id, provider, model, cost)]).await.unwrap_err();
+                assert_eq!((refused.kind(), refused.code()), (ErrorKind::Conflict, "other_call"), "{provider} {model}");
+            }
+        }
+        let elsewhere = rig.at("default", "other");
+        assert_eq!(elsewhere.run(settle_call(id, "openai", "small", None)).await, Outcome::Skipped);
+    }
+    assert_spent(&funds(&rig).await, Amount::default(), amount(120, 12));
+    for (id, cost, held, used) in
+        [(known, Some(amount(60, 6)), amount(50, 5), amount(60, 6)), (unknown, None, amount(70, 7), amount(130, 13))]
+    {
+        let ended = rig.run(settle_call(id, "openai", "small", cost)).await;
+        let (call, now) = (EndedCall::new("default", &label("u"), held), funds(&rig).await);
+        assert_eq!(now.tenant.day.used, used);
+        assert_eq!(ended, Outcome::Settled { funds: Box::new(now), call });
+        assert_eq!(rig.run(settle_call(id, "openai", "small", cost)).await, Outcome::Skipped, "it has ended");
+    }
+    let rows = ledger_of(&rig, BudgetLevel::Tenant).await;
+    assert!(rows.iter().all(|row| row.label == label("u")), "{rows:?}");
+    let (unconfirmed, ok) = (&rows[0], &rows[1]);
+    assert_eq!((ok.id, ok.status, ok.cost_usd), (known, CallStatus::Ok, Usd::from_micros(60)));
+    let wanted = Settlement::unconfirmed(amount(70, 7));
+    assert_eq!((unconfirmed.id, unconfirmed.status, unconfirmed.cost_usd), (unknown, wanted.status, wanted.cost));
+    assert_eq!((unconfirmed.usage, &unconfirmed.error), (wanted.usage, &wanted.error));
+    assert_sound(&rig).await;
+}
+
 async fn expire(rig: &Rig<'_>) -> (u64, u64) {
     match rig.run(Op::ExpireReservations).await {
         Outcome::Expired { released, booked } => (released, booked),
@@ -331,7 +375,13 @@ pub async fn what_ran_out_is_released_or_booked(store: &dyn RelationalStore, clo
     assert_eq!(expire(&rig).await, (0, 0));
     clock.advance_seconds(1);
     assert_eq!(funds(&rig).await.tenant.day.reserved, amount(30, 3), "it counts until somebody ends it");
-    assert_eq!(expire(&rig).await, (1, 1));
+    let expired = rig.apply(vec![Op::ExpireReservations]).await;
+    assert_eq!(expired.outcomes, [Outcome::Expired { released: 1, booked: 1 }]);
+    assert_eq!(
+        expired.ran_out,
+        [EndedCall::new("other", &label("u"), amount(20, 2))],
+        "what was booked, without names"
+    );
     assert_eq!(expire(&rig).await, (0, 0));
     assert_spent(&funds(&other).await, amount(20, 2), Amount::default());
     let row = LedgerRow {
@@ -366,7 +416,9 @@ pub async fn a_reserve_ends_what_ran_out_first(store: &dyn RelationalStore, cloc
     let there = rig.at("default", "other");
     assert_eq!(kind_of(try_reserve(&there, amount(61, 1)).await), ErrorKind::BudgetExceeded);
     assert_eq!(funds(&rig).await.tenant.day.reserved, amount(100, 2), "a refused batch writes nothing at all");
-    reserve(&there, amount(60, 1)).await;
+    let new = Op::Reserve { reservation: Box::new(reservation(&there, amount(60, 1))) };
+    let applied = there.apply(vec![new]).await;
+    assert_eq!(applied.ran_out, [EndedCall::new("default", &label("u"), amount(40, 1))]);
     assert_eq!(funds(&rig).await.tenant.day, Spent { used: amount(40, 1), reserved: amount(60, 1) });
     // A reservation that ran out and that nobody ended yet may still be settled.
     let late = reserve(&rig, Amount::default()).await;

@@ -194,6 +194,7 @@ macro_rules! conformance_relational {
             what_cost_more_than_was_held_is_booked_in_full,
             an_end_counts_once,
             a_reservation_is_ended_from_its_own_project_only,
+            an_end_by_id_is_of_the_call_that_was_reserved,
             what_ran_out_is_released_or_booked,
             a_reserve_ends_what_ran_out_first,
             reservations_run_out_in_pages,

@@ -8,8 +8,8 @@ use crate::{
     conformance::fixtures::Rig,
     limits::PAGE_MAX,
     model::{
-        Booking, BudgetChange, BudgetLevel, CallStatus, CostGroup, IdGenerator, LedgerScan, LevelFunds, LimitKind,
-        Limits, NewReservation, Op, Outcome, Settlement, Share, Timestamp, Usd,
+        Booking, BudgetChange, BudgetLevel, CallLabel, CallStatus, CostGroup, IdGenerator, LedgerScan, LevelFunds,
+        LimitKind, Limits, NewReservation, Op, Outcome, Settlement, Share, Timestamp, Usd,
     },
 };
 use fastrand::Rng;
@@ -78,9 +78,14 @@ impl MoneyMaker {
                 Op::Reserve { reservation: Box::new(reservation) }
             }
             9..=11 => Op::MarkSent { id: self.pick() },
-            12..=16 => {
+            12..=15 => {
                 let settlement = Box::new(self.settlement());
                 Op::Settle { id: self.pick(), settlement, defaults: DEFAULTS }
+            }
+            16 => {
+                let settlement = self.rng.bool().then(|| Box::new(self.settlement()));
+                let CallLabel { provider, model, .. } = label("s");
+                Op::SettleCall { id: self.pick(), provider, model, settlement, defaults: DEFAULTS }
             }
             17 => Op::Release { id: self.pick() },
             18 => {

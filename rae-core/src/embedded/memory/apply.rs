@@ -26,7 +26,8 @@ pub(super) fn apply(state: &mut State, scope: &Scope, batch: &WriteBatch, now: T
     }
     let seq_before = work.scope_mut().seq;
     let outcomes = batch.ops.iter().map(|op| work.run(op)).collect::<Result<Vec<_>>>()?;
-    let applied = Applied { seq_before, seq: work.scope_mut().seq, outcomes };
+    let ran_out = work.state.take_ran_out();
+    let applied = Applied { seq_before, seq: work.scope_mut().seq, outcomes, ran_out };
     work.scope_mut().batches.insert(batch.id, (now, applied.clone()));
     Ok(applied)
 }
@@ -134,6 +135,9 @@ impl Work<'_> {
             Op::Reserve { reservation } => self.state.reserve(self.scope, reservation, now)?,
             Op::MarkSent { id } => done(self.state.mark_sent(self.scope, *id)),
             Op::Settle { id, settlement, defaults } => self.state.settle(self.scope, *id, settlement, defaults, now)?,
+            Op::SettleCall { id, provider, model, settlement, defaults } => {
+                self.state.settle_call(self.scope, *id, (provider, model), settlement.as_deref(), defaults, now)?
+            }
             Op::Release { id } => done(self.state.release(self.scope, *id, now)),
             Op::Book { booking } => self.state.book(self.scope, booking, now)?,
             Op::ExpireReservations => self.state.expire_reservations(self.scope, now),

@@ -7,8 +7,8 @@ use crate::{
     limits::{EXPIRE_PAGE, SPEND_DAYS_KEPT},
     model::{
         Amount, Booking, Budget, BudgetChange, BudgetLevel, CallLabel, CallStatus, CostGroup, CostQuery, CostRow,
-        DropTarget, Funds, LedgerRow, LedgerScan, LevelFunds, Limits, NewReservation, Outcome, Scope, Settlement,
-        Spent, Timestamp, TokenUsage, Usd, Window,
+        DropTarget, EndedCall, Funds, LedgerRow, LedgerScan, LevelFunds, Limits, NewReservation, Outcome, Scope,
+        Settlement, Spent, Timestamp, TokenUsage, Usd, Window,
     },
     ports::LedgerRead,
 };
@@ -42,6 +42,14 @@ pub(super) struct Money {
     ledger: Vec<(String, LedgerRow)>,
     /// Rows booked so far.
     booked: u64,
+    /// What the batch at work booked as unconfirmed.
+    ran_out: Vec<EndedCall>,
+}
+
+impl Held {
+    fn ended(&self) -> EndedCall {
+        EndedCall::new(self.scope.project(), &self.label, self.amount)
+    }
 }
 
 fn place(scope: &Scope, level: BudgetLevel) -> Place {
@@ -118,15 +126,16 @@ impl Money {
 
     fn expire(&mut self, tenant: &str, now: Timestamp) -> Outcome {
         let due = self.held.iter().filter(|(_, held)| held.scope.tenant() == tenant && held.expires_at <= now);
-        let mut due: Vec<_> = due.map(|(id, held)| (held.expires_at, *id, held.sent, held.amount)).collect();
-        due.sort_unstable_by_key(|(expires_at, id, ..)| (*expires_at, *id));
+        let mut due: Vec<_> = due.map(|(id, held)| (held.expires_at, *id, held.sent.then(|| held.ended()))).collect();
+        due.sort_unstable_by_key(|(expires_at, id, _)| (*expires_at, *id));
         due.truncate(EXPIRE_PAGE);
         let (mut released, mut booked) = (0, 0);
-        for (_, id, sent, amount) in due {
-            let unconfirmed = sent.then(|| Settlement::unconfirmed(amount));
+        for (_, id, sent) in due {
+            let unconfirmed = sent.as_ref().map(|call| call.settlement(None));
             self.end(id, unconfirmed.as_ref(), now);
-            let ended = if sent { &mut booked } else { &mut released };
+            let ended = if sent.is_some() { &mut booked } else { &mut released };
             *ended += 1;
+            self.ran_out.extend(sent);
         }
         Outcome::Expired { released, booked }
     }
@@ -246,6 +255,32 @@ impl State {
         }
         self.money_mut().end(id, Some(settlement), now);
         Ok(Outcome::Funds(Box::new(self.money.funds(scope, defaults, now))))
+    }
+
+    /// Ends a reservation of this provider and model.
+    pub fn settle_call(
+        &mut self,
+        scope: &Scope,
+        id: Uuid,
+        (provider, model): (&str, &str),
+        settlement: Option<&Settlement>,
+        defaults: &Limits,
+        now: Timestamp,
+    ) -> Result<Outcome> {
+        let Some(call) = self.own(scope, id).map(|held| held.ended()) else { return Ok(Outcome::Skipped) };
+        call.check_is(id, provider, model)?;
+        let settlement = call.settlement(settlement);
+        settlement.check()?;
+        self.money_mut().end(id, Some(&settlement), now);
+        Ok(Outcome::Settled { funds: Box::new(self.money.funds(scope, defaults, now)), call })
+    }
+
+    /// What ran out and was booked since this was asked last.
+    pub fn take_ran_out(&mut self) -> Vec<EndedCall> {
+        match self.money.ran_out.is_empty() {
+            true => Vec::new(),
+            false => std::mem::take(&mut self.money_mut().ran_out),
+        }
     }
 
     /// Gives back what a call held that was not sent; whether there is such a reservation.

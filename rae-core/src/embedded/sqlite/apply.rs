@@ -9,14 +9,11 @@ use crate::{
     ctx::Ctx,
     error::{Error, Result},
     limits::{DIM_MAX, IDEMPOTENCY_SECONDS},
-    model::{Applied, Audit, Layer, MemoryId, Op, Outcome, Precondition, Scope, Timestamp, WriteBatch},
+    model::{Applied, Audit, EndedCall, Layer, MemoryId, Op, Outcome, Precondition, Scope, Timestamp, WriteBatch},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
-
-/// First byte of a stored [`Applied`]: what follows is postcard.
-const APPLIED_FORMAT: u8 = 1;
 
 /// The row of a scope, loaded when a batch begins and written once when it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +98,8 @@ pub(super) struct Work<'a> {
     pub embedders: Vec<(String, i64, usize)>,
     /// The first audit row of this batch, which an erasure later in it leaves.
     pub first_audit: Option<i64>,
+    /// What ran out and was booked by this batch.
+    pub ran_out: Vec<EndedCall>,
 }
 
 /// Applies `batch` to the scope of `ctx`.
@@ -120,6 +119,7 @@ pub(super) fn apply(conn: &Connection, ctx: &Ctx, batch: &WriteBatch, now: Times
         next_in_session: FxHashMap::default(),
         embedders: Vec::new(),
         first_audit: None,
+        ran_out: Vec::new(),
     };
     for precondition in &batch.preconditions {
         work.check(precondition)?;
@@ -132,7 +132,7 @@ pub(super) fn apply(conn: &Connection, ctx: &Ctx, batch: &WriteBatch, now: Times
     if work.row != before {
         work.row.save(conn)?;
     }
-    let applied = Applied { seq_before: before.seq, seq: work.row.seq, outcomes };
+    let applied = Applied { seq_before: before.seq, seq: work.row.seq, outcomes, ran_out: work.ran_out };
     keep(conn, work.row.sid, batch.id, now, &applied)?;
     Ok(applied)
 }
@@ -145,18 +145,11 @@ pub(super) fn forgotten_before(now: Timestamp) -> i64 {
 fn replay(conn: &Connection, sid: i64, id: Uuid, now: Timestamp) -> Res<Option<Applied>> {
     let mut select = conn.prepare_cached("SELECT applied FROM batches WHERE scope = ?1 AND id = ?2 AND at > ?3")?;
     let found = select.query_row(params![sid, Id(id), forgotten_before(now)], |r| r.get::<_, Vec<u8>>(0)).optional()?;
-    found.map(|bytes| decode_applied(&bytes)).transpose()
-}
-
-fn decode_applied(bytes: &[u8]) -> Res<Applied> {
-    let unreadable = || Error::corrupt("what an earlier batch answered does not read back; give the batch a new id");
-    let body = bytes.strip_prefix(&[APPLIED_FORMAT]).ok_or_else(unreadable)?;
-    Ok(postcard::from_bytes(body).map_err(|e| unreadable().with_source(e))?)
+    Ok(found.map(|bytes| Applied::from_bytes(&bytes)).transpose()?)
 }
 
 fn keep(conn: &Connection, sid: i64, id: Uuid, now: Timestamp, applied: &Applied) -> Res<()> {
-    let bytes = postcard::to_extend(applied, vec![APPLIED_FORMAT])
-        .map_err(|e| Error::internal("what a batch answered cannot be kept").with_source(e))?;
+    let bytes = applied.to_bytes()?;
     // One that ran out but was not yet swept is written over.
     conn.prepare_cached(
         "INSERT INTO batches (scope, id, at, applied) VALUES (?1, ?2, ?3, ?4) \
@@ -280,6 +273,9 @@ impl Work<'_> {
             Op::Reserve { reservation } => self.reserve(reservation)?,
             Op::MarkSent { id } => done(self.mark_sent(*id)?),
             Op::Settle { id, settlement, defaults } => self.settle(*id, settlement, defaults)?,
+            Op::SettleCall { id, provider, model, settlement, defaults } => {
+                self.settle_call(*id, provider, model, settlement.as_deref(), defaults)?
+            }
             Op::Release { id } => done(self.release(*id)?),
             Op::Book { booking } => self.book(booking)?,
             Op::ExpireReservations => self.expire_reservations()?,

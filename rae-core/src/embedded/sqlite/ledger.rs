@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     limits::EXPIRE_PAGE,
-    model::{Amount, Booking, CallLabel, DropTarget, Limits, NewReservation, Outcome, Settlement, Timestamp, Usd},
+    model::{
+        Amount, Booking, CallLabel, DropTarget, EndedCall, Limits, NewReservation, Outcome, Settlement, Timestamp, Usd,
+    },
 };
 use rusqlite::{OptionalExtension, Row, params};
 use uuid::Uuid;
@@ -27,6 +29,12 @@ struct Held {
     attempt: Attempt,
     sent: bool,
     amount: Amount,
+}
+
+impl Held {
+    fn ended(&self) -> EndedCall {
+        EndedCall::new(&self.attempt.project, &self.attempt.label, self.amount)
+    }
 }
 
 const HELD: &str = "SELECT id, project, reserved_at, sent, usd, tokens, attempt, provider, model, operation, user_id, \
@@ -50,7 +58,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Held> {
 
 impl Work<'_> {
     /// Holds an amount under every limit of the tenant and the project.
-    pub fn reserve(&self, new: &NewReservation) -> Res<Outcome> {
+    pub fn reserve(&mut self, new: &NewReservation) -> Res<Outcome> {
         new.check()?;
         self.expire_reservations()?;
         self.unused(new.id)?;
@@ -114,6 +122,24 @@ impl Work<'_> {
         self.funds(defaults)
     }
 
+    /// Ends a reservation of this provider and model.
+    pub fn settle_call(
+        &self,
+        id: Uuid,
+        provider: &str,
+        model: &str,
+        settlement: Option<&Settlement>,
+        defaults: &Limits,
+    ) -> Res<Outcome> {
+        let Some(held) = self.held(id)? else { return Ok(Outcome::Skipped) };
+        let call = held.ended();
+        call.check_is(id, provider, model)?;
+        let settlement = call.settlement(settlement);
+        settlement.check()?;
+        self.end(&held, Some(&settlement))?;
+        Ok(Outcome::Settled { funds: Box::new(budgets::funds(self.conn, self.scope, defaults, self.now)?), call })
+    }
+
     /// Gives back what a call held that was not sent; whether there is such a reservation.
     pub fn release(&self, id: Uuid) -> Res<bool> {
         let held = self.held(id)?.filter(|held| !held.sent);
@@ -122,7 +148,7 @@ impl Work<'_> {
     }
 
     /// Ends the reservations of the tenant that ran out, the first of them first.
-    pub fn expire_reservations(&self) -> Res<Outcome> {
+    pub fn expire_reservations(&mut self) -> Res<Outcome> {
         let sql = format!("{HELD} WHERE tenant = ?1 AND expires_at <= ?2 ORDER BY expires_at, id LIMIT ?3");
         let mut select = self.conn.prepare_cached(&sql)?;
         let page = i64::try_from(EXPIRE_PAGE).unwrap_or(i64::MAX);
@@ -130,10 +156,11 @@ impl Work<'_> {
         let due = due.collect::<rusqlite::Result<Vec<_>>>()?;
         let (mut released, mut booked) = (0, 0);
         for held in due {
-            let unconfirmed = held.sent.then(|| Settlement::unconfirmed(held.amount));
-            self.end(&held, unconfirmed.as_ref())?;
-            let ended = if held.sent { &mut booked } else { &mut released };
+            let sent = held.sent.then(|| held.ended());
+            self.end(&held, sent.as_ref().map(|call| call.settlement(None)).as_ref())?;
+            let ended = if sent.is_some() { &mut booked } else { &mut released };
             *ended += 1;
+            self.ran_out.extend(sent);
         }
         Ok(Outcome::Expired { released, booked })
     }

@@ -16,14 +16,12 @@ use futures::try_join;
 use rae_core::{
     Ctx, Error, Result,
     limits::{DIM_MAX, IDEMPOTENCY_SECONDS},
-    model::{Applied, Audit, DropTarget, Layer, MemoryId, Op, Outcome, Precondition, Timestamp, WriteBatch},
+    model::{Applied, Audit, DropTarget, EndedCall, Layer, MemoryId, Op, Outcome, Precondition, Timestamp, WriteBatch},
 };
 use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-/// First byte of a stored [`Applied`]: what follows is postcard.
-const APPLIED_FORMAT: u8 = 1;
 /// `RAE2`: shared by every writer, exclusive for who changes the store's embedder.
 const EMBEDDER_LOCK: i64 = 0x5241_4532;
 
@@ -137,6 +135,8 @@ pub(super) struct Work<'a> {
     pub embedders: Vec<(String, i32, usize)>,
     /// The first audit row of this batch, which an erasure later in it leaves.
     pub first_audit: Option<i64>,
+    /// What ran out and was booked by this batch.
+    pub ran_out: Vec<EndedCall>,
 }
 
 /// Applies `batch` to the scope of the transaction.
@@ -166,7 +166,8 @@ pub(super) async fn apply(tx: &Tx, ctx: &Ctx, batch: &WriteBatch) -> Res<Applied
             rest = tail;
         }
     }
-    let applied = Applied { seq_before: before.seq, seq: work.row.seq, outcomes };
+    let ran_out = std::mem::take(&mut work.ran_out);
+    let applied = Applied { seq_before: before.seq, seq: work.row.seq, outcomes, ran_out };
     let kept = [(batch.id, applied.clone())];
     if work.row == before {
         keep(tx, &before, &kept, now).await?;
@@ -204,7 +205,7 @@ pub(super) async fn apply_all(tx: &Tx, batches: &[Arc<WriteBatch>]) -> Res<Vec<A
         let mut seq_before = before.seq;
         let mut kept = Vec::with_capacity(fresh.len());
         for (batch, done) in fresh.iter().zip(work.put_all(&runs).await?) {
-            let applied = Applied { seq_before, seq: done.seq, outcomes: done.outcomes };
+            let applied = Applied { seq_before, seq: done.seq, outcomes: done.outcomes, ran_out: Vec::new() };
             seq_before = done.seq;
             kept.push((batch.id, applied));
         }
@@ -274,29 +275,19 @@ const REPLAY: &str = "SELECT b.applied FROM rae.batches b JOIN rae.scopes s ON s
 async fn replay(tx: &Tx, id: Uuid, now: Timestamp) -> Res<Option<Applied>> {
     let params: Params<'_> = &[&tx.scope.tenant(), &tx.scope.project(), &id, &forgotten_before(now)];
     let Some(row) = tx.query_opt(REPLAY, params).await? else { return Ok(None) };
-    Ok(Some(decode_applied(row.try_get(0)?)?))
+    Ok(Some(Applied::from_bytes(row.try_get(0)?)?))
 }
 
 async fn replay_all(tx: &Tx, sid: i64, ids: &[Uuid], now: Timestamp) -> Res<Vec<(Uuid, Applied)>> {
     let sql = "SELECT id, applied FROM rae.batches WHERE scope = $1 AND id = ANY($2::uuid[]) AND at > $3";
     let rows = tx.query(sql, &[&sid, &ids, &forgotten_before(now)]).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, decode_applied(row.try_get(1)?)?))).collect()
-}
-
-fn decode_applied(bytes: &[u8]) -> Res<Applied> {
-    let unreadable = || Error::corrupt("what an earlier batch answered does not read back; give the batch a new id");
-    let body = bytes.strip_prefix(&[APPLIED_FORMAT]).ok_or_else(unreadable)?;
-    Ok(postcard::from_bytes(body).map_err(|e| unreadable().with_source(e))?)
+    rows.iter().map(|row| Ok((row.try_get(0)?, Applied::from_bytes(row.try_get(1)?)?))).collect()
 }
 
 /// Keeps what batches answered, for as long as they may be repeated.
 async fn keep(tx: &Tx, row: &ScopeRow, answers: &[(Uuid, Applied)], now: Timestamp) -> Res<()> {
     let ids: Vec<_> = answers.iter().map(|(id, _)| *id).collect();
-    let encode = |applied: &Applied| {
-        postcard::to_extend(applied, vec![APPLIED_FORMAT])
-            .map_err(|e| Error::internal("what a batch answered cannot be kept").with_source(e))
-    };
-    let bytes = answers.iter().map(|(_, applied)| encode(applied)).collect::<Result<Vec<_>>>()?;
+    let bytes = answers.iter().map(|(_, applied)| applied.to_bytes()).collect::<Result<Vec<_>>>()?;
     // One that ran out but was not yet swept is written over.
     let sql = "INSERT INTO rae.batches (scope, id, tid, at, applied) \
                SELECT $1::bigint, u.id, $2::bigint, $3::bigint, u.applied FROM unnest($4::uuid[], $5::bytea[]) u (id, applied) \
@@ -334,7 +325,7 @@ fn dimension(row: &Row, column: usize) -> Res<usize> {
 impl<'a> Work<'a> {
     fn new(tx: &'a Tx, row: ScopeRow, others: Vec<ScopeRow>, at: Timestamp, now: Timestamp) -> Self {
         let (next_in_session, embedders) = (HashMap::new(), Vec::new());
-        Self { tx, row, others, at, now, next_in_session, embedders, first_audit: None }
+        Self { tx, row, others, at, now, next_in_session, embedders, first_audit: None, ran_out: Vec::new() }
     }
 }
 

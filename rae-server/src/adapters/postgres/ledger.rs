@@ -9,15 +9,15 @@ use super::{
     apply::{Work, holds},
     budgets::{BUDGETS, SPENT, amount, funds, row_name},
     errors::Res,
-    row::{bytes, int, time},
+    row::{bytes, int, text, time},
     session::{Params, Tx},
 };
 use futures::try_join;
 use rae_core::{
     limits::{EXPIRE_PAGE, SPEND_DAYS_KEPT},
     model::{
-        Amount, Booking, BudgetLevel, DropTarget, Limits, NewReservation, Op, Outcome, Settlement, Spent, Timestamp,
-        Window,
+        Amount, Booking, BudgetLevel, DropTarget, EndedCall, Funds, Limits, NewReservation, Op, Outcome, Settlement,
+        Spent, Timestamp, Window,
     },
 };
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -25,9 +25,9 @@ use uuid::Uuid;
 
 const HOLD_MONEY: &str = "SELECT 1 FROM rae.tenants WHERE tid = $1 FOR NO KEY UPDATE";
 /// What ran out in the tenant, the first page of it.
-const DUE: &str = "SELECT id, project, reserved_at, usd, tokens, sent FROM rae.reservations \
+const DUE: &str = "SELECT id, project, reserved_at, usd, tokens, sent, provider, model, operation FROM rae.reservations \
     WHERE tid = $1 AND expires_at <= $2 ORDER BY expires_at, id LIMIT $3";
-const FIND: &str = "SELECT id, project, reserved_at, usd, tokens, sent FROM rae.reservations \
+const FIND: &str = "SELECT id, project, reserved_at, usd, tokens, sent, provider, model, operation FROM rae.reservations \
     WHERE tid = $1 AND project = $2 AND id = $3";
 const HOLD: &str = "INSERT INTO rae.reservations (tid, project, id, reserved_at, expires_at, usd, tokens, provider, model, \
     operation, user_id, request_id, attempt) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 \
@@ -71,6 +71,7 @@ pub(super) fn touches_money(op: &Op) -> bool {
             | Op::Reserve { .. }
             | Op::MarkSent { .. }
             | Op::Settle { .. }
+            | Op::SettleCall { .. }
             | Op::Release { .. }
             | Op::Book { .. }
             | Op::ExpireReservations
@@ -85,6 +86,9 @@ struct Held {
     reserved_at: Timestamp,
     amount: Amount,
     sent: bool,
+    provider: String,
+    model: String,
+    operation: String,
 }
 
 impl Held {
@@ -95,7 +99,16 @@ impl Held {
             reserved_at: time(row, 2)?,
             amount: amount(row, 3)?,
             sent: row.try_get(5)?,
+            provider: text(row, 6)?,
+            model: text(row, 7)?,
+            operation: text(row, 8)?,
         })
+    }
+
+    fn ended(&self) -> EndedCall {
+        let (project, held) = (self.project.clone(), self.amount);
+        let (provider, model, operation) = (self.provider.clone(), self.model.clone(), self.operation.clone());
+        EndedCall { project, provider, model, operation, held }
     }
 }
 
@@ -132,12 +145,15 @@ impl Moves {
 
 impl Work<'_> {
     /// One of the ops that touch money.
-    pub async fn money(&self, op: &Op) -> Res<Outcome> {
+    pub async fn money(&mut self, op: &Op) -> Res<Outcome> {
         match op {
             Op::SetBudget { level, change } => self.set_budget(*level, change).await,
             Op::Reserve { reservation } => self.reserve(reservation).await,
             Op::MarkSent { id } => self.mark_sent(*id).await,
             Op::Settle { id, settlement, defaults } => self.settle(*id, settlement, defaults).await,
+            Op::SettleCall { id, provider, model, settlement, defaults } => {
+                self.settle_call(*id, (provider, model), settlement.as_deref(), defaults).await
+            }
             Op::Release { id } => self.release(*id).await,
             Op::Book { booking } => self.book(booking).await,
             Op::ExpireReservations => self.expire().await,
@@ -151,7 +167,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn reserve(&self, new: &NewReservation) -> Res<Outcome> {
+    async fn reserve(&mut self, new: &NewReservation) -> Res<Outcome> {
         new.check()?;
         // Sent together, done in this order: each sees what was committed before the lock was given.
         self.tx.prepare(&[HOLD_MONEY, DUE, BUDGETS, SPENT]).await?;
@@ -204,16 +220,36 @@ impl Work<'_> {
     async fn settle(&self, id: Uuid, settlement: &Settlement, defaults: &Limits) -> Res<Outcome> {
         settlement.check()?;
         let Some(held) = self.find(id).await? else { return Ok(Outcome::Skipped) };
+        Ok(Outcome::Funds(Box::new(self.book_end(&held, settlement, defaults).await?)))
+    }
+
+    async fn settle_call(
+        &self,
+        id: Uuid,
+        (provider, model): (&str, &str),
+        settlement: Option<&Settlement>,
+        defaults: &Limits,
+    ) -> Res<Outcome> {
+        let Some(held) = self.find(id).await? else { return Ok(Outcome::Skipped) };
+        let call = held.ended();
+        call.check_is(id, provider, model)?;
+        let settlement = call.settlement(settlement);
+        settlement.check()?;
+        Ok(Outcome::Settled { funds: Box::new(self.book_end(&held, &settlement, defaults).await?), call })
+    }
+
+    /// Turns what was held into what it cost; gives where the budgets stand then.
+    async fn book_end(&self, held: &Held, settlement: &Settlement, defaults: &Limits) -> Res<Funds> {
         let mut moves = Moves::default();
         let moved = Move { used: settlement.amount(), freed: held.amount, ..Move::default() };
         moves.add(&held.project, held.reserved_at, moved);
         self.tx.prepare(&[SETTLE, MAKE_WINDOWS, MOVE_WINDOWS, BUDGETS, SPENT]).await?;
         let (_, _, funds) =
-            try_join!(self.write_row(id, settlement), self.change(&moves), funds(self.tx, self.now, defaults))?;
-        Ok(Outcome::Funds(Box::new(funds)))
+            try_join!(self.write_row(held.id, settlement), self.change(&moves), funds(self.tx, self.now, defaults))?;
+        Ok(funds)
     }
 
-    async fn release(&self, id: Uuid) -> Res<Outcome> {
+    async fn release(&mut self, id: Uuid) -> Res<Outcome> {
         let Some(held) = self.find(id).await?.filter(|held| !held.sent) else { return Ok(Outcome::Skipped) };
         self.end(&[held]).await?;
         Ok(Outcome::Done)
@@ -261,7 +297,7 @@ impl Work<'_> {
         Ok(Outcome::Done)
     }
 
-    async fn expire(&self) -> Res<Outcome> {
+    async fn expire(&mut self) -> Res<Outcome> {
         self.tx.prepare(&[HOLD_MONEY, DUE]).await?;
         let (_, due) = try_join!(self.hold_money(), self.due())?;
         let (released, booked) = self.end(&due).await?;
@@ -284,14 +320,16 @@ impl Work<'_> {
 
     /// Ends reservations without a word from their callers: those that were not sent are given back, the others booked at what
     /// they held. Gives the number of both.
-    async fn end(&self, all: &[Held]) -> Res<(u64, u64)> {
+    async fn end(&mut self, all: &[Held]) -> Res<(u64, u64)> {
         let (mut moves, mut unsent, mut booked) = (Moves::default(), Vec::new(), 0);
         for held in all {
             let mut moved = Move { freed: held.amount, ..Move::default() };
             if held.sent {
-                let settlement = Settlement::unconfirmed(held.amount);
+                let call = held.ended();
+                let settlement = call.settlement(None);
                 moved.used = settlement.amount();
                 self.write_row(held.id, &settlement).await?;
+                self.ran_out.push(call);
                 booked += 1;
             } else {
                 unsent.push(held.id);

@@ -292,4 +292,6 @@ pub struct MeteredUsage {
 #[derive(ToSchema)]
 pub struct Settled {
     pub cost_usd: f64,
+    /// Whether that is more than was held, in dollars or in tokens. It is booked in full.
+    pub more_than_held: bool,
 }
