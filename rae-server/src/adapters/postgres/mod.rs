@@ -47,7 +47,7 @@ pub use schema::migrate;
 pub use session::PoolState;
 pub use settings::{PgVariables, PostgresSettings, Tls};
 
-use apply::{apply, joins};
+use apply::{apply, apply_beat, beats, joins};
 use async_trait::async_trait;
 use errors::no_schema;
 use group::Group;
@@ -114,6 +114,19 @@ impl PostgresStore {
             .run_for_all(|tx| boxed(async move { tx.query_one("SELECT 1 FROM rae.meta", &[]).await.map(|_| ()) }))
             .await
     }
+
+    /// Prolongs leases, without a turn in the scope. `None` where the batch must go the way of all others.
+    async fn beat(&self, ctx: &Ctx, batch: Arc<WriteBatch>) -> Result<Option<Applied>> {
+        let (core, own) = (Arc::clone(&self.core), ctx.clone());
+        let work = async move {
+            core.again(&own, Mode::Write, move |tx| {
+                let batch = Arc::clone(&batch);
+                boxed(async move { apply_beat(tx, &batch).await })
+            })
+            .await
+        };
+        self.core.task(ctx, Mode::Write, work).await
+    }
 }
 
 impl fmt::Debug for PostgresStore {
@@ -134,6 +147,11 @@ impl RelationalStore for PostgresStore {
             && let Some(applied) = self.group.apply(&self.core, ctx, Arc::clone(&batch)).await
         {
             return applied;
+        }
+        if beats(&batch)
+            && let Some(applied) = self.beat(ctx, Arc::clone(&batch)).await?
+        {
+            return Ok(applied);
         }
         let spends = batch.ops.iter().any(ledger::touches_money);
         self.core
