@@ -4,7 +4,9 @@
 //!   commit is under way, it stays open whether the batch was written: applying it again under its id is safe. Transactions
 //!   that lose to others (deadlock, serialization) begin again, a bounded number of times.
 //! - **Group commit.** Writers of one scope come one after the other. Batches that only put memories and wait for their turn share
-//!   one transaction; where that fails each is applied alone, so one that is refused takes no other with it.
+//!   one transaction; where that fails each is applied alone, so one that is refused takes no other with it. One whose caller is
+//!   told before the commit that its time is over is not written; later it is as with any deadline during a commit.
+//! - **Heartbeats.** A batch that only prolongs a lease locks the row of its job and waits for no writer of the scope.
 //! - **Order.** A writer locks the row of its scope until it commits, so the numbers of a scope become visible in order.
 //!   Scopes do not wait for each other. A batch that erases a project or tenant locks the tenant's scopes in the order of
 //!   their numbers; one that changes the store's embedder waits for all writers. Whoever touches the money of a tenant also
@@ -228,6 +230,10 @@ impl MemoryRead for PostgresStore {
 impl IndexRead for PostgresStore {
     async fn head(&self, ctx: &Ctx) -> Result<Head> {
         self.core.run(ctx, Mode::Read, |tx| boxed(index::head(tx))).await
+    }
+
+    async fn last_deletion(&self, ctx: &Ctx, id: MemoryId) -> Result<u64> {
+        self.core.run(ctx, Mode::Read, move |tx| boxed(index::last_deletion(tx, id))).await
     }
 
     async fn changes_since(&self, ctx: &Ctx, after: u64, upto: u64, limit: usize, embedder: &str) -> Result<Changes> {
