@@ -186,7 +186,7 @@ impl Work<'_> {
             conn.execute(&format!("DELETE FROM {table} WHERE scope = ?1"), [row.sid])?;
         }
         conn.execute("DELETE FROM audit WHERE scope = ?1 AND (?2 IS NULL OR aid < ?2)", params![row.sid, first_audit])?;
-        let memories = row.counts.iter().sum();
+        let memories: u64 = row.counts.iter().sum();
         row.seq = row.seq.saturating_add(memories.max(row.seq.min(1)));
         row.floor = row.seq;
         row.counts = Default::default();

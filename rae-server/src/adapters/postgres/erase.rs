@@ -186,7 +186,7 @@ impl Work<'_> {
         tx.execute("DELETE FROM rae.schedules WHERE scope = $1", sid).await?;
         let audit = "DELETE FROM rae.audit WHERE scope = $1 AND ($2::bigint IS NULL OR aid < $2)";
         tx.execute(audit, &[&row.sid, &first_audit]).await?;
-        let memories = row.counts.iter().sum();
+        let memories: u64 = row.counts.iter().sum();
         row.seq = row.seq.saturating_add(memories.max(row.seq.min(1)));
         row.floor = row.seq;
         row.counts = Default::default();
