@@ -10,12 +10,14 @@ use provider_support::{Behaviour, Charged, FakeProvider, Fault, Says};
 use rae_core::{
     CostLogOptions, CostOptions, EmbedRole, Embedding, Error, ErrorKind, JobResult, JobsOptions, MemoryUpdate,
     NewMemory, PriceBook, Rae, RecallOptions, Timestamp, UnknownModel, WorkOptions, block_on,
+    embedded::memory::ReferenceStore,
+    guard::{Fault as StoreFault, Faults, Guarded, Policy, When},
     limits::JOB_ATTEMPTS_MAX,
     model::{BudgetChange, BudgetLevel, CallStatus, JobEntry, JobState, LedgerRow, Usd},
     ports::{Clock, ManualClock, RetryPolicy},
     providers::{ProviderConfig, Providers},
 };
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 const NAME: &str = "openai:text-embedding-3-small@64";
 /// A thousandth of a dollar a token.
@@ -215,6 +217,91 @@ fn what_was_paid_for_before_the_budget_was_full_is_kept() {
         }
         assert_eq!(days, [(JobResult::Parked, 200), (JobResult::Done, 250)]);
         assert_eq!(reconciled(&mem, &fake).await.len(), 3, "no text is paid for twice");
+        mem.close().await.unwrap();
+    });
+}
+
+/// How often each text was sent to the provider.
+fn times_sent(fake: &FakeProvider) -> BTreeMap<String, usize> {
+    let mut times = BTreeMap::new();
+    for seen in fake.seen() {
+        for text in seen.body["input"].as_array().unwrap() {
+            *times.entry(text.as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    times
+}
+
+/// A store whose writes can be made to fail, with 250 notes that owe their vectors.
+async fn indebted(fake: &FakeProvider, faults: &Arc<Faults>) -> (Rae, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-27T20:00:00Z").unwrap()));
+    let truth = Arc::new(ReferenceStore::new(Arc::clone(&clock) as Arc<dyn Clock>));
+    let truth = Guarded::relational(truth, Policy { attempts: 1, ..Policy::default() }).with_faults(Arc::clone(faults));
+    let builder = Rae::builder().relational(Arc::new(truth)).embedding(Embedding::named(NAME).unwrap());
+    let builder = builder.providers(providers(fake)).costs(costs()).clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let mem = builder.open().await.unwrap();
+    limit(&mem, 0).await;
+    mem.remember_many((0..250).map(|n| NewMemory::new(format!("Note {n:03} of the day."))).collect()).await.unwrap();
+    limit(&mem, 1_000_000_000).await;
+    clock.advance_seconds(86_400);
+    (mem, clock)
+}
+
+#[test]
+fn a_job_whose_store_fails_between_requests_pays_again_for_the_one_in_hand_alone() {
+    // Of a request, the store takes the reserve, the mark that it was sent, the settlement and the vectors.
+    for fails_at in 1..=16 {
+        for when in [When::Before, When::After] {
+            let (fake, faults) = (FakeProvider::start(), Faults::new());
+            block_on(async {
+                let (mem, clock) = indebted(&fake, &faults).await;
+                let fault = StoreFault::Fail { kind: ErrorKind::Corrupt, temporary: false, when };
+                faults.on("apply", faults.calls("apply") + fails_at, fault);
+                let mut runs = 0;
+                while !jobs(&mem).await.is_empty() {
+                    runs += 1;
+                    // One whose end could not be told is due again when its lease is over.
+                    let _ = mem.run_due_job(&WorkOptions::default()).await;
+                    clock.advance_seconds(3_600);
+                    assert!(runs < 5, "write {fails_at} {when:?}");
+                }
+                assert_eq!(mem.stats().await.unwrap().vectors, 250);
+                let times = times_sent(&fake);
+                assert_eq!(times.len(), 250);
+                let twice = times.values().filter(|times| **times > 1).count();
+                assert!(twice <= 100, "write {fails_at} {when:?}: {twice} texts were paid for twice");
+                assert!(times.values().all(|times| *times <= 2), "write {fails_at} {when:?}");
+                mem.close().await.unwrap();
+            });
+        }
+    }
+}
+
+#[test]
+fn a_job_that_is_given_up_in_the_middle_keeps_what_it_paid_for() {
+    let (fake, faults) = (Arc::new(FakeProvider::start()), Faults::new());
+    block_on(async {
+        let (mem, clock) = indebted(&fake, &faults).await;
+        fake.then(Behaviour::default()).then(Behaviour::default()).then(Behaviour::fails(Fault::Stall));
+        let (tell, told) = futures::channel::oneshot::channel();
+        let asked = Arc::clone(&fake);
+        std::thread::spawn(move || {
+            asked.wait_for_requests(3);
+            tell.send(()).unwrap();
+        });
+        let options = WorkOptions::default();
+        {
+            let job = pin!(mem.run_due_job(&options));
+            assert!(matches!(select(job, told).await, Either::Right(_)), "the third request gets no answer");
+        }
+        assert_eq!(mem.stats().await.unwrap().vectors, 200);
+        clock.advance_seconds(3_600);
+        let run = mem.run_due_job(&options).await.unwrap().unwrap();
+        assert_eq!((run.result, run.attempts), (JobResult::Done, 2));
+        assert_eq!((mem.stats().await.unwrap().vectors, fake.seen().len()), (250, 4));
+        let twice: Vec<String> =
+            times_sent(&fake).into_iter().filter(|(_, times)| *times > 1).map(|(t, _)| t).collect();
+        assert_eq!((twice.len(), twice[0].as_str()), (50, "Note 200 of the day."), "the request that was in hand");
         mem.close().await.unwrap();
     });
 }

@@ -11,6 +11,7 @@ mod keys;
 pub mod log;
 pub mod metrics;
 pub mod models;
+pub mod places;
 mod prices;
 mod rate;
 pub mod services;
@@ -23,6 +24,7 @@ mod worker;
 
 use cli::Role;
 use front::Front;
+use http::conn::Closed;
 use rae_core::{Error, ErrorKind};
 use services::{Ml, Rerank};
 use settings::{AuthMode, Settings};
@@ -142,7 +144,8 @@ fn serve(settings: Settings, role: Role) -> rae_core::Result<()> {
         }
         announce(&app, address, started).await;
         let (router, front) = (http::router(Arc::clone(&app)), Arc::clone(&app.front));
-        shutdown::serve(listener, router, front, signals, |left| async move { app.close(left).await }).await
+        let close = |left| async move { app.close(left).await };
+        shutdown::serve(listener, router, front, Closed::AsksNoMore, signals, close).await
     });
     jobs.shutdown_background();
     served
@@ -180,7 +183,8 @@ fn serve_models(settings: Settings, role: Role) -> rae_core::Result<()> {
             }
             Ok(())
         };
-        shutdown::serve(listener, router, front, signals, close).await
+        // Their answers change nothing and are asked for by programs: nothing is computed for who has left.
+        shutdown::serve(listener, router, front, Closed::HasLeft, signals, close).await
     })
 }
 

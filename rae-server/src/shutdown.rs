@@ -1,6 +1,9 @@
 //! Stopping without cutting a request: readiness goes first, then the listener, then what runs, then the store.
 
-use crate::{front::Front, http};
+use crate::{
+    front::Front,
+    http::{self, conn::Closed},
+};
 use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
 use rae_core::{Error, Result};
@@ -43,6 +46,7 @@ pub async fn serve<C>(
     listener: TcpListener,
     router: Router,
     app: Arc<Front>,
+    closed: Closed,
     mut signals: Signals,
     close: impl FnOnce(Duration) -> C,
 ) -> Result<bool>
@@ -60,7 +64,7 @@ where
             () = signals.next() => {}
         }
     };
-    http::conn::accept(listener, router, Arc::clone(&app), &open, stop).await;
+    http::conn::accept(listener, router, Arc::clone(&app), closed, &open, stop).await;
     let limit = app.settings.drain_timeout;
     let due = Instant::now() + limit;
     tracing::info!(connections = open.count(), limit_seconds = limit.as_secs_f64(), "stopping: no new connections");

@@ -8,6 +8,7 @@ use crate::{
     keys::Keys,
     metrics::{Metrics, Readings, engine::Engine},
     models,
+    places::{Full, Place, Places},
     rate::Rates,
     settings::Settings,
     stores::{Backends, Hosted},
@@ -62,7 +63,7 @@ pub struct App {
     pub jwt: Option<Jwt>,
     /// How much each tenant may ask.
     pub rates: Rates,
-    bulk: Arc<Semaphore>,
+    bulk: Places,
     whole: Arc<Semaphore>,
     chats: Arc<Semaphore>,
     jobs: Mutex<Vec<JoinHandle<()>>>,
@@ -169,7 +170,7 @@ impl App {
             keys: Keys::new(settings.auth, settings.api_master_key.as_ref()),
             jwt: Jwt::new(&settings)?,
             rates: Rates::new(settings.rate_limit as u64, settings.rate_limit_window),
-            bulk: Arc::new(Semaphore::new(BULK_MAX)),
+            bulk: Places::new(BULK_MAX),
             whole: Arc::new(Semaphore::new(WHOLE_MAX)),
             // They take minutes: the other half is for calls that do not.
             chats: Arc::new(Semaphore::new((settings.max_concurrent_requests / 2).max(1))),
@@ -217,9 +218,12 @@ impl App {
         self.spawn(limit, held, call(self.rae.with_scope(scope).with_timeout(Some(limit)))).await
     }
 
-    /// A place for an export or an import.
-    pub fn bulk_place(&self) -> Result<OwnedSemaphorePermit> {
-        self.take(&self.bulk, 1, "bulk")
+    /// A place for an export, an import or other long work: of the tenant, which has at most half of them, or of the operator.
+    pub fn bulk_place(&self, tenant: Option<&str>) -> Result<Place> {
+        self.bulk.take(tenant).map_err(|full| match full {
+            Full::All => self.overloaded("bulk"),
+            Full::Share => self.overloaded("bulk_tenant"),
+        })
     }
 
     /// The place for what reads the whole store.

@@ -5,6 +5,8 @@
 #[path = "http/support.rs"]
 #[allow(dead_code)]
 mod http;
+#[path = "../../rae-core/tests/provider_support/mod.rs"]
+mod provider_support;
 mod support;
 
 use http::{Folder, Server, command, until};
@@ -59,6 +61,29 @@ fn replicas_on_one_database_see_one_anothers_writes_at_the_next_call() {
     assert!(!two.remember("Said without Redis.").is_empty());
     cache.again();
     assert_eq!(contents(&two, "said without Redis")[0], "Said without Redis.");
+}
+
+#[test]
+fn replicas_without_redis_never_give_an_answer_again_that_was_erased_on_another_one() {
+    let (database, fake) = (Cluster::shared().empty(), provider_support::FakeProvider::start());
+    let (url, provider) = (database.url(), fake.url());
+    let env = [("DATABASE_URL", &*url), ("OPENAI_API_KEY", "sk-geheim"), ("RAE_OPENAI_BASE_URL", &*provider)];
+    let (one, two) = (Server::with(&env), Server::with(&env));
+    let tenant = ("X-Tenant-ID", "t");
+    let messages = json!([{ "role": "user", "content": "Tell me a secret." }]);
+    let body = json!({ "model": "gpt-4o-mini", "max_tokens": 50, "messages": messages }).to_string();
+    let headers = [tenant, ("X-RAE-Cache", "on"), ("X-User-ID", "ada")];
+    let cache = |server: &Server| {
+        let answer = server.send("POST", "/v1/chat/completions", &headers, body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.header("x-cache").map(str::to_owned)
+    };
+    for (scope, target) in [("user", "ada"), ("session", "monday"), ("project", "default")] {
+        assert_eq!([cache(&two), cache(&two)].map(Option::unwrap), ["miss", "exact"], "{scope}");
+        let erasure = json!({ "scope": scope, "target": target }).to_string();
+        assert_eq!(one.send("POST", "/v1/erasure", &[tenant], erasure.as_bytes()).status, 200);
+    }
+    assert_eq!(cache(&two).as_deref(), Some("miss"));
 }
 
 #[test]

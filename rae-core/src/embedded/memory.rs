@@ -206,6 +206,11 @@ impl IndexRead for ReferenceStore {
         Ok(Head { seq, tombstone_floor, embedder: state.embedder.clone() })
     }
 
+    async fn last_deletion(&self, ctx: &Ctx, id: MemoryId) -> Result<u64> {
+        let scope = self.read(ctx)?;
+        Ok(scope.tombstones.get(&id).copied().unwrap_or_default().max(scope.floor))
+    }
+
     async fn changes_since(&self, ctx: &Ctx, after: u64, upto: u64, limit: usize, embedder: &str) -> Result<Changes> {
         let (scope, limit) = (self.read(ctx)?, page(limit)?);
         let upto = upto.min(scope.seq);

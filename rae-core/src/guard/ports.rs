@@ -147,6 +147,10 @@ impl IndexRead for Guarded<dyn RelationalStore> {
         self.call(ctx, "head", Repeatable, |_| self.inner.head(ctx)).await
     }
 
+    async fn last_deletion(&self, ctx: &Ctx, id: MemoryId) -> Result<u64> {
+        self.call(ctx, "last_deletion", Repeatable, |_| self.inner.last_deletion(ctx, id)).await
+    }
+
     async fn changes_since(&self, ctx: &Ctx, after: u64, upto: u64, limit: usize, embedder: &str) -> Result<Changes> {
         let read = |_| self.inner.changes_since(ctx, after, upto, limit, embedder);
         self.call(ctx, "changes_since", Repeatable, read).await

@@ -38,30 +38,29 @@ pub(crate) fn parked_until(failed: &Error, now: Timestamp) -> Option<Timestamp> 
     })
 }
 
-/// What pays an `Embed` job, as far as it could be computed, and why no further.
-pub(super) async fn pay(deps: &Deps, ctx: &Ctx, job: &Job) -> Result<(Vec<Op>, Option<Error>)> {
-    let ids: Vec<MemoryId> = match job.payload.get("ids") {
+/// The memories whose vectors an `Embed` job owes.
+pub(super) fn ids(job: &Job) -> Result<Vec<MemoryId>> {
+    match job.payload.get("ids") {
         Some(ids) => serde_json::from_value(ids.clone())
-            .map_err(|e| Error::corrupt("the payload of an embed job is not a list of ids").with_source(e))?,
-        None => Vec::new(),
-    };
-    let embedder = deps.embedder();
-    let mut ops = Vec::with_capacity(ids.len());
-    for page in ids.chunks(EMBED_BATCH_MAX) {
-        // What an earlier attempt computed may have cost money; it is not computed again.
-        let stored = match embedder.paid() {
-            Some(_) => deps.relational.vectors_of(ctx, embedder.id(), page).await?,
-            None => vec![None; page.len()],
-        };
-        let live = deps.relational.get(ctx, page).await?.into_iter().zip(stored);
-        let owed: Vec<Memory> = live.filter(|(_, vector)| vector.is_none()).filter_map(|(memory, _)| memory).collect();
-        let Embedded { vectors, failed } = embed_documents(deps, ctx, &*embedder, &owed).await;
-        ops.extend(puts(&*embedder, &owed, vectors));
-        if failed.is_some() {
-            return Ok((ops, failed));
-        }
+            .map_err(|e| Error::corrupt("the payload of an embed job is not a list of ids").with_source(e)),
+        None => Ok(Vec::new()),
     }
-    Ok((ops, None))
+}
+
+/// Those of `ids` that are still there and have no vector. What an earlier attempt computed may have cost money, and cost time in any
+/// case; it is not computed again.
+pub(super) async fn owed(deps: &Deps, ctx: &Ctx, embedder: &dyn Embedder, ids: &[MemoryId]) -> Result<Vec<Memory>> {
+    let stored = deps.relational.vectors_of(ctx, embedder.id(), ids).await?;
+    let live = deps.relational.get(ctx, ids).await?.into_iter().zip(stored);
+    Ok(live.filter(|(_, vector)| vector.is_none()).filter_map(|(memory, _)| memory).collect())
+}
+
+/// How many of the first of these are embedded before anything is written: what one request takes, where each costs money.
+pub(super) fn at_once(embedder: &dyn Embedder, memories: &[Memory]) -> usize {
+    let Some(paid) = embedder.paid() else { return memories.len() };
+    let texts: Vec<_> = memories.iter().map(embed_text).collect();
+    let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+    paid.in_one_request(&texts).clamp(1, memories.len().max(1))
 }
 
 /// `PutVector` ops for memories that have one.

@@ -5,11 +5,12 @@
 
 use super::embed_debt;
 use crate::{
+    cost::Embedded,
     ctx::Ctx,
     deps::Deps,
     error::{Error, ErrorKind, Result},
     guard::within,
-    limits::{JOB_ATTEMPTS_MAX, JOB_RETRY_SECONDS_MAX, JOB_SECONDS_MAX},
+    limits::{EMBED_BATCH_MAX, JOB_ATTEMPTS_MAX, JOB_RETRY_SECONDS_MAX, JOB_SECONDS_MAX},
     model::{JobKind, Lease, Op, Precondition, Schedule, Scope, Timestamp},
     ops,
 };
@@ -21,6 +22,7 @@ use futures_timer::Delay;
 use std::{
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 use uuid::Uuid;
@@ -195,6 +197,8 @@ struct Held<'a> {
     lease: &'a Lease,
     length: Duration,
     since: Instant,
+    /// Changes written so far.
+    changes: AtomicU64,
 }
 
 impl Held<'_> {
@@ -216,12 +220,16 @@ impl Held<'_> {
         self.deps.relational.apply(&self.ctx, self.deps.batch_if(preconditions, ops)).await.map(|_| ())
     }
 
+    /// What prolongs the lease.
+    fn extension(&self) -> Op {
+        Op::ExtendLease { id: self.lease.job.id, until: self.now().saturating_add(self.length) }
+    }
+
     /// Prolongs the lease again and again; ends when it is lost.
     async fn beat(&self) {
         loop {
             Delay::new(self.length / BEATS).await;
-            let until = self.now().saturating_add(self.length);
-            match self.apply(vec![Op::ExtendLease { id: self.lease.job.id, until }]).await {
+            match self.apply(vec![self.extension()]).await {
                 Err(error) if is_lost(&error) => return,
                 Err(error) => tracing::warn!(kind = error.kind().name(), "a lease could not be prolonged"),
                 Ok(()) => {}
@@ -236,7 +244,14 @@ fn is_lost(error: &Error) -> bool {
 
 async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOptions) -> Result<JobRun> {
     let since = Instant::now();
-    let held = Held { deps, ctx: Ctx::new(scope.clone()), lease: &lease, length: options.lease, since };
+    let held = Held {
+        deps,
+        ctx: Ctx::new(scope.clone()),
+        lease: &lease,
+        length: options.lease,
+        since,
+        changes: AtomicU64::new(0),
+    };
     let limit = deps.timeout.unwrap_or(Duration::from_secs(JOB_SECONDS_MAX));
     // A job that panics must not take down whoever runs it.
     let work = AssertUnwindSafe(within(Some(limit), attempt(&held, scope))).catch_unwind();
@@ -253,7 +268,7 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
         result: JobResult::Done,
         error: ended.as_ref().err().map(Error::kind),
         took: since.elapsed(),
-        changes: ended.as_ref().copied().unwrap_or_default(),
+        changes: held.changes.load(Ordering::Relaxed),
     };
     let Err(error) = ended else { return Ok(run) };
     run.result = if is_lost(&error) { JobResult::Lost } else { give_back(&held, &error, options).await? };
@@ -265,36 +280,50 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
     if error.code() == "embedder_changed" { Err(error) } else { Ok(run) }
 }
 
-/// Does the job and ends it; gives how many changes went with its end.
-async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<u64> {
+/// Does the job and ends it.
+async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<()> {
     let (deps, job) = (held.deps, &held.lease.job);
-    let (preconditions, mut ops) = match job.kind {
-        // Vectors of an embedder that the store has left would pay nothing.
-        JobKind::Embed => {
-            let embedder = Precondition::EmbedderIs(deps.embedder().id().to_owned());
-            let (ops, failed) = embed_debt::pay(deps, &deps.ctx(scope)?, job).await?;
-            if let Some(error) = failed {
-                // What was computed, and perhaps paid for, is kept.
-                if !ops.is_empty() {
-                    held.apply_if(vec![embedder], ops).await?;
-                }
-                return Err(error);
-            }
-            (vec![embedder], ops)
-        }
+    let preconditions = match job.kind {
+        JobKind::Embed => vec![pay(held, scope).await?],
         JobKind::Maintain => {
             ops::housekeep(deps, scope, deps.clock.now()).await?;
-            (Vec::new(), Vec::new())
+            Vec::new()
         }
         JobKind::Evaluate => {
             ops::evaluate_all(deps, scope).await?;
             (Vec::new(), Vec::new())
         }
     };
-    let changes = ops.len() as u64;
-    ops.push(Op::FinishJob { id: job.id });
-    held.apply_if(preconditions, ops).await?;
-    Ok(changes)
+    held.apply_if(preconditions, vec![Op::FinishJob { id: job.id }]).await
+}
+
+/// Embeds what is owed. What is computed, and perhaps paid for, is written before the next is: however the job ends, at most what was
+/// under way is computed again. Gives what must hold for the debt to be paid.
+async fn pay(held: &Held<'_>, scope: &Scope) -> Result<Precondition> {
+    let (deps, embedder) = (held.deps, held.deps.embedder());
+    // Vectors of an embedder that the store has left would pay nothing.
+    let in_use = Precondition::EmbedderIs(embedder.id().to_owned());
+    let ctx = deps.ctx(scope)?;
+    for page in embed_debt::ids(&held.lease.job)?.chunks(EMBED_BATCH_MAX) {
+        let owed = embed_debt::owed(deps, &ctx, &*embedder, page).await?;
+        let mut rest = owed.as_slice();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(embed_debt::at_once(&*embedder, rest));
+            let Embedded { vectors, failed } = embed_debt::embed_documents(deps, &ctx, &*embedder, now).await;
+            let mut ops: Vec<Op> = embed_debt::puts(&*embedder, now, vectors).collect();
+            let changes = ops.len() as u64;
+            if changes > 0 {
+                ops.push(held.extension());
+                held.apply_if(vec![in_use.clone()], ops).await?;
+                held.changes.fetch_add(changes, Ordering::Relaxed);
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            rest = later;
+        }
+    }
+    Ok(in_use)
 }
 
 /// Gives a job that failed back to the queue.
@@ -455,7 +484,8 @@ mod tests {
             let leases = deps.relational.lease_due(clock.now(), length, 1, &JobKind::ALL).await.unwrap();
             let lease = &leases[0].1;
             let ctx = Ctx::new(scope.clone());
-            let held = Held { deps, ctx: ctx.clone(), lease, length, since: Instant::now() };
+            let held =
+                Held { deps, ctx: ctx.clone(), lease, length, since: Instant::now(), changes: AtomicU64::new(0) };
             // The store's clock stands still; the time that passes here is what the end of the lease moves by.
             let first = held.now();
             assert!(first >= clock.now() && first.saturating_add(length) >= lease.until);

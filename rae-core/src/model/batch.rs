@@ -191,7 +191,8 @@ pub enum Op {
     /// Erases everything of a session, user, project or tenant. Gives [`Outcome::Dropped`]. With a tenant go its keys, its
     /// registration, its budgets and all that was spent. Of a project go the budget and the names of users and requests in its
     /// ledger; of a user the name and the requests in that project's ledger. The amounts stay: the tenant's day and month must
-    /// still add up.
+    /// still add up. A project that is erased, by itself or with its tenant, has a higher floor than any number before, unless
+    /// nothing was ever written to it.
     DropScope {
         /// What.
         target: DropTarget,

@@ -6,7 +6,7 @@ mod mark;
 mod stream;
 
 pub use answers::CacheOptions;
-pub(crate) use answers::erase_answers;
+pub(crate) use answers::{erase_answers, erased, may_have_answers};
 pub(crate) use stream::chat_stream;
 pub use stream::{ChatAnswerStream, ChatEnd};
 
@@ -185,7 +185,13 @@ impl Call {
         }
         let asked = Asked::of(&request, &options);
         let ctx = deps.ctx(scope)?;
-        // Before the memories are read: a change in between must not be missed.
+        // Before the memories are read: an erasure or a change in between must not be missed.
+        let epoch = match &options.cache {
+            Some(_) => {
+                answers::epoch(deps, &ctx).await.inspect_err(|error| tracing::warn!(%error, "no answer is kept")).ok()
+            }
+            None => None,
+        };
         let generation = match (&options.memory, &options.cache) {
             (Some(_), Some(_)) => Some(deps.relational.head(&ctx).await?.seq),
             _ => None,
@@ -195,11 +201,11 @@ impl Call {
             None => (Vec::new(), Vec::new()),
         };
         let plan = llm::plan(deps, request, options.llm)?;
-        let place = match &options.cache {
+        let place = match (&options.cache, epoch) {
             // A part of the memories that is missing now may be there next time.
-            Some(cache) if degraded.is_empty() => {
+            (Some(cache), Some(epoch)) if degraded.is_empty() => {
                 let generation = generation.filter(|_| !memories.is_empty());
-                Place::of(deps, &ctx, &plan, cache, asked.user.as_deref(), generation).await
+                Place::of(deps, &ctx, &plan, cache, asked.user.as_deref(), (epoch, generation)).await
             }
             _ => None,
         };

@@ -1,6 +1,6 @@
 //! `forget`: erasure from rows, words, vectors, history and the log, with a receipt.
 
-use super::erase_answers;
+use super::{erase_answers, erased, may_have_answers};
 use crate::{
     Ctx,
     deps::Deps,
@@ -149,8 +149,19 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
         DropTarget::Project(project) => project.clone(),
         _ => ctx.scope().project().to_owned(),
     });
+    // A project that is erased whole has a new floor by that, a part of one has not.
+    let part = matches!(kind, ForgetScope::Session | ForgetScope::User);
+    let mut batch = deps.batch(vec![Op::DropScope { target: drop }]);
+    let marked = part && may_have_answers(deps, ctx).await?;
+    if marked {
+        batch.ops.extend(erased(ctx.scope(), batch.now)?);
+    }
     // For sessions and users this takes what was written between the two steps.
-    let applied = deps.relational.apply(ctx, deps.batch(vec![Op::DropScope { target: drop }])).await?;
+    let applied = deps.relational.apply(ctx, batch).await?;
+    // The first answer of the project may have come between the look and the erasure.
+    if part && !marked && may_have_answers(deps, ctx).await? {
+        deps.relational.apply(ctx, deps.batch(erased(ctx.scope(), deps.clock.now())?)).await?;
+    }
     if let Some(Outcome::Dropped { memories, projects }) = applied.outcomes.into_iter().next() {
         gone.deleted += memories;
         gone.answers.extend(projects.iter().cloned());

@@ -50,7 +50,7 @@ pub use sync_vectors::VectorSync;
 
 pub(crate) use audit::audit;
 pub(crate) use budget::{budget, funds, limits, set_budget, top_funds};
-pub(crate) use chat::{chat, chat_estimate, chat_stream, erase_answers};
+pub(crate) use chat::{chat, chat_estimate, chat_stream, erase_answers, erased, may_have_answers};
 pub(crate) use context::context;
 pub(crate) use costs::{cost_log, costs};
 pub(crate) use embed::{embed, vector};

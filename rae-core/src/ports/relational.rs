@@ -106,6 +106,10 @@ pub trait IndexRead {
     /// Where the scope's change log stands.
     async fn head(&self, ctx: &Ctx) -> Result<Head>;
 
+    /// The number of the last deletion of an id, as far as it is known: at least the floor of the tombstones, below which it is not.
+    /// It stays when the id is put again, never falls, and is 0 in a scope where nothing was deleted.
+    async fn last_deletion(&self, ctx: &Ctx, id: MemoryId) -> Result<u64>;
+
     /// Changes in `(after, upto]` (`upto` beyond the head means the head), at most `limit` puts and deletes together; `upto` of the
     /// answer says how far it reaches, so that the caller goes on from there. Vectors are those of `embedder`.
     async fn changes_since(&self, ctx: &Ctx, after: u64, upto: u64, limit: usize, embedder: &str) -> Result<Changes>;

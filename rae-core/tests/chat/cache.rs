@@ -275,11 +275,76 @@ fn erasing_a_user_session_project_or_tenant_empties_the_cache_of_the_project_alo
             rae.forget(Forget::Scope(scope, target.to_owned())).await.unwrap();
             assert_eq!(glass.holding("Secret of Ada"), 1, "{scope:?}: that of the other tenant");
         }
-        rae.remember(NewMemory::new("Something.")).await.unwrap();
         result(&rae, ask("Tell me a secret."), cached()).await;
         rae.forget(Forget::Scope(ForgetScope::Tenant, "default".to_owned())).await.unwrap();
         assert_eq!(glass.holding("Secret of Ada"), 1);
         assert_eq!(result(&other, ask("Tell me a secret."), cached()).await, CacheResult::Exact);
+    });
+}
+
+/// An open store of this file, with a cache of its own: what another process has.
+async fn process(fake: &FakeProvider, path: &std::path::Path) -> Rae {
+    let providers = Providers::new([ProviderConfig::openai("sk-geheim").at(fake.url())]).unwrap();
+    Rae::builder().path(path).providers(Arc::new(providers)).open().await.unwrap()
+}
+
+#[test]
+fn an_erasure_in_one_process_reaches_the_answers_that_another_one_keeps() {
+    run(async {
+        let (fake, folder) = (FakeProvider::start(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("store.rae");
+        let (one, two) = (process(&fake, &path).await, process(&fake, &path).await);
+        let stranger = two.with_scope(Scope::new("stranger", "default").unwrap());
+        assert_eq!(result(&stranger, ask("Tell me a secret."), cached()).await, CacheResult::Miss);
+        // Nothing but answers was ever in these projects.
+        for project in ["default", "another"] {
+            let here = two.with_scope(Scope::new("default", project).unwrap());
+            for (scope, target, from) in [
+                (ForgetScope::User, "ada", project),
+                (ForgetScope::Session, "monday", project),
+                (ForgetScope::Project, project, "default"),
+                (ForgetScope::Project, project, "default"),
+                (ForgetScope::Tenant, "default", "default"),
+                (ForgetScope::Tenant, "default", "default"),
+            ] {
+                let there = one.with_scope(Scope::new("default", from).unwrap());
+                for expected in [CacheResult::Miss, CacheResult::Exact] {
+                    assert_eq!(
+                        result(&here, ask("Tell me a secret."), cached()).await,
+                        expected,
+                        "{scope:?} {project}"
+                    );
+                }
+                assert_eq!(result(&here, ask("tell me a secret"), cached()).await, CacheResult::Near);
+                there.forget(Forget::Scope(scope, target.to_owned())).await.unwrap();
+                assert_eq!(result(&here, ask("tell me a secret!"), cached()).await, CacheResult::Miss, "{scope:?}");
+                there.forget(Forget::Scope(scope, target.to_owned())).await.unwrap();
+            }
+        }
+        assert_eq!(result(&stranger, ask("Tell me a secret."), cached()).await, CacheResult::Exact);
+    });
+}
+
+#[test]
+fn a_memory_that_is_forgotten_in_one_process_is_in_no_answer_of_another_one() {
+    run(async {
+        let (fake, folder) = (FakeProvider::start(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("store.rae");
+        let (one, two) = (process(&fake, &path).await, process(&fake, &path).await);
+        let code = one.remember(NewMemory::new("The vault opens with the code 4711.")).await.unwrap().id;
+        fake.usually(Behaviour::says("The code is 4711."));
+        for expected in [CacheResult::Miss, CacheResult::Exact] {
+            assert_eq!(result(&two, ask("Which code opens the vault?"), reading()).await, expected);
+        }
+        one.forget(Forget::Id(code)).await.unwrap();
+        fake.usually(Behaviour::says("I do not know."));
+        let answer = two.chat(ask("Which code opens the vault?"), reading()).await.unwrap();
+        assert_eq!((answer.cache, answer.memories.len()), (CacheResult::Miss, 0));
+        assert_eq!(answer.response.message.plain_text(), "I do not know.");
+        // What marks an erasure is no memory that anybody sees, and hides none that says the same.
+        two.remember(NewMemory::new("erased")).await.unwrap();
+        one.forget(Forget::Scope(ForgetScope::User, "ada".to_owned())).await.unwrap();
+        assert_eq!(two.stats().await.unwrap().memories, 1);
     });
 }
 

@@ -6,7 +6,7 @@ use super::{
     error::{ApiError, ApiResult},
     json, schema,
 };
-use crate::{front::Held, state::App};
+use crate::{front::Held, places::Place, state::App};
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::{RawQuery, Request, State},
@@ -24,7 +24,6 @@ use std::{
 use tokio::{
     fs::File,
     io::{AsyncRead, AsyncWriteExt, BufWriter, ReadBuf},
-    sync::OwnedSemaphorePermit,
 };
 
 const CHUNK: usize = 64 << 10;
@@ -38,7 +37,7 @@ pub async fn export(
     RawQuery(query): RawQuery,
 ) -> ApiResult<Response<Body>> {
     no_parameters(query.as_deref())?;
-    let place = app.bulk_place()?;
+    let place = app.bulk_place(Some(caller.scope.tenant()))?;
     let temp = app.temp_file();
     let limit = app.settings.bulk_timeout;
     let call = |rae: rae_core::Rae| async move {
@@ -60,7 +59,7 @@ pub async fn import(State(app): State<Arc<App>>, caller: Caller, request: Reques
     no_parameters(request.uri().query())?;
     let most = app.settings.max_import_bytes;
     check_head(request.headers(), most)?;
-    let _place = app.bulk_place()?;
+    let _place = app.bulk_place(Some(caller.scope.tenant()))?;
     let temp = app.temp_file();
     within(app.settings.bulk_timeout, save(request.into_body(), temp.path(), most)).await?;
     let call = |rae: rae_core::Rae| async move { rae.import(temp.path()).await };
@@ -104,12 +103,12 @@ pub struct FileBody {
     file: File,
     left: u64,
     until: Instant,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl FileBody {
     /// The whole of a file, sent within `limit`.
-    pub fn of(file: std::fs::File, limit: Duration, place: OwnedSemaphorePermit) -> ApiResult<Self> {
+    pub fn of(file: std::fs::File, limit: Duration, place: Place) -> ApiResult<Self> {
         let left = file.metadata().map_err(|e| Error::unavailable("the file cannot be read").with_source(e))?.len();
         Ok(Self { file: File::from_std(file), left, until: Instant::now() + limit, _place: place })
     }

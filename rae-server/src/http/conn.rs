@@ -60,11 +60,21 @@ pub fn connections_max(app: &Front) -> usize {
     wanted.min(room.max(16))
 }
 
+/// What it means that a client closed its side while it waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// It asks no more, and still wants the answer. One that has left cannot be told from it before the answer is sent.
+    AsksNoMore,
+    /// It has left: the work for it ends.
+    HasLeft,
+}
+
 /// Takes connections until `stop` ends; those that are open go on and are watched by `open`.
 pub async fn accept(
     listener: TcpListener,
     router: Router,
     app: Arc<Front>,
+    closed: Closed,
     open: &GracefulShutdown,
     stop: impl Future<Output = ()>,
 ) {
@@ -72,7 +82,7 @@ pub async fn accept(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(app.settings.idle_timeout)
-        .half_close(true)
+        .half_close(closed == Closed::AsksNoMore)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX);
     let mut stop = std::pin::pin!(stop);

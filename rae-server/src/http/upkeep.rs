@@ -76,7 +76,7 @@ pub async fn doctor(State(app): State<Arc<App>>, caller: Caller, RawQuery(query)
         (status = 501, body = schema::Failure, description = "The store is backed up by other means")))]
 pub async fn backup(State(app): State<Arc<App>>, _: Operator, RawQuery(query): RawQuery) -> Answer {
     no_parameters(query.as_deref())?;
-    let (place, whole) = (app.bulk_place()?, app.whole_place()?);
+    let (place, whole) = (app.bulk_place(None)?, app.whole_place()?);
     let temp = app.temp_file();
     let limit = app.settings.bulk_timeout;
     let call = |rae: rae_core::Rae| async move {
@@ -99,7 +99,7 @@ pub(super) async fn long(
     args: Map<String, Value>,
     held: Held,
 ) -> rae_core::Result<Value> {
-    let _place = app.bulk_place()?;
+    let _place = app.bulk_place(Some(scope.tenant()))?;
     app.verb_within(app.settings.bulk_timeout, scope, verb, args, held).await
 }
 

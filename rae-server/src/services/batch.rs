@@ -313,6 +313,25 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn who_leaves_the_queue_takes_its_texts_out_and_leaves_those_of_others() {
+        let settings = {
+            let matches = crate::cli::command().try_get_matches_from(["rae-server"]).unwrap();
+            crate::settings::Settings::load(&matches, |_| None).unwrap()
+        };
+        let metrics = crate::metrics::Metrics::new(0).unwrap();
+        let front = Arc::new(Front::new(settings, metrics, tokio::runtime::Handle::current()));
+        let shared = Shared { front, embedder: Arc::new(Failing), queue: Mutex::default(), news: Condvar::new() };
+        let (stays, answer) = (waiting(2, EmbedRole::Document), oneshot::channel());
+        let here = Waiting { answer: answer.0, ..stays };
+        shared.queue.lock().waiting.extend([waiting(EMBED_BATCH_MAX, EmbedRole::Document), here]);
+        shared.queue.lock().closed = true;
+        let batch = shared.next().unwrap();
+        assert_eq!(batch.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [2]);
+        drop((batch, answer.1));
+        assert!(shared.next().is_none());
+    }
+
     #[test]
     fn a_request_does_not_fail_for_the_texts_of_another() {
         for bad in ["panic", "refuse", "short", "nan"] {

@@ -5,7 +5,11 @@ use super::{
     count,
     spending::hear,
 };
-use crate::{http, shutdown::Signals, state::App};
+use crate::{
+    http::{self, conn::Closed},
+    shutdown::Signals,
+    state::App,
+};
 use hyper_util::server::graceful::GracefulShutdown;
 use rae_core::{Error, Result};
 use std::{ffi::OsString, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
@@ -60,7 +64,15 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, args: Vec<OsString>, mu
         // Whoever is left is killed.
         slots.shutdown().await;
     };
-    http::conn::accept(listener, http::probes(Arc::clone(&app)), Arc::clone(&app.front), &open, stop).await;
+    http::conn::accept(
+        listener,
+        http::probes(Arc::clone(&app)),
+        Arc::clone(&app.front),
+        Closed::AsksNoMore,
+        &open,
+        stop,
+    )
+    .await;
     if in_time {
         // A probe that is cut off asks again.
         let _ = timeout(LINGER, open.shutdown()).await;

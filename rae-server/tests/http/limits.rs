@@ -212,6 +212,34 @@ fn clients_that_vanish_in_the_middle_leave_nothing_behind() {
 }
 
 #[test]
+fn one_tenant_has_at_most_half_of_the_places_for_exports_and_imports() {
+    let server = Server::start();
+    let export = |tenant: &str| {
+        let mut connection = server.connect();
+        connection.write("GET", "/v1/export", &[("X-Tenant-ID", tenant)], b"");
+        connection.read("GET")
+    };
+    let begun = |tenant: &str| {
+        let mut import = server.connect();
+        let head = format!(
+            "POST /v1/import HTTP/1.1\r\nHost: localhost\r\nX-Tenant-ID: {tenant}\r\n\
+             Content-Type: application/x-ndjson\r\nContent-Length: 1000\r\n\r\n{{"
+        );
+        import.stream.write_all(head.as_bytes()).unwrap();
+        import
+    };
+    // Their bodies do not come: they hold their places.
+    let held = [begun("a"), begun("a")];
+    let files = || std::fs::read_dir(server.folder.0.join("rae-data/tmp")).unwrap().count();
+    crate::support::until(|| (files() == 2).then_some(()));
+    export("a").is_error(503, "unavailable", "overloaded");
+    assert_eq!(server.metric("rae_http_rejected_total{reason=\"bulk_tenant\"}"), 1.0);
+    assert_eq!(export("b").status, 200);
+    drop(held);
+    crate::support::until(|| (export("a").status == 200).then_some(()));
+}
+
+#[test]
 fn what_is_not_http_ends_the_connection_and_nothing_else() {
     let server = Server::start();
     let many_headers = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(500));

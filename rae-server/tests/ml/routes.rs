@@ -98,6 +98,19 @@ fn a_full_queue_is_answered_with_503_and_what_waits_is_still_embedded() {
 }
 
 #[test]
+fn nothing_is_computed_for_a_caller_that_left_the_queue() {
+    let ml = start("ml", &[("RAE_EMBED_WINDOW", "3")]);
+    let mut gone = ml.connect();
+    gone.write("POST", "/embeddings", &[], br#"{"texts": ["a ferry", "a boat"]}"#);
+    until(|| Some(()).filter(|()| ml.metric("rae_ml_queue_texts ") == 2.0));
+    drop(gone);
+    until(|| Some(()).filter(|()| ml.metric("rae_ml_queue_texts ") == 0.0));
+    assert_eq!(ml.metric("rae_ml_batch_requests_count"), 0.0);
+    assert_eq!(vectors(&ml.post("/embeddings", json!({ "input": "a ship" }))).len(), 1);
+    assert_eq!((ml.metric("rae_ml_batch_requests_sum"), ml.metric("rae_ml_batch_texts_sum")), (1.0, 1.0));
+}
+
+#[test]
 fn sigterm_answers_what_waits_in_the_queue_and_ends() {
     let mut ml = start("ml", &[("RAE_EMBED_WINDOW", "2")]);
     let mut connection = ml.connect();

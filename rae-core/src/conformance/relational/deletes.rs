@@ -4,7 +4,7 @@ use crate::{
     conformance::fixtures::{
         EMBEDDER, Rig, content_patch, filter, importance_patch, patch_op, put, put_with_vector, unit, vector_row,
     },
-    model::{Layer, Memory, MemoryId, Op, Outcome, PatchMode, Provenance, SegmentRow},
+    model::{DropTarget, Layer, Memory, MemoryId, Op, Outcome, PatchMode, Provenance, SegmentRow},
     ports::{ManualClock, RelationalStore},
 };
 use serde_json::json;
@@ -44,6 +44,34 @@ pub async fn deleting_what_is_missing_changes_nothing(store: &dyn RelationalStor
     let before = rig.snapshot().await;
     assert!(!rig.delete(a.id).await);
     assert_eq!(rig.snapshot().await, before);
+}
+
+/// Also when the id is put again, and when its scope is erased: the number never falls.
+pub async fn the_last_deletion_of_an_id_is_known_for_ever(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let last = async |id: MemoryId| store.last_deletion(&rig.ctx, id).await.unwrap();
+    let memory = rig.memory("a");
+    let id = memory.id;
+    assert_eq!(last(id).await, 0, "there is no scope");
+    rig.apply(vec![put(memory.clone()), put(rig.memory("b"))]).await;
+    assert_eq!(last(id).await, 0, "it lives");
+    rig.delete(id).await;
+    assert_eq!((last(id).await, last(rig.id()).await), (3, 0));
+    assert_eq!(store.last_deletion(&rig.at("default", "other").ctx, id).await.unwrap(), 0);
+    // Within one batch, and alone in it.
+    rig.apply(vec![put(memory.clone()), Op::DeleteMemory { id }]).await;
+    assert_eq!((last(id).await, rig.seq().await), (5, 5));
+    rig.run(put(memory)).await;
+    assert_eq!(last(id).await, 5, "it came back");
+    rig.erase(DropTarget::Project("default".into())).await;
+    let floor = rig.head().await.tombstone_floor;
+    assert!(last(id).await == floor && last(rig.id()).await == floor && floor > 5, "what is below it is not known");
+    rig.erase(DropTarget::Tenant).await;
+    let (before, floor) = (floor, rig.head().await.tombstone_floor);
+    assert!(last(id).await == floor && floor > before, "the erasure of what is empty is one, too");
+    let again = rig.memory("again");
+    rig.apply(vec![put(again.clone()), Op::DeleteMemory { id: again.id }]).await;
+    assert_eq!((last(again.id).await, last(id).await), (floor + 2, floor));
 }
 
 /// One that was given more time since it was looked up stays, and so does one without an end.

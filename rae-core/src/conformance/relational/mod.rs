@@ -87,6 +87,7 @@ macro_rules! conformance_relational {
             a_sound_store_has_no_findings,
             a_deleted_memory_leaves_no_row,
             deleting_what_is_missing_changes_nothing,
+            the_last_deletion_of_an_id_is_known_for_ever,
             deleting_one_memory_leaves_the_others,
             late_writes_about_a_deleted_memory_leave_nothing,
             trimming_keeps_the_newest_of_the_layer,

@@ -252,7 +252,8 @@ impl ScopeState {
     /// batch ids stay (numbers only), so that a late retry does not bring anything back.
     pub fn erase(&mut self) -> u64 {
         let memories = u64::try_from(self.rows.len()).unwrap_or(u64::MAX);
-        let seq = self.seq.saturating_add(memories);
+        // Also where nothing lived any more: whoever read of it before must learn that it is another life.
+        let seq = self.seq.saturating_add(memories.max(self.seq.min(1)));
         *self = Self { seq, floor: seq, batches: std::mem::take(&mut self.batches), ..Self::default() };
         memories
     }

@@ -14,6 +14,14 @@ pub(super) fn head(conn: &Connection, scope: &Scope) -> Res<Head> {
     Ok(Head { seq, tombstone_floor, embedder: current_embedder(conn)?.map(|(_, name, dim)| (name, dim)) })
 }
 
+pub(super) fn last_deletion(conn: &Connection, scope: &Scope, id: MemoryId) -> Res<u64> {
+    let Some(row) = ScopeRow::find(conn, scope)? else { return Ok(0) };
+    let mut select = conn.prepare_cached("SELECT seq FROM tombstones WHERE scope = ?1 AND id = ?2")?;
+    let mut rows = select.query(params![row.sid, Id(id.0)])?;
+    let seq = rows.next()?.map(|row| uint(row, 0)).transpose()?;
+    Ok(seq.unwrap_or_default().max(row.floor))
+}
+
 fn embedder_no(conn: &Connection, name: &str) -> Res<Option<i64>> {
     let mut select = conn.prepare_cached("SELECT no FROM embedders WHERE name = ?1")?;
     Ok(select.query_row([name], |r| r.get(0)).optional()?)

@@ -404,6 +404,11 @@ impl IndexRead for SqliteStore {
         self.read(ctx, move |conn| index::head(conn, &scope)).await
     }
 
+    async fn last_deletion(&self, ctx: &Ctx, id: MemoryId) -> Result<u64> {
+        let scope = ctx.scope().clone();
+        self.read(ctx, move |conn| index::last_deletion(conn, &scope, id)).await
+    }
+
     async fn changes_since(&self, ctx: &Ctx, after: u64, upto: u64, limit: usize, embedder: &str) -> Result<Changes> {
         let (scope, embedder) = (ctx.scope().clone(), embedder.to_owned());
         self.read(ctx, move |conn| index::changes_since(conn, &scope, (after, upto), limit, &embedder)).await

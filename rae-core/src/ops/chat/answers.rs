@@ -3,28 +3,35 @@
 //!
 //! Keys are hashes of tenant, project, user, provider, model and the whole request with its memories; where there are memories, the
 //! number of the project's last change too. A list of what is kept lets `forget` take it out again.
+//!
+//! Processes may have caches of their own, which an erasure elsewhere does not reach. So the number of the last erasure is a part of
+//! every key, and it is kept in the store: see [`erased`].
 
 use super::{CacheResult, llm::Plan};
 use crate::{
     ctx::Ctx,
     deps::Deps,
     error::{Error, Result},
+    ingest::NewMemory,
     limits::{ANSWER_BYTES_MAX, ANSWER_SECONDS_MAX, ANSWERS_KEPT_MAX, NEAR_ANSWERS_MAX, NEAR_QUESTION_BYTES_MAX},
     model::{
-        ChatContent, ChatMessage, ChatPart, ChatRequest, ChatResponse, ChatRole, FinishReason, MemoryId, Usage, Usd,
+        ChatContent, ChatMessage, ChatPart, ChatRequest, ChatResponse, ChatRole, FinishReason, MemoryId, Op, Scope,
+        Timestamp, Usage, Usd,
     },
     ops::recall::embed_query,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{collections::BTreeSet, time::Duration};
+use uuid::Uuid;
 
-/// Counts erasures: part of every key, so that what was under way meanwhile is never found again.
-const EPOCH: &str = "answers:epoch";
+/// Stands for everything that was said in a project. It is never there: each erasure puts and deletes it, and the change log keeps the
+/// number of its last deletion.
+const SAID: MemoryId = MemoryId(Uuid::from_u128(0x7261_6521_0000_8000_8000_6572_6173_6564));
 /// Counts answers that were kept; it says which place in the list is next.
 const COUNT: &str = "answers:count";
-/// How long the two counters live: for ever, as far as answers go.
-const COUNTERS_TTL: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// How long the counter lives: for ever, as far as answers go.
+const COUNTER_TTL: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// A temperature above this asks for another answer each time.
 const TEMPERATURE_MAX: f64 = 1.0;
 /// Candidates whose answers are looked for, nearest first.
@@ -73,7 +80,8 @@ pub(super) struct Kept {
 pub(super) struct Place {
     key: String,
     near: Option<Near>,
-    epoch: i64,
+    /// The project's last erasure.
+    epoch: u64,
     /// The project's last change, where the request has memories in it.
     generation: Option<u64>,
     ttl: Duration,
@@ -115,21 +123,20 @@ struct Listed {
 }
 
 impl Place {
-    /// The place of a request that is ready to go. `None` where its answer is not to be kept, or the cache does not answer.
+    /// The place of a request that is ready to go. `None` where its answer is not to be kept.
     pub async fn of(
         deps: &Deps,
         ctx: &Ctx,
         plan: &Plan,
         options: &CacheOptions,
         user: Option<&str>,
-        generation: Option<u64>,
+        (epoch, generation): (u64, Option<u64>),
     ) -> Option<Self> {
         let request = &plan.request;
         let several = request.extra.get("n").is_some_and(|n| n.as_u64() != Some(1));
         if several || request.temperature.is_some_and(|t| t > TEMPERATURE_MAX) {
             return None;
         }
-        let epoch = deps.cache.add(ctx, EPOCH, 0, COUNTERS_TTL).await.ok()?;
         let key = |what: &str, request: &ChatRequest| {
             let mut hasher = blake3::Hasher::new();
             let body = Value::Object(request.to_openai("max_completion_tokens")).to_string();
@@ -220,8 +227,35 @@ impl Place {
             Some(generation) => deps.relational.head(ctx).await?.seq == generation,
             None => true,
         };
-        Ok(same && deps.cache.add(ctx, EPOCH, 0, COUNTERS_TTL).await? == self.epoch)
+        Ok(same && deps.relational.last_deletion(ctx, SAID).await? == self.epoch)
     }
+}
+
+/// What says in the change log that no answer which was given before is to be given again, in any process.
+pub(crate) fn erased(scope: &Scope, now: Timestamp) -> Result<Vec<Op>> {
+    let mut memory = NewMemory::new("erased").into_memory(scope, SAID, now)?;
+    // It must not merge into one that says the same.
+    memory.dedup_key = None;
+    let delete = || Op::DeleteMemory { id: SAID };
+    // An import may have brought one under this id.
+    Ok(vec![delete(), Op::PutMemory { memory: Box::new(memory), vector: None, idempotency: None }, delete()])
+}
+
+/// The number of the project's last erasure. A project whose answers are to be kept has one, so that whoever erases its tenant finds it:
+/// the erasure of a project or tenant gives every project that has numbers a higher floor.
+pub(super) async fn epoch(deps: &Deps, ctx: &Ctx) -> Result<u64> {
+    match deps.relational.last_deletion(ctx, SAID).await? {
+        0 => {
+            deps.relational.apply(ctx, deps.batch(erased(ctx.scope(), deps.clock.now())?)).await?;
+            deps.relational.last_deletion(ctx, SAID).await
+        }
+        epoch => Ok(epoch),
+    }
+}
+
+/// Whether answers of the project may be kept anywhere.
+pub(crate) async fn may_have_answers(deps: &Deps, ctx: &Ctx) -> Result<bool> {
+    Ok(deps.relational.last_deletion(ctx, SAID).await? > 0)
 }
 
 /// Takes answers out of the cache of a project: those with one of these memories in their request, or all of them. Whether it
@@ -237,10 +271,7 @@ pub(crate) async fn erase_answers(deps: &Deps, ctx: &Ctx, of: Option<&BTreeSet<M
 }
 
 async fn erase(deps: &Deps, ctx: &Ctx, of: Option<&BTreeSet<MemoryId>>) -> Result<()> {
-    let count = deps.cache.add(ctx, COUNT, 0, COUNTERS_TTL).await?;
-    if of.is_none() {
-        deps.cache.add(ctx, EPOCH, 1, COUNTERS_TTL).await?;
-    }
+    let count = deps.cache.add(ctx, COUNT, 0, COUNTER_TTL).await?;
     for slot in 0..count.clamp(0, ANSWERS_KEPT_MAX) {
         let slot = slot_key(slot);
         let Some(bytes) = deps.cache.get(ctx, &slot).await? else { continue };
@@ -257,7 +288,7 @@ async fn erase(deps: &Deps, ctx: &Ctx, of: Option<&BTreeSet<MemoryId>>) -> Resul
 
 /// Puts an answer into the list, in the place of the oldest, which goes.
 async fn list(deps: &Deps, ctx: &Ctx, listed: Listed, ttl: Duration) -> Result<()> {
-    let count = deps.cache.add(ctx, COUNT, 1, COUNTERS_TTL).await?;
+    let count = deps.cache.add(ctx, COUNT, 1, COUNTER_TTL).await?;
     let slot = slot_key((count - 1).rem_euclid(ANSWERS_KEPT_MAX));
     if let Some(old) = read::<Listed>(deps, ctx, &slot).await
         && old.key != listed.key

@@ -2,11 +2,12 @@
 //!
 //! Locks are taken in one order: the advisory lock of the embedder, then scopes by their numbers, then the tenant's row for
 //! who touches its money, then anything inside them. Every writer of a scope holds its row until it commits, so inside a scope nothing races, and the numbers of its
-//! change log become visible in order.
+//! change log become visible in order. Who only prolongs a lease writes nothing of the scope: it locks the row of its job and waits for
+//! no other.
 
 use super::{
     bulk::Run,
-    errors::Res,
+    errors::{Fault, Res},
     jobs,
     ledger::touches_money,
     row::{int, uint, version},
@@ -220,6 +221,42 @@ pub(super) async fn apply_all(tx: &Tx, batches: &[Arc<WriteBatch>]) -> Res<Vec<A
 pub(super) fn joins(batch: &WriteBatch) -> bool {
     let puts = batch.ops.iter().all(|op| matches!(op, Op::PutMemory { .. }));
     puts && batch.preconditions.iter().all(|p| matches!(p, Precondition::EmbedderIs(_)))
+}
+
+/// Whether a batch only prolongs leases: what its [`Precondition::LeaseHeld`] locks is all that it touches.
+pub(super) fn beats(batch: &WriteBatch) -> bool {
+    let leases = batch.ops.iter().all(|op| matches!(op, Op::ExtendLease { .. }));
+    let held = batch.preconditions.iter().all(|p| matches!(p, Precondition::LeaseHeld(..)));
+    leases && held && !batch.ops.is_empty() && !batch.preconditions.is_empty()
+}
+
+/// Applies a batch that [`beats`] without the lock of its scope: a lease must not run out because others write for long. `None` where
+/// there is no scope yet.
+pub(super) async fn apply_beat(tx: &Tx, batch: &WriteBatch) -> Res<Option<Applied>> {
+    let now = tx.now()?;
+    let Some(row) = ScopeRow::find(tx).await? else { return Ok(None) };
+    let (seq_before, seq) = (row.seq, row.seq);
+    let mut work = Work::new(tx, row.clone(), Vec::new(), batch.now, now);
+    let mut held = Ok(());
+    for precondition in &batch.preconditions {
+        match work.check(precondition).await {
+            Ok(()) => {}
+            Err(Fault::Ours(error)) => held = Err(error),
+            Err(fault) => return Err(fault),
+        }
+    }
+    // Behind the lock of the job: an earlier attempt with this very batch has ended.
+    if let Some(applied) = replay(tx, batch.id, now).await? {
+        return Ok(Some(applied));
+    }
+    held?;
+    let mut outcomes = Vec::with_capacity(batch.ops.len());
+    for op in &batch.ops {
+        outcomes.push(work.run(op).await?);
+    }
+    let applied = Applied { seq_before, seq, outcomes };
+    keep(tx, &row, &[(batch.id, applied.clone())], now).await?;
+    Ok(Some(applied))
 }
 
 /// What a batch finds once it has its locks.
@@ -515,6 +552,6 @@ impl Work<'_> {
 }
 
 /// The ports may grow; an adapter that does not know an op must not pass it by.
-pub(super) fn unknown() -> super::errors::Fault {
+pub(super) fn unknown() -> Fault {
     Error::unsupported("this adapter does not know that change; use a newer build").into()
 }

@@ -169,8 +169,8 @@ impl Work<'_> {
         Ok((memories, projects))
     }
 
-    /// Erases a scope. Its number keeps growing and the floor goes with it, so that every reader learns that it must
-    /// rebuild; batch ids stay (numbers only), so that a late retry does not bring anything back. Audit rows from
+    /// Erases a scope. Its number keeps growing and the floor goes with it, also where nothing lived any more, so that every reader
+    /// learns that it must rebuild; batch ids stay (numbers only), so that a late retry does not bring anything back. Audit rows from
     /// `first_audit` on are of the erasing batch itself and stay.
     async fn erase_one(&self, row: &mut ScopeRow, first_audit: Option<i64>) -> Res<u64> {
         let tx = self.tx;
@@ -187,8 +187,8 @@ impl Work<'_> {
         tx.execute("DELETE FROM rae.records WHERE scope = $1", sid).await?;
         let audit = "DELETE FROM rae.audit WHERE scope = $1 AND ($2::bigint IS NULL OR aid < $2)";
         tx.execute(audit, &[&row.sid, &first_audit]).await?;
-        let memories = row.counts.iter().sum();
-        row.seq = row.seq.saturating_add(memories);
+        let memories: u64 = row.counts.iter().sum();
+        row.seq = row.seq.saturating_add(memories.max(row.seq.min(1)));
         row.floor = row.seq;
         row.counts = Default::default();
         Ok(memories)

@@ -3,11 +3,12 @@
 
 use super::{
     apply::apply_all,
+    errors::Fault,
     session::{Core, Mode, boxed},
 };
 use parking_lot::Mutex;
 use rae_core::{
-    Ctx, Result,
+    Ctx, Error, Result,
     limits::{GROUP_COMMIT_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_ITEMS_MAX},
     model::{Applied, Op, Scope, WriteBatch},
 };
@@ -19,6 +20,9 @@ use tokio::sync::oneshot::{self, Receiver, Sender, error::TryRecvError};
 
 /// `None` where the batch must be applied alone.
 type Answer = Option<Result<Applied>>;
+
+/// Code inside this file: one of those who share a transaction was told meanwhile that its time is over.
+const LEFT: &str = "member_left";
 
 /// A batch that waits.
 struct Member {
@@ -47,10 +51,14 @@ impl Group {
         }
     }
 
-    /// Waits for the turn of the scope, then applies those in front until the own answer is there; another leader may have been
-    /// quicker.
+    /// Waits for the turn of the scope, then applies those in front until the own answer is there. Where another leader was quicker,
+    /// the answer comes before the turn.
     async fn lead(&self, core: &Core, scope: &Scope, mut answered: Receiver<Answer>) -> Answer {
-        let _turn = core.turn(scope.tenant(), scope.project()).await;
+        let _turn = tokio::select! {
+            biased;
+            answer = &mut answered => return answer.ok().flatten(),
+            turn = core.turn(scope.tenant(), scope.project()) => turn,
+        };
         loop {
             match answered.try_recv() {
                 Ok(answer) => return answer,
@@ -60,17 +68,41 @@ impl Group {
         }
     }
 
+    /// Applies those in front that may share a transaction. One whose caller is told before the commit that its time is over is not
+    /// written. Past that point the end of its time says nothing: a commit under way may come to pass, as with any write that times
+    /// out. Who then sends the batch again under its id has it once.
     async fn apply_next(&self, core: &Core, scope: &Scope) {
-        let members = self.take(scope);
-        let batches: Arc<[_]> = members.iter().map(|member| Arc::clone(&member.batch)).collect();
+        let mut members = self.take(scope);
         // The time of one call must not end the calls of others.
         let ctx = Ctx::new(scope.clone());
-        let applied = core
-            .again(&ctx, Mode::Write, move |tx| {
-                let batches = Arc::clone(&batches);
-                boxed(async move { apply_all(tx, &batches).await })
-            })
-            .await;
+        let (applied, members) = loop {
+            members.retain(|member| !member.answer.is_closed());
+            if members.is_empty() {
+                return;
+            }
+            let shared = Arc::new(members);
+            let inside = Arc::clone(&shared);
+            let applied = core
+                .again(&ctx, Mode::Write, move |tx| {
+                    let members = Arc::clone(&inside);
+                    boxed(async move {
+                        let batches: Vec<_> = members.iter().map(|member| Arc::clone(&member.batch)).collect();
+                        let applied = apply_all(tx, &batches).await?;
+                        match members.iter().any(|member| member.answer.is_closed()) {
+                            true => Err(Error::internal("a member of a group left").with_code(LEFT).into()),
+                            false => Ok(applied),
+                        }
+                    })
+                })
+                .await;
+            // Nobody else holds them any more; were it so, each would find its answer gone, and apply its batch alone.
+            let Some(back) = Arc::into_inner(shared) else { return };
+            members = back;
+            match applied {
+                Err(Fault::Ours(error)) if error.code() == LEFT => {}
+                applied => break (applied, members),
+            }
+        };
         let alone = members.len() == 1;
         let mut answers = match applied {
             Ok(all) => all.into_iter().map(|applied| Some(Ok(applied))).collect(),

@@ -20,6 +20,13 @@ pub(super) async fn head(tx: &Tx) -> Res<Head> {
     Ok(Head { seq, tombstone_floor, embedder: embedder.map(|(_, name, dim)| (name, dim)) })
 }
 
+pub(super) async fn last_deletion(tx: &Tx, id: MemoryId) -> Res<u64> {
+    let Some(row) = ScopeRow::find(tx).await? else { return Ok(0) };
+    let found = tx.query_opt("SELECT seq FROM rae.tombstones WHERE scope = $1 AND id = $2", &[&row.sid, &id.0]).await?;
+    let seq = found.map(|row| uint(&row, 0)).transpose()?;
+    Ok(seq.unwrap_or_default().max(row.floor))
+}
+
 pub(super) async fn changes_since(tx: &Tx, (after, upto): (u64, u64), limit: usize, embedder: &str) -> Res<Changes> {
     let limit = page(limit)?;
     let mut changes = Changes { upto: after, ..Changes::default() };

@@ -4,7 +4,9 @@
 //!   commit is under way, it stays open whether the batch was written: applying it again under its id is safe. Transactions
 //!   that lose to others (deadlock, serialization) begin again, a bounded number of times.
 //! - **Group commit.** Writers of one scope come one after the other. Batches that only put memories and wait for their turn share
-//!   one transaction; where that fails each is applied alone, so one that is refused takes no other with it.
+//!   one transaction; where that fails each is applied alone, so one that is refused takes no other with it. One whose caller is
+//!   told before the commit that its time is over is not written; later it is as with any deadline during a commit.
+//! - **Heartbeats.** A batch that only prolongs a lease locks the row of its job and waits for no writer of the scope.
 //! - **Order.** A writer locks the row of its scope until it commits, so the numbers of a scope become visible in order.
 //!   Scopes do not wait for each other. A batch that erases a project or tenant locks the tenant's scopes in the order of
 //!   their numbers; one that changes the store's embedder waits for all writers. Whoever touches the money of a tenant also
@@ -48,7 +50,7 @@ pub use schema::migrate;
 pub use session::PoolState;
 pub use settings::{PgVariables, PostgresSettings, Tls};
 
-use apply::{apply, joins};
+use apply::{apply, apply_beat, beats, joins};
 use async_trait::async_trait;
 use errors::no_schema;
 use group::Group;
@@ -116,6 +118,19 @@ impl PostgresStore {
             .run_for_all(|tx| boxed(async move { tx.query_one("SELECT 1 FROM rae.meta", &[]).await.map(|_| ()) }))
             .await
     }
+
+    /// Prolongs leases, without a turn in the scope. `None` where the batch must go the way of all others.
+    async fn beat(&self, ctx: &Ctx, batch: Arc<WriteBatch>) -> Result<Option<Applied>> {
+        let (core, own) = (Arc::clone(&self.core), ctx.clone());
+        let work = async move {
+            core.again(&own, Mode::Write, move |tx| {
+                let batch = Arc::clone(&batch);
+                boxed(async move { apply_beat(tx, &batch).await })
+            })
+            .await
+        };
+        self.core.task(ctx, Mode::Write, work).await
+    }
 }
 
 impl fmt::Debug for PostgresStore {
@@ -136,6 +151,11 @@ impl RelationalStore for PostgresStore {
             && let Some(applied) = self.group.apply(&self.core, ctx, Arc::clone(&batch)).await
         {
             return applied;
+        }
+        if beats(&batch)
+            && let Some(applied) = self.beat(ctx, Arc::clone(&batch)).await?
+        {
+            return Ok(applied);
         }
         let spends = batch.ops.iter().any(ledger::touches_money);
         self.core
@@ -221,6 +241,10 @@ impl MemoryRead for PostgresStore {
 impl IndexRead for PostgresStore {
     async fn head(&self, ctx: &Ctx) -> Result<Head> {
         self.core.run(ctx, Mode::Read, |tx| boxed(index::head(tx))).await
+    }
+
+    async fn last_deletion(&self, ctx: &Ctx, id: MemoryId) -> Result<u64> {
+        self.core.run(ctx, Mode::Read, move |tx| boxed(index::last_deletion(tx, id))).await
     }
 
     async fn changes_since(&self, ctx: &Ctx, after: u64, upto: u64, limit: usize, embedder: &str) -> Result<Changes> {
