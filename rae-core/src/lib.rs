@@ -54,7 +54,10 @@ pub use jobs::runner::{JobResult, JobRun, WorkOptions};
 pub use model::{Claim, Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
-    CostLogOptions, Costs, CostsOptions, CreatedKey, EvaluationRun, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream, Maintained, MeterEnd, Metered, MeteredCall, NewKey, Page, Passage, Presented, QuestionSet, RecallOptions, Receipt, Reembedded, RelationsOptions, Stats, VectorSync, MeterSettled,
+    CostLogOptions, Costs, CostsOptions, CreatedKey, EvaluationRun, EvaluationScore, Exported, Finding, Forget,
+    ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost,
+    LlmEstimate, LlmOptions, LlmStream, Maintained, MeterEnd, MeterSettled, Metered, MeteredCall, NewKey, Page,
+    Passage, Presented, QuestionSet, RecallOptions, Receipt, Reembedded, RelationsOptions, Stats, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

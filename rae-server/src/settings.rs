@@ -129,6 +129,8 @@ pub struct Settings {
     pub worker_lease: Duration,
     pub worker_retry_delay: Duration,
     pub maintain_every: Duration,
+    /// How often the stored sets of questions of a project are run; zero for never.
+    pub evaluate_every: Duration,
     pub default_model: Option<String>,
     pub gateway_memory: bool,
     pub response_cache: bool,
@@ -289,6 +291,7 @@ impl Settings {
             worker_lease: raw.seconds("worker_lease", 1.0)?,
             worker_retry_delay: raw.seconds("worker_retry_delay", 0.001)?,
             maintain_every: raw.seconds("maintain_every", 0.0)?,
+            evaluate_every: raw.seconds("evaluate_every", 0.0)?,
             default_model: raw.optional("default_model"),
             gateway_memory: raw.switch("gateway_memory")?,
             response_cache: raw.switch("response_cache")?,

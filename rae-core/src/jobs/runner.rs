@@ -19,6 +19,7 @@ use futures::{
     future::{Either, Fuse, select},
 };
 use futures_timer::Delay;
+use parking_lot::Mutex;
 use std::{
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
@@ -110,6 +111,8 @@ pub struct JobRun {
     pub error: Option<ErrorKind>,
     /// How long it took.
     pub took: Duration,
+    /// How the stored sets of questions were answered; of an `Evaluate` job alone.
+    pub evaluated: Vec<ops::EvaluationScore>,
     /// Changes written under the lease.
     pub(crate) changes: u64,
 }
@@ -199,6 +202,7 @@ struct Held<'a> {
     since: Instant,
     /// Changes written so far.
     changes: AtomicU64,
+    evaluated: Mutex<Vec<ops::EvaluationScore>>,
 }
 
 impl Held<'_> {
@@ -251,6 +255,7 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
         length: options.lease,
         since,
         changes: AtomicU64::new(0),
+        evaluated: Mutex::default(),
     };
     let limit = deps.timeout.unwrap_or(Duration::from_secs(JOB_SECONDS_MAX));
     // A job that panics must not take down whoever runs it.
@@ -269,6 +274,7 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
         error: ended.as_ref().err().map(Error::kind),
         took: since.elapsed(),
         changes: held.changes.load(Ordering::Relaxed),
+        evaluated: std::mem::take(&mut held.evaluated.lock()),
     };
     let Err(error) = ended else { return Ok(run) };
     run.result = if is_lost(&error) { JobResult::Lost } else { give_back(&held, &error, options).await? };
@@ -290,8 +296,9 @@ async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<()> {
             Vec::new()
         }
         JobKind::Evaluate => {
-            ops::evaluate_all(deps, scope).await?;
-            (Vec::new(), Vec::new())
+            let scores = ops::evaluate_all(deps, scope).await?;
+            held.evaluated.lock().extend(scores);
+            Vec::new()
         }
     };
     held.apply_if(preconditions, vec![Op::FinishJob { id: job.id }]).await
@@ -364,7 +371,6 @@ mod tests {
         ports::{Clock, EmbedRole, Embedder, ManualClock},
     };
     use async_trait::async_trait;
-    use parking_lot::Mutex;
     use std::sync::Arc;
 
     #[derive(Debug, Clone, Copy)]
@@ -484,8 +490,15 @@ mod tests {
             let leases = deps.relational.lease_due(clock.now(), length, 1, &JobKind::ALL).await.unwrap();
             let lease = &leases[0].1;
             let ctx = Ctx::new(scope.clone());
-            let held =
-                Held { deps, ctx: ctx.clone(), lease, length, since: Instant::now(), changes: AtomicU64::new(0) };
+            let held = Held {
+                deps,
+                ctx: ctx.clone(),
+                lease,
+                length,
+                since: Instant::now(),
+                changes: AtomicU64::new(0),
+                evaluated: Mutex::default(),
+            };
             // The store's clock stands still; the time that passes here is what the end of the lease moves by.
             let first = held.now();
             assert!(first >= clock.now() && first.saturating_add(length) >= lease.until);

@@ -34,6 +34,15 @@ pub struct EvaluationRun {
     pub drift: Option<Comparison>,
 }
 
+/// The figures of one set in a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationScore {
+    /// Name of the set.
+    pub questions: String,
+    /// The figures.
+    pub metrics: Metrics,
+}
+
 /// Asks every question as `recall` would and judges the hits. Nothing is counted as a use, so that a run changes no memory.
 pub(crate) async fn evaluate(
     deps: &Deps,
@@ -159,12 +168,13 @@ pub(crate) async fn evaluations(deps: &Deps, scope: &Scope, name: &str) -> Resul
 }
 
 /// What an `Evaluate` job does: runs every stored set with the options that everybody gets.
-pub(crate) async fn evaluate_all(deps: &Deps, scope: &Scope) -> Result<Vec<EvaluationRun>> {
-    let mut runs = Vec::new();
+pub(crate) async fn evaluate_all(deps: &Deps, scope: &Scope) -> Result<Vec<EvaluationScore>> {
+    let mut scores = Vec::new();
     for set in records(deps, &deps.ctx(scope)?, RecordKind::Questions).await? {
-        runs.push(run_questions(deps, scope, &set.name, RecallOptions::default()).await?);
+        let run = run_questions(deps, scope, &set.name, RecallOptions::default()).await?;
+        scores.push(EvaluationScore { questions: set.name, metrics: run.evaluation.metrics });
     }
-    Ok(runs)
+    Ok(scores)
 }
 
 /// All records of a kind: there are few.

@@ -31,7 +31,7 @@ pub use budget::{BudgetStatus, TokenWindow, TokenWindows, UsdWindow};
 pub use chat::{CacheOptions, CacheResult, ChatAnswer, ChatAnswerStream, ChatEnd, ChatOptions, MemoryOptions};
 pub use context::{Context, ContextOptions, ContextSource};
 pub use costs::{CostLog, CostLogOptions, Costs, CostsOptions};
-pub use evaluate::{EvaluationRun, QuestionSet};
+pub use evaluate::{EvaluationRun, EvaluationScore, QuestionSet};
 pub use export::Exported;
 pub use forget::{Forget, ForgetScope, Forgotten};
 pub use get::{ListOptions, Page};

@@ -4,7 +4,14 @@ use super::{Remote, runtime, runtime::Streamed};
 use crate::{
     Embedding, MemoryId, Rae,
     error::{Error, Result},
-    eval::{Comparison, Evaluation, Question}, ingest::{MemoryUpdate, NewMemory, NewRelation}, model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd}, ops::{Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions, EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions, Maintained, MeterEnd, MeteredCall, Page, QuestionSet, RecallOptions, Receipt, Reembedded, RelationsOptions, Stats, MeterSettled,
+    eval::{Comparison, Evaluation, Question},
+    ingest::{MemoryUpdate, NewMemory, NewRelation},
+    model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp},
+    ops::{
+        Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
+        EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate,
+        LlmOptions, Maintained, MeterEnd, MeterSettled, MeteredCall, Page, QuestionSet, RecallOptions, Receipt,
+        Reembedded, RelationsOptions, Stats,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},

@@ -396,6 +396,13 @@ pub const SETTINGS: &[Spec] = &[
         "Schedule: housekeeping of each project with memories once in so long; 0 for never",
     ),
     spec(
+        "evaluate_every",
+        "RAE_EVALUATE_EVERY",
+        "evaluate-every",
+        "86400",
+        "Schedule: the stored sets of questions of each project with memories once in so long; 0 for never",
+    ),
+    spec(
         "default_model",
         "RAE_DEFAULT_MODEL",
         "default-model",

@@ -3,7 +3,10 @@
 
 use super::options;
 use crate::{cli::Role, settings::Settings, shutdown::Signals, state};
-use rae_core::{Error, JobResult, JobRun, Result, model::JobKind};
+use rae_core::{
+    Error, EvaluationScore, JobResult, JobRun, Result,
+    model::{JobKind, Scope},
+};
 use std::{
     io::{Read, Write},
     time::Duration,
@@ -16,6 +19,22 @@ pub const FULL: &str = "full";
 /// What a child says of an attempt: kind, result, microseconds.
 fn line(run: &JobRun) -> String {
     format!("{} {} {}\n", run.kind.as_str(), run.result.as_str(), run.took.as_micros())
+}
+
+/// Begins what a child says of evaluations.
+const SCORES: &str = "scores ";
+
+/// What a child says of the evaluations of an attempt; nothing where there were none.
+fn scores(run: &JobRun) -> Option<String> {
+    let said = (run.scope.tenant(), run.scope.project(), &run.evaluated);
+    let json = (!run.evaluated.is_empty()).then(|| serde_json::to_string(&said))?;
+    json.ok().map(|json| format!("{SCORES}{json}\n"))
+}
+
+/// Reads what [`scores`] wrote.
+pub(super) fn parse_scores(line: &str) -> Option<(Scope, Vec<EvaluationScore>)> {
+    let (tenant, project, scores): (String, String, _) = serde_json::from_str(line.strip_prefix(SCORES)?).ok()?;
+    Some((Scope::new(tenant, project).ok()?, scores))
 }
 
 /// Reads what [`line`] wrote.
@@ -68,7 +87,12 @@ pub async fn run(settings: &Settings) -> Result<()> {
         // Told, or nobody is left who could tell.
         let _ = told.await;
     };
-    let jobs = rae.work(&options, stop, |run| say(&line(run))).await?;
+    let jobs = rae
+        .work(&options, stop, |run| {
+            say(&line(run));
+            scores(run).iter().for_each(|text| say(text));
+        })
+        .await?;
     if jobs >= most {
         say(&format!("{FULL}\n"));
     }

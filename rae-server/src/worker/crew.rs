@@ -1,7 +1,7 @@
 //! The worker: a process that keeps children at work, replaces those that are full or fell, and shows how they do.
 
 use super::{
-    child::{FULL, parse},
+    child::{FULL, parse, parse_scores},
     count,
     spending::hear,
 };
@@ -111,6 +111,13 @@ impl Crew {
         }
     }
 
+    /// Takes in what a child said of evaluations; whether it was that.
+    fn scores(&self, line: &str) -> bool {
+        let Some((scope, scores)) = parse_scores(line) else { return false };
+        self.app.metrics.jobs.scored(&scope, &scores);
+        true
+    }
+
     /// Starts a child and listens to it until it has ended; gives whether it had run its number of jobs. A child that this is
     /// dropped over is killed.
     async fn child(&self) -> std::io::Result<bool> {
@@ -129,6 +136,7 @@ impl Crew {
                     Some(line) if line == FULL => full = true,
                     Some(line) => match parse(&line) {
                         Some((kind, result, took)) => self.app.metrics.jobs.attempt(kind, result, took),
+                        None if self.scores(&line) => {}
                         None if hear(&line, &self.app.metrics.costs) => {}
                         None => tracing::warn!("a child said something that is not understood"),
                     },

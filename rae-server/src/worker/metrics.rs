@@ -1,15 +1,21 @@
 //! Metrics of jobs and of those who run them.
 
 use crate::metrics::Catalogue;
-use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
-use rae_core::{
-    Error, JobResult, JobRun,
-    model::{JobKind, JobStats},
+use parking_lot::Mutex;
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
 };
-use std::time::Duration;
+use rae_core::{
+    Error, EvaluationScore, JobResult, JobRun,
+    model::{JobKind, JobStats, Scope},
+};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Upper bounds of the duration histogram, in seconds.
 const BUCKETS: [f64; 10] = [0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0];
+
+/// Sets of questions whose scores are shown: their names are labels.
+const SETS_MAX: usize = 100;
 
 /// How jobs went, how many wait, and how the children of a worker are.
 #[derive(Debug, Clone)]
@@ -18,6 +24,9 @@ pub struct JobMetrics {
     oldest: Gauge,
     ran: IntCounterVec,
     durations: HistogramVec,
+    scores: GaugeVec,
+    /// Sets whose scores are shown.
+    sets: Arc<Mutex<BTreeSet<[String; 3]>>>,
     /// Children that run.
     pub children: IntGauge,
     /// Children started again because they ended by themselves.
@@ -53,6 +62,17 @@ impl JobMetrics {
                 ),
             )?,
             durations: all.add("histogram", HistogramVec::new(histogram.buckets(BUCKETS.to_vec()), &["kind"]))?,
+            scores: all.add(
+                "gauge",
+                GaugeVec::new(
+                    Opts::new(
+                        "rae_evaluation_score",
+                        "Recall on stored sets of questions, 0 to 1, in the last job of this process; at most 100 sets",
+                    ),
+                    &["tenant", "project", "questions", "metric"],
+                ),
+            )?,
+            sets: Arc::default(),
             children: all
                 .add("gauge", IntGauge::with_opts(Opts::new("rae_worker_children", "Children that run jobs")))?,
             restarts: all.add(
@@ -75,6 +95,23 @@ impl JobMetrics {
     /// Counts an attempt.
     pub fn ran(&self, run: &JobRun) {
         self.attempt(run.kind, run.result, run.took);
+        self.scored(&run.scope, &run.evaluated);
+    }
+
+    /// Shows how sets of questions were answered. Past the bound of sets, further ones are not shown.
+    pub(super) fn scored(&self, scope: &Scope, scores: &[EvaluationScore]) {
+        for score in scores {
+            let set = [scope.tenant(), scope.project(), &score.questions].map(str::to_owned);
+            let mut sets = self.sets.lock();
+            if !sets.contains(&set) && sets.len() >= SETS_MAX {
+                continue;
+            }
+            sets.insert(set);
+            for (metric, value) in score.metrics.named() {
+                let labels = [scope.tenant(), scope.project(), &score.questions, metric];
+                self.scores.with_label_values(&labels).set(value);
+            }
+        }
     }
 
     pub(super) fn attempt(&self, kind: JobKind, result: JobResult, took: Duration) {

@@ -23,12 +23,13 @@ const COUNT: Duration = Duration::from_secs(5);
 
 /// How the settings say that jobs are run.
 fn options(settings: &Settings) -> WorkOptions {
-    let every = settings.maintain_every;
-    let schedules = (!every.is_zero()).then_some(Schedule { kind: JobKind::Maintain, every });
+    let kinds = [(JobKind::Maintain, settings.maintain_every), (JobKind::Evaluate, settings.evaluate_every)];
+    let schedules =
+        kinds.into_iter().filter(|(_, every)| !every.is_zero()).map(|(kind, every)| Schedule { kind, every });
     WorkOptions {
         lease: settings.worker_lease,
         retry_delay: settings.worker_retry_delay,
-        schedules: schedules.into_iter().collect(),
+        schedules: schedules.collect(),
         ..WorkOptions::default()
     }
 }

@@ -254,7 +254,7 @@ pub(super) async fn apply_beat(tx: &Tx, batch: &WriteBatch) -> Res<Option<Applie
     for op in &batch.ops {
         outcomes.push(work.run(op).await?);
     }
-    let applied = Applied { seq_before, seq, outcomes };
+    let applied = Applied { seq_before, seq, outcomes, ran_out: Vec::new() };
     keep(tx, &row, &[(batch.id, applied.clone())], now).await?;
     Ok(Some(applied))
 }
