@@ -20,8 +20,8 @@ use serde_json::{Map, Value};
 
 pub use input::{audit, context, embed, forget, list, new_key, new_memories, new_memory, new_tenant, recall, update};
 pub use money::{
-    MeterStart, budget_change, chat, cost_log, costs, llm_answer, llm_chunk, llm_end, llm_estimate, metered_call,
-    metered_end, prices, sums,
+    MeterStart, budget_change, chat, cost_log, costs, llm_answer, llm_chunk, llm_end, llm_estimate, llm_options,
+    metered_call, metered_end, prices, sums,
 };
 #[cfg(feature = "remote")]
 pub(crate) use output::{changes, read_memory, read_version};

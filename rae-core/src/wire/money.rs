@@ -10,8 +10,7 @@ use crate::{
     error::{Error, Result},
     limits::LLM_SECONDS_MAX,
     model::{
-        Amount, BudgetChange, BudgetLevel, CallStatus, ChatChunk, ChatRequest, Funds, LimitKind, Share, TokenUsage,
-        Usage, Usd,
+        Amount, BudgetChange, BudgetLevel, CallStatus, ChatChunk, ChatRequest, Funds, LimitKind, Share, Usage, Usd,
     },
     ops::{CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, MeterEnd, MeteredCall},
     providers::default_tokens,
@@ -142,7 +141,7 @@ pub fn metered_call(fields: Map<String, Value>) -> Result<MeteredCall> {
 
 /// What `end_metered` takes beside the id: the fields of the call, and `usage` with the outcome `ok` (the default), `failed`, `cancelled` or
 /// `dropped`; or, without usage, the outcome `free` or `unknown`. The usage is ours (`input_tokens`, `cached_input_tokens`,
-/// `output_tokens`, `reasoning_tokens`) or as OpenAI, Anthropic or Google give it.
+/// `cache_write_tokens`, `output_tokens`, `reasoning_tokens`, `estimated`) or as OpenAI, Anthropic or Google give it.
 pub fn metered_end(fields: Map<String, Value>) -> Result<(MeteredCall, MeterEnd)> {
     let mut f = Fields::new(fields);
     let call = call(&mut f)?;
@@ -206,41 +205,41 @@ fn seconds(field: &str, value: Value) -> Result<Duration> {
 
 /// A usage of any of these shapes: ours, OpenAI's chat completions, OpenAI's responses, Anthropic's messages, Google's in the names of its
 /// JSON or of its Python client.
-fn usage(field: &str, value: Value) -> Result<TokenUsage> {
+fn usage(field: &str, value: Value) -> Result<Usage> {
     let value = Value::Object(object(field, value)?);
     let at = |place: &str| value.pointer(place).and_then(Value::as_u64);
-    let first = |places: &[&str]| places.iter().find_map(|place| at(place));
-    let or_none = |n: Option<u64>| n.unwrap_or_default();
+    let first = |places: &[&str]| places.iter().find_map(|place| at(place)).unwrap_or_default();
     if let Some(usage) = Usage::from_openai(&value) {
-        return Ok(crate::ops::token_usage(usage));
+        return Ok(usage);
     }
-    if at("/cache_creation_input_tokens").is_some_and(|written| written > 0) {
-        let message = "tokens that are written to the provider's cache cost more than those that are read, and a meter does not tell \
-                       them apart; give input_tokens and output_tokens, with the written ones counted at what they cost";
-        return Err(Error::invalid(message).with_code("cost_unbounded"));
-    }
-    let google = first(&["/prompt_token_count", "/promptTokenCount"]);
+    let google = at("/prompt_token_count").or_else(|| at("/promptTokenCount"));
     let read = match (at("/input_tokens"), google) {
-        (Some(input), _) => TokenUsage {
-            // Anthropic counts what its cache gave beside the input, OpenAI and we within.
-            input_tokens: input.saturating_add(or_none(at("/cache_read_input_tokens"))),
-            cached_input_tokens: or_none(first(&[
-                "/cached_input_tokens",
-                "/input_tokens_details/cached_tokens",
-                "/cache_read_input_tokens",
-            ])),
-            output_tokens: or_none(at("/output_tokens")),
-            reasoning_tokens: or_none(first(&["/reasoning_tokens", "/output_tokens_details/reasoning_tokens"])),
-        },
+        (Some(input), _) => {
+            // Anthropic counts what its cache gave and took beside the input, OpenAI and we within.
+            let (given, taken) = (first(&["/cache_read_input_tokens"]), first(&["/cache_creation_input_tokens"]));
+            Usage {
+                input_tokens: input.saturating_add(given).saturating_add(taken),
+                cached_input_tokens: first(&[
+                    "/cached_input_tokens",
+                    "/input_tokens_details/cached_tokens",
+                    "/cache_read_input_tokens",
+                ]),
+                cache_write_tokens: first(&["/cache_write_tokens", "/cache_creation_input_tokens"]),
+                output_tokens: first(&["/output_tokens"]),
+                reasoning_tokens: first(&["/reasoning_tokens", "/output_tokens_details/reasoning_tokens"]),
+                estimated: value["estimated"] == true,
+            }
+        }
         (None, Some(input)) => {
-            let reasoning_tokens = or_none(first(&["/thoughts_token_count", "/thoughtsTokenCount"]));
-            let shown = or_none(first(&["/candidates_token_count", "/candidatesTokenCount"]));
-            let tools = or_none(first(&["/tool_use_prompt_token_count", "/toolUsePromptTokenCount"]));
-            TokenUsage {
+            let reasoning_tokens = first(&["/thoughts_token_count", "/thoughtsTokenCount"]);
+            let shown = first(&["/candidates_token_count", "/candidatesTokenCount"]);
+            let tools = first(&["/tool_use_prompt_token_count", "/toolUsePromptTokenCount"]);
+            Usage {
                 input_tokens: input.saturating_add(tools),
-                cached_input_tokens: or_none(first(&["/cached_content_token_count", "/cachedContentTokenCount"])),
+                cached_input_tokens: first(&["/cached_content_token_count", "/cachedContentTokenCount"]),
                 output_tokens: shown.saturating_add(reasoning_tokens),
                 reasoning_tokens,
+                ..Usage::default()
             }
         }
         (None, None) => {
@@ -254,18 +253,31 @@ fn usage(field: &str, value: Value) -> Result<TokenUsage> {
 /// What `llm` and `llm_estimate` take: a body of OpenAI's chat completions, with `operation`, `user_id`, `request_id` and `timeout` (seconds)
 /// beside it.
 pub fn chat(fields: Map<String, Value>) -> Result<(ChatRequest, LlmOptions)> {
-    let (mut f, default) = (Fields::new(fields), LlmOptions::default());
-    let options = LlmOptions {
-        operation: f.optional("operation", text)?.unwrap_or(default.operation),
-        user_id: f.optional("user_id", text)?,
-        request_id: f.optional("request_id", text)?,
-        timeout: f.optional("timeout", seconds)?.unwrap_or(default.timeout),
-    };
+    let mut f = Fields::new(fields);
+    let options = options(&mut f)?;
     let (request, delivery) = ChatRequest::from_openai(Value::Object(f.rest()))?;
     if delivery.stream {
         return Err(Error::invalid("stream is no field of the request; ask for a stream by its own call"));
     }
     Ok((request, options))
+}
+
+/// What the object `rae` of a body of chat completions may hold: `operation`, `user_id`, `request_id` and `timeout` (seconds).
+pub fn llm_options(fields: Map<String, Value>) -> Result<LlmOptions> {
+    let mut f = Fields::new(fields);
+    let options = options(&mut f)?;
+    f.finish()?;
+    Ok(options)
+}
+
+fn options(f: &mut Fields) -> Result<LlmOptions> {
+    let default = LlmOptions::default();
+    Ok(LlmOptions {
+        operation: f.optional("operation", text)?.unwrap_or(default.operation),
+        user_id: f.optional("user_id", text)?,
+        request_id: f.optional("request_id", text)?,
+        timeout: f.optional("timeout", seconds)?.unwrap_or(default.timeout),
+    })
 }
 
 /// An answer: its `text`, the `message` in OpenAI's shape, and what it cost.
@@ -289,13 +301,7 @@ pub fn llm_end(cost: &LlmCost) -> Value {
     let warnings = cost.warnings.iter().map(|(level, kind)| json!({ "scope": level.as_str(), "limit": kind.field() }));
     json!({
         "provider": cost.provider,
-        "usage": cost.usage.map(|usage| json!({
-            "input_tokens": usage.input_tokens,
-            "cached_input_tokens": usage.cached_input_tokens,
-            "output_tokens": usage.output_tokens,
-            "reasoning_tokens": usage.reasoning_tokens,
-            "estimated": usage.estimated,
-        })),
+        "usage": cost.usage,
         "cost_usd": cost.cost_usd,
         "attempts": cost.attempts,
         "warnings": warnings.collect::<Vec<_>>(),
@@ -388,11 +394,9 @@ mod tests {
 
     #[test]
     fn a_usage_is_read_in_every_shape_that_clients_give_it() {
-        let tokens = |input_tokens, cached_input_tokens, output_tokens, reasoning_tokens| TokenUsage {
-            input_tokens,
-            cached_input_tokens,
-            output_tokens,
-            reasoning_tokens,
+        let tokens = |input_tokens, cached_input_tokens, output_tokens, reasoning_tokens| {
+            let counted = Usage { input_tokens, cached_input_tokens, ..Usage::default() };
+            Usage { output_tokens, reasoning_tokens, ..counted }
         };
         for (given, read) in [
             (json!({ "input_tokens": 9, "output_tokens": 3 }), tokens(9, 0, 3, 0)),
@@ -424,8 +428,21 @@ mod tests {
             assert_eq!(usage("usage", given.clone()).unwrap(), read, "{given}");
         }
         assert_eq!(usage("usage", json!({ "tokens": 3 })).unwrap_err().code(), "invalid_tokens");
-        let written = json!({ "input_tokens": 5, "cache_creation_input_tokens": 1, "output_tokens": 3 });
-        assert_eq!(usage("usage", written).unwrap_err().code(), "cost_unbounded");
+        let written = |read| Usage { cache_write_tokens: 2, ..read };
+        for (given, read) in [
+            (json!({ "input_tokens": 9, "cache_write_tokens": 2, "output_tokens": 3 }), written(tokens(9, 0, 3, 0))),
+            (
+                json!({ "input_tokens": 3, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2, "output_tokens": 3 }),
+                written(tokens(9, 4, 3, 0)),
+            ),
+            (
+                json!({ "prompt_tokens": 9, "completion_tokens": 3,
+                    "prompt_tokens_details": { "cached_tokens": 4, "cache_write_tokens": 2 } }),
+                written(tokens(9, 4, 3, 0)),
+            ),
+        ] {
+            assert_eq!(usage("usage", given.clone()).unwrap(), read, "{given}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::http::{
 use rae_core::{
     Error, MeterEnd, MeteredCall, Result, Timestamp,
     limits::LLM_SECONDS_MAX,
-    model::{BudgetChange, BudgetLevel, CallStatus, CostGroup, LimitKind, Share, TokenUsage, Usd},
+    model::{BudgetChange, BudgetLevel, CallStatus, CostGroup, LimitKind, Share, Usage, Usd},
 };
 use serde_json::{Map, Value};
 use std::{collections::HashSet, time::Duration};
@@ -106,6 +106,11 @@ impl Body {
         self.take(field).map(|value| value.as_u64().ok_or_else(wrong)).transpose()
     }
 
+    fn flag(&mut self, field: &str) -> Result<Option<bool>> {
+        let wrong = || Error::invalid(format!("{field} must be true or false"));
+        self.take(field).map(|value| value.as_bool().ok_or_else(wrong)).transpose()
+    }
+
     fn finish(self) -> Result<()> {
         match self.0.keys().next() {
             None => Ok(()),
@@ -201,13 +206,15 @@ fn call(body: &mut Body) -> Result<MeteredCall> {
     Ok(call)
 }
 
-fn read_usage(usage: Map<String, Value>) -> Result<TokenUsage> {
+fn read_usage(usage: Map<String, Value>) -> Result<Usage> {
     let mut body = Body::new(usage);
-    let usage = TokenUsage {
+    let usage = Usage {
         input_tokens: body.whole("input_tokens")?.ok_or_else(|| missing("usage.input_tokens"))?,
         cached_input_tokens: body.whole("cached_input_tokens")?.unwrap_or_default(),
+        cache_write_tokens: body.whole("cache_write_tokens")?.unwrap_or_default(),
         output_tokens: body.whole("output_tokens")?.ok_or_else(|| missing("usage.output_tokens"))?,
         reasoning_tokens: body.whole("reasoning_tokens")?.unwrap_or_default(),
+        estimated: body.flag("estimated")?.unwrap_or_default(),
     };
     body.finish()?;
     Ok(usage)
@@ -252,7 +259,7 @@ mod tests {
             metered_end(fields).map(|(_, end)| end)
         };
         let usage = json!({ "input_tokens": 3, "output_tokens": 2 });
-        let tokens = TokenUsage { input_tokens: 3, output_tokens: 2, ..TokenUsage::default() };
+        let tokens = Usage { input_tokens: 3, output_tokens: 2, ..Usage::default() };
         let used = |status| MeterEnd::Used { usage: tokens, status };
         assert_eq!(end(json!({ "usage": usage })).unwrap(), used(CallStatus::Ok));
         assert_eq!(end(json!({ "usage": usage, "outcome": "dropped" })).unwrap(), used(CallStatus::Dropped));
