@@ -158,8 +158,7 @@ fn failures_are_the_same_before_the_first_piece_and_after_it() {
 fn a_full_budget_refuses_in_the_same_words_and_an_estimate_says_so() {
     let both = Both::new();
     let [here, far] = both.each(|mem| {
-        let change = wire::budget_change(json!({ "daily_limit": 0.00001 }).as_object().cloned().unwrap()).unwrap();
-        block_on(mem.set_budget(change.0, change.1)).unwrap();
+        block_on(mem.call("set_budget", json!({ "daily_limit": 0.00001 }).as_object().cloned().unwrap())).unwrap();
         let refused = block_on(mem.llm(ask(json!({})), LlmOptions::default())).unwrap_err();
         let (chunks, end) = streamed(mem, ask(json!({})), LlmOptions::default());
         assert!(chunks.is_empty());

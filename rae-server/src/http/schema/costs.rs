@@ -235,7 +235,7 @@ pub struct MeteredCall {
     #[schema(minimum = 0, maximum = 100000000)]
     pub output_tokens: Option<u64>,
     /// Seconds until it must be settled. Default: 600.
-    #[schema(minimum = 0, maximum = 600)]
+    #[schema(exclusive_minimum = 0, maximum = 600)]
     pub timeout: Option<f64>,
 }
 
@@ -264,7 +264,7 @@ pub struct MeteredEnd {
     pub input_tokens: u64,
     #[schema(minimum = 0, maximum = 100000000)]
     pub output_tokens: Option<u64>,
-    #[schema(minimum = 0, maximum = 600)]
+    #[schema(exclusive_minimum = 0, maximum = 600)]
     pub timeout: Option<f64>,
     /// What the provider counted.
     pub usage: Option<MeteredUsage>,
