@@ -337,10 +337,14 @@ def test_a_metered_call_is_held_and_booked_at_what_it_used(mem: rae.Rae) -> None
     assert mem.budget().daily.used_usd == price(1000, 100) * 4 + Decimal("0.000001")
     # What is written to the provider's cache has a price of its own.
     written = Decimal("0.00229")
-    with mem.meter("anthropic", "claude-haiku-4-5", input_tokens=2000, max_output_tokens=100) as call:
+    with mem.meter(
+        "anthropic", "claude-haiku-4-5", input_tokens=2000, max_output_tokens=100
+    ) as call:
         call.used(writes)
     assert call.cost_usd == written
-    with mem.meter("anthropic", "claude-haiku-4-5", input_tokens=2000, max_output_tokens=100) as call:
+    with mem.meter(
+        "anthropic", "claude-haiku-4-5", input_tokens=2000, max_output_tokens=100
+    ) as call:
         call.used(
             input_tokens=2000, cached_input_tokens=400, cache_write_tokens=600, output_tokens=100
         )

@@ -186,7 +186,7 @@ impl Stream for RemotePieces {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.read.poll_recv(cx).map(|piece| match piece? {
             Piece::Chunk(chunk) => Some(Ok(chunk)),
-            Piece::Failed(error) => Some(Err(error.with_operation("llm"))),
+            Piece::Failed(error) => Some(Err(error)),
             Piece::Ended(cost) => {
                 self.cost = Some(cost);
                 None

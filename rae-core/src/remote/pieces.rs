@@ -58,5 +58,6 @@ impl Stream for Streamed {
             Source::Local(stream) => Pin::new(stream).poll_next(cx),
             Source::Remote(pieces) => Pin::new(pieces).poll_next(cx),
         }
+        .map(|piece| piece.map(|chunk| chunk.map_err(|e| e.with_operation("llm"))))
     }
 }

@@ -69,7 +69,13 @@ fn streamed(mem: &Handle, request: ChatRequest, options: LlmOptions) -> (Vec<Cha
 }
 
 fn shown(error: &Error) -> Value {
-    json!([error.kind().name(), error.code(), error.details(), error.operation()])
+    json!([error.kind().name(), error.code(), error.details()])
+}
+
+/// The same of a failure of the model's.
+fn of_model(error: &Error) -> Value {
+    assert_eq!(error.operation(), Some("llm"));
+    shown(error)
 }
 
 #[test]
@@ -134,11 +140,11 @@ fn failures_are_the_same_before_the_first_piece_and_after_it() {
         both.fake.usually(Behaviour::fails(fault));
         // Most of these are asked again.
         let options = || LlmOptions { timeout: Duration::from_secs(20), ..LlmOptions::default() };
-        let [here, far] = both.each(|mem| block_on(mem.llm(ask(json!({})), options())).map_err(|e| shown(&e)));
+        let [here, far] = both.each(|mem| block_on(mem.llm(ask(json!({})), options())).map_err(|e| of_model(&e)));
         assert_eq!(here, far, "{fault:?}");
         let [here, far] = both.each(|mem| {
             let (chunks, end) = streamed(mem, ask(json!({})), options());
-            (chunks, end.map_err(|e| shown(&e)))
+            (chunks, end.map_err(|e| of_model(&e)))
         });
         assert_eq!(here, far, "{fault:?}");
     }
@@ -165,7 +171,7 @@ fn a_full_budget_refuses_in_the_same_words_and_an_estimate_says_so() {
         let estimate = wire::llm_estimate(&block_on(mem.llm_estimate(ask(json!({})), LlmOptions::default())).unwrap());
         let mut all = json!([shown(&refused), shown(&end.unwrap_err()), estimate]);
         // The two stores have clocks of their own.
-        for place in ["/0/2/resets_at", "/1/2/resets_at", "/2/refusal/details/resets_at"] {
+        for place in ["/0/2/resets_at", "/1/2/resets_at", "/2/refusal/details/resets_at", "/2/refusal/message"] {
             assert!(all.pointer_mut(place).unwrap().take().is_string());
         }
         all
