@@ -175,7 +175,7 @@ fn settlement(price: &Price, held: Amount, end: MeterEnd) -> Result<Settlement> 
         |status, usage, cost| Settlement { status, usage, estimated: false, cost, saved: Usd::ZERO, error: None };
     Ok(match end {
         MeterEnd::Used { usage, status } => {
-            if usage.input_tokens.max(usage.output_tokens) > USAGE_TOKENS_MAX {
+            if usage.input_tokens.max(usage.cache_write_tokens).max(usage.output_tokens) > USAGE_TOKENS_MAX {
                 let message = format!("a call has at most {USAGE_TOKENS_MAX} tokens");
                 return Err(Error::invalid(message).with_code("invalid_tokens"));
             }
