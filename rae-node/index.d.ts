@@ -763,7 +763,7 @@ export class Metered {
   /** What was booked; null before the end. */
   readonly costUsd: number | null;
   /** Says what it used: the usage of an answer of OpenAI, Anthropic or Google, or numbers. */
-  used(usage: Partial<Tokens> & { inputTokens: number; outputTokens: number }, outcome?: "ok" | "failed" | "cancelled" | "dropped"): void;
+  used(usage: Partial<LlmUsage> & { inputTokens: number; outputTokens: number }, outcome?: "ok" | "failed" | "cancelled" | "dropped"): void;
   used(usage: object, outcome?: "ok" | "failed" | "cancelled" | "dropped"): void;
   /** Says that it was not sent, or that the provider charged nothing. */
   free(): void;
@@ -794,6 +794,8 @@ export interface LlmRequest extends CallOptions {
 }
 
 export interface LlmUsage extends Tokens {
+  /** Of `inputTokens`, written to the provider's cache, at its own price. */
+  cacheWriteTokens: number;
   /** Whether they were counted here, as the provider gave none. */
   estimated: boolean;
 }
@@ -1035,7 +1037,7 @@ export class Rae {
   /**
    * Asks a chat model of any configured provider, within the budgets: the worst cost is held before the first byte is sent, and each attempt
    * is booked. Errors: `BudgetExceededError`; `InvalidInputError` with reason `unknown_model_provider` or `unknown_model_price`; those of
-   * the provider. On a server it is an `UnsupportedError`: give any OpenAI client the server's address with /v1.
+   * the provider. On a server (`connect`) the models, prices and budgets are the server's.
    */
   llm(request: LlmRequest): Promise<LlmAnswer>;
 

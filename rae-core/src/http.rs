@@ -9,6 +9,9 @@ use rustls::{
 use std::{path::Path, sync::Arc, time::Duration};
 
 mod reactor;
+pub mod sse;
+#[cfg(feature = "remote")]
+pub(crate) use reactor::OnReactor;
 pub(crate) use reactor::on_sockets;
 
 /// Time for a connection to come about.

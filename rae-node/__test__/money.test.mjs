@@ -2,10 +2,32 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { BudgetExceededError, CancelledError, InvalidInputError, LlmStream, Metered } from "../index.mjs";
+import { BudgetExceededError, CancelledError, InvalidInputError, LlmStream, Metered, connect } from "../index.mjs";
 import { opened } from "./helpers.mjs";
+import { startScenarioServer } from "./support/server.mjs";
+
+let server;
+before(async () => {
+  server = await startScenarioServer();
+});
+after(() => server.stop());
+
+/** A handle on a fresh store of the server, with these providers. */
+async function far(t, { providers }) {
+  const named = Object.entries(providers).map(([name, { apiKey, baseUrl }]) => [name, { api_key: apiKey, base_url: baseUrl }]);
+  const url = await server.store({ providers: Object.fromEntries(named) });
+  const mem = await connect(url, { apiKey: server.key, tenant: "t" });
+  t.after(() => mem.close());
+  return mem;
+}
+
+/** A test of a store of this process, and of one on a server: the same calls, the same answers. */
+function both(name, run) {
+  test(name, (t) => run(t, opened));
+  test(`${name}, on a server`, (t) => run(t, far));
+}
 
 const MODEL = "gpt-4o-mini";
 // Micro-dollars for a million tokens, as the built-in file has them.
@@ -69,8 +91,8 @@ async function rows(mem, count) {
   throw new Error(`there are no ${count} rows`);
 }
 
-test("a budget is changed field by field", async (t) => {
-  const mem = await opened(t, { providers: {} });
+both("a budget is changed field by field", async (t, made) => {
+  const mem = await made(t, { providers: {} });
   await mem.setBudget({ dailyLimit: "20.10", monthlyLimit: 500, dailyTokenLimit: 1_000_000 });
   const limits = await mem.setBudget({ monthlyLimit: null, warningThreshold: 0.5 });
   const wanted = { dailyLimit: 20.1, monthlyLimit: null, dailyTokenLimit: 1_000_000, monthlyTokenLimit: null, warningThreshold: 0.5 };
@@ -84,9 +106,9 @@ test("a budget is changed field by field", async (t) => {
   }
 });
 
-test("an answer says what it cost, whole or in pieces, and the ledger agrees to the micro-dollar", async (t) => {
+both("an answer says what it cost, whole or in pieces, and the ledger agrees to the micro-dollar", async (t, made) => {
   const books = await provider(t);
-  const mem = await opened(t, { providers: books.providers });
+  const mem = await made(t, { providers: books.providers });
   const answer = await mem.llm({ model: MODEL, messages: ASK, maxTokens: 50, userId: "ada", extra: { seed: 7 } });
   assert.deepEqual([answer.text, answer.finishReason, answer.provider], [ANSWER, "stop", "openai"]);
   assert.deepEqual(answer.message, { role: "assistant", content: ANSWER });
@@ -108,9 +130,9 @@ test("an answer says what it cost, whole or in pieces, and the ledger agrees to 
   assert.equal(micros((await mem.budget()).daily.usedUsd), books.charged);
 });
 
-test("a full budget refuses before the first byte", async (t) => {
+both("a full budget refuses before the first byte", async (t, made) => {
   const books = await provider(t);
-  const mem = await opened(t, { providers: books.providers });
+  const mem = await made(t, { providers: books.providers });
   await mem.setBudget({ dailyLimit: 0.00001 });
   await assert.rejects(mem.llm({ model: MODEL, messages: ASK }), (error) => {
     assert.ok(error instanceof BudgetExceededError);
@@ -123,6 +145,41 @@ test("a full budget refuses before the first byte", async (t) => {
   assert.deepEqual([estimate.allowed, estimate.refusal.code], [false, "daily_usd_budget_exceeded"]);
   assert.deepEqual(books.bodies, []);
   await assert.rejects(mem.llm({ model: "openai/a-model-of-nobody", messages: ASK }), { reason: "unknown_model_price" });
+});
+
+test("what a server says of a call is what a store says", async (t) => {
+  const books = await provider(t);
+  const [here, there] = [await opened(t, { providers: books.providers }), await far(t, { providers: books.providers })];
+  const request = { model: MODEL, messages: ASK, userId: " ada ü ", operation: "greet", requestId: "r-1" };
+  assert.deepEqual(await there.llm(request), await here.llm(request));
+  const pieces = async (mem) => {
+    const all = [];
+    const stream = await mem.llmStream(request);
+    for await (const piece of stream) all.push(piece);
+    return [all, stream.costUsd, stream.usage, stream.warnings];
+  };
+  assert.deepEqual(await pieces(there), await pieces(here));
+  assert.deepEqual(await there.llmEstimate(request), await here.llmEstimate(request));
+  for (const mem of [here, there]) {
+    for (const row of await rows(mem, 2)) {
+      assert.deepEqual([row.userId, row.operation, row.requestId, row.model], [" ada ü ", "greet", "r-1", MODEL]);
+    }
+  }
+});
+
+test("a stream of a server that is left is booked at what was produced", async (t) => {
+  const books = await provider(t);
+  const mem = await far(t, { providers: books.providers });
+  let release;
+  books.hold = new Promise((resolve) => (release = resolve));
+  for await (const piece of await mem.llmStream({ model: MODEL, messages: ASK })) {
+    assert.equal(piece.text, "From");
+    break;
+  }
+  const [dropped] = await rows(mem, 1);
+  assert.equal(dropped.status, "dropped");
+  assert.ok(dropped.costUsd > 0);
+  release();
 });
 
 test("a call that is aborted, and a stream that is left, are booked", async (t) => {
@@ -146,14 +203,15 @@ test("a call that is aborted, and a stream that is left, are booked", async (t) 
   release();
 });
 
-test("a metered call is held and booked at what it used, or at what was held", async (t) => {
-  const mem = await opened(t, { providers: {} });
+both("a metered call is held and booked at what it used, or at what was held", async (t, made) => {
+  const mem = await made(t, { providers: {} });
   const options = { inputTokens: 1000, maxOutputTokens: 500 };
   for (const usage of [
     { inputTokens: 1000, outputTokens: 100 },
     { prompt_tokens: 1000, completion_tokens: 100, total_tokens: 1100 },
     { input_tokens: 1000, output_tokens: 100, service_tier: "standard" },
     { promptTokenCount: 1000, candidatesTokenCount: 100 },
+    { inputTokens: 1000, cachedInputTokens: 0, cacheWriteTokens: 0, outputTokens: 100, reasoningTokens: 0, estimated: false },
   ]) {
     let call;
     const given = await mem.meter("openai", MODEL, options, async (metered) => {
@@ -177,11 +235,20 @@ test("a metered call is held and booked at what it used, or at what was held", a
   wrong.used({ tokens: 3 });
   await assert.rejects(wrong.end(), InvalidInputError);
   const { daily } = await mem.budget();
-  assert.deepEqual([micros(daily.usedUsd), daily.reservedUsd], [4 * price(1000, 100) + 2 * price(1000, 500), 0]);
+  assert.deepEqual([micros(daily.usedUsd), daily.reservedUsd], [5 * price(1000, 100) + 2 * price(1000, 500), 0]);
+  // What is written to the provider's cache has a price of its own.
+  for (const usage of [
+    { input_tokens: 1000, cache_read_input_tokens: 400, cache_creation_input_tokens: 600, output_tokens: 100 },
+    { inputTokens: 2000, cachedInputTokens: 400, cacheWriteTokens: 600, outputTokens: 100 },
+  ]) {
+    const cached = await mem.meter("anthropic", "claude-haiku-4-5", { inputTokens: 2000, maxOutputTokens: 100 });
+    cached.used(usage);
+    assert.equal(micros(await cached.end()), 2290);
+  }
 });
 
-test("calls at once never pass a small budget together", async (t) => {
-  const mem = await opened(t, { providers: {} });
+both("calls at once never pass a small budget together", async (t, made) => {
+  const mem = await made(t, { providers: {} });
   await mem.setBudget({ dailyLimit: (price(1000, 500) * 10) / 1e6 });
   const calls = Array.from({ length: 50 }, () => mem.meter("openai", MODEL, { inputTokens: 1000, maxOutputTokens: 500 }));
   const settled = await Promise.allSettled(calls);

@@ -47,7 +47,7 @@ const LLM = names(
   "messages model maxTokens temperature topP stop tools toolChoice responseFormat operation userId requestId timeout extra",
 );
 const PROVIDER = names("apiKey baseUrl kind organization ca");
-const USAGE = names("inputTokens cachedInputTokens outputTokens reasoningTokens");
+const USAGE = names("inputTokens cachedInputTokens cacheWriteTokens outputTokens reasoningTokens estimated");
 // A chat with its pictures; the engine counts exactly.
 const CHAT_BYTES_MAX = 32 << 20;
 const CONNECT = names("apiKey tenant project timeout ca");
@@ -59,13 +59,13 @@ const READERS = readers([
   [time, "occurredAt validFrom validTo since until asOf knownAt now"],
   [number, "k limit weight maxTokens minScore importance confidence ttl expectedVersion timeout _testSeed"],
   [number, "dailyTokenLimit monthlyTokenLimit warningThreshold temperature topP"],
-  [number, "inputTokens cachedInputTokens outputTokens reasoningTokens maxOutputTokens"],
+  [number, "inputTokens cachedInputTokens cacheWriteTokens outputTokens reasoningTokens maxOutputTokens"],
   [money, "dailyLimit monthlyLimit"],
   [chat, "messages tools toolChoice responseFormat stop extra"],
   [providers, "providers"],
   [prices, "prices"],
   [unknownModel, "unknownModel"],
-  [flag, "infer rerank explain reembed"],
+  [flag, "infer rerank explain reembed estimated"],
   [list, "tags tagsAny layers kinds groupBy"],
   [content, "content"],
   [metadata, "metadata"],

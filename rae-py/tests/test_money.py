@@ -22,6 +22,8 @@ import pytest
 
 import rae
 
+from conftest import ScenarioServer
+
 MODEL = "gpt-4o-mini"
 # Micro-dollars for a million tokens, as the built-in file has them.
 INPUT, OUTPUT = 150_000, 600_000
@@ -133,9 +135,23 @@ def providers(provider: Provider) -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture
-def mem(provider: Provider) -> Iterator[rae.Rae]:
+def here(provider: Provider) -> Iterator[rae.Rae]:
     with rae.open(":memory:", providers=providers(provider)) as opened:
         yield opened
+
+
+@pytest.fixture
+def far(provider: Provider, scenario_server: ScenarioServer) -> Iterator[rae.Rae]:
+    url = scenario_server.store(providers=providers(provider))
+    with rae.connect(url, api_key=scenario_server.KEY, tenant="t") as connected:
+        yield connected
+
+
+@pytest.fixture(params=["here", "far"])
+def mem(request: pytest.FixtureRequest) -> rae.Rae:
+    """A store of this process, and one on a server: the same calls, the same answers."""
+    found: rae.Rae = request.getfixturevalue(request.param)
+    return found
 
 
 def rows(mem: rae.Rae, count: int) -> list[rae.LedgerRow]:
@@ -304,6 +320,8 @@ def test_a_metered_call_is_held_and_booked_at_what_it_used(mem: rae.Rae) -> None
         {"prompt_token_count": 1000, "candidates_token_count": 100},
         rae.Usage(1000, 0, 100, 0, estimated=False),
     ]
+    writes = {"input_tokens": 1000, "cache_read_input_tokens": 400, "output_tokens": 100}
+    writes["cache_creation_input_tokens"] = 600
     for usage in usages:
         with mem.meter("openai", MODEL, input_tokens=1000, max_output_tokens=500) as call:
             assert (call.held_usd, call.held_tokens) == (price(1000, 500), 1500)
@@ -317,6 +335,22 @@ def test_a_metered_call_is_held_and_booked_at_what_it_used(mem: rae.Rae) -> None
         call.free()
     assert call.cost_usd == 0
     assert mem.budget().daily.used_usd == price(1000, 100) * 4 + Decimal("0.000001")
+    # What is written to the provider's cache has a price of its own.
+    written = Decimal("0.00229")
+    with mem.meter(
+        "anthropic", "claude-haiku-4-5", input_tokens=2000, max_output_tokens=100
+    ) as call:
+        call.used(writes)
+    assert call.cost_usd == written
+    with mem.meter(
+        "anthropic", "claude-haiku-4-5", input_tokens=2000, max_output_tokens=100
+    ) as call:
+        call.used(
+            input_tokens=2000, cached_input_tokens=400, cache_write_tokens=600, output_tokens=100
+        )
+    assert call.cost_usd == written
+    total = price(1000, 100) * 4 + Decimal("0.000001") + written * 2
+    assert mem.budget().daily.used_usd == total
     assert mem.budget().daily.reserved_usd == 0
     with pytest.raises(rae.InvalidInputError), call:
         pass
@@ -380,8 +414,9 @@ def test_fifty_threads_never_pass_a_small_budget_together(mem: rae.Rae) -> None:
 
 
 def test_ctrl_c_in_the_middle_of_a_call_books_what_was_held(
-    mem: rae.Rae, provider: Provider
+    here: rae.Rae, provider: Provider
 ) -> None:
+    mem = here
     provider.release.clear()
 
     def interrupt() -> None:
@@ -439,6 +474,50 @@ def test_tasks_call_models_at_once_and_one_that_is_cancelled_is_booked(provider:
             assert (await mem.costs()).items[0].calls == 12
 
     asyncio.run(main())
+
+
+def test_tasks_call_the_models_of_a_server(
+    provider: Provider, scenario_server: ScenarioServer
+) -> None:
+    url = scenario_server.store(providers=providers(provider))
+
+    async def main() -> None:
+        async with await rae.aconnect(url, api_key=scenario_server.KEY, tenant="t") as mem:
+            answers = await asyncio.gather(*(mem.llm(ASK, model=MODEL) for _ in range(8)))
+            assert {answer.text for answer in answers} == {ANSWER}
+            stream = await mem.llm(ASK, model=MODEL, stream=True)
+            assert "".join([piece.text async for piece in stream]) == ANSWER
+            assert (stream.cost_usd, (await mem.costs()).items[0].calls) == (price(20, 7), 9)
+            provider.release.clear()
+            stream = await mem.llm(ASK, model=MODEL, stream=True)
+            async with stream:
+                await anext(aiter(stream))
+            for _ in range(3000):
+                page = await mem.cost_log(1000)
+                if len(page.items) == 10:
+                    break
+                await asyncio.sleep(0.01)
+            assert page.items[0].status == "dropped"
+
+    asyncio.run(main())
+
+
+def test_what_a_server_says_of_a_call_is_what_a_store_says(
+    here: rae.Rae, far: rae.Rae, provider: Provider
+) -> None:
+    more: dict[str, Any] = {"user_id": " ada ü ", "operation": "greet", "request_id": "r-1"}
+    assert far.llm(ASK, model=MODEL, **more) == here.llm(ASK, model=MODEL, **more)
+    pieces = [list(mem.llm(ASK, model=MODEL, stream=True, **more)) for mem in (here, far)]
+    assert pieces[0] == pieces[1]
+    estimates = [mem.llm_estimate(ASK, model=MODEL) for mem in (here, far)]
+    assert estimates[0] == estimates[1]
+    labels = [
+        [(row.user_id, row.operation, row.request_id, row.model) for row in rows(mem, 2)]
+        for mem in (here, far)
+    ]
+    assert labels[0] == labels[1] == [(" ada ü ", "greet", "r-1", MODEL)] * 2
+    bodies = provider.bodies
+    assert (bodies[0], bodies[2]) == (bodies[1], bodies[3])
 
 
 def test_a_store_keeps_its_budget_and_its_ledger(provider: Provider, store: Path) -> None:

@@ -1,7 +1,7 @@
 //! For the tests of clients alone: a server that opens a fresh store in memory for each scenario, with a clock, a seed and the
 //! test embedders of the scenarios, and serves it as `rae-server` does, under a path of its own. It ends with its standard input.
 //!
-//! `POST /open` with `{now, seed, embedder, durability}` gives `{"path": "/s/7/"}`; the operator's key is [`KEY`]. Below that
+//! `POST /open` with `{now, seed, embedder, durability, providers}` gives `{"path": "/s/7/"}`; the operator's key is [`KEY`]. Below that
 //! path lies the API; `POST /s/7/control` with `{"advance": seconds}`, `{"embedder": "fails"}` (or `"works"`) or `{"close": true}`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // a tool of tests
@@ -17,6 +17,7 @@ use rae_core::{
     Embedding, Rae, Timestamp,
     conformance::scenario,
     ports::{Clock, ManualClock},
+    wire,
 };
 use rae_server::{
     cli, http,
@@ -104,6 +105,9 @@ async fn open(all: &All, options: Value) -> rae_core::Result<String> {
     }
     if let Some(embedder) = scenario::embedder(text("embedder"), &fails) {
         builder = builder.embedding(Embedding::Custom(embedder));
+    }
+    if let Some(providers) = options.get("providers").and_then(Value::as_object) {
+        builder = builder.providers(Arc::new(wire::providers(providers.clone())?));
     }
     let rae = builder.open().await?;
     let flags = cli::command().try_get_matches_from(["rae-server"]).unwrap();

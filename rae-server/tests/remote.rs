@@ -6,6 +6,11 @@
 #[allow(dead_code)]
 mod support;
 
+#[path = "../../rae-core/tests/provider_support/mod.rs"]
+mod provider_support;
+
+#[path = "remote/chats.rs"]
+mod chats;
 #[path = "remote/scenarios.rs"]
 mod scenarios;
 #[path = "remote/tls.rs"]

@@ -1,6 +1,8 @@
 //! Talking to chat models: one vocabulary for all providers. It is the shape of OpenAI's chat completions, since most clients and
-//! servers of the field speak that; the reading and writing of it is in `body.rs`.
+//! servers of the field speak that; the reading and writing of it is in `body.rs` and `answer.rs`.
 
+#[cfg(feature = "http")]
+mod answer;
 mod body;
 mod usage;
 

@@ -149,12 +149,14 @@ pub(crate) fn plan(deps: &Deps, mut request: ChatRequest, options: LlmOptions) -
     let input_tokens = input_tokens_at_most(&request, &*deps.tokens)?;
     let output_tokens = most.saturating_mul(answers);
     let usd = Usd::from_micros(price.worst_cost(input_tokens, output_tokens)?);
+    check_llm_options(&options)?;
+    let user_id = options.user_id.or_else(|| request.user.clone());
     let label = CallLabel {
         provider: provider.id().to_owned(),
         model: named,
-        operation: short("operation", options.operation)?,
-        user_id: options.user_id.or_else(|| request.user.clone()).map(|user| short("user", user)).transpose()?,
-        request_id: options.request_id.map(|id| short("request_id", id)).transpose()?,
+        operation: options.operation,
+        user_id: user_id.map(|user| short("user", &user).map(|()| user)).transpose()?,
+        request_id: options.request_id,
     };
     let worst = Amount { usd, tokens: input_tokens.saturating_add(output_tokens) };
     let timeout = options.timeout.min(Duration::from_secs(LLM_SECONDS_MAX));
@@ -181,11 +183,20 @@ fn answers(request: &ChatRequest) -> Result<u64> {
     }
 }
 
-fn short(what: &str, text: String) -> Result<String> {
+/// InvalidInput for a label that the ledger cannot hold.
+pub(crate) fn check_llm_options(options: &LlmOptions) -> Result<()> {
+    short("operation", &options.operation)?;
+    for (what, text) in [("user", &options.user_id), ("request_id", &options.request_id)] {
+        text.as_deref().map_or(Ok(()), |text| short(what, text))?;
+    }
+    Ok(())
+}
+
+fn short(what: &str, text: &str) -> Result<()> {
     if text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
         return Err(Error::invalid(format!("{what} has at most {NAME_BYTES_MAX} bytes and no control characters")));
     }
-    Ok(text)
+    Ok(())
 }
 
 /// Holds the money and says that the call is about to leave.
@@ -268,7 +279,8 @@ async fn finish(plan: &Plan, ticket: Ticket, usage: Option<Usage>, status: CallS
     }
 }
 
-fn tokens(usage: Usage) -> Tokens {
+/// What a call used, as it is priced.
+pub(super) fn tokens(usage: Usage) -> Tokens {
     Tokens {
         input: usage.input_tokens,
         cached_input: usage.cached_input_tokens,
@@ -278,7 +290,8 @@ fn tokens(usage: Usage) -> Tokens {
     }
 }
 
-pub(crate) fn token_usage(usage: Usage) -> TokenUsage {
+/// What a call used, as the ledger has it: what was written to the provider's cache is priced apart, and counted as read.
+pub(super) fn token_usage(usage: Usage) -> TokenUsage {
     TokenUsage {
         input_tokens: usage.input_tokens,
         cached_input_tokens: usage.cached_input_tokens,

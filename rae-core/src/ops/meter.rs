@@ -1,13 +1,14 @@
 //! A meter round a call that the caller makes with a client of its own: the same reserve, call, settle as for calls of the engine.
 
+use super::llm::{token_usage, tokens};
 use crate::{
-    cost::{Claim, Price, Ticket, Tokens},
+    cost::{Claim, Price, Ticket},
     deps::Deps,
     error::{Error, Result},
     limits::{LLM_SECONDS_MAX, NAME_BYTES_MAX, USAGE_TOKENS_MAX},
     model::{
-        Amount, BudgetLevel, CallLabel, CallStatus, Funds, LimitKind, Op, Outcome, Scope, Settlement, TokenUsage, Usd,
-        check_model_name,
+        Amount, BudgetLevel, CallLabel, CallStatus, Funds, LimitKind, Op, Outcome, Scope, Settlement, TokenUsage,
+        Usage, Usd, check_model_name,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -56,8 +57,8 @@ impl MeteredCall {
 pub enum MeterEnd {
     /// It was answered, or failed, with these tokens.
     Used {
-        /// The tokens.
-        usage: TokenUsage,
+        /// The tokens, those from and to the provider's cache among them. The ledger counts the latter as read.
+        usage: Usage,
         /// `Ok`, `Failed`, `Cancelled` or `Dropped`.
         status: CallStatus,
     },
@@ -203,18 +204,14 @@ fn settlement(price: &Price, held: Amount, end: MeterEnd) -> Result<Settlement> 
         |status, usage, cost| Settlement { status, usage, estimated: false, cost, saved: Usd::ZERO, error: None };
     Ok(match end {
         MeterEnd::Used { usage, status } => {
-            let counts = [usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens];
-            if counts.into_iter().any(|tokens| tokens > USAGE_TOKENS_MAX) {
+            let of_input = usage.cached_input_tokens.max(usage.cache_write_tokens);
+            let most = usage.input_tokens.max(of_input).max(usage.output_tokens).max(usage.reasoning_tokens);
+            if most > USAGE_TOKENS_MAX {
                 let message = format!("a call has at most {USAGE_TOKENS_MAX} tokens of each kind");
                 return Err(Error::invalid(message).with_code("invalid_tokens"));
             }
-            let tokens = Tokens {
-                input: usage.input_tokens,
-                cached_input: usage.cached_input_tokens,
-                output: usage.output_tokens,
-                ..Tokens::default()
-            };
-            plain(status, usage, Usd::from_micros(price.cost(&tokens)?))
+            let cost = Usd::from_micros(price.cost(&tokens(usage))?);
+            Settlement { estimated: usage.estimated, ..plain(status, token_usage(usage), cost) }
         }
         MeterEnd::Free => plain(CallStatus::Failed, TokenUsage::default(), Usd::ZERO),
         MeterEnd::Unknown => Settlement {

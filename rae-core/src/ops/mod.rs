@@ -64,7 +64,9 @@ pub(crate) use get::{get, history, list};
 pub(crate) use import::import;
 pub(crate) use jobs::{job_stats, jobs, requeue_job};
 pub(crate) use keys::{create_key, create_tenant, has_had_keys, key, key_check, keys, revoke_key, tenant, tenants};
-pub(crate) use llm::{llm, llm_estimate, llm_stream, token_usage};
+#[cfg(feature = "remote")]
+pub(crate) use llm::check_llm_options;
+pub(crate) use llm::{llm, llm_estimate, llm_stream};
 pub(crate) use maintain::{doctor, flush_access, housekeep, maintain};
 pub(crate) use meter::{end_by_id, meter, meter_by_id};
 pub(crate) use recall::recall;

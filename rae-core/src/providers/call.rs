@@ -3,12 +3,14 @@
 use super::{
     config::{ProviderConfig, Secret},
     failure::{Teller, Told},
-    sse::{SseEvent, SseReader},
 };
 use crate::{
     ctx::Ctx,
     error::{Error, Result},
-    http::{self, Limit},
+    http::{
+        self, Limit,
+        sse::{SseEvent, SseReader},
+    },
     limits::{LLM_ANSWER_BYTES_MAX, LLM_ERROR_BYTES_MAX},
     model::{ChatChunk, Usage},
     ports::{ChatStream, LlmFailure},

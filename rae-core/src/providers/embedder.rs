@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ctx::Ctx,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     http,
     limits::{DIM_MAX, EMBED_BATCH_MAX},
     model::{Scope, Usage, check_model_name},
@@ -258,17 +258,9 @@ impl PaidEmbedder for ProviderEmbedder {
         texts: &[&str],
         role: EmbedRole,
     ) -> Result<(Vec<Option<Vec<f32>>>, Usage), LlmFailure> {
-        let (this, ctx) = (self.clone(), ctx.clone());
-        let texts: Vec<String> = texts.iter().map(|text| cut(text).to_owned()).collect();
-        let ask = async move {
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            Self::embed_with_usage(&this, &ctx, &texts, role).await
-        };
-        http::on_sockets(ask).await.unwrap_or_else(|error| match error.kind() {
-            ErrorKind::Unavailable => Err(LlmFailure::free(error)),
-            // Of a request whose task was lost nobody knows how far it came.
-            _ => Err(LlmFailure::unknown(error)),
-        })
+        let texts: Vec<&str> = texts.iter().copied().map(cut).collect();
+        let ask = Self::embed_with_usage(self, ctx, &texts, role);
+        http::on_sockets(ask).await.unwrap_or_else(|error| Err(LlmFailure::free(error)))
     }
 }
 

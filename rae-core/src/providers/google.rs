@@ -4,11 +4,11 @@ use super::{
     call::{Decoder, Service, Step},
     config::ProviderConfig,
     failure::{Cause, Told, said, span, text_at},
-    sse::SseEvent,
 };
 use crate::{
     ctx::Ctx,
     error::Result,
+    http::sse::SseEvent,
     limits::CHAT_TOOL_CALLS_MAX,
     model::{
         ChatChunk, ChatContent, ChatDelta, ChatMessage, ChatRequest, ChatResponse, ChatRole, FinishReason, ToolCall,

@@ -21,8 +21,6 @@ mod local;
 mod openai;
 #[cfg(feature = "http")]
 mod registry;
-#[cfg(feature = "http")]
-pub mod sse;
 #[cfg(feature = "static-table")]
 mod static_embed;
 #[cfg(feature = "static-table")]

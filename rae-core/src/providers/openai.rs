@@ -4,15 +4,12 @@ use super::{
     call::{Decoder, Service, Step},
     config::{ProviderConfig, ProviderKind},
     failure::{Cause, Told, said, text_at},
-    sse::SseEvent,
 };
 use crate::{
     ctx::Ctx,
     error::Result,
-    limits::CHAT_TOOL_CALLS_MAX,
-    model::{
-        ChatChunk, ChatDelta, ChatMessage, ChatRequest, ChatResponse, ChatRole, FinishReason, ToolCallDelta, Usage,
-    },
+    http::sse::SseEvent,
+    model::{ChatChunk, ChatRequest, ChatResponse, Usage},
     ports::{ChatStream, LlmFailure, LlmProvider},
 };
 use async_trait::async_trait;
@@ -74,7 +71,7 @@ impl LlmProvider for OpenAi {
         let body = Value::Object(self.body(request));
         let answer = self.service.json(ctx, &["chat", "completions"], &body, &teller, &said(&request.messages)).await?;
         let usage = answer.get("usage").and_then(Usage::from_openai);
-        response(answer, usage).map_err(|told| teller.begun(told, usage))
+        response(answer).map_err(|told| teller.begun(told, usage))
     }
 
     async fn stream(&self, ctx: &Ctx, request: &ChatRequest) -> Result<ChatStream, LlmFailure> {
@@ -136,28 +133,11 @@ fn told_late(error: &Value) -> Told {
     Told { cause: told.cause.or(Some(Cause::Unavailable)), reason: format!("it broke off with {word}"), pause: None }
 }
 
-fn response(answer: Value, usage: Option<Usage>) -> Result<ChatResponse, Told> {
-    let Value::Object(mut answer) = answer else { return Err(Told::misread("it is no object")) };
+fn response(answer: Value) -> Result<ChatResponse, Told> {
     if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
         return Err(told_late(error));
     }
-    let choice = answer.get_mut("choices").and_then(|choices| choices.get_mut(0)).map(Value::take);
-    let Some(Value::Object(mut choice)) = choice else { return Err(Told::misread("it has no choices")) };
-    let Some(Value::Object(mut message)) = choice.remove("message") else {
-        return Err(Told::misread("it has no message"));
-    };
-    message.entry("role").or_insert_with(|| "assistant".into());
-    let mut message = ChatMessage::from_openai(Value::Object(message)).map_err(|_| Told::misread("its message"))?;
-    message.role = ChatRole::Assistant;
-    // OpenAI sends lists that are nearly always empty.
-    message.extra.retain(|_, value| value.as_array().is_none_or(|values| !values.is_empty()));
-    if message.tool_calls.len() > CHAT_TOOL_CALLS_MAX {
-        return Err(Told::misread("it calls too many tools"));
-    }
-    let finish = choice.get("finish_reason").and_then(Value::as_str).unwrap_or_default();
-    let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let finish_reason = FinishReason::parse(finish);
-    Ok(ChatResponse { id: text("id"), model: text("model"), message, finish_reason, usage })
+    ChatResponse::from_openai(answer).map_err(Told::misread)
 }
 
 /// The pieces of a stream.
@@ -195,20 +175,16 @@ impl Decoder for Pieces {
         if let Some(error) = body.get("error").filter(|error| !error.is_null()) {
             return Err(told_late(error));
         }
-        for (to, name) in [(&mut self.id, "/id"), (&mut self.model, "/model")] {
-            if let Some(text) = text_at(&body, name).filter(|_| to.is_empty()) {
-                text.clone_into(to);
+        let piece = ChatChunk::from_openai(&body).map_err(Told::misread)?;
+        for (to, text) in [(&mut self.id, &piece.id), (&mut self.model, &piece.model)] {
+            if to.is_empty() {
+                to.clone_from(text);
             }
         }
-        if let Some(usage) = body.get("usage").and_then(Usage::from_openai) {
-            self.usage = Some(usage);
-        }
-        let Some(choice) = body.pointer("/choices/0") else { return Ok(Step::More) };
-        let finish_reason = text_at(choice, "/finish_reason").map(FinishReason::parse);
-        self.finished |= finish_reason.is_some();
-        let delta = delta(choice.get("delta"))?;
-        if finish_reason.is_some() || delta != ChatDelta::default() {
-            out.push_back(ChatChunk { delta, finish_reason, ..self.chunk() });
+        self.usage = piece.usage.or(self.usage);
+        self.finished |= piece.finish_reason.is_some();
+        if !piece.adds_nothing() {
+            out.push_back(ChatChunk { delta: piece.delta, finish_reason: piece.finish_reason, ..self.chunk() });
         }
         Ok(Step::More)
     }
@@ -221,39 +197,4 @@ impl Decoder for Pieces {
     fn charged(&self) -> Option<Usage> {
         self.usage.filter(|_| self.finished)
     }
-}
-
-fn delta(value: Option<&Value>) -> Result<ChatDelta, Told> {
-    let Some(Value::Object(fields)) = value else { return Ok(ChatDelta::default()) };
-    let mut delta = ChatDelta::default();
-    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-        match (name.as_str(), value) {
-            ("content", Value::String(text)) => delta.content = Some(text.clone()).filter(|text| !text.is_empty()),
-            ("refusal", Value::String(text)) => delta.refusal = Some(text.clone()),
-            ("tool_calls", Value::Array(calls)) => {
-                delta.tool_calls = calls.iter().enumerate().map(|(i, call)| part(i, call)).collect::<Result<_, _>>()?;
-            }
-            ("role" | "content" | "refusal" | "tool_calls", _) => {}
-            _ => {
-                delta.extra.insert(name.clone(), value.clone());
-            }
-        }
-    }
-    Ok(delta)
-}
-
-fn part(place: usize, call: &Value) -> Result<ToolCallDelta, Told> {
-    // Servers that send whole calls may leave the index out.
-    let index = call.get("index").and_then(Value::as_u64).map_or(Some(place), |index| usize::try_from(index).ok());
-    let index = index.filter(|index| *index < CHAT_TOOL_CALLS_MAX);
-    let text = |pointer: &str| text_at(call, pointer).map(str::to_owned);
-    let known = ["index", "id", "type", "function"];
-    let extra = call.as_object().into_iter().flatten().filter(|(name, _)| !known.contains(&name.as_str()));
-    Ok(ToolCallDelta {
-        index: index.ok_or_else(|| Told::misread("it calls too many tools"))?,
-        id: text("/id"),
-        name: text("/function/name"),
-        arguments: text("/function/arguments"),
-        extra: extra.map(|(name, value)| (name.clone(), value.clone())).collect(),
-    })
 }

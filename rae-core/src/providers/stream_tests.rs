@@ -1,7 +1,7 @@
 //! Streams that no provider should send: events left out, repeated, in any order, or of the wrong type.
 
-use super::{anthropic, call::Decoder, google, openai, sse::SseEvent};
-use crate::model::ChatFold;
+use super::{anthropic, call::Decoder, google, openai};
+use crate::{http::sse::SseEvent, model::ChatFold};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 

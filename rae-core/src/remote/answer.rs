@@ -143,8 +143,9 @@ struct Failure {
     error: Shown,
 }
 
+/// An error as a server shows it.
 #[derive(Deserialize)]
-struct Shown {
+pub(super) struct Shown {
     kind: String,
     code: String,
     message: String,
@@ -168,31 +169,42 @@ pub(super) async fn failure(response: Response) -> Failed {
     }
 }
 
+impl Shown {
+    /// The error; `kind` where it names none that this client knows.
+    pub fn into_error(self, kind: ErrorKind) -> Error {
+        let kind = ErrorKind::TABLE.iter().find(|row| row.name == self.kind).map_or(kind, |row| row.kind);
+        let is_code = |c: &str| {
+            !c.is_empty()
+                && c.len() <= 64
+                && c.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        let code = if is_code(&self.code) { self.code } else { kind.name().to_owned() };
+        let message: String = self.message.chars().take(MESSAGE_CHARS_MAX).collect();
+        let error = Error::new(kind, message).with_code(code);
+        match self.details.filter(|d| d.as_object().is_some_and(|map| !map.is_empty())) {
+            Some(details) => error.with_details(details),
+            None => error,
+        }
+    }
+}
+
 /// What the server says is wrong.
 fn told(status: StatusCode, shown: Shown, pause: Option<Duration>) -> Failed {
-    let row = ErrorKind::TABLE.iter().find(|row| row.name == shown.kind);
-    let kind = row.map_or_else(|| of_status(status), |row| row.kind);
-    let is_code = |c: &str| {
-        !c.is_empty() && c.len() <= 64 && c.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    };
-    let code = if is_code(&shown.code) { shown.code } else { kind.name().to_owned() };
-    if matches!(code.as_str(), "no_such_route" | "method_not_allowed") {
+    let mut error = shown.into_error(of_status(status));
+    if matches!(error.code(), "no_such_route" | "method_not_allowed") {
         let message =
             "the server has no such route: it is older than this client, or the URL leads to another part of it";
         return Failed::no(Error::unsupported(message).with_code("no_such_route"));
     }
-    let message: String = shown.message.chars().take(MESSAGE_CHARS_MAX).collect();
-    let mut error = Error::new(kind, message).with_code(code);
-    if let Some(details) = shown.details.filter(|d| d.as_object().is_some_and(|map| !map.is_empty())) {
-        error = error.with_details(details);
-    }
-    if let (ErrorKind::RateLimited, Some(pause)) = (kind, pause) {
+    if let (ErrorKind::RateLimited, Some(pause)) = (error.kind(), pause) {
         error = error.with_retry_after(pause);
     }
     // Both are said before anything is begun.
     let not_begun = matches!(error.code(), "overloaded" | "rate_limited") && pause.is_none_or(|p| p <= PAUSE_MAX);
-    let retry = match kind {
+    let retry = match error.kind() {
         _ if not_begun => Retry::NotBegun(pause),
+        // A model's provider gave no answer in time: the server knows that, and has booked it.
+        ErrorKind::Timeout if error.code() == "provider_timeout" => Retry::No,
         // The server gave up waiting; what it had begun goes on.
         ErrorKind::Timeout => Retry::Unsure,
         _ => Retry::No,

@@ -1,10 +1,11 @@
 //! A memory that lies here or on a server: what the bindings hold.
 
-use super::{Remote, runtime, runtime::Streamed};
+use super::{Remote, Streamed};
 use crate::{
     Embedding, MemoryId, Rae,
     error::{Error, Result},
     eval::{Comparison, Evaluation, Question},
+    http::OnReactor,
     ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp},
     ops::{
@@ -88,19 +89,19 @@ impl Handle {
         }
     }
 
-    /// As [`Rae::llm`], on any executor. Unsupported on a server.
+    /// As [`Rae::llm`], on any executor.
     pub async fn llm(&self, request: ChatRequest, options: LlmOptions) -> Result<LlmAnswer> {
         match self {
-            Self::Local(rae) => runtime::run(rae.llm(request, options)).await,
+            Self::Local(rae) => OnReactor::new(Box::pin(rae.llm(request, options)))?.await,
             Self::Remote(remote) => remote.llm(request, options).await,
         }
     }
 
-    /// As [`Rae::llm_stream`], on any executor. Unsupported on a server.
+    /// As [`Rae::llm_stream`], on any executor.
     pub async fn llm_stream(&self, request: ChatRequest, options: LlmOptions) -> Result<Streamed> {
         match self {
-            Self::Local(rae) => Streamed::new(runtime::run(rae.llm_stream(request, options)).await?),
-            Self::Remote(remote) => Err(remote.no_chats()),
+            Self::Local(rae) => Streamed::local(OnReactor::new(Box::pin(rae.llm_stream(request, options)))?.await?),
+            Self::Remote(remote) => remote.llm_stream(request, options).await.map(Streamed::remote),
         }
     }
 
@@ -124,7 +125,7 @@ impl Handle {
     pub async fn call(&self, verb: &str, args: Map<String, Value>) -> Result<Value> {
         match self {
             // The clients of providers need a runtime; nothing else does.
-            Self::Local(rae) if verb == "llm" => runtime::run(wire::call(rae, verb, args)).await,
+            Self::Local(rae) if verb == "llm" => OnReactor::new(Box::pin(wire::call(rae, verb, args)))?.await,
             Self::Local(rae) => wire::call(rae, verb, args).await,
             Self::Remote(remote) => remote.call(verb, args).await,
         }

@@ -9,11 +9,12 @@
 //! Futures run on any executor: sockets belong to a thread of this module's own, which ends with the last handle.
 
 mod answer;
+mod chats;
 mod evals;
 mod files;
 mod handle;
 mod money;
-mod runtime;
+mod pieces;
 mod transport;
 mod verbs;
 
@@ -21,13 +22,14 @@ use crate::{
     error::{Error, Result},
     model::Scope,
 };
+pub use chats::RemotePieces;
 pub use handle::Handle;
+pub use pieces::Streamed;
 use reqwest::{Url, header::HeaderValue};
-pub use runtime::Streamed;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use transport::Transport;
 
-/// Longest time of a call where nothing else is said.
+/// Longest time of a call where nothing else is said. Chats say it themselves.
 const CALL: Duration = Duration::from_secs(60);
 /// The same for what takes a time in proportion to a project; the server's own limit is an hour.
 const BULK: Duration = Duration::from_secs(3_660);
@@ -69,7 +71,7 @@ impl Connect {
         self
     }
 
-    /// Longest time of any one call; default a minute, and an hour for exports, imports, audits and the like.
+    /// Longest time of any one call; default a minute, an hour for exports, imports, audits and the like, and ten minutes for chats.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

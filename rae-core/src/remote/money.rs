@@ -2,12 +2,9 @@
 
 use super::{Remote, answer, transport::Request, verbs::named};
 use crate::{
-    error::{Error, Result},
-    model::{BudgetChange, BudgetLevel, ChatRequest, CostGroup, CostRow, LimitKind, Limits, Share, TokenUsage, Usd},
-    ops::{
-        BudgetStatus, CostLog, CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmEstimate, LlmOptions, MeterEnd,
-        MeterSettled, MeteredCall,
-    },
+    error::Result,
+    model::{BudgetChange, BudgetLevel, CostGroup, CostRow, LimitKind, Limits, Share, TokenUsage, Usd},
+    ops::{BudgetStatus, CostLog, CostLogOptions, Costs, CostsOptions, MeterEnd, MeterSettled, MeteredCall},
     wire::MeterStart,
 };
 use reqwest::Method;
@@ -97,26 +94,6 @@ impl Remote {
             self.json(Request::post(path, &body)?).await
         })
         .await
-    }
-
-    /// Unsupported: a server is asked for chats by any client of OpenAI.
-    #[expect(clippy::unused_async, reason = "it has the shape of its twin on an open store")]
-    pub async fn llm(&self, _: ChatRequest, _: LlmOptions) -> Result<LlmAnswer> {
-        Err(self.no_chats())
-    }
-
-    /// Unsupported, as [`Self::llm`].
-    #[expect(clippy::unused_async, reason = "it has the shape of its twin on an open store")]
-    pub async fn llm_estimate(&self, _: ChatRequest, _: LlmOptions) -> Result<LlmEstimate> {
-        Err(self.no_chats())
-    }
-
-    pub(super) fn no_chats(&self) -> Error {
-        let message = format!(
-            "a server is asked for chats by any client of OpenAI's: give it the base URL {}v1 and the key of the server as its key",
-            self.url()
-        );
-        Error::unsupported(message).with_code("not_over_http").with_operation("llm")
     }
 }
 

@@ -32,6 +32,7 @@ use tokio::{
     runtime::{self, Handle},
     sync::{Semaphore, oneshot},
     task::JoinHandle,
+    time::{Instant, timeout},
 };
 
 /// Requests at once; more wait their turn. As many calls are let through to a store by its guard.
@@ -66,6 +67,7 @@ pub(super) struct Request {
     /// Below the base, without a slash at its beginning.
     pub path: String,
     pub query: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, &'static str)>,
     pub body: Body,
     /// Whether it changes the store.
     pub writes: bool,
@@ -73,6 +75,8 @@ pub(super) struct Request {
     pub key: Option<String>,
     /// Whether it takes a time in proportion to a project.
     pub bulk: bool,
+    /// Longest time that it may take, where it says so itself; a handle with a shorter one is obeyed.
+    pub limit: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -85,8 +89,17 @@ pub(super) enum Body {
 impl Request {
     /// Something to be read.
     pub fn get(path: impl Into<String>) -> Self {
-        let (path, query) = (path.into(), Vec::new());
-        Self { method: Method::GET, path, query, body: Body::Empty, writes: false, key: None, bulk: false }
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: Body::Empty,
+            writes: false,
+            key: None,
+            bulk: false,
+            limit: None,
+        }
     }
 
     /// Something to be done with a JSON body. A write unless it is said.
@@ -115,13 +128,34 @@ enum Sink {
     Memory,
     /// And how the file must begin.
     File(std::fs::File, &'static [u8]),
+    /// To whoever asked, to be read piece by piece.
+    Open(Option<reqwest::Response>),
+}
+
+/// An answer that has begun.
+pub(super) struct Opened {
+    pub response: reqwest::Response,
+    /// When it must have ended.
+    pub deadline: Instant,
+    limit: Duration,
+}
+
+impl Opened {
+    /// The error of an answer that took longer than it may, or of which nothing was heard until `silent`.
+    pub fn late(&self, silent: Instant) -> Error {
+        let error = match silent < self.deadline {
+            true => Error::unavailable("the server said nothing for a minute").with_code("connection_lost"),
+            false => too_late(self.limit),
+        };
+        answer::may_be_done(error, None)
+    }
 }
 
 impl Remote {
     /// Asks, and reads the answer as JSON.
     pub(super) async fn json<T: DeserializeOwned>(&self, request: Request) -> Result<T> {
         let (writes, key) = (request.writes, request.key.clone());
-        let bytes = self.send(request, Sink::Memory).await?;
+        let (bytes, _) = self.send(request, Sink::Memory).await?;
         serde_json::from_slice(&bytes).map_err(|e| {
             let error = answer::not_ours(e);
             if writes { answer::may_be_done(error, key.as_deref()) } else { error }
@@ -130,40 +164,63 @@ impl Remote {
 
     /// Asks, and writes an answer that begins with the mark to a file. Gives the last bytes of it.
     pub(super) async fn download(&self, request: Request, file: std::fs::File, mark: &'static [u8]) -> Result<Vec<u8>> {
-        self.send(request, Sink::File(file, mark)).await
+        self.send(request, Sink::File(file, mark)).await.map(|(tail, _)| tail)
     }
 
-    async fn send(&self, request: Request, sink: Sink) -> Result<Vec<u8>> {
-        let transport = Arc::clone(&self.transport);
-        if transport.closed.load(Ordering::Acquire) {
+    /// Asks, and gives the answer when it begins.
+    pub(super) async fn open(&self, request: Request) -> Result<Opened> {
+        let limit = self.limit(&request);
+        let deadline = Instant::now() + limit;
+        let (_, sink) = self.send(request, Sink::Open(None)).await?;
+        match sink {
+            Sink::Open(Some(response)) => Ok(Opened { response, deadline, limit }),
+            _ => Err(Error::internal("an answer went elsewhere")),
+        }
+    }
+
+    fn limit(&self, request: &Request) -> Duration {
+        match (self.timeout, request.limit) {
+            (Some(own), limit) => limit.map_or(own, |limit| limit.min(own)),
+            (None, Some(limit)) => limit,
+            (None, None) if request.bulk => super::BULK,
+            (None, None) => super::CALL,
+        }
+    }
+
+    /// The bytes that were read, and the sink again.
+    async fn send(&self, request: Request, mut sink: Sink) -> Result<(Vec<u8>, Sink)> {
+        if self.transport.closed.load(Ordering::Acquire) {
             return Err(Error::unavailable("the handle is closed; connect again").with_code("closed"));
         }
-        let limit = self.timeout.unwrap_or(if request.bulk { super::BULK } else { super::CALL });
-        let (who, runtime) = (self.who.clone(), transport.runtime.clone());
+        let (limit, who, transport) = (self.limit(&request), self.who.clone(), Arc::clone(&self.transport));
         let work = async move {
-            let asked = transport.attempts(&who, &request, sink);
-            tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(late(limit, &request)))
+            let asked = transport.attempts(&who, &request, &mut sink);
+            let bytes = timeout(limit, asked).await.unwrap_or_else(|_| Err(late(limit, &request)))?;
+            Ok((bytes, sink))
         };
-        Spawned(runtime.spawn(work)).await
+        self.transport.spawn(work).await?
     }
 }
 
 fn late(limit: Duration, request: &Request) -> Error {
-    let message = format!("the server gave no answer within {} s", limit.as_secs_f64());
-    let error = Error::new(ErrorKind::Timeout, message);
+    let error = too_late(limit);
     if request.writes { answer::may_be_done(error, request.key.as_deref()) } else { error }
 }
 
+fn too_late(limit: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("the server gave no answer within {} s", limit.as_secs_f64()))
+}
+
 /// A task of the module's thread. Dropped, it ends the task: the request is given up.
-struct Spawned<T>(JoinHandle<Result<T>>);
+pub(super) struct Spawned<T>(JoinHandle<T>);
 
 impl<T> Future for Spawned<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map(|joined| {
-            joined.unwrap_or_else(|e| Err(Error::internal("a request did not come to its end").with_source(e)))
-        })
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|joined| joined.map_err(|e| Error::internal("a request did not come to its end").with_source(e)))
     }
 }
 
@@ -198,12 +255,17 @@ impl Transport {
         self.closed.store(true, Ordering::Release);
     }
 
-    async fn attempts(&self, who: &Who, request: &Request, mut sink: Sink) -> Result<Vec<u8>> {
+    /// Runs a task on the thread.
+    pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Spawned<T> {
+        Spawned(self.runtime.spawn(work))
+    }
+
+    async fn attempts(&self, who: &Who, request: &Request, sink: &mut Sink) -> Result<Vec<u8>> {
         let closed = |e| Error::internal("the places of requests are gone").with_source(e);
         let _place = self.places.acquire().await.map_err(closed)?;
         let (mut attempt, mut unsure) = (1, false);
         loop {
-            let failed = match self.once(who, request, &mut sink).await {
+            let failed = match self.once(who, request, sink).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(failed) => failed,
             };
@@ -240,6 +302,9 @@ impl Transport {
                 builder = builder.header(name, value.clone());
             }
         }
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, *value);
+        }
         builder = match &request.body {
             Body::Empty => builder,
             Body::Json(json) => builder.header(CONTENT_TYPE, "application/json").body(json.clone()),
@@ -257,6 +322,10 @@ impl Transport {
         match sink {
             Sink::Memory => answer::collect(response, answer::BYTES_MAX).await.map_err(Failed::after_success),
             Sink::File(file, mark) => save(response, file, mark).await,
+            Sink::Open(place) => {
+                *place = Some(response);
+                Ok(Vec::new())
+            }
         }
     }
 }

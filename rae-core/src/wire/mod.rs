@@ -24,8 +24,8 @@ pub use input::{
     update,
 };
 pub use money::{
-    MeterStart, budget_change, chat, cost_log, costs, llm_answer, llm_chunk, llm_end, llm_estimate, metered_call,
-    metered_end, prices, sums,
+    MeterStart, Words, budget_change, chat, cost_log, costs, llm_answer, llm_chunk, llm_end, llm_estimate, llm_options,
+    metered_call, metered_end, prices, sums,
 };
 #[cfg(feature = "remote")]
 pub(crate) use output::{changes, read_memory, read_version};
@@ -159,7 +159,8 @@ macro_rules! dispatch {
                 Value::Null
             }
             "set_budget" => {
-                let (level, change) = budget_change(args.rest())?;
+                let level = money::level(&mut args)?;
+                let change = budget_change(args.rest(), Words::Verbs)?;
                 output::plain(&$rae.set_budget(level, change).await?.named())?
             }
             "limits" => output::plain(&$rae.limits(money::only_level(args)?).await?.named())?,
@@ -167,14 +168,14 @@ macro_rules! dispatch {
             "costs" => sums(&$rae.costs(costs(args.rest())?).await?)?,
             "cost_log" => output::plain(&$rae.cost_log(cost_log(args.rest())?).await?)?,
             "meter" => {
-                let call = metered_call(args.rest())?;
+                let call = metered_call(args.rest(), Words::Verbs)?;
                 let input_tokens = call.input_tokens;
                 let start = MeterStart::from($rae.meter_by_id(call).await?);
                 output::plain(&MeterStart { input_tokens, ..start })?
             }
             "end_metered" => {
                 let id = args.required("id", money::reservation)?;
-                let (call, end) = metered_end(args.rest())?;
+                let (call, end) = metered_end(args.rest(), Words::Verbs)?;
                 serde_json::json!({ "cost_usd": $rae.end_metered(id, call, end).await?.cost_usd })
             }
             "llm" => {

@@ -10,8 +10,7 @@ use crate::{
     error::{Error, Result},
     limits::LLM_SECONDS_MAX,
     model::{
-        Amount, BudgetChange, BudgetLevel, CallStatus, ChatChunk, ChatRequest, Funds, LimitKind, Share, TokenUsage,
-        Usage, Usd,
+        Amount, BudgetChange, BudgetLevel, CallStatus, ChatChunk, ChatRequest, Funds, LimitKind, Share, Usage, Usd,
     },
     ops::{CostLogOptions, Costs, CostsOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, MeterEnd, MeteredCall},
     providers::default_tokens,
@@ -44,21 +43,35 @@ impl From<(Uuid, Amount, Option<Funds>)> for MeterStart {
     }
 }
 
-/// What `set_budget` takes: the limits to change, null to lift one, and `project: true` for the project's instead of the tenant's.
-pub fn budget_change(fields: Map<String, Value>) -> Result<(BudgetLevel, BudgetChange)> {
+/// Which words the arguments of money may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Words {
+    /// Those of the verbs: text for money, messages that tokens are counted from, the usage of any provider's answer.
+    Verbs,
+    /// Those that the description of the API lists, and no other.
+    Api,
+}
+
+/// What `set_budget` takes beside the level: the limits to change, null to lift one.
+pub fn budget_change(fields: Map<String, Value>, words: Words) -> Result<BudgetChange> {
     let (mut f, mut change) = (Fields::new(fields), BudgetChange::default());
-    let level = level(&mut f)?;
     for kind in LimitKind::ALL {
-        change.limits[kind as usize] = f.clearable(kind.field(), |field, value| limit(kind, field, value))?;
+        change.limits[kind as usize] = f.clearable(kind.field(), |field, value| limit(kind, field, value, words))?;
     }
-    change.warning_threshold = f.clearable("warning_threshold", |field, value| Share::new(number(field, value)?))?;
+    change.warning_threshold =
+        f.clearable("warning_threshold", |_, value| Share::new(value.as_f64().unwrap_or(f64::NAN)))?;
     f.finish()?;
-    Ok((level, change))
+    Ok(change)
 }
 
 /// Micro-dollars or tokens. Whether they may be negative is the verb's business.
-fn limit(kind: LimitKind, field: &str, value: Value) -> Result<i64> {
-    if kind.is_usd() { dollars(field, value).map(Usd::micros) } else { integer(field, value) }
+fn limit(kind: LimitKind, field: &str, value: Value, words: Words) -> Result<i64> {
+    let amount = match kind.is_usd() {
+        true if words == Words::Api && value.is_string() => Err(Error::invalid(format!("{field} must be a number"))),
+        true => dollars(field, value).map(Usd::micros),
+        false => integer(field, value),
+    };
+    amount.map_err(|e| Error::invalid(e.message()).with_code("invalid_amount"))
 }
 
 fn dollars(field: &str, value: Value) -> Result<Usd> {
@@ -69,7 +82,8 @@ fn dollars(field: &str, value: Value) -> Result<Usd> {
     amount.map_err(|e| Error::invalid(format!("{field}: {}", e.message())).with_code(e.code().to_owned()))
 }
 
-fn level(f: &mut Fields) -> Result<BudgetLevel> {
+/// `project: true` for the project's budget instead of the tenant's.
+pub(super) fn level(f: &mut Fields) -> Result<BudgetLevel> {
     let project = f.optional("project", flag)?.unwrap_or_default();
     Ok(if project { BudgetLevel::Project } else { BudgetLevel::Tenant })
 }
@@ -133,20 +147,21 @@ pub fn sums(costs: &Costs) -> Result<Value> {
 
 /// What `meter` takes: `provider`, `model`, and `input_tokens` or the `messages` (and `tools`) that they are counted from; `output_tokens`,
 /// `operation`, `user_id`, `request_id`, `timeout` in seconds.
-pub fn metered_call(fields: Map<String, Value>) -> Result<MeteredCall> {
+pub fn metered_call(fields: Map<String, Value>, words: Words) -> Result<MeteredCall> {
     let mut f = Fields::new(fields);
-    let call = call(&mut f)?;
+    let call = call(&mut f, words)?;
     f.finish()?;
     Ok(call)
 }
 
 /// What `end_metered` takes beside the id: the fields of the call, and `usage` with the outcome `ok` (the default), `failed`, `cancelled` or
 /// `dropped`; or, without usage, the outcome `free` or `unknown`. The usage is ours (`input_tokens`, `cached_input_tokens`,
-/// `output_tokens`, `reasoning_tokens`) or as OpenAI, Anthropic or Google give it.
-pub fn metered_end(fields: Map<String, Value>) -> Result<(MeteredCall, MeterEnd)> {
+/// `cache_write_tokens`, `output_tokens`, `reasoning_tokens`, `estimated`) or as OpenAI, Anthropic or Google give it.
+pub fn metered_end(fields: Map<String, Value>, words: Words) -> Result<(MeteredCall, MeterEnd)> {
     let mut f = Fields::new(fields);
-    let call = call(&mut f)?;
-    let (usage, outcome) = (f.optional("usage", usage)?, f.optional("outcome", text)?);
+    let call = call(&mut f, words)?;
+    let read = if words == Words::Api { own_usage } else { usage };
+    let (usage, outcome) = (f.optional("usage", read)?, f.optional("outcome", text)?);
     f.finish()?;
     let used = [CallStatus::Ok, CallStatus::Failed, CallStatus::Cancelled, CallStatus::Dropped];
     let end = match (usage, outcome.as_deref()) {
@@ -169,13 +184,11 @@ pub(super) fn reservation(field: &str, value: Value) -> Result<Uuid> {
     Uuid::try_parse(&text(field, value)?).map_err(|_| wrong())
 }
 
-fn call(f: &mut Fields) -> Result<MeteredCall> {
+fn call(f: &mut Fields, words: Words) -> Result<MeteredCall> {
     let (provider, model) = (f.required("provider", text)?, f.required("model", text)?);
-    let (messages, tools) = (f.optional("messages", any)?, f.optional("tools", any)?);
-    let input_tokens = match (f.optional("input_tokens", tokens)?, messages) {
-        (Some(tokens), None) => tokens,
-        (None, Some(messages)) => counted(&model, messages, tools)?,
-        _ => return Err(Error::invalid("give input_tokens, or the messages that they are counted from, and not both")),
+    let input_tokens = match words {
+        Words::Api => f.required("input_tokens", tokens)?,
+        Words::Verbs => given_or_counted(f, &model)?,
     };
     let mut call = MeteredCall::new(provider, model, input_tokens);
     call.operation = f.optional("operation", text)?.unwrap_or(call.operation);
@@ -186,6 +199,15 @@ fn call(f: &mut Fields) -> Result<MeteredCall> {
     Ok(call)
 }
 
+fn given_or_counted(f: &mut Fields, model: &str) -> Result<u64> {
+    let (messages, tools) = (f.optional("messages", any)?, f.optional("tools", any)?);
+    match (f.optional("input_tokens", tokens)?, messages) {
+        (Some(tokens), None) => Ok(tokens),
+        (None, Some(messages)) => counted(model, messages, tools),
+        _ => Err(Error::invalid("give input_tokens, or the messages that they are counted from, and not both")),
+    }
+}
+
 fn counted(model: &str, messages: Value, tools: Option<Value>) -> Result<u64> {
     let (request, _) = ChatRequest::from_openai(json!({ "model": model, "messages": messages, "tools": tools }))?;
     input_tokens_at_most(&request, &*default_tokens())
@@ -194,7 +216,7 @@ fn counted(model: &str, messages: Value, tools: Option<Value>) -> Result<u64> {
 fn tokens(field: &str, value: Value) -> Result<u64> {
     let wrong =
         || Error::invalid(format!("{field} must be a whole number of tokens, 0 or more")).with_code("invalid_tokens");
-    u64::try_from(integer(field, value)?).map_err(|_| wrong())
+    integer(field, value).ok().and_then(|n| u64::try_from(n).ok()).ok_or_else(wrong)
 }
 
 fn seconds(field: &str, value: Value) -> Result<Duration> {
@@ -204,43 +226,58 @@ fn seconds(field: &str, value: Value) -> Result<Duration> {
     time.filter(|time| time.as_secs_f64() <= LLM_SECONDS_MAX as f64).ok_or_else(wrong)
 }
 
+/// A usage in our own words, all of them known.
+fn own_usage(field: &str, value: Value) -> Result<Usage> {
+    let mut f = Fields::new(object(field, value)?);
+    let usage = Usage {
+        input_tokens: f.required("input_tokens", tokens)?,
+        cached_input_tokens: f.optional("cached_input_tokens", tokens)?.unwrap_or_default(),
+        cache_write_tokens: f.optional("cache_write_tokens", tokens)?.unwrap_or_default(),
+        output_tokens: f.required("output_tokens", tokens)?,
+        reasoning_tokens: f.optional("reasoning_tokens", tokens)?.unwrap_or_default(),
+        estimated: f.optional("estimated", flag)?.unwrap_or_default(),
+    };
+    f.finish()?;
+    Ok(usage)
+}
+
 /// A usage of any of these shapes: ours, OpenAI's chat completions, OpenAI's responses, Anthropic's messages, Google's in the names of its
 /// JSON or of its Python client.
-fn usage(field: &str, value: Value) -> Result<TokenUsage> {
+fn usage(field: &str, value: Value) -> Result<Usage> {
     let value = Value::Object(object(field, value)?);
     let at = |place: &str| value.pointer(place).and_then(Value::as_u64);
-    let first = |places: &[&str]| places.iter().find_map(|place| at(place));
-    let or_none = |n: Option<u64>| n.unwrap_or_default();
+    let first = |places: &[&str]| places.iter().find_map(|place| at(place)).unwrap_or_default();
     if let Some(usage) = Usage::from_openai(&value) {
-        return Ok(crate::ops::token_usage(usage));
+        return Ok(usage);
     }
-    if at("/cache_creation_input_tokens").is_some_and(|written| written > 0) {
-        let message = "tokens that are written to the provider's cache cost more than those that are read, and a meter does not tell \
-                       them apart; give input_tokens and output_tokens, with the written ones counted at what they cost";
-        return Err(Error::invalid(message).with_code("cost_unbounded"));
-    }
-    let google = first(&["/prompt_token_count", "/promptTokenCount"]);
+    let google = at("/prompt_token_count").or_else(|| at("/promptTokenCount"));
     let read = match (at("/input_tokens"), google) {
-        (Some(input), _) => TokenUsage {
-            // Anthropic counts what its cache gave beside the input, OpenAI and we within.
-            input_tokens: input.saturating_add(or_none(at("/cache_read_input_tokens"))),
-            cached_input_tokens: or_none(first(&[
-                "/cached_input_tokens",
-                "/input_tokens_details/cached_tokens",
-                "/cache_read_input_tokens",
-            ])),
-            output_tokens: or_none(at("/output_tokens")),
-            reasoning_tokens: or_none(first(&["/reasoning_tokens", "/output_tokens_details/reasoning_tokens"])),
-        },
+        (Some(input), _) => {
+            // Anthropic counts what its cache gave and took beside the input, OpenAI and we within.
+            let (given, taken) = (first(&["/cache_read_input_tokens"]), first(&["/cache_creation_input_tokens"]));
+            Usage {
+                input_tokens: input.saturating_add(given).saturating_add(taken),
+                cached_input_tokens: first(&[
+                    "/cached_input_tokens",
+                    "/input_tokens_details/cached_tokens",
+                    "/cache_read_input_tokens",
+                ]),
+                cache_write_tokens: first(&["/cache_write_tokens", "/cache_creation_input_tokens"]),
+                output_tokens: first(&["/output_tokens"]),
+                reasoning_tokens: first(&["/reasoning_tokens", "/output_tokens_details/reasoning_tokens"]),
+                estimated: value["estimated"] == true,
+            }
+        }
         (None, Some(input)) => {
-            let reasoning_tokens = or_none(first(&["/thoughts_token_count", "/thoughtsTokenCount"]));
-            let shown = or_none(first(&["/candidates_token_count", "/candidatesTokenCount"]));
-            let tools = or_none(first(&["/tool_use_prompt_token_count", "/toolUsePromptTokenCount"]));
-            TokenUsage {
+            let reasoning_tokens = first(&["/thoughts_token_count", "/thoughtsTokenCount"]);
+            let shown = first(&["/candidates_token_count", "/candidatesTokenCount"]);
+            let tools = first(&["/tool_use_prompt_token_count", "/toolUsePromptTokenCount"]);
+            Usage {
                 input_tokens: input.saturating_add(tools),
-                cached_input_tokens: or_none(first(&["/cached_content_token_count", "/cachedContentTokenCount"])),
+                cached_input_tokens: first(&["/cached_content_token_count", "/cachedContentTokenCount"]),
                 output_tokens: shown.saturating_add(reasoning_tokens),
                 reasoning_tokens,
+                ..Usage::default()
             }
         }
         (None, None) => {
@@ -254,18 +291,31 @@ fn usage(field: &str, value: Value) -> Result<TokenUsage> {
 /// What `llm` and `llm_estimate` take: a body of OpenAI's chat completions, with `operation`, `user_id`, `request_id` and `timeout` (seconds)
 /// beside it.
 pub fn chat(fields: Map<String, Value>) -> Result<(ChatRequest, LlmOptions)> {
-    let (mut f, default) = (Fields::new(fields), LlmOptions::default());
-    let options = LlmOptions {
-        operation: f.optional("operation", text)?.unwrap_or(default.operation),
-        user_id: f.optional("user_id", text)?,
-        request_id: f.optional("request_id", text)?,
-        timeout: f.optional("timeout", seconds)?.unwrap_or(default.timeout),
-    };
+    let mut f = Fields::new(fields);
+    let options = options(&mut f)?;
     let (request, delivery) = ChatRequest::from_openai(Value::Object(f.rest()))?;
     if delivery.stream {
         return Err(Error::invalid("stream is no field of the request; ask for a stream by its own call"));
     }
     Ok((request, options))
+}
+
+/// What the object `rae` of a body of chat completions may hold: `operation`, `user_id`, `request_id` and `timeout` (seconds).
+pub fn llm_options(fields: Map<String, Value>) -> Result<LlmOptions> {
+    let mut f = Fields::new(fields);
+    let options = options(&mut f)?;
+    f.finish()?;
+    Ok(options)
+}
+
+fn options(f: &mut Fields) -> Result<LlmOptions> {
+    let default = LlmOptions::default();
+    Ok(LlmOptions {
+        operation: f.optional("operation", text)?.unwrap_or(default.operation),
+        user_id: f.optional("user_id", text)?,
+        request_id: f.optional("request_id", text)?,
+        timeout: f.optional("timeout", seconds)?.unwrap_or(default.timeout),
+    })
 }
 
 /// An answer: its `text`, the `message` in OpenAI's shape, and what it cost.
@@ -289,13 +339,7 @@ pub fn llm_end(cost: &LlmCost) -> Value {
     let warnings = cost.warnings.iter().map(|(level, kind)| json!({ "scope": level.as_str(), "limit": kind.field() }));
     json!({
         "provider": cost.provider,
-        "usage": cost.usage.map(|usage| json!({
-            "input_tokens": usage.input_tokens,
-            "cached_input_tokens": usage.cached_input_tokens,
-            "output_tokens": usage.output_tokens,
-            "reasoning_tokens": usage.reasoning_tokens,
-            "estimated": usage.estimated,
-        })),
+        "usage": cost.usage,
         "cost_usd": cost.cost_usd,
         "attempts": cost.attempts,
         "warnings": warnings.collect::<Vec<_>>(),
@@ -368,31 +412,70 @@ mod tests {
 
     #[test]
     fn a_budget_change_keeps_what_is_absent_lifts_what_is_null_and_takes_text_for_money() {
-        let (level, change) =
-            budget_change(map(json!({ "daily_limit": "20.00", "monthly_limit": null, "daily_token_limit": 5 })))
-                .unwrap();
-        assert_eq!(level, BudgetLevel::Tenant);
+        let given = json!({ "daily_limit": "20.00", "monthly_limit": null, "daily_token_limit": 5 });
+        let change = budget_change(map(given), Words::Verbs).unwrap();
         assert_eq!(change.limits, [Some(Some(20_000_000)), Some(None), Some(Some(5)), None]);
-        let (level, change) = budget_change(map(json!({ "project": true, "warning_threshold": 0.5 }))).unwrap();
-        assert_eq!((level, change.warning_threshold), (BudgetLevel::Project, Some(Some(Share::new(0.5).unwrap()))));
+        let mut f = Fields::new(map(json!({ "project": true, "warning_threshold": 0.5 })));
+        assert_eq!(level(&mut f).unwrap(), BudgetLevel::Project);
+        let change = budget_change(f.rest(), Words::Verbs).unwrap();
+        assert_eq!(change.warning_threshold, Some(Some(Share::new(0.5).unwrap())));
+        let lifted = budget_change(map(json!({ "warning_threshold": null })), Words::Api).unwrap();
+        assert_eq!((lifted.limits, lifted.warning_threshold), ([None; 4], Some(None)));
         for (wrong, code) in [
             (json!({ "daily_limit": "much" }), "invalid_amount"),
             (json!({ "daily_limit": 0.000_000_1 }), "invalid_amount"),
-            (json!({ "daily_limit": true }), "invalid_input"),
-            (json!({ "warning_threshold": 2 }), "invalid_threshold"),
+            (json!({ "daily_limit": true }), "invalid_amount"),
+            (json!({ "monthly_token_limit": 1.5 }), "invalid_amount"),
+            (json!({ "warning_threshold": 80 }), "invalid_threshold"),
+            (json!({ "warning_threshold": "0.8" }), "invalid_threshold"),
             (json!({ "weekly_limit": 2 }), "unknown_field"),
         ] {
-            assert_eq!(budget_change(map(wrong.clone())).unwrap_err().code(), code, "{wrong}");
+            for words in [Words::Verbs, Words::Api] {
+                assert_eq!(budget_change(map(wrong.clone()), words).unwrap_err().code(), code, "{wrong}");
+            }
+        }
+        let text = map(json!({ "daily_limit": "20" }));
+        assert_eq!(budget_change(text, Words::Api).unwrap_err().code(), "invalid_amount");
+    }
+
+    #[test]
+    fn an_end_has_usage_or_says_that_there_is_none() {
+        let end = |more: Value, words| {
+            let mut fields = map(json!({ "provider": "openai", "model": "gpt-4o", "input_tokens": 3 }));
+            fields.extend(map(more));
+            metered_end(fields, words).map(|(_, end)| end)
+        };
+        let usage = json!({ "input_tokens": 3, "output_tokens": 2 });
+        let tokens = Usage { input_tokens: 3, output_tokens: 2, ..Usage::default() };
+        let used = |status| MeterEnd::Used { usage: tokens, status };
+        for words in [Words::Verbs, Words::Api] {
+            let end = |more| end(more, words);
+            assert_eq!(end(json!({ "usage": usage })).unwrap(), used(CallStatus::Ok));
+            assert_eq!(end(json!({ "usage": usage, "outcome": "dropped" })).unwrap(), used(CallStatus::Dropped));
+            assert_eq!(end(json!({ "outcome": "free" })).unwrap(), MeterEnd::Free);
+            assert_eq!(end(json!({ "outcome": "unknown" })).unwrap(), MeterEnd::Unknown);
+            for wrong in [json!({}), json!({ "outcome": "ok" }), json!({ "usage": usage, "outcome": "free" })] {
+                assert_eq!(end(wrong.clone()).unwrap_err().code(), "invalid_outcome", "{wrong}");
+            }
+            assert!(end(json!({ "usage": usage, "timeout": 601 })).is_err());
+        }
+        // The routes take what their description lists.
+        for (wrong, code) in [
+            (json!({ "usage": { "input_tokens": 3 } }), "invalid_input"),
+            (json!({ "usage": { "input_tokens": 3, "output_tokens": -1 } }), "invalid_tokens"),
+            (json!({ "usage": { "prompt_tokens": 3, "completion_tokens": 2 } }), "invalid_input"),
+            (json!({ "usage": { "input_tokens": 3, "output_tokens": 2, "tokens": 5 } }), "unknown_field"),
+            (json!({ "usage": usage, "messages": [] }), "unknown_field"),
+        ] {
+            assert_eq!(end(wrong.clone(), Words::Api).unwrap_err().code(), code, "{wrong}");
         }
     }
 
     #[test]
     fn a_usage_is_read_in_every_shape_that_clients_give_it() {
-        let tokens = |input_tokens, cached_input_tokens, output_tokens, reasoning_tokens| TokenUsage {
-            input_tokens,
-            cached_input_tokens,
-            output_tokens,
-            reasoning_tokens,
+        let tokens = |input_tokens, cached_input_tokens, output_tokens, reasoning_tokens| {
+            let counted = Usage { input_tokens, cached_input_tokens, ..Usage::default() };
+            Usage { output_tokens, reasoning_tokens, ..counted }
         };
         for (given, read) in [
             (json!({ "input_tokens": 9, "output_tokens": 3 }), tokens(9, 0, 3, 0)),
@@ -424,8 +507,21 @@ mod tests {
             assert_eq!(usage("usage", given.clone()).unwrap(), read, "{given}");
         }
         assert_eq!(usage("usage", json!({ "tokens": 3 })).unwrap_err().code(), "invalid_tokens");
-        let written = json!({ "input_tokens": 5, "cache_creation_input_tokens": 1, "output_tokens": 3 });
-        assert_eq!(usage("usage", written).unwrap_err().code(), "cost_unbounded");
+        let written = |read| Usage { cache_write_tokens: 2, ..read };
+        for (given, read) in [
+            (json!({ "input_tokens": 9, "cache_write_tokens": 2, "output_tokens": 3 }), written(tokens(9, 0, 3, 0))),
+            (
+                json!({ "input_tokens": 3, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2, "output_tokens": 3 }),
+                written(tokens(9, 4, 3, 0)),
+            ),
+            (
+                json!({ "prompt_tokens": 9, "completion_tokens": 3,
+                    "prompt_tokens_details": { "cached_tokens": 4, "cache_write_tokens": 2 } }),
+                written(tokens(9, 4, 3, 0)),
+            ),
+        ] {
+            assert_eq!(usage("usage", given.clone()).unwrap(), read, "{given}");
+        }
     }
 
     #[test]
@@ -433,7 +529,7 @@ mod tests {
         let call = |more: Value| {
             let mut fields = map(json!({ "provider": "openai", "model": "gpt-4o-mini" }));
             fields.extend(map(more));
-            metered_call(fields)
+            metered_call(fields, Words::Verbs)
         };
         assert_eq!(call(json!({ "input_tokens": 7 })).unwrap().input_tokens, 7);
         let messages = json!([{ "role": "user", "content": "Where does the ferry leave from?" }]);

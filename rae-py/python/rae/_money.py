@@ -257,6 +257,8 @@ class Usage(_Record):
     reasoning_tokens: int
     estimated: bool
     """Whether they were counted here, as the provider gave none."""
+    cache_write_tokens: int = 0
+    """Of input_tokens, those that were written to the provider's cache, at its own price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,12 +459,14 @@ class Metered:
         input_tokens: int | None = None,
         output_tokens: int | None = None,
         cached_input_tokens: int = 0,
+        cache_write_tokens: int = 0,
         reasoning_tokens: int = 0,
         outcome: Outcome = "ok",
     ) -> None:
         """Says what the call used: the `usage` of an answer, or numbers.
 
         cached_input_tokens: of input_tokens, those that came from the provider's cache.
+        cache_write_tokens: of input_tokens, those that were written to that cache.
         reasoning_tokens: of output_tokens, those that are not shown.
         outcome: "ok", "failed", "cancelled" or "dropped".
 
@@ -476,6 +480,7 @@ class Metered:
             usage = {
                 "input_tokens": input_tokens,
                 "cached_input_tokens": cached_input_tokens,
+                "cache_write_tokens": cache_write_tokens,
                 "output_tokens": output_tokens,
                 "reasoning_tokens": reasoning_tokens,
             }

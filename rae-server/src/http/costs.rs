@@ -13,15 +13,16 @@ use super::{
 use crate::{front::Held, state::App};
 use axum::{
     body::Body,
-    extract::{Path, RawQuery, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
+    extract::{FromRequestParts, Path, rejection::PathRejection},
+    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts},
 };
 use input::Query;
 use rae_core::{
-    CostLogOptions, Costs, CostsOptions, Rae,
+    CostLogOptions, CostsOptions, Rae,
     model::{BudgetLevel, Funds, LimitKind},
+    wire::{self, Words},
 };
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::sync::Arc;
 
 type Answer = ApiResult<Response<Body>>;
@@ -31,68 +32,82 @@ pub const WARNING: HeaderName = HeaderName::from_static("x-budget-warning");
 /// `next_cursor` of a page that is not JSON.
 const NEXT: HeaderName = HeaderName::from_static("x-next-cursor");
 
+/// Who asks one of these routes, and how.
+#[derive(Debug)]
+pub struct Asker {
+    app: Arc<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    query: Option<String>,
+}
+
+impl FromRequestParts<Arc<App>> for Asker {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let (headers, query) = (parts.headers.clone(), parts.uri.query().map(str::to_owned));
+        Ok(Self { app: Arc::clone(app), caller, headers, query })
+    }
+}
+
+impl Asker {
+    /// What the query string says, with the parameters in `known`; and whose money is meant.
+    fn level(&self, known: &[&str]) -> ApiResult<(BudgetLevel, Query)> {
+        let asked = Query::read(self.query.as_deref(), known)?;
+        Ok((level(&self.caller, &self.headers, asked.scope)?, asked))
+    }
+
+    /// Runs a verb of theirs within the time of a request.
+    async fn run<T, F>(self, held: Held, call: impl FnOnce(Rae) -> F) -> rae_core::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = rae_core::Result<T>> + Send + 'static,
+    {
+        self.app.run(self.caller.scope, self.app.settings.request_timeout, held, call).await
+    }
+}
+
 /// Sets limits of the tenant, or of the project that X-Project-ID names: fields that are left out stay, null lifts a limit. Gives the
 /// limits that count now.
 #[utoipa::path(put, path = "/v1/budgets", tag = "costs", operation_id = "set_budget", request_body = schema::BudgetChange,
     params(schema::BudgetParameters), responses((status = 200, body = schema::Limits, description = "The limits that count")))]
-pub async fn set_budget(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-    fields: Fields,
-) -> Answer {
-    let level = level(&caller, &headers, Query::read(query.as_deref(), &["scope"])?.scope)?;
-    let change = input::change(fields.map).map_err(ApiError::of_body)?;
+pub async fn set_budget(asker: Asker, fields: Fields) -> Answer {
+    let (level, _) = asker.level(&["scope"])?;
+    let change = wire::budget_change(fields.map, Words::Api).map_err(ApiError::of_body)?;
     let call = |rae: Rae| async move { rae.set_budget(level, change).await };
-    let limits = app.run(caller.scope, app.settings.request_timeout, fields.held, call).await;
+    let limits = asker.run(fields.held, call).await;
     Ok(json(StatusCode::OK, &limits.map_err(ApiError::of_body)?.named()))
 }
 
 /// The limits that count for the tenant, or for the project that X-Project-ID names.
 #[utoipa::path(get, path = "/v1/budgets", tag = "costs", operation_id = "limits", params(schema::BudgetParameters),
     responses((status = 200, body = schema::Limits, description = "The limits")))]
-pub async fn limits(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let level = level(&caller, &headers, Query::read(query.as_deref(), &["scope"])?.scope)?;
+pub async fn limits(asker: Asker) -> Answer {
+    let (level, _) = asker.level(&["scope"])?;
     let call = |rae: Rae| async move { rae.limits(level).await };
-    let limits = app.run(caller.scope, app.settings.request_timeout, Held::default(), call).await?;
+    let limits = asker.run(Held::default(), call).await?;
     Ok(json(StatusCode::OK, &limits.named()))
 }
 
 /// Limits and spending in this UTC day and month, of the tenant, or of the project that X-Project-ID names.
 #[utoipa::path(get, path = "/v1/budgets/current", tag = "costs", operation_id = "budget", params(schema::BudgetParameters),
     responses((status = 200, body = schema::BudgetStatus, description = "Where it stands")))]
-pub async fn budget(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let level = level(&caller, &headers, Query::read(query.as_deref(), &["scope"])?.scope)?;
+pub async fn budget(asker: Asker) -> Answer {
+    let (level, _) = asker.level(&["scope"])?;
     let call = |rae: Rae| async move { rae.budget(level).await };
-    Ok(json(StatusCode::OK, &app.run(caller.scope, app.settings.request_timeout, Held::default(), call).await?))
+    Ok(json(StatusCode::OK, &asker.run(Held::default(), call).await?))
 }
 
 /// What was spent, in sums, by the tenant, or by the project that X-Project-ID names. Times are those of the calls' begin.
 #[utoipa::path(get, path = "/v1/costs", tag = "costs", operation_id = "costs", params(schema::CostParameters),
     responses((status = 200, body = schema::Costs, description = "The sums, in the order of their groups")))]
-pub async fn costs(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let asked = Query::read(query.as_deref(), &["scope", "group_by", "since", "until"])?;
-    let level = level(&caller, &headers, asked.scope)?;
+pub async fn costs(asker: Asker) -> Answer {
+    let (level, asked) = asker.level(&["scope", "group_by", "since", "until"])?;
     let options = CostsOptions { level, group_by: asked.group_by, since: asked.since, until: asked.until };
     let call = |rae: Rae| async move { rae.costs(options).await };
-    let costs = app.run(caller.scope, app.settings.request_timeout, Held::default(), call).await?;
-    Ok(json(StatusCode::OK, &sums(&costs)))
+    let costs = asker.run(Held::default(), call).await?;
+    Ok(json(StatusCode::OK, &wire::sums(&costs)?))
 }
 
 /// A page of the ledger: one row for each attempt of a call, the one that was booked last first. As CSV with `format=csv` or
@@ -100,25 +115,18 @@ pub async fn costs(
 #[utoipa::path(get, path = "/v1/costs/logs", tag = "costs", operation_id = "cost_log", params(schema::CostLogParameters),
     responses((status = 200, description = "The page",
         content((schema::CostLog = "application/json"), (String = "text/csv")))))]
-pub async fn cost_log(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let known = ["scope", "since", "until", "limit", "cursor", "format"];
-    let asked = Query::read(query.as_deref(), &known)?;
-    let level = level(&caller, &headers, asked.scope)?;
-    let as_csv = asked.csv.unwrap_or_else(|| csv::is_asked_for(&headers));
+pub async fn cost_log(asker: Asker) -> Answer {
+    let (level, asked) = asker.level(&["scope", "since", "until", "limit", "cursor", "format"])?;
+    let as_csv = asked.csv.unwrap_or_else(|| csv::is_asked_for(&asker.headers));
     let options = CostLogOptions {
         level,
         since: asked.since,
         until: asked.until,
-        limit: asked.limit(app.settings.max_page)?,
+        limit: asked.limit(asker.app.settings.max_page)?,
         cursor: asked.cursor,
     };
     let call = |rae: Rae| async move { rae.cost_log(options).await };
-    let page = app.run(caller.scope, app.settings.request_timeout, Held::default(), call).await?;
+    let page = asker.run(Held::default(), call).await?;
     if !as_csv {
         return Ok(json(StatusCode::OK, &page));
     }
@@ -138,19 +146,13 @@ pub async fn cost_log(
     request_body = schema::MeteredCall,
     responses((status = 201, body = schema::Reservation, description = "What is held"),
         (status = 402, body = schema::Failure, description = "A budget has no room for the call")))]
-pub async fn reserve(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-    fields: Fields,
-) -> Answer {
-    no_parameters(query.as_deref())?;
-    let mut call = input::metered_call(fields.map).map_err(ApiError::of_body)?;
+pub async fn reserve(asker: Asker, fields: Fields) -> Answer {
+    no_parameters(asker.query.as_deref())?;
+    let mut call = wire::metered_call(fields.map, Words::Api).map_err(ApiError::of_body)?;
     // The row of the ledger names the request, as the log does.
-    call.request_id = call.request_id.or_else(|| Some(headers.get(REQUEST_ID_HEADER)?.to_str().ok()?.to_owned()));
+    call.request_id = call.request_id.or_else(|| Some(asker.headers.get(REQUEST_ID_HEADER)?.to_str().ok()?.to_owned()));
     let meter = |rae: Rae| async move { rae.meter_by_id(call).await };
-    let held = app.run(caller.scope, app.settings.request_timeout, fields.held, meter).await;
+    let held = asker.run(fields.held, meter).await;
     let (id, amount, funds) = held.map_err(ApiError::of_body)?;
     let warning = budget_warning(&funds.as_ref().map(Funds::warnings).unwrap_or_default());
     let body = json!({
@@ -170,19 +172,13 @@ pub async fn reserve(
     request_body = schema::MeteredEnd,
     responses((status = 200, body = schema::Settled, description = "What it cost"),
         (status = 409, body = schema::Failure, description = "The reservation is of another provider or model")))]
-pub async fn settle(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    path: Result<Path<String>, PathRejection>,
-    RawQuery(query): RawQuery,
-    fields: Fields,
-) -> Answer {
-    no_parameters(query.as_deref())?;
+pub async fn settle(path: Result<Path<String>, PathRejection>, asker: Asker, fields: Fields) -> Answer {
+    no_parameters(asker.query.as_deref())?;
     let id = path.ok().and_then(|Path(text)| uuid::Uuid::try_parse(&text).ok());
     let id = id.ok_or_else(|| ApiError::bad("invalid_id", "the id of a reservation is a UUID"))?;
-    let (call, end) = input::metered_end(fields.map).map_err(ApiError::of_body)?;
+    let (call, end) = wire::metered_end(fields.map, Words::Api).map_err(ApiError::of_body)?;
     let end = |rae: Rae| async move { rae.end_metered(id, call, end).await };
-    let settled = app.run(caller.scope, app.settings.request_timeout, fields.held, end).await;
+    let settled = asker.run(fields.held, end).await;
     Ok(json(StatusCode::OK, &settled.map_err(ApiError::of_body)?))
 }
 
@@ -203,27 +199,4 @@ pub fn budget_warning(reached: &[(BudgetLevel, LimitKind)]) -> Option<HeaderValu
     let limits: Vec<String> =
         reached.iter().map(|(level, kind)| format!("{} {}", level.as_str(), kind.field())).collect();
     Some(limits.join(", ")).filter(|text| !text.is_empty()).and_then(|text| HeaderValue::try_from(text).ok())
-}
-
-fn sums(costs: &Costs) -> Value {
-    let items = costs.items.iter().map(|row| {
-        let keys = costs.group_by.iter().zip(&row.keys);
-        let mut item: Map<String, Value> =
-            keys.map(|(group, key)| (group.as_str().to_owned(), key.as_str().into())).collect();
-        let numbers = json!({
-            "calls": row.calls,
-            "failed": row.failed,
-            "input_tokens": row.usage.input_tokens,
-            "cached_input_tokens": row.usage.cached_input_tokens,
-            "output_tokens": row.usage.output_tokens,
-            "reasoning_tokens": row.usage.reasoning_tokens,
-            "cost_usd": row.cost_usd,
-            "unconfirmed_usd": row.unconfirmed_usd,
-            "saved_usd": row.saved_usd,
-        });
-        item.extend(numbers.as_object().cloned().unwrap_or_default());
-        Value::Object(item)
-    });
-    let items: Vec<Value> = items.collect();
-    json!({ "group_by": costs.group_by, "items": items, "truncated": costs.truncated })
 }

@@ -1,5 +1,5 @@
 //! The gateway: a chat model behind OpenAI's wire format, so that a client gets memory, limits and a ledger by another base URL.
-//! What is special to RAE is in headers.
+//! What is special to RAE is in headers, and in the field `rae` of bodies for those who ask for it.
 
 pub mod agent;
 mod options;
@@ -23,11 +23,12 @@ use axum::{
     middleware::Next,
 };
 use http_body_util::BodyExt;
-use options::Asked;
+use options::{Asked, OWN};
 use rae_core::{
-    Error, Rae,
+    Error, LlmCost, MemoryId, Rae,
     model::{BudgetLevel, ChatRequest, LimitKind, Usd},
-    ops::{ChatAnswer, ChatOptions},
+    ops::{CacheResult, ChatAnswer, ChatOptions},
+    wire,
 };
 use serde_json::{Value, json};
 use std::{
@@ -64,20 +65,26 @@ pub async fn chat_completions(
     caller: Caller,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
-    ChatFields(fields): ChatFields,
+    ChatFields(mut fields): ChatFields,
 ) -> Answer {
     no_parameters(query.as_deref())?;
-    let asked = Asked::of(&app.settings, &headers)?;
+    let asked = Asked::of(&app.settings, &headers, &mut fields.map)?;
     let (request, delivery) = ChatRequest::from_openai(Value::Object(fields.map))?;
     let options = asked.options;
     if asked.dry_run {
         return estimate(&app, caller, fields.held, request, options).await;
     }
     if delivery.stream {
-        return pieces::stream(&app, caller.scope, fields.held, request, options, delivery.include_usage).await;
+        let last = pieces::Last { usage: delivery.include_usage, own: asked.tells };
+        return pieces::stream(&app, caller.scope, fields.held, request, options, last).await;
     }
     let answer = ask(&app, caller, fields.held, request, options).await?;
-    let mut response = json(StatusCode::OK, &answer.response.to_openai(now()));
+    let mut body = answer.response.to_openai(now());
+    if asked.tells {
+        let ChatAnswer { cost, cache, saved_usd, memories, remembered, degraded, .. } = &answer;
+        body[OWN] = own(cost, *cache, *saved_usd, memories, remembered, degraded);
+    }
+    let mut response = json(StatusCode::OK, &body);
     tell(&answer, response.headers_mut());
     Ok(response)
 }
@@ -142,6 +149,24 @@ fn failed(error: Error) -> ApiError {
 fn tell(answer: &ChatAnswer, headers: &mut HeaderMap) {
     headers.insert(COST, number(answer.cost.cost_usd));
     about(headers, answer.cache.as_str(), answer.memories.len(), &answer.degraded, &answer.cost.warnings);
+}
+
+/// What OpenAI's shape has no place for: what the answer cost, to the micro-dollar, and where it came from.
+fn own(
+    cost: &LlmCost,
+    cache: CacheResult,
+    saved_usd: Usd,
+    memories: &[MemoryId],
+    remembered: &[MemoryId],
+    degraded: &[String],
+) -> Value {
+    let mut body = wire::llm_end(cost);
+    body["cache"] = cache.as_str().into();
+    body["saved_usd"] = json!(saved_usd);
+    body["memories"] = json!(memories);
+    body["remembered"] = json!(remembered);
+    body["degraded"] = json!(degraded);
+    body
 }
 
 /// What is known of an answer before its first piece.

@@ -26,6 +26,37 @@ fn a_chat_is_forwarded_and_says_what_it_cost() {
 }
 
 #[test]
+fn the_field_of_a_request_labels_the_call_and_comes_back_with_what_it_cost() {
+    let fake = FakeProvider::start();
+    let server = server(&fake, &[]);
+    server.remember("Caroline adopted a puppy called Scout.");
+    let mut body = ask("What is the puppy of Caroline called?");
+    assert!(post(&server, CHAT, &[], &body).json().get("rae").is_none());
+    body["rae"] = json!({ "operation": "greet", "user_id": "ada", "request_id": "r-1", "timeout": 30 });
+    let answer = post(&server, CHAT, &[("X-RAE-Memory", "read"), ("X-User-ID", "bob")], &body);
+    let own = answer.json()["rae"].clone();
+    assert_eq!((own["provider"].as_str(), own["attempts"].as_u64()), (Some("openai"), Some(1)), "{own}");
+    assert_eq!((&own["cache"], &own["remembered"], &own["warnings"]), (&json!("off"), &json!([]), &json!([])), "{own}");
+    let cost: f64 = answer.header("x-rae-cost-usd").unwrap().parse().unwrap();
+    assert_eq!(own["cost_usd"].as_f64(), Some(cost));
+    let row = server.get("/v1/costs/logs").json()["items"][0].clone();
+    let said = ["operation", "user_id", "request_id"].map(|name| row[name].as_str().unwrap().to_owned());
+    assert_eq!(said, ["greet", "ada", "r-1"]);
+    assert!(fake.seen().iter().all(|seen| seen.body.get("rae").is_none()));
+    body["rae"] = json!({});
+    let answer = post(&server, CHAT, &[("X-RAE-Memory", "read")], &body);
+    assert_eq!(answer.json()["rae"]["memories"].as_array().unwrap().len(), 1, "{}", answer.text());
+    for (wrong, code) in [
+        (json!({ "operations": "x" }), "unknown_field"),
+        (json!({ "timeout": 0 }), "invalid_input"),
+        (json!("x"), "invalid_input"),
+    ] {
+        body["rae"] = wrong;
+        post(&server, CHAT, &[], &body).is_gateway_error(400, "invalid_input", code);
+    }
+}
+
+#[test]
 fn memory_is_by_header_or_setting_and_read_leaves_no_turn() {
     let fake = FakeProvider::start();
     let one = server(&fake, &[]);

@@ -59,6 +59,26 @@ fn pieces_come_as_events_with_the_usage_where_it_is_wanted() {
 }
 
 #[test]
+fn the_last_piece_says_what_it_cost_where_the_request_has_the_field() {
+    let fake = FakeProvider::start();
+    let server = server(&fake, &[("RAE_GATEWAY_MEMORY", "on")]);
+    fake.usually(Behaviour::says("one two three four"));
+    let mut body = streamed("Count.", false);
+    body["rae"] = json!({ "operation": "count", "request_id": "r-1" });
+    let (all, ended) = stream(&server, &[], &body);
+    let last = all.last().unwrap();
+    assert!(ended && last["choices"] == json!([]) && last.get("usage").is_none(), "{last}");
+    assert_eq!(all.iter().filter(|event| event.get("rae").is_some()).count(), 1);
+    let own = &last["rae"];
+    assert_eq!((own["provider"].as_str(), own["usage"]["output_tokens"].as_u64()), (Some("openai"), Some(4)), "{own}");
+    assert_eq!(own["remembered"].as_array().unwrap().len(), 2, "{own}");
+    let row = server.get("/v1/costs/logs").json()["items"][0].clone();
+    assert_eq!((&row["operation"], &row["request_id"]), (&json!("count"), &json!("r-1")));
+    assert_eq!(row["cost_usd"], own["cost_usd"]);
+    assert!(fake.seen()[0].body.get("rae").is_none());
+}
+
+#[test]
 fn what_the_end_says_is_remembered_can_be_read_at_once() {
     let fake = FakeProvider::start();
     let server = server(&fake, &[("RAE_GATEWAY_MEMORY", "on")]);

@@ -18,16 +18,16 @@ use std::{
 
 /// Scenarios that only an embedded store can replay; see `Scenario::needs_the_embedded_store`.
 const NOT_OVER_HTTP: usize = 14;
-const KEY: &str = "the-key-of-the-scenarios";
+pub const KEY: &str = "the-key-of-the-scenarios";
 
 /// The example `scenario_server` of this build, running.
-struct Server {
+pub struct Server {
     child: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Server {
-    fn start() -> Arc<Self> {
+    pub fn start() -> Arc<Self> {
         let built = std::env::var_os("RAE_TEST_SCENARIO_SERVER").map(PathBuf::from).unwrap_or_else(|| {
             // Cargo builds the examples of a package with its tests, in the folder beside them.
             let tests = std::env::current_exe().unwrap();
@@ -44,7 +44,7 @@ impl Server {
         Arc::new(Self { child, url })
     }
 
-    fn post(&self, path: &str, body: &Value) -> Value {
+    pub fn post(&self, path: &str, body: &Value) -> Value {
         let address = self.url.strip_prefix("http://").unwrap();
         let mut connection = crate::support::Connection::new(address.parse().unwrap());
         connection.write("POST", path, &[], body.to_string().as_bytes());

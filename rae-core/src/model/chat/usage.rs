@@ -1,10 +1,11 @@
 //! What a call used.
 
 use crate::limits::USAGE_TOKENS_MAX;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Tokens of one call.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens that were read, those from the provider's cache included.
     pub input_tokens: u64,
@@ -64,7 +65,10 @@ impl Usage {
             "prompt_tokens": self.input_tokens,
             "completion_tokens": self.output_tokens,
             "total_tokens": self.total_tokens(),
-            "prompt_tokens_details": {"cached_tokens": self.cached_input_tokens},
+            "prompt_tokens_details": {
+                "cached_tokens": self.cached_input_tokens,
+                "cache_write_tokens": self.cache_write_tokens,
+            },
             "completion_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
         })
     }

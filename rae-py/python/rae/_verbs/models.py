@@ -136,7 +136,7 @@ class Rae(Handle):
         available and resets_at; InvalidInputError with code "unknown_model_provider" or
         "unknown_model_price", or where the provider refuses the request; PermissionDeniedError,
         RateLimitedError, TimeoutError and UnavailableError of the provider. On a server
-        (`connect`) it raises UnsupportedError: give any OpenAI client its address with /v1.
+        (`connect`) the models, prices and budgets are the server's.
         """
         args = _chat(
             messages,

@@ -1,7 +1,7 @@
 //! An answer in pieces, as server-sent events. A task on the engine's threads asks the model and hands the events over, so that a
 //! client which leaves is noticed at once and what was produced until then is booked.
 
-use super::{Answer, about, failed, now, spoken};
+use super::{Answer, about, failed, now, options::OWN, own, spoken};
 use crate::{
     front::Held,
     http::error::error_body,
@@ -15,9 +15,9 @@ use futures::{StreamExt, stream::poll_fn};
 use rae_core::{
     Error,
     model::{BudgetLevel, ChatChunk, ChatDelta, ChatRequest, LimitKind, Scope},
-    ops::{ChatAnswerStream, ChatOptions},
+    ops::{ChatAnswerStream, ChatEnd, ChatOptions},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
@@ -37,13 +37,22 @@ struct Begun {
     warnings: Vec<(BudgetLevel, LimitKind)>,
 }
 
+/// What the last piece says beside the answer; neither is a stream as most clients want it.
+#[derive(Debug, Clone, Copy)]
+pub struct Last {
+    /// The usage.
+    pub usage: bool,
+    /// What OpenAI's shape has no place for.
+    pub own: bool,
+}
+
 pub async fn stream(
     app: &Arc<App>,
     scope: Scope,
     held: Held,
     request: ChatRequest,
     options: ChatOptions,
-    include_usage: bool,
+    last: Last,
 ) -> Answer {
     let places = (app.chat_place()?, app.request_place()?);
     let (begun, begins) = oneshot::channel();
@@ -63,7 +72,7 @@ pub async fn stream(
                 };
                 // Where nobody waits any more, the answer is given up with its first piece.
                 let _ = begun.send(Ok(known));
-                hand_over(answer, &events, include_usage).await;
+                hand_over(answer, &events, last).await;
             }
             Err(error) => {
                 let _ = begun.send(Err(error));
@@ -85,7 +94,7 @@ pub async fn stream(
 }
 
 /// Sends the pieces until the answer ends or the client leaves.
-async fn hand_over(mut answer: ChatAnswerStream, events: &mpsc::Sender<Bytes>, include_usage: bool) {
+async fn hand_over(mut answer: ChatAnswerStream, events: &mpsc::Sender<Bytes>, wanted: Last) {
     let (created, mut first, mut last) = (now(), true, None);
     loop {
         let next = tokio::time::timeout(KEEP_ALIVE, answer.next());
@@ -124,9 +133,17 @@ async fn hand_over(mut answer: ChatAnswerStream, events: &mpsc::Sender<Bytes>, i
             return;
         }
     }
-    let usage = answer.end().and_then(|end| end.cost.usage).filter(|_| include_usage);
-    if let (Some(usage), Some(last)) = (usage, last) {
-        let _ = events.send(data(&ChatChunk { usage: Some(usage), ..last }.to_openai(created, false))).await;
+    if let (Some(end), Some(last)) = (answer.end(), last) {
+        let chunk = ChatChunk { usage: end.cost.usage.filter(|_| wanted.usage), ..last };
+        let mut body = chunk.to_openai(created, false);
+        if wanted.own {
+            let ChatEnd { cost, saved_usd, remembered, degraded } = &end;
+            body["choices"] = json!([]);
+            body[OWN] = own(cost, answer.cache(), *saved_usd, answer.memories(), remembered, degraded);
+        }
+        if chunk.usage.is_some() || wanted.own {
+            let _ = events.send(data(&body)).await;
+        }
     }
     let _ = events.send(Bytes::from_static(b"data: [DONE]\n\n")).await;
 }

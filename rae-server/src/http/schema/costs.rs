@@ -235,7 +235,7 @@ pub struct MeteredCall {
     #[schema(minimum = 0, maximum = 100000000)]
     pub output_tokens: Option<u64>,
     /// Seconds until it must be settled. Default: 600.
-    #[schema(minimum = 0, maximum = 600)]
+    #[schema(exclusive_minimum = 0, maximum = 600)]
     pub timeout: Option<f64>,
 }
 
@@ -264,7 +264,7 @@ pub struct MeteredEnd {
     pub input_tokens: u64,
     #[schema(minimum = 0, maximum = 100000000)]
     pub output_tokens: Option<u64>,
-    #[schema(minimum = 0, maximum = 600)]
+    #[schema(exclusive_minimum = 0, maximum = 600)]
     pub timeout: Option<f64>,
     /// What the provider counted.
     pub usage: Option<MeteredUsage>,
@@ -276,16 +276,22 @@ pub struct MeteredEnd {
 /// Tokens of a call.
 #[derive(ToSchema)]
 pub struct MeteredUsage {
-    /// Read, the cached ones included.
+    /// Read, those from and to a cache included.
     #[schema(minimum = 0, maximum = 100000000)]
     pub input_tokens: u64,
+    /// Of those, read from the provider's cache.
     #[schema(minimum = 0, maximum = 100000000)]
     pub cached_input_tokens: Option<u64>,
+    /// Of those, written to the provider's cache, at its own price.
+    #[schema(minimum = 0, maximum = 100000000)]
+    pub cache_write_tokens: Option<u64>,
     /// Written, reasoning included.
     #[schema(minimum = 0, maximum = 100000000)]
     pub output_tokens: u64,
     #[schema(minimum = 0, maximum = 100000000)]
     pub reasoning_tokens: Option<u64>,
+    /// Whether they were counted by the caller, as the provider gave none. Default: false.
+    pub estimated: Option<bool>,
 }
 
 /// A settled call.

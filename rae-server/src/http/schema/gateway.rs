@@ -38,6 +38,22 @@ pub struct ChatCompletions {
     /// `include_usage`: a last piece with the usage.
     #[schema(value_type = Option<Object>)]
     pub stream_options: Option<Value>,
+    /// What OpenAI's body has no place for; the answer has the field then, too.
+    pub rae: Option<ChatLabels>,
+}
+
+/// The field `rae` of a chat.
+#[derive(ToSchema)]
+pub struct ChatLabels {
+    /// What for; sums of costs can be grouped by it. Default: chat.
+    pub operation: Option<String>,
+    /// Default: X-User-ID, or `user` of the body.
+    pub user_id: Option<String>,
+    /// Default: the id of this request.
+    pub request_id: Option<String>,
+    /// Longest time in seconds of all attempts together. Default: 600.
+    #[schema(exclusive_minimum = 0, maximum = 600)]
+    pub timeout: Option<f64>,
 }
 
 /// An answer of OpenAI's chat completions.
@@ -53,6 +69,57 @@ pub struct ChatCompletion {
     /// `prompt_tokens`, `completion_tokens`, `total_tokens` and their details.
     #[schema(value_type = Object)]
     pub usage: Value,
+    /// Where the request has the field.
+    pub rae: Option<ChatOwn>,
+}
+
+/// What OpenAI's answer has no place for. A stream has it in its last piece.
+#[derive(ToSchema)]
+pub struct ChatOwn {
+    pub provider: String,
+    /// Null where nobody could count.
+    pub usage: Option<ChatUsage>,
+    pub cost_usd: f64,
+    /// Attempts, the one that answered included; 0 where the answer came from the cache.
+    pub attempts: u32,
+    /// Limits whose warning threshold is reached.
+    pub warnings: Vec<ChatWarning>,
+    /// off, miss, exact or near.
+    pub cache: String,
+    /// What the cache saved.
+    pub saved_usd: f64,
+    /// Memories that were in the prompt.
+    pub memories: Vec<String>,
+    /// What was remembered of the turn.
+    pub remembered: Vec<String>,
+    /// What could not be done: memory, dense or remember.
+    pub degraded: Vec<String>,
+}
+
+/// Tokens of a chat.
+#[derive(ToSchema)]
+pub struct ChatUsage {
+    /// Read, those from and to the provider's cache included.
+    pub input_tokens: u64,
+    /// Of the input.
+    pub cached_input_tokens: u64,
+    /// Of the input.
+    pub cache_write_tokens: u64,
+    /// Written, reasoning included.
+    pub output_tokens: u64,
+    /// Of the output.
+    pub reasoning_tokens: u64,
+    /// Whether they were counted by the server, as the provider gave none.
+    pub estimated: bool,
+}
+
+/// A limit whose warning threshold is reached.
+#[derive(ToSchema)]
+pub struct ChatWarning {
+    /// tenant or project.
+    pub scope: String,
+    /// daily_limit, monthly_limit, daily_token_limit or monthly_token_limit.
+    pub limit: String,
 }
 
 /// Models as OpenAI lists them.
