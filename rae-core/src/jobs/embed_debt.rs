@@ -47,10 +47,13 @@ pub(super) fn ids(job: &Job) -> Result<Vec<MemoryId>> {
     }
 }
 
-/// Those of `ids` that are still there and have no vector. What an earlier attempt computed may have cost money, and cost time in any
-/// case; it is not computed again.
+/// Those of `ids` that are still there and whose vector is owed. What an earlier attempt computed may have cost money; then it is not
+/// computed again.
 pub(super) async fn owed(deps: &Deps, ctx: &Ctx, embedder: &dyn Embedder, ids: &[MemoryId]) -> Result<Vec<Memory>> {
-    let stored = deps.relational.vectors_of(ctx, embedder.id(), ids).await?;
+    let stored = match embedder.paid() {
+        Some(_) => deps.relational.vectors_of(ctx, embedder.id(), ids).await?,
+        None => vec![None; ids.len()],
+    };
     let live = deps.relational.get(ctx, ids).await?.into_iter().zip(stored);
     Ok(live.filter(|(_, vector)| vector.is_none()).filter_map(|(memory, _)| memory).collect())
 }
