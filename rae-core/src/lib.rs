@@ -26,6 +26,7 @@ mod indexes;
 mod ingest;
 mod jobs;
 pub mod lexical;
+pub mod lifecycle;
 pub mod limits;
 pub mod model;
 pub mod ops;
@@ -50,6 +51,7 @@ pub use futures::executor::block_on;
 pub use ingest::{MemoryUpdate, NewMemory};
 pub use jobs::feeder::VectorFeedStats;
 pub use jobs::runner::{JobResult, JobRun, WorkOptions};
+pub use lifecycle::LifecyclePolicy;
 pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,

@@ -16,8 +16,8 @@ use crate::{
     error::{Error, Result},
     limits::{PAGE_MAX, TOMBSTONES_MAX},
     model::{
-        ApiKey, Applied, Audit, Changed, Changes, Filter, Head, JobKind, JobState, KeyId, Layer, Memory, MemoryId,
-        MemoryVersion, Scan, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        ApiKey, Applied, Audit, Changed, Changes, Filter, Head, JobKind, JobState, KeyId, Layer, Life, Memory,
+        MemoryId, MemoryVersion, Scan, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
     ports::{AdminRead, Clock, IndexRead, MemoryRead, RelationalCapability, RelationalStore},
 };
@@ -176,6 +176,12 @@ impl MemoryRead for ReferenceStore {
         let rows =
             scope.rows.values().filter(|row| row.memory.provenance.derived_from.iter().any(|id| ids.contains(id)));
         Ok(rows.take(limit).map(|row| row.memory.clone()).collect())
+    }
+
+    async fn lives(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Life>> {
+        let (scope, limit) = (self.read(ctx)?, page(limit)?);
+        let rows = scope.rows.values().filter(|row| after.is_none_or(|after| row.memory.id > after));
+        Ok(rows.take(limit).map(|row| row.life()).collect())
     }
 
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>> {

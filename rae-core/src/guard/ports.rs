@@ -10,7 +10,7 @@ use crate::{
     error::Result,
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
-        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
+        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits, Memory, MemoryId,
         MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, Usage, VectorFilter,
         VectorHit, VectorPoint, WriteBatch,
     },
@@ -125,6 +125,10 @@ impl MemoryRead for Guarded<dyn RelationalStore> {
 
     async fn derived_from(&self, ctx: &Ctx, ids: &[MemoryId], limit: usize) -> Result<Vec<Memory>> {
         self.call(ctx, "derived_from", Repeatable, |_| self.inner.derived_from(ctx, ids, limit)).await
+    }
+
+    async fn lives(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Life>> {
+        self.call(ctx, "lives", Repeatable, |_| self.inner.lives(ctx, after, limit)).await
     }
 
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>> {

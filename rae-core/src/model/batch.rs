@@ -106,6 +106,24 @@ pub enum Op {
         /// When.
         now: Timestamp,
     },
+    /// Lowers the strength of a live memory that nobody touched since it was looked up; one that is as low already stays. No version.
+    /// Gives [`Outcome::Done`] or [`Outcome::Skipped`].
+    Fade {
+        /// Which, as it was looked up.
+        stamp: super::LifeStamp,
+        /// What its strength falls to.
+        strength: f64,
+    },
+    /// As `DeleteMemory`, but only where nobody touched it since it was looked up. Gives [`Outcome::Deleted`].
+    DeleteUntouched {
+        /// Which, as it was looked up.
+        stamp: super::LifeStamp,
+    },
+    /// Keeps the newest `keep` audit rows of the scope. Gives [`Outcome::Done`], or [`Outcome::Skipped`] where there were no more.
+    TrimAudit {
+        /// How many stay.
+        keep: usize,
+    },
     /// Stores the vector of a live memory that still has this version; else does nothing. Gives [`Outcome::Done`] or [`Outcome::Skipped`].
     PutVector {
         /// Which.

@@ -9,6 +9,7 @@ mod job;
 mod key;
 mod layer;
 mod ledger;
+mod life;
 mod memory;
 mod money;
 mod query;
@@ -34,6 +35,7 @@ pub use ledger::{
     Booking, CallLabel, CallStatus, CostGroup, CostQuery, CostRow, LedgerRow, LedgerScan, NewReservation, Settlement,
     TokenUsage,
 };
+pub use life::{Life, LifeStamp};
 pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
 pub use money::Usd;
 pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};

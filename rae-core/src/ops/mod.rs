@@ -14,6 +14,7 @@ mod get;
 mod import;
 mod jobs;
 mod keys;
+mod lifecycle;
 mod llm;
 mod maintain;
 mod meter;

@@ -5,8 +5,8 @@ use crate::{
     error::Result,
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Funds, Head, Job, JobEntry, JobKind,
-        JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId, MemoryVersion,
-        Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits, Memory, MemoryId,
+        MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
 };
 use async_trait::async_trait;
@@ -88,6 +88,9 @@ pub trait MemoryRead {
 
     /// At most `limit` live memories derived from any of `ids` (provenance.derived_from), in id order.
     async fn derived_from(&self, ctx: &Ctx, ids: &[MemoryId], limit: usize) -> Result<Vec<Memory>>;
+
+    /// At most `limit` live memories with `id > after`, in id order, as the lifecycle sees them: without texts.
+    async fn lives(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Life>>;
 
     /// Access data (count, last) by id, in the order asked; zero and `None` where there is none.
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>>;

@@ -23,6 +23,7 @@ mod job_queue;
 mod jobs;
 mod keys;
 mod ledger;
+mod life;
 mod open;
 mod prefilter;
 mod put;
@@ -42,7 +43,7 @@ use crate::{
     limits::{READ_QUEUE_MAX, READERS, SQLITE_BUSY_MILLIS, TOMBSTONES_MAX, WRITE_QUEUE_MAX},
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
-        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
+        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits, Memory, MemoryId,
         MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
     ports::{
@@ -377,6 +378,11 @@ impl MemoryRead for SqliteStore {
     async fn derived_from(&self, ctx: &Ctx, ids: &[MemoryId], limit: usize) -> Result<Vec<Memory>> {
         let (scope, ids) = (ctx.scope().clone(), ids.to_vec());
         self.read(ctx, move |conn| read::derived_from(conn, &scope, &ids, limit)).await
+    }
+
+    async fn lives(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Life>> {
+        let scope = ctx.scope().clone();
+        self.read(ctx, move |conn| life::lives(conn, &scope, after, limit)).await
     }
 
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>> {

@@ -34,6 +34,7 @@ mod index;
 mod jobs;
 mod keys;
 mod ledger;
+mod life;
 mod prefilter;
 mod put;
 mod read;
@@ -55,7 +56,7 @@ use rae_core::{
     Ctx, Error, Result,
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
-        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
+        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits, Memory, MemoryId,
         MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
     },
     ports::{AdminRead, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore},
@@ -198,6 +199,10 @@ impl MemoryRead for PostgresStore {
     async fn derived_from(&self, ctx: &Ctx, ids: &[MemoryId], limit: usize) -> Result<Vec<Memory>> {
         let ids = ids.to_vec();
         self.core.run(ctx, Mode::Read, move |tx| boxed(async move { read::derived_from(tx, &ids, limit).await })).await
+    }
+
+    async fn lives(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Life>> {
+        self.core.run(ctx, Mode::Read, move |tx| boxed(async move { life::lives(tx, after, limit).await })).await
     }
 
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>> {
