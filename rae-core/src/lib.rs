@@ -55,10 +55,10 @@ pub use lifecycle::LifecyclePolicy;
 pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
-    CostLogOptions, Costs, CostsOptions, CreatedKey, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits,
-    Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream,
-    Maintained, MeterEnd, Metered, MeteredCall, NewKey, Page, Passage, Presented, RecallOptions, Receipt, Reembedded,
-    Stats, VectorSync,
+    CostLogOptions, Costs, CostsOptions, CreatedKey, ErasurePlace, ErasureReport, Exported, Finding, Forget,
+    ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost,
+    LlmEstimate, LlmOptions, LlmStream, Maintained, MeterEnd, Metered, MeteredCall, NewKey, Page, Passage, Presented,
+    RecallOptions, Receipt, Reembedded, Stats, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

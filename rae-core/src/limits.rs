@@ -90,6 +90,8 @@ pub const LIFE_PAGE: usize = PAGE_MAX;
 pub const LIFE_SESSIONS_MAX: usize = 100_000;
 /// Longest time in days that a lifecycle policy may name (100 years).
 pub const LIFECYCLE_DAYS_MAX: f64 = 36_500.0;
+/// Most ids of a receipt of `forget` that is checked.
+pub const RECEIPT_IDS_MAX: usize = 1_000_000;
 /// Attempts of a job before it is a dead letter.
 pub const JOB_ATTEMPTS_MAX: u32 = 5;
 /// How long one attempt of a job may take, in seconds.

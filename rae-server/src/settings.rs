@@ -8,6 +8,7 @@ mod table;
 use crate::adapters::postgres::PgVariables;
 use clap::ArgMatches;
 pub use costs::CostSettings;
+use rae_core::LifecyclePolicy;
 use raw::Raw;
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 pub use table::{SETTINGS, Spec};
@@ -129,6 +130,7 @@ pub struct Settings {
     pub worker_lease: Duration,
     pub worker_retry_delay: Duration,
     pub maintain_every: Duration,
+    pub lifecycle: LifecyclePolicy,
     pub default_model: Option<String>,
     pub gateway_memory: bool,
     pub response_cache: bool,
@@ -289,6 +291,7 @@ impl Settings {
             worker_lease: raw.seconds("worker_lease", 1.0)?,
             worker_retry_delay: raw.seconds("worker_retry_delay", 0.001)?,
             maintain_every: raw.seconds("maintain_every", 0.0)?,
+            lifecycle: raw.lifecycle()?,
             default_model: raw.optional("default_model"),
             gateway_memory: raw.switch("gateway_memory")?,
             response_cache: raw.switch("response_cache")?,

@@ -16,8 +16,9 @@ use crate::{
     error::{Error, Result},
     limits::{PAGE_MAX, TOMBSTONES_MAX},
     model::{
-        ApiKey, Applied, Audit, Changed, Changes, Filter, Head, JobKind, JobState, KeyId, Layer, Life, Memory,
-        MemoryId, MemoryVersion, Scan, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        ApiKey, Applied, Audit, Changed, Changes, Filter, Head, JobKind, JobState, KeptIds, KeyId, KeyedIds, Layer,
+        Life, Memory, MemoryId, MemoryVersion, Scan, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint,
+        WriteBatch,
     },
     ports::{AdminRead, Clock, IndexRead, MemoryRead, RelationalCapability, RelationalStore},
 };
@@ -291,6 +292,15 @@ impl AdminRead for ReferenceStore {
 
     async fn receipt_key(&self) -> Result<[u8; 32]> {
         self.open().map(|_| self.receipt_key)
+    }
+
+    async fn find_kept(&self, ctx: &Ctx, wanted: &KeyedIds) -> Result<KeptIds> {
+        let scope = self.read(ctx)?;
+        let count = |ids: &mut dyn Iterator<Item = MemoryId>| ids.filter(|id| wanted.contains(*id)).count() as u64;
+        Ok(KeptIds {
+            receipts: count(&mut scope.receipts.values().map(|receipt| receipt.id)),
+            batches: count(&mut scope.batches.values().flat_map(|(_, applied)| applied.ids())),
+        })
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<ApiKey>> {

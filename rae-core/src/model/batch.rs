@@ -343,6 +343,20 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
 }
 
+impl Applied {
+    /// Ids of memories in the answers.
+    pub fn ids(&self) -> impl Iterator<Item = MemoryId> + '_ {
+        self.outcomes
+            .iter()
+            .flat_map(|outcome| match outcome {
+                Outcome::Put { id, .. } => std::slice::from_ref(id),
+                Outcome::Trimmed { ids } => ids.as_slice(),
+                _ => &[],
+            })
+            .copied()
+    }
+}
+
 /// What became of one op.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {

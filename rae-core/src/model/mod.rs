@@ -7,6 +7,7 @@ mod filter;
 mod ids;
 mod job;
 mod key;
+mod keyed;
 mod layer;
 mod ledger;
 mod life;
@@ -30,6 +31,7 @@ pub use filter::{Cmp, Field, Filter, Value};
 pub use ids::{IdGenerator, MemoryId, Scope};
 pub use job::{Job, JobDepth, JobEntry, JobKind, JobScan, JobState, JobStats, Lease, Schedule};
 pub use key::{ApiKey, KeyId, Role, Tenant};
+pub use keyed::{KeptIds, KeyedIds};
 pub use layer::{Layer, LayerPolicy};
 pub use ledger::{
     Booking, CallLabel, CallStatus, CostGroup, CostQuery, CostRow, LedgerRow, LedgerScan, NewReservation, Settlement,

@@ -5,8 +5,9 @@ use crate::{
     error::Result,
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Funds, Head, Job, JobEntry, JobKind,
-        JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits, Memory, MemoryId,
-        MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        JobScan, JobStats, KeptIds, KeyId, KeyedIds, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits, Memory,
+        MemoryId, MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint,
+        WriteBatch,
     },
 };
 use async_trait::async_trait;
@@ -190,6 +191,9 @@ pub trait AdminRead {
 
     /// The key that keyed hashes in receipts use; made when the store was made, and never shown.
     async fn receipt_key(&self) -> Result<[u8; 32]>;
+
+    /// How many of the ids that the scope keeps for a day, in receipts of idempotency keys and in what batches answered, are `wanted`.
+    async fn find_kept(&self, ctx: &Ctx, wanted: &KeyedIds) -> Result<KeptIds>;
 
     /// A key by its id, whosever it is: who shows a key has not said for which tenant.
     async fn key(&self, id: KeyId) -> Result<Option<ApiKey>>;

@@ -59,6 +59,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(memories::feedback))
         .routes(routes!(memories::context))
         .routes(routes!(memories::erase))
+        .routes(routes!(upkeep::verify_erasure))
         .routes(routes!(memories::stats))
         .routes(routes!(bulk::export))
         .routes(routes!(bulk::import))

@@ -22,7 +22,10 @@ pub use gateway::{AgentAnswer, AgentRequest, ChatCompletion, ChatCompletions, Mo
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};
-pub use upkeep::{Audit, AuditParameters, EmbedRequest, Findings, Maintained, Maintenance, Vector, Vectors};
+pub use upkeep::{
+    Audit, AuditParameters, EmbedRequest, ErasureCheck, ErasureReport, Findings, Maintained, Maintenance, Vector,
+    Vectors,
+};
 
 /// What `remember` takes. Only `content` is needed; null is the same as no value.
 #[derive(ToSchema)]

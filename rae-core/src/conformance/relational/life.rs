@@ -2,7 +2,9 @@
 
 use crate::{
     conformance::fixtures::{Rig, content_patch, importance_patch, key, put},
-    model::{Audit, InfoClass, Kind, Layer, Life, LifeStamp, Memory, Op, Outcome},
+    model::{
+        Audit, Idempotency, InfoClass, KeptIds, KeyedIds, Kind, Layer, Life, LifeStamp, Memory, MemoryId, Op, Outcome,
+    },
     ports::{ManualClock, RelationalStore},
 };
 use serde_json::json;
@@ -106,6 +108,27 @@ pub async fn only_what_nobody_touched_is_deleted_as_untouched(store: &dyn Relati
     // A memory that came back under its id is another one.
     rig.apply(vec![put(idle)]).await;
     assert_eq!(rig.run(Op::DeleteUntouched { stamp: stamps[0] }).await, Outcome::Deleted { existed: false });
+}
+
+/// Ids in receipts and in what batches answered are found by their hashes under a key, those of this scope alone.
+pub async fn kept_ids_are_found_by_their_hashes(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let key = [7; 32];
+    let wanted = |ids: &[MemoryId]| KeyedIds::new(key, ids.iter().map(|id| KeyedIds::hash(&key, *id)).collect());
+    let (a, b) = (rig.memory("a"), rig.put(rig.memory("b")).await);
+    let idempotency = Some(Idempotency { verb: "remember", key: "k".into(), body_hash: [1; 32] });
+    rig.run(Op::PutMemory { memory: Box::new(a.clone()), vector: None, idempotency }).await;
+    let find = async |rig: &Rig<'_>, ids: &[MemoryId]| store.find_kept(&rig.ctx, &wanted(ids)).await.unwrap();
+    assert_eq!(find(&rig, &[a.id]).await, KeptIds { receipts: 1, batches: 1 });
+    assert_eq!(find(&rig, &[a.id, b.id, rig.id()]).await, KeptIds { receipts: 1, batches: 2 });
+    assert_eq!(find(&rig, &[rig.id()]).await, KeptIds::default());
+    assert_eq!(find(&rig.at("default", "other"), &[a.id, b.id]).await, KeptIds::default());
+    // A receipt goes with its memory, what a batch answered after a day.
+    rig.delete(a.id).await;
+    assert_eq!(find(&rig, &[a.id]).await, KeptIds { receipts: 0, batches: 1 });
+    clock.advance_seconds(2 * 86_400);
+    store.checkpoint(&rig.ctx, rig.now()).await.unwrap();
+    assert_eq!(find(&rig, &[a.id, b.id]).await, KeptIds::default());
 }
 
 /// The newest audit rows stay, and those of other projects.

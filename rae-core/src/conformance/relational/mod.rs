@@ -195,6 +195,7 @@ macro_rules! conformance_relational {
             strength_fades_only_where_nobody_touched_it,
             only_what_nobody_touched_is_deleted_as_untouched,
             audit_rows_are_bounded,
+            kept_ids_are_found_by_their_hashes,
             a_memory_is_restored_as_it_was,
             restoring_the_same_version_again_changes_nothing,
             restoring_another_version_is_a_conflict,

@@ -148,7 +148,7 @@ fn replay(conn: &Connection, sid: i64, id: Uuid, now: Timestamp) -> Res<Option<A
     found.map(|bytes| decode_applied(&bytes)).transpose()
 }
 
-fn decode_applied(bytes: &[u8]) -> Res<Applied> {
+pub(super) fn decode_applied(bytes: &[u8]) -> Res<Applied> {
     let unreadable = || Error::corrupt("what an earlier batch answered does not read back; give the batch a new id");
     let body = bytes.strip_prefix(&[APPLIED_FORMAT]).ok_or_else(unreadable)?;
     Ok(postcard::from_bytes(body).map_err(|e| unreadable().with_source(e))?)

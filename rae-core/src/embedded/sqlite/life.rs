@@ -1,11 +1,11 @@
 //! What the lifecycle reads and changes: memories without their texts, strength, audit rows.
 
 use super::{
-    apply::{ScopeRow, Work},
+    apply::{ScopeRow, Work, decode_applied},
     errors::Res,
     row::{Id, Micros, int, json, named, page, uint},
 };
-use crate::model::{Life, LifeStamp, MemoryId, Scope};
+use crate::model::{KeptIds, KeyedIds, Life, LifeStamp, MemoryId, Scope};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub(super) fn lives(conn: &Connection, scope: &Scope, after: Option<MemoryId>, limit: usize) -> Res<Vec<Life>> {
@@ -37,6 +37,24 @@ pub(super) fn lives(conn: &Connection, scope: &Scope, after: Option<MemoryId>, l
         })
     })?;
     Ok(lives.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many of the ids that receipts and batches hold are wanted.
+pub(super) fn find_kept(conn: &Connection, scope: &Scope, wanted: &KeyedIds) -> Res<KeptIds> {
+    let mut kept = KeptIds::default();
+    let Some(row) = ScopeRow::find(conn, scope)? else { return Ok(kept) };
+    let mut select = conn.prepare_cached("SELECT memory FROM idempotency WHERE scope = ?1")?;
+    let mut rows = select.query([row.sid])?;
+    while let Some(row) = rows.next()? {
+        kept.receipts += u64::from(wanted.contains(row.get::<_, Id>(0)?.into()));
+    }
+    let mut select = conn.prepare_cached("SELECT applied FROM batches WHERE scope = ?1")?;
+    let mut rows = select.query([row.sid])?;
+    while let Some(row) = rows.next()? {
+        let applied = decode_applied(row.get_ref(0)?.as_blob()?)?;
+        kept.batches += applied.ids().filter(|id| wanted.contains(*id)).count() as u64;
+    }
+    Ok(kept)
 }
 
 impl Work<'_> {

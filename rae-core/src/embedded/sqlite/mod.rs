@@ -43,8 +43,9 @@ use crate::{
     limits::{READ_QUEUE_MAX, READERS, SQLITE_BUSY_MILLIS, TOMBSTONES_MAX, WRITE_QUEUE_MAX},
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
-        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits, Memory, MemoryId,
-        MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        JobKind, JobScan, JobStats, KeptIds, KeyId, KeyedIds, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits,
+        Memory, MemoryId, MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint,
+        WriteBatch,
     },
     ports::{
         AdminRead, Clock, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore,
@@ -526,6 +527,11 @@ impl AdminRead for SqliteStore {
         self.at_home()?;
         // A closed store gives nothing any more, this neither.
         if self.threads.lock().is_empty() { Err(closed()) } else { Ok(self.receipt_key) }
+    }
+
+    async fn find_kept(&self, ctx: &Ctx, wanted: &KeyedIds) -> Result<KeptIds> {
+        let (scope, wanted) = (ctx.scope().clone(), wanted.clone());
+        self.read(ctx, move |conn| life::find_kept(conn, &scope, &wanted)).await
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<ApiKey>> {

@@ -283,7 +283,7 @@ async fn replay_all(tx: &Tx, sid: i64, ids: &[Uuid], now: Timestamp) -> Res<Vec<
     rows.iter().map(|row| Ok((row.try_get(0)?, decode_applied(row.try_get(1)?)?))).collect()
 }
 
-fn decode_applied(bytes: &[u8]) -> Res<Applied> {
+pub(super) fn decode_applied(bytes: &[u8]) -> Res<Applied> {
     let unreadable = || Error::corrupt("what an earlier batch answered does not read back; give the batch a new id");
     let body = bytes.strip_prefix(&[APPLIED_FORMAT]).ok_or_else(unreadable)?;
     Ok(postcard::from_bytes(body).map_err(|e| unreadable().with_source(e))?)

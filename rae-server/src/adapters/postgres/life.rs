@@ -1,12 +1,13 @@
 //! What the lifecycle reads and changes: memories without their texts, strength, audit rows.
 
 use super::{
-    apply::{ScopeRow, Work},
+    apply::{ScopeRow, Work, decode_applied},
     errors::Res,
     row::{id, int, json, micros, named, page, text_opt, time, time_opt, uint, version},
     session::Tx,
 };
-use rae_core::model::{Life, LifeStamp, MemoryId};
+use futures::{TryStreamExt, pin_mut};
+use rae_core::model::{KeptIds, KeyedIds, Life, LifeStamp, MemoryId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -51,6 +52,23 @@ fn decode(row: &Row) -> Res<Life> {
         access_count: uint(row, 12)?,
         last_access: time_opt(row, 13)?,
     })
+}
+
+/// How many of the ids that receipts and batches hold are wanted. Answers are read one by one: there may be many in a day.
+pub(super) async fn find_kept(tx: &Tx, wanted: &KeyedIds) -> Res<KeptIds> {
+    let mut kept = KeptIds::default();
+    let Some(row) = ScopeRow::find(tx).await? else { return Ok(kept) };
+    let receipts = tx.client()?.query_raw("SELECT memory FROM rae.idempotency WHERE scope = $1", [row.sid]).await?;
+    pin_mut!(receipts);
+    while let Some(row) = receipts.try_next().await? {
+        kept.receipts += u64::from(wanted.contains(id(&row, 0)?));
+    }
+    let batches = tx.client()?.query_raw("SELECT applied FROM rae.batches WHERE scope = $1", [row.sid]).await?;
+    pin_mut!(batches);
+    while let Some(row) = batches.try_next().await? {
+        kept.batches += decode_applied(row.try_get(0)?)?.ids().filter(|id| wanted.contains(*id)).count() as u64;
+    }
+    Ok(kept)
 }
 
 impl Work<'_> {

@@ -56,8 +56,9 @@ use rae_core::{
     Ctx, Error, Result,
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
-        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits, Memory, MemoryId,
-        MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        JobKind, JobScan, JobStats, KeptIds, KeyId, KeyedIds, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits,
+        Memory, MemoryId, MemoryVersion, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint,
+        WriteBatch,
     },
     ports::{AdminRead, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore},
 };
@@ -374,6 +375,11 @@ impl AdminRead for PostgresStore {
     async fn receipt_key(&self) -> Result<[u8; 32]> {
         self.core.open()?;
         Ok(self.receipt_key)
+    }
+
+    async fn find_kept(&self, ctx: &Ctx, wanted: &KeyedIds) -> Result<KeptIds> {
+        let wanted = wanted.clone();
+        self.core.run(ctx, Mode::Read, move |tx| boxed(async move { life::find_kept(tx, &wanted).await })).await
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<ApiKey>> {
