@@ -49,14 +49,15 @@ impl Default for LifecyclePolicy {
 }
 
 impl LifecyclePolicy {
-    /// Reads a policy from JSON, an object with the names of the fields. What is not named has its default; a name or value that is
+    /// Reads a policy from JSON, an object with the names of the fields. What is not named, or null, has its default; a name or value that is
     /// none is InvalidInput.
     pub fn parse(json: serde_json::Value) -> Result<Self> {
-        if !json.is_object() {
+        let serde_json::Value::Object(mut fields) = json else {
             return Err(Error::invalid("lifecycle must be a JSON object").with_code("lifecycle_policy"));
-        }
+        };
+        fields.retain(|_, value| !value.is_null());
         // The words of serde name the field and the values that it takes.
-        let policy: Self = serde_json::from_value(json)
+        let policy: Self = serde_json::from_value(fields.into())
             .map_err(|e| Error::invalid(format!("lifecycle: {e}")).with_code("lifecycle_policy"))?;
         policy.check()?;
         Ok(policy)

@@ -161,7 +161,9 @@ fn a_policy_reads_back_and_what_is_none_is_refused_by_name() {
     }))
     .unwrap();
     assert_eq!(LifecyclePolicy::parse(serde_json::to_value(&policy).unwrap()).unwrap(), policy);
-    assert_eq!(LifecyclePolicy::parse(json!({})).unwrap(), LifecyclePolicy::default());
+    for nothing in [json!({}), json!({"decay": null, "forget_below": null})] {
+        assert_eq!(LifecyclePolicy::parse(nothing).unwrap(), LifecyclePolicy::default());
+    }
     assert_eq!(policy.half_life(Layer::Episodic), None);
     for (wrong, named) in [
         (json!({"forget": 1}), "forget"),

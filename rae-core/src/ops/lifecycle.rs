@@ -3,6 +3,7 @@
 //! A page at a time: what is due for its memories and the audit rows about it are one batch, and what somebody touched meanwhile
 //! is left alone. A pass that was cut off is run again from the start: what it did is not due any more.
 
+use super::erase_answers;
 use crate::{
     ctx::Ctx,
     deps::Deps,
@@ -12,7 +13,7 @@ use crate::{
     model::{Audit, Layer, Life, Op, Outcome, Scope, Timestamp},
 };
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What a pass did. Each is named in `maintain`'s answer where it is not 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,7 +92,7 @@ async fn settle(
         };
         *due.entry(action).or_default() += 1;
         ops.push(op);
-        fates.push(fate);
+        fates.push((fate, life.id));
     }
     if ops.is_empty() {
         return Ok(());
@@ -99,13 +100,21 @@ async fn settle(
     // With the changes, so that there is none without a row. What was touched meanwhile is due, but stays.
     ops.extend(due.into_iter().map(|(action, n)| audit(action, n)));
     let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
-    for (fate, outcome) in fates.into_iter().zip(&applied.outcomes) {
+    let mut gone = BTreeSet::new();
+    for ((fate, id), outcome) in fates.into_iter().zip(&applied.outcomes) {
         match (fate, outcome) {
             (Fate::Fade(_), Outcome::Done) => done.faded += 1,
             (Fate::Forget, Outcome::Deleted { existed: true }) => done.forgotten += 1,
             (Fate::Retire, Outcome::Deleted { existed: true }) => done.retired += 1,
-            _ => {}
+            _ => continue,
         }
+        if !matches!(fate, Fate::Fade(_)) {
+            gone.insert(id);
+        }
+    }
+    // Answers of chat models that it was part of would outlive the time it is kept. A cache that is away lets them run out.
+    if !gone.is_empty() {
+        erase_answers(deps, ctx, Some(&gone)).await;
     }
     Ok(())
 }

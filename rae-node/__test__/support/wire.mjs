@@ -38,6 +38,7 @@ const verbs = {
   history: (mem, { id }) => mem.history(id),
   // An id beside something else can only be said as an option, and is as invalid there as elsewhere.
   forget: (mem, args) => mem.forget("id" in args && Object.keys(args).length === 1 ? args.id : camelOptions(args)),
+  verify_erasure: (mem, { receipt, exports }) => mem.verifyErasure(receipt, { exports }),
   feedback: (mem, { id, useful }) => mem.feedback(id, useful),
   embed: (mem, { texts, ...rest }) => mem.embed(texts, camelOptions(rest)),
   vector: (mem, { id }) => mem.vector(id),
