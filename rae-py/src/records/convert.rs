@@ -1,7 +1,7 @@
 //! From the engine's answers.
 
 use super::{
-    Audit, AuditFinding, Context, ContextSource, EmbedderInfo, Exported, Finding, Forgotten, Hit, Imported, Jobs,
+    Audit, AuditFinding, Context, ContextSource, EmbedderInfo, ErasurePlace, ErasureReport, Exported, Finding, Forgotten, Hit, Imported, Jobs,
     Maintained, Memory, MemoryVersion, Page, Passage, Receipt, Reembedded, Signals, Stats,
     field::{Counts, Json, Time},
 };
@@ -184,5 +184,17 @@ impl From<rae_core::Audit> for Audit {
             fix: f.fix,
         };
         Self { checked: a.checked, findings: a.findings.into_iter().map(finding).collect(), truncated: a.truncated }
+    }
+}
+
+impl From<rae_core::ErasureReport> for ErasureReport {
+    fn from(r: rae_core::ErasureReport) -> Self {
+        let place = |p: rae_core::ErasurePlace| ErasurePlace {
+            place: p.place,
+            found: p.found,
+            state: p.state,
+            note: p.note,
+        };
+        Self { clean: r.clean, ids: r.ids, bound: r.bound, places: r.places.into_iter().map(place).collect() }
     }
 }
