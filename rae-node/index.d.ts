@@ -380,6 +380,29 @@ export interface Forgotten {
   receipt: { [key: string]: Json };
 }
 
+/** What one place holds of what was to be erased. */
+export interface ErasurePlace {
+  /** Which, for example `memories`, `vectors`, `cache`, or `export FILE`. */
+  place: string;
+  /** How many of the ids were found there. */
+  found: number;
+  /** `kept`: bare ids that the engine keeps on purpose. */
+  state: "clean" | "found" | "kept";
+  /** What it means and what to do; null where it is clean. */
+  note: string | null;
+}
+
+/** What the check of a receipt found. */
+export interface ErasureReport {
+  /** Whether no place is `found`. */
+  clean: boolean;
+  /** Ids that the receipt names. */
+  ids: number;
+  /** Whether the receipt says that it is of this store and project; those of older versions do not say. */
+  bound: boolean;
+  places: ErasurePlace[];
+}
+
 export interface Stats {
   memories: number;
   byLayer: Record<Layer, number>;
@@ -588,6 +611,28 @@ export interface OpenOptions {
   prices?: Path | { [key: string]: Json } | null;
   /** What becomes of a call of a model without a price: it is refused (default), or costs this, in dollars for a million tokens. */
   unknownModel?: "reject" | { input: number | string; output: number | string } | null;
+  /** What `maintain` does with memories as they age. Default: strength sinks without use, and nothing is deleted by age. */
+  lifecycle?: LifecyclePolicy | null;
+}
+
+/** See docs/concepts/lifecycle.md. Days are more than 0 and at most 36,500. */
+export interface LifecyclePolicy {
+  /** Whether strength sinks without use; default true. */
+  decay?: boolean | null;
+  /** Half-lives in days of layers that shall not have their own. */
+  halfLifeDays?: Partial<Record<Layer, number>> | null;
+  /** What has one of these neither fades nor is forgotten; default `pinned`. */
+  protectedTags?: Iterable<string> | null;
+  /** The same by kind; default `lesson` and `strategy`. */
+  protectedKinds?: Iterable<Kind> | null;
+  /** Forget where strength times importance is below this; default never. */
+  forgetBelow?: number | null;
+  /** And that were not used for so many days; default 30. */
+  forgetAfterDays?: number | null;
+  /** Delete what was first stored so many days ago, whatever its tags, by class. */
+  keepClassDays?: Partial<Record<InfoClass, number>> | null;
+  /** The same by kind; the shorter time counts. */
+  keepKindDays?: Partial<Record<Kind, number>> | null;
 }
 
 /** Where a provider of chat models is, and with which key. */
@@ -938,6 +983,16 @@ export class Rae {
    * derived from these alone go too.
    */
   forget(what: ForgetWhat, options?: CallOptions | null): Promise<Forgotten>;
+
+  /**
+   * Looks for whatever the `receipt` of an answer of `forget` names (or the whole answer), in every place of the project and in export files.
+   * Changes nothing. `InvalidInputError` with reason `not_a_receipt`, `other_project` or `no_ids` where there is nothing it could check. On a
+   * server without `exports`.
+   */
+  verifyErasure(
+    receipt: { [key: string]: Json } | Forgotten,
+    options?: ({ exports?: Iterable<Path> | null } & CallOptions) | null,
+  ): Promise<ErasureReport>;
 
   /** Says whether a memory helped: strength moves a fifth of the way to 1 or 0, importance a tenth. */
   feedback(id: string, useful: boolean, options?: CallOptions | null): Promise<Memory>;

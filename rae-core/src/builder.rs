@@ -4,7 +4,7 @@ use crate::{
     Ctx, Rae,
     access::AccessBuffer,
     cost::{CostOptions, Desk, check_embedder},
-    deps::{AnswerLookups, Deps, Lookups, Shared},
+    deps::{AnswerLookups, Deps, Lived, Lookups, Shared},
     embedded::{
         cache::MemoryCache,
         vector::{MemoryVectors, VectorsConfig},
@@ -13,6 +13,7 @@ use crate::{
     guard::{Guarded, NoObserver, Observer, Policy},
     indexes::Indexes,
     jobs::{background::Background, feeder::Feeder},
+    lifecycle::LifecyclePolicy,
     model::{IdGenerator, Op, Scope},
     ops,
     ports::{
@@ -168,6 +169,7 @@ pub struct Builder {
     no_vector_feeder: bool,
     costs: CostOptions,
     providers: Option<Arc<dyn LlmRouter>>,
+    lifecycle: LifecyclePolicy,
 }
 
 impl Builder {
@@ -291,12 +293,20 @@ impl Builder {
         self
     }
 
+    /// What `maintain` does with memories as they age. Default: strength sinks without use, and nothing is deleted that has no time
+    /// to live and no capacity.
+    pub fn lifecycle(mut self, policy: LifecyclePolicy) -> Self {
+        self.lifecycle = policy;
+        self
+    }
+
     /// Opens the store. Errors: InvalidInput (a directory, a missing folder, bad names, an embedder
     /// without a key or a price), Corrupt (not a store of ours; it is left as
     /// it is), Unsupported (made by a newer version), Conflict with code `embedder_mismatch`, PermissionDenied, Unavailable.
     pub async fn open(self) -> Result<Rae> {
         let scope =
             Scope::new(self.tenant.as_deref().unwrap_or("default"), self.project.as_deref().unwrap_or("default"))?;
+        self.lifecycle.check().map_err(|e| e.with_operation("open"))?;
         let observer = self.observer.clone().unwrap_or_else(|| Arc::new(NoObserver));
         let providers = self.providers.clone().unwrap_or_else(|| Arc::new(NoProviders));
         let embedder = guarded(self.embedding.clone().load_with(&*providers)?, &observer);
@@ -340,6 +350,8 @@ impl Builder {
             lookups: Lookups::default(),
             answers: AnswerLookups::default(),
             desk: Desk::new(self.costs.clone(), providers),
+            lifecycle: self.lifecycle.clone(),
+            lived: Lived::default(),
             closed: AtomicBool::new(false),
             checkpointed: Mutex::new(None),
         };

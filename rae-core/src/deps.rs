@@ -9,11 +9,13 @@ use crate::{
     guard::Observer,
     indexes::Indexes,
     jobs::{background::Background, feeder::Feeder},
-    model::{IdGenerator, Op, Precondition, Scope, WriteBatch},
+    lifecycle::LifecyclePolicy,
+    model::{IdGenerator, Op, Precondition, Scope, Timestamp, WriteBatch},
     ports::{CacheStore, Clock, Collection, Embedder, RelationalStore, Reranker, TokenCounter, VectorStore},
 };
 use parking_lot::{Mutex, RwLock};
 use std::{
+    collections::HashMap,
     ops::Deref,
     sync::{
         Arc,
@@ -65,6 +67,9 @@ pub(crate) struct Shared {
     pub answers: AnswerLookups,
     /// How model calls are paid for.
     pub desk: Desk,
+    /// What becomes of memories as they age, and when jobs last saw to that, by scope.
+    pub lifecycle: LifecyclePolicy,
+    pub lived: Lived,
     pub closed: AtomicBool,
     /// When a job last asked for what the whole store needs once in a while.
     pub checkpointed: Mutex<Option<Instant>>,
@@ -72,6 +77,31 @@ pub(crate) struct Shared {
 
 /// How often jobs forget what is due and truncate the log, whatever the number of projects.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+
+/// When jobs of this process last looked at the ages of a scope's memories. Forgetting it costs a look.
+#[derive(Debug, Default)]
+pub(crate) struct Lived(Mutex<HashMap<Scope, Timestamp>>);
+
+/// Age is counted in days: a job that comes more often looks at it once in so long, in seconds.
+const LIVED_EVERY: i64 = 20 * 3_600;
+/// Scopes that are noted.
+const LIVED_SCOPES: usize = 10_000;
+
+impl Lived {
+    /// Whether it is time for a job to look at the scope.
+    pub fn is_due(&self, scope: &Scope, now: Timestamp) -> bool {
+        self.0.lock().get(scope).is_none_or(|at| at.saturating_add_seconds(LIVED_EVERY) <= now || *at > now)
+    }
+
+    /// Notes that it was done.
+    pub fn note(&self, scope: &Scope, now: Timestamp) {
+        let mut lived = self.0.lock();
+        if lived.len() >= LIVED_SCOPES {
+            lived.clear();
+        }
+        lived.insert(scope.clone(), now);
+    }
+}
 
 /// Lookups of query vectors in the cache, counted.
 #[derive(Debug, Default)]

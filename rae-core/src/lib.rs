@@ -27,6 +27,7 @@ mod indexes;
 mod ingest;
 mod jobs;
 pub mod lexical;
+pub mod lifecycle;
 pub mod limits;
 pub mod model;
 pub mod ops;
@@ -51,13 +52,15 @@ pub use futures::executor::block_on;
 pub use ingest::{MemoryUpdate, NewMemory, NewRelation};
 pub use jobs::feeder::VectorFeedStats;
 pub use jobs::runner::{JobResult, JobRun, WorkOptions};
+pub use lifecycle::LifecyclePolicy;
 pub use model::{Claim, Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
-    CostLogOptions, Costs, CostsOptions, CreatedKey, EvaluationRun, EvaluationScore, Exported, Finding, Forget,
-    ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost,
-    LlmEstimate, LlmOptions, LlmStream, Maintained, MeterEnd, MeterSettled, Metered, MeteredCall, NewKey, Page,
-    Passage, Presented, QuestionSet, RecallOptions, Receipt, Reembedded, RelationsOptions, Stats, VectorSync,
+    CostLogOptions, Costs, CostsOptions, CreatedKey, ErasurePlace, ErasureReport, EvaluationRun, EvaluationScore,
+    Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck,
+    ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream, Maintained, MeterEnd, MeterSettled, Metered,
+    MeteredCall, NewKey, Page, Passage, Presented, QuestionSet, RecallOptions, Receipt, Reembedded, RelationsOptions,
+    Stats, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

@@ -88,6 +88,16 @@ pub const HISTORY_VERSIONS_MAX: usize = 1_000;
 pub const ACCESS_BUFFER_MAX: usize = 4_096;
 /// How long an idempotency key and a batch id are remembered, in seconds.
 pub const IDEMPOTENCY_SECONDS: i64 = 86_400;
+/// Audit rows of a project that maintenance leaves; the oldest go.
+pub const AUDIT_ROWS_MAX: usize = 10_000;
+/// Memories that the lifecycle looks at, and changes, at a time.
+pub const LIFE_PAGE: usize = PAGE_MAX;
+/// Sessions whose memories are counted for the capacity of their layer in one pass; further ones are seen to by their next write.
+pub const LIFE_SESSIONS_MAX: usize = 100_000;
+/// Longest time in days that a lifecycle policy may name (100 years).
+pub const LIFECYCLE_DAYS_MAX: f64 = 36_500.0;
+/// Most ids of a receipt of `forget` that is checked.
+pub const RECEIPT_IDS_MAX: usize = 1_000_000;
 /// Attempts of a job before it is a dead letter.
 pub const JOB_ATTEMPTS_MAX: u32 = 5;
 /// How long one attempt of a job may take, in seconds.

@@ -13,14 +13,14 @@ use crate::{
     },
     model::{ApiKey, JobStats, KeyId, Memory, MemoryId, MemoryVersion, Scope, Tenant, Timestamp},
     ops::{
-        self, Audit, AuditOptions, Context, ContextOptions, CreatedKey, EvaluationRun, Exported, Finding, Forget,
-        Forgotten, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, Maintained, NewKey, Page, QuestionSet,
-        RecallOptions, Receipt, Reembedded, RelationsOptions, Stats, VectorSync,
+        self, Audit, AuditOptions, Context, ContextOptions, CreatedKey, ErasureReport, EvaluationRun, Exported,
+        Finding, Forget, Forgotten, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, Maintained, NewKey,
+        Page, QuestionSet, RecallOptions, Receipt, Reembedded, RelationsOptions, Stats, VectorSync,
     },
     ports::{EmbedRole, Embedder},
 };
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -149,6 +149,13 @@ impl Rae {
     /// Erases a memory, all that match a filter, or a scope.
     pub async fn forget(&self, what: Forget) -> Result<Forgotten> {
         named("forget", ops::forget(&self.deps, &self.scope, what).await)
+    }
+
+    /// Looks for whatever a receipt of [`Rae::forget`] names, in every place of the project and in these export files, and tells
+    /// place by place what is there. Changes nothing. InvalidInput for what is no receipt, for that of another store or project
+    /// (`other_project`), and for one that names no ids (`no_ids`).
+    pub async fn verify_erasure(&self, receipt: &serde_json::Value, exports: &[PathBuf]) -> Result<ErasureReport> {
+        named("verify_erasure", ops::verify_erasure(&self.deps, &self.scope, receipt, exports).await)
     }
 
     /// Says whether a memory helped: strength moves a fifth of the way to 1 or 0, importance a tenth. Gives the memory.

@@ -10,8 +10,8 @@ mod model_support;
 use fastrand::Rng;
 use model_support::{Cond, Project, State};
 use rae_core::{
-    Builder, Durability, ErrorKind, Forget, ForgetScope, Kind, Layer, ListOptions, Memory, MemoryId, MemoryUpdate,
-    NewMemory, Rae, RecallOptions, Timestamp, block_on,
+    Builder, Durability, ErrorKind, Forget, ForgetScope, Kind, Layer, LifecyclePolicy, ListOptions, Memory, MemoryId,
+    MemoryUpdate, NewMemory, Rae, RecallOptions, Timestamp, block_on,
     embedded::memory::ReferenceStore,
     model::Scope,
     ports::{Clock, ManualClock},
@@ -351,6 +351,7 @@ impl World {
         let ran = block_on(mem.maintain(None)).unwrap().ran;
         self.note(at, format!("maintain -> {ran:?}"));
         assert_eq!(ran["expired"], self.project(at).purge(now));
+        assert_eq!(ran.get("trimmed").copied().unwrap_or_default(), self.project(at).trim_all());
     }
 
     fn reopen(&mut self) {
@@ -487,6 +488,8 @@ impl World {
 
 fn handle(clock: &Arc<ManualClock>, open: &Open, seed: u64) -> Rae {
     let builder = Rae::builder().clock(Arc::clone(clock) as Arc<dyn Clock>).seed(seed).durability(Durability::Normal);
+    // The model does not count recalls, which decay goes by: `tests/lifecycle.rs` has that.
+    let builder = builder.lifecycle(LifecyclePolicy { decay: false, ..LifecyclePolicy::default() });
     block_on(open(builder).open()).unwrap()
 }
 

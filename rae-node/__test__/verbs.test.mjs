@@ -335,3 +335,39 @@ test("an export of another program's making is not replaced, nor imported", asyn
   await rejected(mem.backup(join(at, "notes.txt")), "conflict");
   assert.equal(readFileSync(join(at, "notes.txt"), "utf8"), "mine");
 });
+
+test("memories fade and are forgotten as a policy says", async (t) => {
+  const lifecycle = { forgetBelow: 0.2, protectedTags: new Set(["keep"]), protectedKinds: null };
+  const mem = await opened(t, { lifecycle, _testNow: "2026-01-01", _testSeed: 1 });
+  await mem.remember("I had tea.", { layer: "episodic", importance: 0.2 });
+  const kept = await mem.remember("I had coffee.", { layer: "episodic", importance: 0.2, tags: ["keep"] });
+  const strong = await mem.remember("I had a son.", { layer: "episodic", importance: 1 });
+  // Another time than the clock's: ninety days on.
+  const { ran } = await mem.maintain({ now: "2026-04-01" });
+  assert.deepEqual([ran.forgotten, ran.faded], [1, 1]);
+  assert.deepEqual([(await mem.get(kept.id)).strength, (await mem.get(strong.id)).strength], [1, 0.5]);
+  for (const wrong of [{ forget: 1 }, { forgetBelow: 2 }, { decay: "no" }, { keepClassDays: { secret: 1 } }, []]) {
+    await assert.rejects(open(":memory:", { lifecycle: wrong }), { name: "InvalidInputError" });
+  }
+});
+
+test("an erasure is checked by its receipt, in export files too", async (t) => {
+  const at = folder(t);
+  const mem = await opened(t, {}, join(at, "a.rae"));
+  const { id } = await mem.remember("The vault opens at nine.");
+  const before = join(at, "before.jsonl");
+  await mem.export(before);
+  const gone = await mem.forget(id);
+  const report = await mem.verifyErasure(gone.receipt);
+  typed(report, "ErasureReport");
+  report.places.forEach((place) => typed(place, "ErasurePlace"));
+  assert.deepEqual([report.clean, report.bound, report.ids], [true, true, 1]);
+  assert.deepEqual(await mem.verifyErasure(gone), report);
+  const found = (one) => one.places.filter((place) => place.state === "found").map((place) => place.place);
+  assert.deepEqual(found(await mem.verifyErasure(gone.receipt, { exports: [before] })), [`export ${before}`]);
+  await mem.import(before);
+  assert.ok(found(await mem.verifyErasure(gone.receipt)).includes("memories"));
+  for (const [wrong, options] of [["no"], [null], [{}], [gone.receipt, { exports: "x" }], [gone.receipt, { exports: [""] }]]) {
+    await assert.rejects(mem.verifyErasure(wrong, options), { name: "InvalidInputError" });
+  }
+});

@@ -37,8 +37,9 @@ const RELATIONS = names("subject relation object limit cursor");
 const FORGET = names("id filter scope target");
 const MAINTAIN = names("now");
 const AUDIT = names("limit");
+const VERIFY = names("exports");
 const EMBED = names("role");
-const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel _testNow _testSeed");
+const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel lifecycle _testNow _testSeed");
 const BUDGET = names("dailyLimit monthlyLimit dailyTokenLimit monthlyTokenLimit warningThreshold");
 const COSTS = names("groupBy since until");
 const COST_LOG = names("limit cursor since until");
@@ -48,6 +49,12 @@ const LLM = names(
 );
 const PROVIDER = names("apiKey baseUrl kind organization ca");
 const USAGE = names("inputTokens cachedInputTokens cacheWriteTokens outputTokens reasoningTokens estimated");
+const LIFECYCLE = names(
+  "decay halfLifeDays protectedTags protectedKinds forgetBelow forgetAfterDays keepClassDays keepKindDays",
+);
+const USAGE = names("inputTokens cachedInputTokens outputTokens reasoningTokens");
+// The hashes of a million ids.
+const RECEIPT_BYTES_MAX = 128 << 20;
 // A chat with its pictures; the engine counts exactly.
 const CHAT_BYTES_MAX = 32 << 20;
 const CONNECT = names("apiKey tenant project timeout ca");
@@ -65,7 +72,12 @@ const READERS = readers([
   [providers, "providers"],
   [prices, "prices"],
   [unknownModel, "unknownModel"],
-  [flag, "infer rerank explain reembed estimated"],
+  [number, "forgetBelow forgetAfterDays"],
+  [days, "halfLifeDays keepClassDays keepKindDays"],
+  [lifecycle, "lifecycle"],
+  [list, "protectedTags protectedKinds"],
+  [paths, "exports"],
+  [flag, "infer rerank explain reembed estimated decay"],
   [list, "tags tagsAny layers kinds groupBy"],
   [content, "content"],
   [metadata, "metadata"],
@@ -279,6 +291,29 @@ function providers(field, value) {
   return out;
 }
 
+/** What becomes of memories as they age. */
+function lifecycle(field, value) {
+  if (!isPlain(value)) throw invalid(`${field} must be a plain object, not ${typeName(value)}`);
+  return object(field, value, LIFECYCLE);
+}
+
+/** Days by the name of a layer, a class or a kind. */
+function days(field, value) {
+  if (!isPlain(value)) throw invalid(`${field} must be a plain object, not ${typeName(value)}`);
+  return new Json(field, METADATA_BYTES_MAX, false).value(value, 0);
+}
+
+/** A receipt of forget, or its whole answer, as it is. */
+function receipt(value) {
+  if (!isPlain(value)) throw invalid(`receipt must be a plain object, not ${typeName(value)}`);
+  return new Json("receipt", RECEIPT_BYTES_MAX, false).value(value, 0);
+}
+
+/** Paths of files. */
+function paths(field, value) {
+  return list(field, value, path);
+}
+
 /** The path of a file of prices, or what it would hold. */
 function prices(field, value) {
   return isPlain(value) ? chat(field, value) : path(field, value);
@@ -416,6 +451,8 @@ module.exports = {
   COST_LOG,
   EMBED,
   FORGET,
+  VERIFY,
+  receipt,
   LIST,
   LLM,
   MAINTAIN,

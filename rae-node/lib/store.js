@@ -119,6 +119,12 @@ class Rae {
     return this.#call("forget", { args: call.args, signal });
   }
 
+  async verifyErasure(receipt, options) {
+    const call = taken("verifyErasure", options, encode.VERIFY);
+    call.args.receipt = encode.receipt(receipt);
+    return this.#call("verify_erasure", call);
+  }
+
   async feedback(id, useful, options) {
     const call = taken("feedback", options);
     Object.assign(call.args, { id: encode.text("id", id), useful: encode.flag("useful", useful) });

@@ -10,7 +10,7 @@ use futures::future::{AbortHandle, AbortRegistration, Abortable};
 use napi::{Either, Env, bindgen_prelude::PromiseRaw};
 use napi_derive::napi;
 use rae_core::{
-    Durability, Embedding, Error, ErrorKind, Rae, Result, Timestamp, block_on,
+    Durability, Embedding, Error, ErrorKind, LifecyclePolicy, Rae, Result, Timestamp, block_on,
     ports::{Clock, Embedder, ManualClock},
     remote::{Handle, Remote},
     wire,
@@ -40,6 +40,7 @@ struct OpenOptions {
     providers: Option<Map<String, Value>>,
     prices: Option<Value>,
     unknown_model: Option<Value>,
+    lifecycle: Option<Value>,
     test_now: Option<String>,
     test_seed: Option<u64>,
 }
@@ -368,6 +369,9 @@ async fn open(options: &str, custom: Option<Arc<NodeEmbedder>>) -> Result<Store>
         serde_json::from_str(options).map_err(|e| Error::invalid(format!("the options of open are wrong: {e}")))?;
     let mut builder = Rae::builder().reembed(options.reembed).embedding(embedding(options.embedder, custom.clone())?);
     builder = money::priced(builder, options.providers, options.prices, options.unknown_model)?;
+    if let Some(policy) = options.lifecycle {
+        builder = builder.lifecycle(LifecyclePolicy::parse(policy)?);
+    }
     if options.path != ":memory:" {
         builder = builder.path(options.path);
     }

@@ -33,6 +33,12 @@ pub(crate) fn object(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Map<Stri
     Err(invalid(value.py(), format!("{field} must be a dict, not {}", type_name(value))))
 }
 
+/// A receipt of `forget`: the hashes of a million ids fit.
+pub(crate) fn receipt(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Value> {
+    let most = 128 << 20;
+    Reader { field, left: most, most, is_filter: false }.value(value, 0)
+}
+
 /// A filter: any JSON value, since the engine says best what is wrong with it.
 pub(crate) fn filter(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Value> {
     // Sixty-four terms of the longest values; the engine counts exactly.

@@ -4,12 +4,12 @@ use crate::{
     embed::PyEmbedder,
     errors::{OrRaise, exception, invalid},
     fields,
-    input::{flag, id, integer, name, optional, path, text, texts, time, timeout},
+    input::{flag, id, integer, items, name, optional, path, text, texts, time, timeout},
     json::{self, type_name},
     money::{self, LlmPieces},
     records::{
-        Audit, Context, Exported, Finding, Forgotten, Hits, Imported, Maintained, Memory, MemoryVersion, Page, Receipt,
-        Reembedded, Stats,
+        Audit, Context, ErasureReport, Exported, Finding, Forgotten, Hits, Imported, Maintained, Memory, MemoryVersion,
+        Page, Receipt, Reembedded, Stats,
     },
     runtime::{boundary, drive},
 };
@@ -18,7 +18,7 @@ use pyo3::{
     types::{PyByteArray, PyDict, PyList, PyString},
 };
 use rae_core::{
-    Embedding, Error, ErrorKind, Rae,
+    Embedding, Error, ErrorKind, LifecyclePolicy, Rae,
     ports::{Clock, Embedder, ManualClock},
     remote::{Connect, Handle, Remote},
     wire,
@@ -308,6 +308,20 @@ impl Store {
         })
     }
 
+    fn verify_erasure(
+        &self,
+        py: Python<'_>,
+        receipt: &Bound<'_, PyAny>,
+        exports: &Bound<'_, PyAny>,
+    ) -> PyResult<ErasureReport> {
+        boundary(py, || {
+            let receipt = json::receipt("receipt", receipt)?;
+            let exports = items("exports", exports)?;
+            let exports = exports.iter().map(|file| path("exports", file)).collect::<PyResult<Vec<_>>>()?;
+            drive(py, self.rae(py)?.verify_erasure(&receipt, &exports)).map(ErasureReport::from)
+        })
+    }
+
     fn feedback(&self, py: Python<'_>, memory_id: &Bound<'_, PyAny>, useful: &Bound<'_, PyAny>) -> PyResult<Memory> {
         boundary(py, || {
             let (memory_id, useful) = (id("id", memory_id)?, flag("useful", useful)?);
@@ -504,6 +518,11 @@ fn builder(options: &Bound<'_, PyDict>) -> PyResult<Options> {
             "unknown_model" => {
                 unknown = Some(value);
                 builder
+            }
+            "lifecycle" if value.is_none() => builder,
+            "lifecycle" => {
+                let policy = LifecyclePolicy::parse(json::object("lifecycle", &value)?.into());
+                builder.lifecycle(policy.or_raise(py)?)
             }
             "test_now" if value.is_none() => builder,
             "test_now" => {

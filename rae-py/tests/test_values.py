@@ -25,6 +25,8 @@ def every_value(mem: rae.Rae, folder: Path) -> list[Any]:
     mem.remember("Ada lives in Porto.")
     mem.remember("Ada lives in Ghent.")
     report = mem.audit()
+    gone = mem.forget(other)
+    erased = mem.verify_erasure(gone)
     return [
         receipt,
         hits,
@@ -36,7 +38,9 @@ def every_value(mem: rae.Rae, folder: Path) -> list[Any]:
         mem.list(limit=1),
         context,
         context.sources[0],
-        mem.forget(other),
+        gone,
+        erased,
+        *erased.places,
         stats,
         stats.jobs,
         stats.embedder,

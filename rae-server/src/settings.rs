@@ -8,6 +8,7 @@ mod table;
 use crate::adapters::postgres::PgVariables;
 use clap::ArgMatches;
 pub use costs::CostSettings;
+use rae_core::LifecyclePolicy;
 use raw::Raw;
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 pub use table::{SETTINGS, Spec};
@@ -131,6 +132,7 @@ pub struct Settings {
     pub maintain_every: Duration,
     /// How often the stored sets of questions of a project are run; zero for never.
     pub evaluate_every: Duration,
+    pub lifecycle: LifecyclePolicy,
     pub default_model: Option<String>,
     pub gateway_memory: bool,
     pub response_cache: bool,
@@ -292,6 +294,7 @@ impl Settings {
             worker_retry_delay: raw.seconds("worker_retry_delay", 0.001)?,
             maintain_every: raw.seconds("maintain_every", 0.0)?,
             evaluate_every: raw.seconds("evaluate_every", 0.0)?,
+            lifecycle: raw.lifecycle()?,
             default_model: raw.optional("default_model"),
             gateway_memory: raw.switch("gateway_memory")?,
             response_cache: raw.switch("response_cache")?,

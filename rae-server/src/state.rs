@@ -118,6 +118,7 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
     let metrics = Metrics::new(settings.metrics_tenants)?;
     let mut builder = Rae::builder()
         .observer(Arc::<Engine>::clone(&metrics.engine))
+        .lifecycle(settings.lifecycle.clone())
         .embedding(models::embedding_of_store(settings).await?);
     if let Some(reranker) = models::reranker_of_store(settings).await? {
         builder = builder.reranker(reranker);

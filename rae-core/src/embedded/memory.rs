@@ -16,9 +16,9 @@ use crate::{
     error::{Error, Result},
     limits::{PAGE_MAX, TOMBSTONES_MAX},
     model::{
-        ApiKey, Applied, Audit, Changed, Changes, Filter, Head, JobKind, JobState, KeyId, Layer, Memory, MemoryId,
-        MemoryVersion, Record, RecordKind, Scan, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint,
-        WriteBatch,
+        ApiKey, Applied, Audit, Changed, Changes, Filter, Head, JobKind, JobState, KeptIds, KeyId, KeyedIds, Layer,
+        Life, Memory, MemoryId, MemoryVersion, Record, RecordKind, Scan, Scope, SegmentRow, StoreStats, Tenant,
+        Timestamp, VectorPoint, WriteBatch,
     },
     ports::{AdminRead, Clock, IndexRead, MemoryRead, RelationalCapability, RelationalStore},
 };
@@ -191,6 +191,12 @@ impl MemoryRead for ReferenceStore {
         Ok(rows.filter(|m| m.claim.is_some()).take(limit).cloned().collect())
     }
 
+    async fn lives(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Life>> {
+        let (scope, limit) = (self.read(ctx)?, page(limit)?);
+        let rows = scope.rows.values().filter(|row| after.is_none_or(|after| row.memory.id > after));
+        Ok(rows.take(limit).map(|row| row.life()).collect())
+    }
+
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>> {
         let scope = self.read(ctx)?;
         Ok(ids.iter().map(|id| scope.rows.get(id).map(|row| row.access).unwrap_or_default()).collect())
@@ -313,6 +319,15 @@ impl AdminRead for ReferenceStore {
 
     async fn receipt_key(&self) -> Result<[u8; 32]> {
         self.open().map(|_| self.receipt_key)
+    }
+
+    async fn find_kept(&self, ctx: &Ctx, wanted: &KeyedIds) -> Result<KeptIds> {
+        let scope = self.read(ctx)?;
+        let count = |ids: &mut dyn Iterator<Item = MemoryId>| ids.filter(|id| wanted.contains(*id)).count() as u64;
+        Ok(KeptIds {
+            receipts: count(&mut scope.receipts.values().map(|receipt| receipt.id)),
+            batches: count(&mut scope.batches.values().flat_map(|(_, applied)| applied.ids())),
+        })
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<ApiKey>> {

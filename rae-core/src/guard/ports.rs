@@ -10,9 +10,9 @@ use crate::{
     error::Result,
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
-        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
-        MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, Usage,
-        VectorFilter, VectorHit, VectorPoint, WriteBatch,
+        JobKind, JobScan, JobStats, KeptIds, KeyId, KeyedIds, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits,
+        Memory, MemoryId, MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant,
+        Timestamp, Usage, VectorFilter, VectorHit, VectorPoint, WriteBatch,
     },
     ports::{
         AdminRead, CacheStore, Charge, Collection, EmbedRole, Embedder, IndexRead, JobRead, LedgerRead, LlmFailure,
@@ -133,6 +133,10 @@ impl MemoryRead for Guarded<dyn RelationalStore> {
 
     async fn claimed(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>> {
         self.call(ctx, "claimed", Repeatable, |_| self.inner.claimed(ctx, after, limit)).await
+    }
+
+    async fn lives(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Life>> {
+        self.call(ctx, "lives", Repeatable, |_| self.inner.lives(ctx, after, limit)).await
     }
 
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>> {
@@ -268,6 +272,10 @@ impl AdminRead for Guarded<dyn RelationalStore> {
 
     async fn receipt_key(&self) -> Result<[u8; 32]> {
         self.call(None, "receipt_key", Repeatable, |_| self.inner.receipt_key()).await
+    }
+
+    async fn find_kept(&self, ctx: &Ctx, wanted: &KeyedIds) -> Result<KeptIds> {
+        self.call(ctx, "find_kept", Repeatable, |_| self.inner.find_kept(ctx, wanted)).await
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<ApiKey>> {

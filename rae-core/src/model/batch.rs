@@ -107,6 +107,24 @@ pub enum Op {
         /// When.
         now: Timestamp,
     },
+    /// Lowers the strength of a live memory that nobody touched since it was looked up; one that is as low already stays. No version.
+    /// Gives [`Outcome::Done`] or [`Outcome::Skipped`].
+    Fade {
+        /// Which, as it was looked up.
+        stamp: super::LifeStamp,
+        /// What its strength falls to.
+        strength: f64,
+    },
+    /// As `DeleteMemory`, but only where nobody touched it since it was looked up. Gives [`Outcome::Deleted`].
+    DeleteUntouched {
+        /// Which, as it was looked up.
+        stamp: super::LifeStamp,
+    },
+    /// Keeps the newest `keep` audit rows of the scope. Gives [`Outcome::Done`], or [`Outcome::Skipped`] where there were no more.
+    TrimAudit {
+        /// How many stay.
+        keep: usize,
+    },
     /// Stores the vector of a live memory that still has this version; else does nothing. Gives [`Outcome::Done`] or [`Outcome::Skipped`].
     PutVector {
         /// Which.
@@ -379,6 +397,20 @@ impl Applied {
             Some((1, body)) => read(&[body, &[0]].concat()),
             _ => Err(unreadable()),
         }
+    }
+}
+
+impl Applied {
+    /// Ids of memories in the answers.
+    pub fn ids(&self) -> impl Iterator<Item = MemoryId> + '_ {
+        self.outcomes
+            .iter()
+            .flat_map(|outcome| match outcome {
+                Outcome::Put { id, .. } => std::slice::from_ref(id),
+                Outcome::Trimmed { ids } => ids.as_slice(),
+                _ => &[],
+            })
+            .copied()
     }
 }
 

@@ -8,8 +8,10 @@ mod filter;
 mod ids;
 mod job;
 mod key;
+mod keyed;
 mod layer;
 mod ledger;
+mod life;
 mod memory;
 mod money;
 mod query;
@@ -32,11 +34,13 @@ pub use filter::{Cmp, Field, Filter, Value};
 pub use ids::{IdGenerator, MemoryId, Scope};
 pub use job::{Job, JobDepth, JobEntry, JobKind, JobScan, JobState, JobStats, Lease, Schedule};
 pub use key::{ApiKey, KeyId, Role, Tenant};
+pub use keyed::{KeptIds, KeyedIds};
 pub use layer::{Layer, LayerPolicy};
 pub use ledger::{
     Booking, CallLabel, CallStatus, CostGroup, CostQuery, CostRow, EndedCall, LedgerRow, LedgerScan, NewReservation,
     Settlement, TokenUsage,
 };
+pub use life::{Life, LifeStamp};
 pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
 pub use money::Usd;
 pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};

@@ -6,6 +6,7 @@ mod mark;
 mod stream;
 
 pub use answers::CacheOptions;
+pub(super) use answers::answers_of;
 pub(crate) use answers::{erase_answers, erased, may_have_answers};
 pub(crate) use stream::chat_stream;
 pub use stream::{ChatAnswerStream, ChatEnd};

@@ -22,7 +22,12 @@ pub(crate) async fn feedback(deps: &Deps, scope: &Scope, id: MemoryId, useful: b
     };
     patch.apply_to(&mut memory);
     let op = Op::PatchMemory { id, patch: Box::new(patch), mode: PatchMode::InPlace, vector: None };
-    deps.relational.apply(&ctx, deps.batch(vec![op])).await?;
+    let mut ops = vec![op];
+    if useful {
+        // A use, but no recall: what was useful today does not fade from the day it was stored.
+        ops.push(Op::RecordAccess { counts: vec![(id, 0, deps.clock.now())] });
+    }
+    deps.relational.apply(&ctx, deps.batch(ops)).await?;
     deps.background.nudge(scope);
     Ok(memory)
 }

@@ -1,6 +1,6 @@
 //! `forget`: erasure from rows, words, vectors, history and the log, with a receipt.
 
-use super::{erase_answers, erased, may_have_answers};
+use super::{erase_answers, erased, may_have_answers, verify_erasure::project_hash};
 use crate::{
     Ctx,
     deps::Deps,
@@ -9,7 +9,7 @@ use crate::{
     ingest::event_name,
     jobs::{feeder::feed, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
-    model::{Audit, DropTarget, Filter, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
+    model::{Audit, DropTarget, Filter, KeyedIds, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
     ports::VectorFeed,
 };
 use serde::{Deserialize, Serialize};
@@ -247,13 +247,14 @@ async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgo
     let key = deps.relational.receipt_key().await?;
     let now = deps.clock.now();
     let hashes: Vec<String> =
-        gone.ids.iter().map(|id| blake3::keyed_hash(&key, id.0.as_bytes()).to_hex().to_string()).collect();
+        gone.ids.iter().map(|id| blake3::Hash::from(KeyedIds::hash(&key, *id)).to_hex().to_string()).collect();
     let receipt = json!({
         "version": 1,
         "at": now,
         "what": what,
         "deleted": gone.deleted,
         "derived": gone.derived,
+        "project_keyed_blake3": project_hash(&key, ctx.scope()),
         "ids_keyed_blake3": hashes,
     });
     let counts = json!({ "what": receipt["what"], "deleted": gone.deleted, "derived": gone.derived });

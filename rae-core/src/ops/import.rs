@@ -155,22 +155,22 @@ async fn write(deps: &Deps, ctx: &Ctx, chunk: Vec<Line>, header: &Header, done: 
 }
 
 /// Lines of a file, each bounded.
-struct Lines {
+pub(super) struct Lines {
     reader: BufReader<File>,
     number: usize,
     path: std::path::PathBuf,
 }
 
 impl Lines {
-    fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path) -> Result<Self> {
         if path.is_dir() {
-            return Err(Error::invalid("the import's path is a directory; name the file"));
+            return Err(Error::invalid("the export's path is a directory; name the file"));
         }
         let file = File::open(path).map_err(|e| io_error("opened", path, e))?;
         Ok(Self { reader: BufReader::new(file), number: 0, path: path.to_owned() })
     }
 
-    fn next_line(&mut self) -> Result<Option<String>> {
+    pub fn next_line(&mut self) -> Result<Option<String>> {
         let mut line = Vec::new();
         let limit = IMPORT_LINE_BYTES_MAX as u64 + 1;
         let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut line);

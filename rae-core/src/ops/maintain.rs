@@ -1,5 +1,6 @@
 //! `maintain` runs due housekeeping now; `doctor` looks for damage and says what to do.
 
+use super::lifecycle::live;
 use crate::{
     cost::tell_ran_out,
     deps::Deps,
@@ -11,7 +12,9 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `access` counts written, `log_truncated` 0 or 1.
+/// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `access` counts written, `log_truncated` 0 or 1;
+/// and where there were any, strengths that `faded`, memories `forgotten` below the floor, `retired` past the time they are kept, and
+/// `trimmed` to the capacity of their layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maintained {
     /// Work by name.
@@ -34,6 +37,7 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     let mut ran = BTreeMap::new();
     ran.insert("access".to_owned(), flush_access(deps, scope).await?);
     ran.insert("expired".to_owned(), purge_expired(deps, scope, now).await?);
+    ran.extend(live(deps, scope, now).await?.named());
     expire_reservations(deps, scope).await?;
     sync_index(deps, scope).await?;
     ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&deps.ctx(scope)?, now).await?));
@@ -46,6 +50,10 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
 pub(crate) async fn housekeep(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<()> {
     flush_access(deps, scope).await?;
     purge_expired(deps, scope, now).await?;
+    if deps.lived.is_due(scope, now) {
+        live(deps, scope, now).await?;
+        deps.lived.note(scope, now);
+    }
     expire_reservations(deps, scope).await?;
     if deps.indexes.get(scope).is_some() {
         sync_index(deps, scope).await?;
@@ -70,14 +78,12 @@ async fn purge_expired(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<u64
         if due.is_empty() {
             break;
         }
+        // With the deletions, so that there is none without a row.
+        let audit = Audit { action: "expire".to_owned(), details: serde_json::json!({ "due": due.len() }) };
         // Somebody may give one more time meanwhile.
-        let ops = due.into_iter().map(|id| Op::DeleteExpired { id, now }).collect();
+        let ops = due.into_iter().map(|id| Op::DeleteExpired { id, now }).chain([Op::Audit(audit)]).collect();
         let applied = deps.relational.apply(&ctx, deps.batch(ops)).await?;
         purged += applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
-    }
-    if purged > 0 {
-        let audit = Audit { action: "expire".to_owned(), details: serde_json::json!({ "deleted": purged }) };
-        deps.relational.apply(&deps.ctx(scope)?, deps.batch(vec![Op::Audit(audit)])).await?;
     }
     Ok(purged)
 }

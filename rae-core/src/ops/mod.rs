@@ -15,6 +15,7 @@ mod get;
 mod import;
 mod jobs;
 mod keys;
+mod lifecycle;
 mod llm;
 mod maintain;
 mod meter;
@@ -25,6 +26,7 @@ mod remember;
 mod stats;
 mod sync_vectors;
 mod update;
+mod verify_erasure;
 
 pub use audit::{Audit, AuditFinding, AuditKind, AuditOptions};
 pub use budget::{BudgetStatus, TokenWindow, TokenWindows, UsdWindow};
@@ -47,6 +49,7 @@ pub use relate::RelationsOptions;
 pub use remember::Receipt;
 pub use stats::Stats;
 pub use sync_vectors::VectorSync;
+pub use verify_erasure::{ErasurePlace, ErasureReport};
 
 pub(crate) use audit::audit;
 pub(crate) use budget::{budget, funds, limits, set_budget, top_funds};
@@ -76,6 +79,7 @@ pub(crate) use remember::{remember, remember_many};
 pub(crate) use stats::stats;
 pub(crate) use sync_vectors::sync_vectors;
 pub(crate) use update::update;
+pub(crate) use verify_erasure::verify_erasure;
 
 // What the client of a server checks, reads and says as the verbs themselves do.
 #[cfg(feature = "remote")]

@@ -5,8 +5,9 @@ use crate::{
     error::Result,
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Funds, Head, Job, JobEntry, JobKind,
-        JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId, MemoryVersion,
-        Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp, VectorPoint, WriteBatch,
+        JobScan, JobStats, KeptIds, KeyId, KeyedIds, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits, Memory,
+        MemoryId, MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp,
+        VectorPoint, WriteBatch,
     },
 };
 use async_trait::async_trait;
@@ -95,6 +96,8 @@ pub trait MemoryRead {
 
     /// At most `limit` live memories with a claim, with `id > after`, in id order.
     async fn claimed(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>>;
+    /// At most `limit` live memories with `id > after`, in id order, as the lifecycle sees them: without texts.
+    async fn lives(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Life>>;
 
     /// Access data (count, last) by id, in the order asked; zero and `None` where there is none.
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>>;
@@ -204,6 +207,9 @@ pub trait AdminRead {
 
     /// The key that keyed hashes in receipts use; made when the store was made, and never shown.
     async fn receipt_key(&self) -> Result<[u8; 32]>;
+
+    /// How many of the ids that the scope keeps for a day, in receipts of idempotency keys and in what batches answered, are `wanted`.
+    async fn find_kept(&self, ctx: &Ctx, wanted: &KeyedIds) -> Result<KeptIds>;
 
     /// A key by its id, whosever it is: who shows a key has not said for which tenant.
     async fn key(&self, id: KeyId) -> Result<Option<ApiKey>>;

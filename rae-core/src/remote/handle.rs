@@ -10,15 +10,18 @@ use crate::{
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp},
     ops::{
         Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
-        EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate,
-        LlmOptions, Maintained, MeterEnd, MeterSettled, MeteredCall, Page, QuestionSet, RecallOptions, Receipt,
-        Reembedded, RelationsOptions, Stats,
+        ErasureReport, EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer,
+        LlmEstimate, LlmOptions, Maintained, MeterEnd, MeterSettled, MeteredCall, Page, QuestionSet, RecallOptions,
+        Receipt, Reembedded, RelationsOptions, Stats,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
 };
 use serde_json::{Map, Value};
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use uuid::Uuid;
 
 /// An open store, or one on a server, with the same methods. See [`Rae`] for what they do.
@@ -54,6 +57,7 @@ impl Handle {
         update(id: MemoryId, update: MemoryUpdate) -> Receipt;
         history(id: MemoryId) -> Vec<MemoryVersion>;
         forget(what: Forget) -> Forgotten;
+        verify_erasure(receipt: &Value, exports: &[PathBuf]) -> ErasureReport;
         feedback(id: MemoryId, useful: bool) -> Memory;
         embed(texts: &[&str], role: EmbedRole) -> Vec<Option<Vec<f32>>>;
         vector(id: MemoryId) -> Option<Vec<f32>>;

@@ -7,8 +7,8 @@ use crate::{
     ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{Memory, MemoryId, MemoryVersion, Timestamp},
     ops::{
-        self, Audit, AuditOptions, Context, ContextOptions, Finding, Forget, Forgotten, Hits, ListOptions, Maintained,
-        Page, RecallOptions, Receipt, RelationsOptions, Stats,
+        self, Audit, AuditOptions, Context, ContextOptions, ErasureReport, Finding, Forget, Forgotten, Hits,
+        ListOptions, Maintained, Page, RecallOptions, Receipt, RelationsOptions, Stats,
     },
     ports::EmbedRole,
     wire,
@@ -16,6 +16,7 @@ use crate::{
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::path::PathBuf;
 
 /// Most items of one request: those of a transaction.
 const ITEMS_MAX: usize = crate::limits::TRANSACTION_ITEMS_MAX;
@@ -182,6 +183,20 @@ impl Remote {
                 Forget::Scope(scope, target) => erase(json!({ "scope": scope.as_str(), "target": target }))?,
             };
             self.json(request).await
+        })
+        .await
+    }
+
+    /// As [`crate::Rae::verify_erasure`]. Unsupported with export files, which a server cannot read: the key that their ids are hashed
+    /// with never leaves it.
+    pub async fn verify_erasure(&self, receipt: &Value, exports: &[PathBuf]) -> Result<ErasureReport> {
+        named("verify_erasure", async {
+            if !exports.is_empty() {
+                let text =
+                    "a server reads no files of its callers; check export files with the store opened where it lies";
+                return Err(Error::unsupported(text).with_code("no_files"));
+            }
+            self.json(Request::post("v1/erasure/verify", &json!({ "receipt": receipt }))?.bulk().reads()).await
         })
         .await
     }

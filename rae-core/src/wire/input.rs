@@ -9,7 +9,7 @@ use crate::{
     ports::EmbedRole,
 };
 use serde_json::{Map, Value};
-use std::str::FromStr;
+use std::{path::PathBuf, str::FromStr};
 
 /// An object whose fields are taken one by one; what is left at the end is unknown.
 pub(super) struct Fields(Map<String, Value>);
@@ -317,6 +317,16 @@ pub fn forget(fields: Map<String, Value>) -> Result<Forget> {
         }
         _ => Err(Error::invalid("forget takes exactly one of: an id, a filter, or a scope with its target")),
     }
+}
+
+/// What `verify_erasure` takes: a receipt, and paths of export files of this machine.
+pub(super) fn erasure(mut f: Fields) -> Result<(Value, Vec<PathBuf>)> {
+    let (receipt, exports) = (f.required("receipt", any)?, f.optional("exports", texts)?.unwrap_or_default());
+    f.finish()?;
+    if exports.iter().any(|path| path.is_empty() || path.contains('\0')) {
+        return Err(Error::invalid("exports: a path must not be empty or contain NUL"));
+    }
+    Ok((receipt, exports.into_iter().map(PathBuf::from).collect()))
 }
 
 /// What `audit` takes.

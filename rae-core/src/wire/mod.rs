@@ -2,7 +2,7 @@
 //! on every surface are written in it. Parsing is strict: an unknown name, a wrong type or a null where a value is needed is
 //! InvalidInput that names the field.
 //!
-//! `export`, `import` and `backup` take paths of this machine. A surface that faces a network must not pass those on.
+//! `export`, `import`, `backup` and `verify_erasure` take paths of this machine. A surface that faces a network must not pass those on.
 
 mod evals;
 mod input;
@@ -34,7 +34,7 @@ pub use output::{memory, version};
 pub use providers::providers;
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
-pub const VERBS: [&str; 36] = [
+pub const VERBS: [&str; 37] = [
     "remember",
     "remember_many",
     "recall",
@@ -44,6 +44,7 @@ pub const VERBS: [&str; 36] = [
     "update",
     "history",
     "forget",
+    "verify_erasure",
     "feedback",
     "embed",
     "vector",
@@ -100,6 +101,10 @@ macro_rules! dispatch {
             }
             "history" => output::versions(&$rae.history(id(args)?).await?)?,
             "forget" => output::plain(&$rae.forget(forget(args.rest())?).await?)?,
+            "verify_erasure" => {
+                let (receipt, exports) = input::erasure(args)?;
+                output::plain(&$rae.verify_erasure(&receipt, &exports).await?)?
+            }
             "feedback" => {
                 let (id, useful) = (args.required("id", input::name)?, args.required("useful", input::flag)?);
                 args.finish()?;

@@ -341,6 +341,15 @@ impl Project {
         due.iter().filter(|id| self.remove(**id)).count() as u64
     }
 
+    /// Trims every layer that holds more than it may; how many went.
+    pub fn trim_all(&mut self) -> u64 {
+        let of = |s: &State| (s.layer == Layer::Working).then(|| s.session.clone()).flatten();
+        let sessions: BTreeSet<String> = self.entries.values().filter_map(|e| of(&e.state)).collect();
+        let places =
+            sessions.into_iter().map(|s| (Layer::Working, Some(s), 100)).chain([(Layer::Sensory, None, 1_000)]);
+        places.map(|(layer, session, keep)| self.trim(layer, session, keep).len() as u64).sum()
+    }
+
     /// Import of all of `other`: (imported, merged, unchanged), or the Conflict of a memory with another version.
     pub fn import(&mut self, other: &Project, now: Timestamp) -> Result<(u64, u64, u64), ()> {
         let (mut after, mut counts) = (self.clone(), (0, 0, 0));

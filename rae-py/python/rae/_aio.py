@@ -9,9 +9,10 @@ A server that was connected to may finish the call all the same.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from rae import _client
 from rae._averbs import evals, models, money, reading, relations, upkeep, writing
@@ -34,6 +35,7 @@ async def aopen(
     providers: Providers | None = None,
     prices: Prices | None = None,
     unknown_model: UnknownModel | None = None,
+    lifecycle: Mapping[str, Any] | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> AsyncRae:
@@ -54,6 +56,7 @@ async def aopen(
         providers=providers,
         prices=prices,
         unknown_model=unknown_model,
+        lifecycle=lifecycle,
         _test_now=_test_now,
         _test_seed=_test_seed,
     )

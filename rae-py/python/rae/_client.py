@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal
@@ -26,6 +27,7 @@ def open(
     providers: Providers | None = None,
     prices: Prices | None = None,
     unknown_model: UnknownModel | None = None,
+    lifecycle: Mapping[str, Any] | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> Rae:
@@ -52,6 +54,9 @@ def open(
     prices: a JSON file (or dict) of prices over the built-in ones; see docs/concepts.
     unknown_model: what becomes of a call of a model without a price. "reject" (default): it is
         refused. `{"input": 5, "output": 20}`: it costs that, in dollars for a million tokens.
+    lifecycle: what `maintain` does with memories as they age, like `{"forget_below": 0.05,
+        "keep_class_days": {"restricted": 90}}`; see docs/concepts/lifecycle.md. None: strength
+        sinks without use, and nothing is deleted by age.
 
     Raises InvalidInputError (a directory, a missing folder, bad names), CorruptError (not a store;
     the file is left as it is), UnsupportedError (made by a newer version; code "forked" for a file
@@ -70,6 +75,7 @@ def open(
             "providers": providers,
             "prices": prices,
             "unknown_model": None if unknown_model is None else _ceiling(unknown_model),
+            "lifecycle": lifecycle,
             "test_now": _test_now,
             "test_seed": _test_seed,
         },

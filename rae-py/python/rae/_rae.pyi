@@ -5,7 +5,7 @@ value, can be pickled, and make each attribute when it is read.
 """
 
 import builtins
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
@@ -503,6 +503,49 @@ class Forgotten:
     __hash__ = None  # type: ignore[assignment]
 
 @final
+class ErasurePlace:
+    """What one place holds of what was to be erased."""
+
+    @property
+    def place(self) -> str:
+        """Which, for example "memories", "vectors", "cache" or "export FILE"."""
+    @property
+    def found(self) -> int:
+        """How many of the ids were found there."""
+    @property
+    def state(self) -> str:
+        """ "clean", "found", or "kept": bare ids that the engine keeps on purpose."""
+    @property
+    def note(self) -> str | None:
+        """What it means and what to do; None where it is clean."""
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a fresh dict; times stay datetimes."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__ = None  # type: ignore[assignment]
+
+@final
+class ErasureReport:
+    """The answer of `verify_erasure`."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether no place is "found"."""
+    @property
+    def ids(self) -> int:
+        """Ids that the receipt names."""
+    @property
+    def bound(self) -> bool:
+        """Whether the receipt says that it is of this store and project; those of older versions do
+        not say."""
+    @property
+    def places(self) -> list[ErasurePlace]:
+        """Place by place."""
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a fresh dict; times stay datetimes."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__ = None  # type: ignore[assignment]
+
+@final
 class Jobs:
     """Jobs of a project."""
 
@@ -740,6 +783,9 @@ class Store:
     def forget(
         self, memory_id: str | None, filter: object, scope: str | None, target: str | None
     ) -> Forgotten: ...
+    def verify_erasure(
+        self, receipt: Mapping[str, Any], exports: Sequence[str | PathLike[str]]
+    ) -> ErasureReport: ...
     def feedback(self, memory_id: str, useful: bool) -> Memory: ...
     def relate(self, fields: dict[str, Any]) -> Receipt: ...
     def relations(self, options: dict[str, Any]) -> Page: ...

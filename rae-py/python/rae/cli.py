@@ -238,6 +238,31 @@ def forget(args: argparse.Namespace) -> int:
     return 0 if gone.deleted or args.id is None else 1
 
 
+def verify_erasure(args: argparse.Namespace) -> int:
+    try:
+        receipt = json.loads(Path(args.receipt).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{args.receipt} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{args.receipt} is not JSON") from None
+    with opened(args) as mem:
+        report = mem.verify_erasure(receipt, exports=args.exports)
+    if args.json:
+        as_json(report)
+    else:
+        for place in report.places:
+            colour = {"clean": "green", "kept": "dim"}.get(place.state, "red")
+            note = f": {place.note}" if place.note else ""
+            print(f"{ink(place.state.ljust(5), colour)}  {printable(place.place)}{printable(note)}")
+        ids = "1 id" if report.ids == 1 else f"{report.ids:,} ids"
+        if not report.bound:
+            print(
+                "the receipt does not say of which store and project it is; be sure that it is this"
+            )
+        print(f"{ids}: " + ("nothing is left" if report.clean else "something is left"))
+    return 0 if report.clean else 1
+
+
 def confirm(question: str) -> None:
     if not sys.stdin.isatty():
         raise UsageError(f"{question} Say so with --yes")
@@ -524,6 +549,17 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--scope", choices=("session", "user", "project", "tenant"))
     sub.add_argument("--target", metavar="NAME", help="which session, user, project or tenant")
     sub.add_argument("--yes", action="store_true", help="do not ask")
+
+    sub = command(
+        "verify-erasure", verify_erasure, "check by its receipt that an erasure left nothing"
+    )
+    sub.add_argument(
+        "receipt", metavar="RECEIPT", help="file with what `rae forget --json` printed"
+    )
+    help = "an export file to look into as well; may be repeated"
+    sub.add_argument(
+        "--export", dest="exports", action="append", default=[], metavar="F", help=help
+    )
 
     command("stats", stats, "show numbers about the store")
     sub = command("export", export, "write the project to a file of JSON lines")

@@ -1,8 +1,9 @@
 //! From the engine's answers.
 
 use super::{
-    Audit, AuditFinding, Claim, Context, ContextSource, EmbedderInfo, Exported, Finding, Forgotten, Hit, Imported,
-    Jobs, Maintained, Memory, MemoryVersion, Page, Passage, Receipt, Reembedded, Signals, Stats,
+    Audit, AuditFinding, Claim, Context, ContextSource, EmbedderInfo, ErasurePlace, ErasureReport, Exported, Finding,
+    Forgotten, Hit, Imported, Jobs, Maintained, Memory, MemoryVersion, Page, Passage, Receipt, Reembedded, Signals,
+    Stats,
     field::{Counts, Json, Time},
 };
 use rae_core::MemoryId;
@@ -191,5 +192,13 @@ impl From<rae_core::Audit> for Audit {
             fix: f.fix,
         };
         Self { checked: a.checked, findings: a.findings.into_iter().map(finding).collect(), truncated: a.truncated }
+    }
+}
+
+impl From<rae_core::ErasureReport> for ErasureReport {
+    fn from(r: rae_core::ErasureReport) -> Self {
+        let place =
+            |p: rae_core::ErasurePlace| ErasurePlace { place: p.place, found: p.found, state: p.state, note: p.note };
+        Self { clean: r.clean, ids: r.ids, bound: r.bound, places: r.places.into_iter().map(place).collect() }
     }
 }

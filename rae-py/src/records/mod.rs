@@ -456,11 +456,40 @@ record! {
     }
 }
 
+record! {
+    /// What one place holds of what was to be erased.
+    ErasurePlace {
+        /// Which, for example "memories", "vectors", "cache" or "export FILE".
+        place: String,
+        /// How many of the ids were found there.
+        found: u64,
+        /// "clean", "found", or "kept": bare ids that the engine keeps on purpose.
+        state: String,
+        /// What it means and what to do; None where it is clean.
+        note: Option<String>,
+    }
+}
+
+record! {
+    /// The answer of `verify_erasure`.
+    ErasureReport {
+        /// Whether no place is "found".
+        clean: bool,
+        /// Ids that the receipt names.
+        ids: u64,
+        /// Whether the receipt says that it is of this store and project; those of older versions do not say.
+        bound: bool,
+        /// Place by place.
+        places: Vec<ErasurePlace>,
+    }
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     macro_rules! add {
         ($($class:ty),+ $(,)?) => { $(module.add_class::<$class>()?;)+ };
     }
     add!(Receipt, Signals, Passage, Hit, Hits, Claim, Memory, MemoryVersion, Page, Context, ContextSource, Forgotten);
     add!(Jobs, EmbedderInfo, Stats, Exported, Imported, Reembedded, Maintained, Finding, Audit, AuditFinding);
+    add!(ErasureReport, ErasurePlace);
     Ok(())
 }

@@ -63,6 +63,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(graph::forget_relation))
         .routes(routes!(memories::context))
         .routes(routes!(memories::erase))
+        .routes(routes!(upkeep::verify_erasure))
         .routes(routes!(memories::stats))
         .routes(routes!(bulk::export))
         .routes(routes!(bulk::import))

@@ -29,7 +29,10 @@ pub use graph::{NewRelation, RelationParameters};
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};
-pub use upkeep::{Audit, AuditParameters, EmbedRequest, Findings, Maintained, Maintenance, Vector, Vectors};
+pub use upkeep::{
+    Audit, AuditParameters, EmbedRequest, ErasureCheck, ErasureReport, Findings, Maintained, Maintenance, Vector,
+    Vectors,
+};
 
 /// What `remember` takes. Only `content` is needed; null is the same as no value.
 #[derive(ToSchema)]

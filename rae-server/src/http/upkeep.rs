@@ -47,6 +47,21 @@ pub async fn audit(State(app): State<Arc<App>>, caller: Caller, RawQuery(query):
     Ok(json(StatusCode::OK, &long(&app, caller.scope, "audit", args, Held::default()).await?))
 }
 
+/// Looks for whatever the receipt of an erasure names, in every place of the project, and tells place by place what is there. Reads the
+/// whole project and changes nothing.
+#[utoipa::path(post, path = "/v1/erasure/verify", tag = "memories", operation_id = "verify_erasure",
+    request_body = schema::ErasureCheck,
+    responses((status = 200, body = schema::ErasureReport, description = "What was found, the good too")))]
+pub async fn verify_erasure(State(app): State<Arc<App>>, caller: Caller, fields: Fields) -> Answer {
+    // Files are those of the machine that the store is opened on: no path comes from a caller.
+    if fields.map.contains_key("exports") {
+        return Err(ApiError::of_body(Error::invalid("exports is not known here").with_code("unknown_field")));
+    }
+    let report =
+        long(&app, caller.scope, "verify_erasure", fields.map, fields.held).await.map_err(ApiError::of_body)?;
+    Ok(json(StatusCode::OK, &report))
+}
+
 /// Does the project's due housekeeping and waits for it: purges what expired, pays owed vectors. The body may be left out.
 #[utoipa::path(post, path = "/v1/maintain", tag = "upkeep", operation_id = "maintain", request_body = schema::Maintenance,
     responses((status = 200, body = schema::Maintained, description = "What was done")))]

@@ -1,6 +1,7 @@
 //! Settings as text, and how each kind is read.
 
 use super::{SETTINGS, SHOWN_SECRET, Secret};
+use rae_core::LifecyclePolicy;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// Values as text, and where each came from.
@@ -107,6 +108,16 @@ impl Raw {
             Ok(pairs.into_iter().map(|(file, sum)| (file, sum.to_ascii_lowercase())).collect())
         } else {
             Err(wrong())
+        }
+    }
+
+    /// A policy, or the default where there is none.
+    pub fn lifecycle(&self) -> Result<LifecyclePolicy, String> {
+        match self.text("lifecycle") {
+            "" => Ok(LifecyclePolicy::default()),
+            text => {
+                LifecyclePolicy::parse_text(text).map_err(|e| format!("{}: {}", self.from("lifecycle"), e.message()))
+            }
         }
     }
 

@@ -403,6 +403,13 @@ pub const SETTINGS: &[Spec] = &[
         "Schedule: the stored sets of questions of each project with memories once in so long; 0 for never",
     ),
     spec(
+        "lifecycle",
+        "RAE_LIFECYCLE",
+        "lifecycle",
+        "",
+        "What housekeeping does with memories as they age, a JSON object; see docs/concepts/lifecycle.md",
+    ),
+    spec(
         "default_model",
         "RAE_DEFAULT_MODEL",
         "default-model",

@@ -148,7 +148,13 @@ fn answers_have_the_documented_fields_and_no_others() {
     check("Embedder", &stats["embedder"]);
     let export = server.get("/v1/export");
     check("Imported", &server.send("POST", "/v1/import", &[("X-Tenant-ID", "u")], &export.body).json());
-    check("Forgotten", &server.post("/v1/erasure", json!({ "scope": "session", "target": "s" })).json());
+    let gone = server.post("/v1/erasure", json!({ "filter": { "session_id": "none of that name" } })).json();
+    check("Forgotten", &gone);
+    let kept = server.post("/v1/memories", json!({ "content": "Erase me." })).json()["id"].clone();
+    let gone = server.call("DELETE", &format!("/v1/memories/{}", kept.as_str().unwrap()), "").json();
+    let report = server.post("/v1/erasure/verify", json!({ "receipt": gone["receipt"] })).json();
+    check("ErasureReport", &report);
+    check("ErasurePlace", &report["places"][0]);
     check("Health", &server.get("/health").json());
     check("Status", &server.get("/health/ready").json());
     check(

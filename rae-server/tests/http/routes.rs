@@ -251,6 +251,28 @@ fn a_project_is_audited_maintained_and_looked_over() {
 }
 
 #[test]
+fn an_erasure_is_checked_by_its_receipt_and_reads_no_file() {
+    let server = Server::start();
+    let id = server.post("/v1/memories", json!({ "content": "Erase me." })).json()["id"].clone();
+    let gone = server.call("DELETE", &format!("/v1/memories/{}", id.as_str().unwrap()), "").json();
+    // The receipt alone, or the whole answer with it.
+    for receipt in [&gone["receipt"], &gone] {
+        let report = server.post("/v1/erasure/verify", json!({ "receipt": receipt })).json();
+        assert_eq!(
+            (&report["clean"], &report["ids"], &report["bound"]),
+            (&json!(true), &json!(1), &json!(true)),
+            "{report}"
+        );
+    }
+    let elsewhere = json!({ "receipt": gone["receipt"] }).to_string();
+    let elsewhere = server.call_as("u", "POST", "/v1/erasure/verify", &elsewhere);
+    elsewhere.is_error(422, "invalid_input", "other_project");
+    let with_file = json!({ "receipt": gone["receipt"], "exports": ["/etc/passwd"] });
+    server.post("/v1/erasure/verify", with_file).is_error(422, "invalid_input", "unknown_field");
+    server.post("/v1/erasure/verify", json!({ "receipt": {} })).is_error(422, "invalid_input", "not_a_receipt");
+}
+
+#[test]
 fn another_time_and_a_backup_are_the_operators() {
     let server = Server::with(&[("RAE_API_MASTER_KEY", "the-key-of-the-operator"), ("RAE_AUTH", "header")]);
     server.post("/v1/memories", json!({ "content": "For a minute.", "ttl": 60 }));

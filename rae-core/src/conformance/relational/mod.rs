@@ -14,6 +14,7 @@ mod exactly_once;
 mod jobs;
 mod keys;
 mod ledger;
+mod life;
 mod merges;
 mod patches;
 mod queue;
@@ -38,6 +39,7 @@ pub use exactly_once::*;
 pub use jobs::*;
 pub use keys::*;
 pub use ledger::*;
+pub use life::*;
 pub use merges::*;
 pub use patches::*;
 pub use queue::*;
@@ -204,6 +206,11 @@ macro_rules! conformance_relational {
             a_batch_id_holds_and_settles_once,
             a_batch_with_a_refused_reserve_changes_nothing,
             amounts_that_no_call_can_cost_are_refused,
+            lives_come_in_id_order_with_what_decides,
+            strength_fades_only_where_nobody_touched_it,
+            only_what_nobody_touched_is_deleted_as_untouched,
+            audit_rows_are_bounded,
+            kept_ids_are_found_by_their_hashes,
             a_memory_is_restored_as_it_was,
             restoring_the_same_version_again_changes_nothing,
             restoring_another_version_is_a_conflict,

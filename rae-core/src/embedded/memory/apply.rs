@@ -85,6 +85,12 @@ impl Work<'_> {
                 let due = scope.rows.get(id).is_some_and(|row| row.memory.expires_at.is_some_and(|at| at <= *now));
                 Outcome::Deleted { existed: due && scope.delete(*id) }
             }
+            Op::Fade { stamp, strength } => done(self.scope_mut().fade(stamp, *strength)),
+            Op::DeleteUntouched { stamp } => {
+                let scope = self.scope_mut();
+                Outcome::Deleted { existed: scope.is_untouched(stamp) && scope.delete(stamp.id) }
+            }
+            Op::TrimAudit { keep } => done(self.scope_mut().trim_audit(*keep)),
             Op::PutVector { id, version, vector } => done(self.scope_mut().put_vector(*id, *version, vector)),
             Op::TrimLayer { layer, session_id, keep } => self.trim(*layer, session_id.as_deref(), *keep),
             Op::SetEmbedder { embedder, dim } => self.set_embedder(embedder, *dim),

@@ -4,8 +4,8 @@ use crate::{
     error::{Error, Result},
     limits::{HISTORY_VERSIONS_MAX, IDEMPOTENCY_SECONDS, JOB_ATTEMPTS_MAX},
     model::{
-        Applied, Audit, Job, JobEntry, JobScan, JobState, Lease, Memory, MemoryId, MemoryPatch, MemoryVersion, NewJob,
-        PatchMode, Record, RecordKind, Scope, SegmentRow, Timestamp, VectorRow,
+        Applied, Audit, Job, JobEntry, JobScan, JobState, Lease, Life, LifeStamp, Memory, MemoryId, MemoryPatch,
+        MemoryVersion, NewJob, PatchMode, Record, RecordKind, Scope, SegmentRow, Timestamp, VectorRow,
     },
 };
 use std::{
@@ -24,6 +24,31 @@ pub(super) struct Row {
     pub history: VecDeque<MemoryVersion>,
     /// Recalls that returned it, and the last of them.
     pub access: (u64, Option<Timestamp>),
+}
+
+impl Row {
+    /// As the lifecycle sees it.
+    pub fn life(&self) -> Life {
+        let Memory { id, seq, layer, kind, info_class, importance, strength, created_at, updated_at, .. } = self.memory;
+        let (session_id, tags) = (self.memory.session_id.clone(), self.memory.tags.clone());
+        let (witness_count, (access_count, last_access)) = (self.memory.witness_count, self.access);
+        Life {
+            id,
+            seq,
+            layer,
+            kind,
+            info_class,
+            session_id,
+            tags,
+            importance,
+            strength,
+            created_at,
+            updated_at,
+            witness_count,
+            access_count,
+            last_access,
+        }
+    }
 }
 
 /// A stored job and its lease.
@@ -225,6 +250,30 @@ impl ScopeState {
             row.vectors.insert(vector.embedder.clone(), vector.vector.clone());
         }
         true
+    }
+
+    /// Whether it is live and nobody touched it since it was looked up.
+    pub fn is_untouched(&self, stamp: &LifeStamp) -> bool {
+        self.rows.get(&stamp.id).is_some_and(|row| row.memory.seq == stamp.seq && row.access.1 == stamp.last_access)
+    }
+
+    /// Lowers the strength of a memory that nobody touched; gives whether it did.
+    pub fn fade(&mut self, stamp: &LifeStamp, strength: f64) -> bool {
+        if !self.is_untouched(stamp) || self.rows.get(&stamp.id).is_none_or(|row| row.memory.strength <= strength) {
+            return false;
+        }
+        let seq = self.next_seq();
+        if let Some(row) = self.row_mut(stamp.id) {
+            (row.memory.seq, row.memory.strength) = (seq, strength);
+        }
+        true
+    }
+
+    /// Keeps the newest audit rows; gives whether others went.
+    pub fn trim_audit(&mut self, keep: usize) -> bool {
+        let excess = self.audit.len().saturating_sub(keep);
+        self.audit.drain(..excess);
+        excess > 0
     }
 
     /// Removes a memory with all that belongs to it; gives whether there was one.

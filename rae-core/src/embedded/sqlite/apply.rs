@@ -234,6 +234,11 @@ impl Work<'_> {
                 let due = self.conn.prepare_cached(sql)?.exists(params![self.row.sid, Id(id.0), now.micros()])?;
                 Outcome::Deleted { existed: due && self.delete(*id)? }
             }
+            Op::Fade { stamp, strength } => done(self.fade(stamp, *strength)?),
+            Op::DeleteUntouched { stamp } => {
+                Outcome::Deleted { existed: self.untouched(stamp)?.is_some() && self.delete(stamp.id)? }
+            }
+            Op::TrimAudit { keep } => done(self.trim_audit(*keep)?),
             Op::PutVector { id, version, vector } => done(self.put_vector(*id, *version, vector)?),
             Op::TrimLayer { layer, session_id, keep } => {
                 Outcome::Trimmed { ids: self.trim(*layer, session_id.as_deref(), *keep)? }

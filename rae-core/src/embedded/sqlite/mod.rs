@@ -23,6 +23,7 @@ mod job_queue;
 mod jobs;
 mod keys;
 mod ledger;
+mod life;
 mod open;
 mod prefilter;
 mod put;
@@ -43,9 +44,9 @@ use crate::{
     limits::{READ_QUEUE_MAX, READERS, SQLITE_BUSY_MILLIS, TOMBSTONES_MAX, WRITE_QUEUE_MAX},
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
-        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
-        MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp,
-        VectorPoint, WriteBatch,
+        JobKind, JobScan, JobStats, KeptIds, KeyId, KeyedIds, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits,
+        Memory, MemoryId, MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant,
+        Timestamp, VectorPoint, WriteBatch,
     },
     ports::{
         AdminRead, Clock, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore,
@@ -391,6 +392,11 @@ impl MemoryRead for SqliteStore {
         self.read(ctx, move |conn| read::claimed(conn, &scope, after, limit)).await
     }
 
+    async fn lives(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Life>> {
+        let scope = ctx.scope().clone();
+        self.read(ctx, move |conn| life::lives(conn, &scope, after, limit)).await
+    }
+
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>> {
         let (scope, ids) = (ctx.scope().clone(), ids.to_vec());
         self.read(ctx, move |conn| read::access(conn, &scope, &ids)).await
@@ -547,6 +553,11 @@ impl AdminRead for SqliteStore {
         self.at_home()?;
         // A closed store gives nothing any more, this neither.
         if self.threads.lock().is_empty() { Err(closed()) } else { Ok(self.receipt_key) }
+    }
+
+    async fn find_kept(&self, ctx: &Ctx, wanted: &KeyedIds) -> Result<KeptIds> {
+        let (scope, wanted) = (ctx.scope().clone(), wanted.clone());
+        self.read(ctx, move |conn| life::find_kept(conn, &scope, &wanted)).await
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<ApiKey>> {

@@ -95,7 +95,7 @@ pub(super) fn page(limit: usize) -> Result<i64> {
     Ok(i64::try_from(limit.min(PAGE_MAX)).unwrap_or(i64::MAX))
 }
 
-fn named<T: FromStr<Err = Error>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn named<T: FromStr<Err = Error>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     parse(row.get_ref(column)?.as_str()?, column)
 }
 
@@ -103,7 +103,7 @@ fn parse<T: FromStr<Err = Error>>(text: &str, column: usize) -> rusqlite::Result
     text.parse().map_err(|e: Error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
 }
 
-fn json<T: serde::de::DeserializeOwned + Default>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn json<T: serde::de::DeserializeOwned + Default>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     match row.get_ref(column)?.as_str_or_null()? {
         None => Ok(T::default()),
         Some(text) => serde_json::from_str(text)

@@ -15,8 +15,8 @@ use crate::{
     ingest::NewMemory,
     limits::{ANSWER_BYTES_MAX, ANSWER_SECONDS_MAX, ANSWERS_KEPT_MAX, NEAR_ANSWERS_MAX, NEAR_QUESTION_BYTES_MAX},
     model::{
-        ChatContent, ChatMessage, ChatPart, ChatRequest, ChatResponse, ChatRole, FinishReason, MemoryId, Op, Scope,
-        Timestamp, Usage, Usd,
+        ChatContent, ChatMessage, ChatPart, ChatRequest, ChatResponse, ChatRole, FinishReason, KeyedIds, MemoryId, Op,
+        Scope, Timestamp, Usage, Usd,
     },
     ops::recall::embed_query,
 };
@@ -284,6 +284,18 @@ async fn erase(deps: &Deps, ctx: &Ctx, of: Option<&BTreeSet<MemoryId>>) -> Resul
         }
     }
     Ok(())
+}
+
+/// How many of the answers in the cache one of these memories was part of.
+pub(in crate::ops) async fn answers_of(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds) -> Result<u64> {
+    let count = deps.cache.add(ctx, COUNT, 0, COUNTER_TTL).await?;
+    let mut found = 0;
+    for slot in 0..count.clamp(0, ANSWERS_KEPT_MAX) {
+        let Some(bytes) = deps.cache.get(ctx, &slot_key(slot)).await? else { continue };
+        let Ok(listed) = serde_json::from_slice::<Listed>(&bytes) else { continue };
+        found += u64::from(listed.sources.iter().any(|id| wanted.contains(*id)));
+    }
+    Ok(found)
 }
 
 /// Puts an answer into the list, in the place of the oldest, which goes.

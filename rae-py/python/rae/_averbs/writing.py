@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from rae._averbs.base import AsyncHandle
-from rae._rae import Forgotten, Memory, Receipt
-from rae._types import UNSET, ForgetScope, InfoClass, Kind, Layer, Time, TrustLevel, Unset
+from rae._rae import ErasureReport, Forgotten, Memory, Receipt
+from rae._types import UNSET, ForgetScope, InfoClass, Kind, Layer, Path, Time, TrustLevel, Unset
 
 
 class AsyncRae(AsyncHandle):
@@ -129,6 +129,12 @@ class AsyncRae(AsyncHandle):
     ) -> Forgotten:
         """See `Rae.forget`."""
         return await self._run(self._rae.forget, id, filter=filter, scope=scope, target=target)
+
+    async def verify_erasure(
+        self, receipt: Mapping[str, Any] | Forgotten, *, exports: Sequence[Path] = ()
+    ) -> ErasureReport:
+        """See `Rae.verify_erasure`."""
+        return await self._run(self._rae.verify_erasure, receipt, exports=exports)
 
     async def feedback(self, id: str, useful: bool) -> Memory:
         """See `Rae.feedback`."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from rae._rae import Forgotten, Memory, Receipt
-from rae._types import UNSET, ForgetScope, InfoClass, Kind, Layer, Time, TrustLevel, Unset
+from rae._rae import ErasureReport, Forgotten, Memory, Receipt
+from rae._types import UNSET, ForgetScope, InfoClass, Kind, Layer, Path, Time, TrustLevel, Unset
 from rae._verbs.base import Handle, changed
 
 
@@ -169,6 +169,21 @@ class Rae(Handle):
         Memories derived from these alone go too.
         """
         return self._native.forget(id, filter, scope, target)
+
+    def verify_erasure(
+        self, receipt: Mapping[str, Any] | Forgotten, *, exports: Sequence[Path] = ()
+    ) -> ErasureReport:
+        """Looks for whatever a receipt of `forget` names in every place of the project. Changes
+        nothing; takes a time in proportion to the project.
+
+        receipt: that of an answer of `forget`, or the answer.
+        exports: export files to look into as well; not on a server.
+
+        Raises InvalidInputError with code "not_a_receipt"; "other_project" for that of another
+        store or project; "no_ids" for one that names none, as that of a whole project.
+        """
+        named = receipt.receipt if isinstance(receipt, Forgotten) else receipt
+        return self._native.verify_erasure(named, exports)
 
     def feedback(self, id: str, useful: bool) -> Memory:
         """Says whether a memory helped: strength moves a fifth of the way to 1 or 0, importance a

@@ -422,6 +422,12 @@ impl Work<'_> {
                 let due = tx.query_opt(sql, &[&sid, &id.0, &now.micros()]).await?.is_some();
                 Outcome::Deleted { existed: due && self.delete_all(&[*id]).await? > 0 }
             }
+            Op::Fade { stamp, strength } => done(self.fade(stamp, *strength).await?),
+            Op::DeleteUntouched { stamp } => {
+                let untouched = self.untouched(stamp).await?.is_some();
+                Outcome::Deleted { existed: untouched && self.delete_all(&[stamp.id]).await? > 0 }
+            }
+            Op::TrimAudit { keep } => done(self.trim_audit(*keep).await?),
             Op::PutVector { id, version, vector } => done(self.put_vector(*id, *version, vector).await?),
             Op::TrimLayer { layer, session_id, keep } => {
                 Outcome::Trimmed { ids: self.trim(*layer, session_id.as_deref(), *keep).await? }

@@ -36,6 +36,7 @@ mod index;
 mod jobs;
 mod keys;
 mod ledger;
+mod life;
 mod prefilter;
 mod put;
 mod read;
@@ -58,9 +59,9 @@ use rae_core::{
     Ctx, Error, Result,
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
-        JobKind, JobScan, JobStats, KeyId, Lease, LedgerRow, LedgerScan, LevelFunds, Limits, Memory, MemoryId,
-        MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp,
-        VectorPoint, WriteBatch,
+        JobKind, JobScan, JobStats, KeptIds, KeyId, KeyedIds, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits,
+        Memory, MemoryId, MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant,
+        Timestamp, VectorPoint, WriteBatch,
     },
     ports::{AdminRead, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore},
 };
@@ -229,6 +230,10 @@ impl MemoryRead for PostgresStore {
 
     async fn claimed(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>> {
         self.core.run(ctx, Mode::Read, move |tx| boxed(read::claimed(tx, after, limit))).await
+    }
+
+    async fn lives(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Life>> {
+        self.core.run(ctx, Mode::Read, move |tx| boxed(async move { life::lives(tx, after, limit).await })).await
     }
 
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>> {
@@ -418,6 +423,11 @@ impl AdminRead for PostgresStore {
     async fn receipt_key(&self) -> Result<[u8; 32]> {
         self.core.open()?;
         Ok(self.receipt_key)
+    }
+
+    async fn find_kept(&self, ctx: &Ctx, wanted: &KeyedIds) -> Result<KeptIds> {
+        let wanted = wanted.clone();
+        self.core.run(ctx, Mode::Read, move |tx| boxed(async move { life::find_kept(tx, &wanted).await })).await
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<ApiKey>> {

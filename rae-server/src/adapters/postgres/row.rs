@@ -104,7 +104,7 @@ pub(super) fn named<T: FromStr>(row: &Row, column: usize) -> Res<T> {
     Ok(text.parse().map_err(|_| unreadable())?)
 }
 
-fn json<T: serde::de::DeserializeOwned + Default>(row: &Row, column: usize) -> Res<T> {
+pub(super) fn json<T: serde::de::DeserializeOwned + Default>(row: &Row, column: usize) -> Res<T> {
     let text: Option<&str> = row.try_get(column)?;
     Ok(text.map_or_else(|| Ok(T::default()), serde_json::from_str)?)
 }

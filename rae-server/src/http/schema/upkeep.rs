@@ -1,5 +1,6 @@
 //! Shapes of vectors and of housekeeping.
 
+use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
@@ -32,6 +33,39 @@ pub struct Vectors {
 pub struct Vector {
     /// Of unit length; null where the memory has none, or is still owed one.
     pub vector: Option<Vec<f32>>,
+}
+
+/// A receipt to check.
+#[derive(ToSchema)]
+pub struct ErasureCheck {
+    /// The receipt of an erasure, or its whole answer.
+    #[schema(value_type = Object)]
+    pub receipt: Value,
+}
+
+/// What the check of a receipt found.
+#[derive(ToSchema)]
+pub struct ErasureReport {
+    /// Whether no place holds what must not be there.
+    pub clean: bool,
+    /// Ids that the receipt names.
+    pub ids: u64,
+    /// Whether the receipt says that it is of this store and project.
+    pub bound: bool,
+    pub places: Vec<ErasurePlace>,
+}
+
+/// What one place holds of what was to be erased.
+#[derive(ToSchema)]
+pub struct ErasurePlace {
+    /// Which, for example memories, vectors or cache.
+    pub place: String,
+    /// How many of the ids were found there.
+    pub found: u64,
+    /// clean; found, which must not be; or kept: bare ids that the engine keeps on purpose.
+    pub state: String,
+    /// What it means and what to do; null where it is clean.
+    pub note: Option<String>,
 }
 
 /// What an audit takes.
