@@ -289,11 +289,11 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
 /// Does the job and ends it.
 async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<()> {
     let (deps, job) = (held.deps, &held.lease.job);
-    let preconditions = match job.kind {
-        JobKind::Embed => vec![pay(held, scope).await?],
+    let (preconditions, mut ops) = match job.kind {
+        JobKind::Embed => pay(held, scope).await?,
         JobKind::Maintain => {
             ops::housekeep(deps, scope, deps.clock.now()).await?;
-            Vec::new()
+            (Vec::new(), Vec::new())
         }
         JobKind::Evaluate => {
             let scores = ops::evaluate_all(deps, scope).await?;
@@ -301,23 +301,32 @@ async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<()> {
             Vec::new()
         }
     };
-    held.apply_if(preconditions, vec![Op::FinishJob { id: job.id }]).await
+    let changes = ops.len() as u64;
+    ops.push(Op::FinishJob { id: job.id });
+    held.apply_if(preconditions, ops).await?;
+    held.changes.fetch_add(changes, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Embeds what is owed. What is computed, and perhaps paid for, is written before the next is: however the job ends, at most what was
-/// under way is computed again. Gives what must hold for the debt to be paid.
-async fn pay(held: &Held<'_>, scope: &Scope) -> Result<Precondition> {
+/// under way is computed again. Gives the last part, which goes with the end of the job, and what must hold for the debt to be paid.
+async fn pay(held: &Held<'_>, scope: &Scope) -> Result<(Vec<Precondition>, Vec<Op>)> {
     let (deps, embedder) = (held.deps, held.deps.embedder());
     // Vectors of an embedder that the store has left would pay nothing.
     let in_use = Precondition::EmbedderIs(embedder.id().to_owned());
     let ctx = deps.ctx(scope)?;
-    for page in embed_debt::ids(&held.lease.job)?.chunks(EMBED_BATCH_MAX) {
+    let ids = embed_debt::ids(&held.lease.job)?;
+    let mut pages = ids.chunks(EMBED_BATCH_MAX).peekable();
+    while let Some(page) = pages.next() {
         let owed = embed_debt::owed(deps, &ctx, &*embedder, page).await?;
         let mut rest = owed.as_slice();
         while !rest.is_empty() {
             let (now, later) = rest.split_at(embed_debt::at_once(&*embedder, rest));
             let Embedded { vectors, failed } = embed_debt::embed_documents(deps, &ctx, &*embedder, now).await;
             let mut ops: Vec<Op> = embed_debt::puts(&*embedder, now, vectors).collect();
+            if failed.is_none() && later.is_empty() && pages.peek().is_none() {
+                return Ok((vec![in_use], ops));
+            }
             let changes = ops.len() as u64;
             if changes > 0 {
                 ops.push(held.extension());
@@ -330,7 +339,7 @@ async fn pay(held: &Held<'_>, scope: &Scope) -> Result<Precondition> {
             rest = later;
         }
     }
-    Ok(in_use)
+    Ok((vec![in_use], Vec::new()))
 }
 
 /// Gives a job that failed back to the queue.
