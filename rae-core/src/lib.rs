@@ -33,6 +33,7 @@ mod overlay;
 pub mod ports;
 pub mod providers;
 mod rae;
+mod reflect;
 #[cfg(feature = "remote")]
 pub mod remote;
 pub mod retrieve;
@@ -50,16 +51,16 @@ pub use futures::executor::block_on;
 pub use ingest::{MemoryUpdate, NewMemory};
 pub use jobs::feeder::VectorFeedStats;
 pub use jobs::runner::{JobResult, JobRun, WorkOptions};
-pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
+pub use model::{EventType, Kind, Layer, Memory, MemoryId, MemoryVersion, SessionOutcome, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
-    CostLogOptions, Costs, CostsOptions, CreatedKey, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits,
+    CostLogOptions, Costs, CostsOptions, CreatedKey, EventsOptions, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits,
     Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream,
-    Maintained, MeterEnd, Metered, MeteredCall, NewKey, Page, Passage, Presented, RecallOptions, Receipt, Reembedded,
-    Stats, VectorSync,
+    Maintained, MeterEnd, Metered, MeteredCall, NewEvent, NewKey, Page, Passage, Presented, RecallOptions, Receipt, Reembedded,
+    ReflectOptions, Reflected, SessionEnd, Stats, VectorSync,
 };
 pub use ports::EmbedRole;
-pub use rae::Rae;
+pub use rae::{Rae, Session};
 pub use retrieve::{Signals, Weights};
 
 /// Version of the engine, for example `0.1.0`.

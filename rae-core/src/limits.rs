@@ -233,3 +233,25 @@ pub const PRICE_DOLLARS_MAX: u64 = 1_000_000;
 pub const CALL_TOKENS_MAX: u64 = 1 << 40;
 /// Days for which sums of a day or month are kept; the ledger that they are sums of stays.
 pub const SPEND_DAYS_KEPT: i64 = 400;
+/// Longest error that the end of a session names, in bytes.
+pub const SESSION_ERROR_BYTES_MAX: usize = 8 << 10;
+/// Events of one session that a reflection looks at: the newest.
+pub const REFLECT_EVENTS_MAX: usize = 10_000;
+/// Characters of one event that a reflection reads.
+pub const REFLECT_EVENT_CHARS_MAX: usize = 4_096;
+/// Sessions of one `reflect` over a project; the next call goes on.
+pub const REFLECT_SESSIONS_MAX: usize = 1_000;
+/// Different failures that are learnt from one session.
+pub const REFLECT_FAILURES_MAX: usize = 64;
+/// Characters of a normalised error.
+pub const REFLECT_ERROR_CHARS_MAX: usize = 200;
+/// Characters of the name of a tool.
+pub const REFLECT_TOOL_CHARS_MAX: usize = 80;
+/// Ways out of a failure that a lesson names.
+pub const REFLECT_WAYS_MAX: usize = 8;
+/// Sentences of the summary of a session.
+pub const REFLECT_SENTENCES_MAX: usize = 3;
+/// Sentences that compete for a summary; of a longer session the newest.
+pub const REFLECT_CANDIDATES_MAX: usize = 400;
+/// Characters of the summary of a session.
+pub const REFLECT_SUMMARY_CHARS_MAX: usize = 800;

@@ -21,6 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ingest", &["error", "model", "limits", "ingest", "Error", "ErrorKind", "Result"]),
     ("audit", &["error", "model", "limits", "audit"]),
     ("extract", &["error", "limits", "lexical", "extract"]),
+    ("reflect", &["error", "model", "limits", "lexical", "reflect"]),
     ("cost", &["error", "ctx", "limits", "model", "ports", "deps", "cost"]),
     ("retrieve", &["error", "model", "limits", "lexical", "retrieve", "ports", "Result", "Error"]),
     (

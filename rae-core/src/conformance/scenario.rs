@@ -35,6 +35,7 @@ pub const FILES: &[(&str, &str)] = files![
     "merging.json",
     "ranking.json",
     "recall.json",
+    "sessions.json",
     "stores.json",
     "tenants.json",
     "times.json",

@@ -19,6 +19,7 @@ use futures::{
 };
 use futures_timer::Delay;
 use std::{
+    collections::BTreeMap,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
     time::{Duration, Instant},
@@ -108,7 +109,7 @@ pub struct JobRun {
     pub error: Option<ErrorKind>,
     /// How long it took.
     pub took: Duration,
-    /// Changes written under the lease.
+    /// Changes that it made.
     pub(crate) changes: u64,
 }
 
@@ -121,13 +122,14 @@ pub(crate) async fn run_one(deps: &Deps, options: &WorkOptions) -> Result<Option
     run_leased(&deps, &scope, lease, options).await.map(Some)
 }
 
-/// Runs the due jobs of one scope; gives how many changes they wrote.
-pub(crate) async fn run_scope(deps: &Deps, scope: &Scope) -> Result<u64> {
-    let (ctx, options, mut changes) = (deps.ctx(scope)?, WorkOptions::default(), 0);
+/// Runs the due jobs of one scope; gives how many changes they made, by what they do.
+pub(crate) async fn run_scope(deps: &Deps, scope: &Scope) -> Result<BTreeMap<JobKind, u64>> {
+    let (ctx, options, mut changes) = (deps.ctx(scope)?, WorkOptions::default(), BTreeMap::new());
     loop {
         let leases = deps.relational.lease(&ctx, deps.clock.now(), options.lease, 1).await?;
         let Some(lease) = leases.into_iter().next() else { return Ok(changes) };
-        changes += run_leased(deps, scope, lease, &options).await?.changes;
+        let run = run_leased(deps, scope, lease, &options).await?;
+        *changes.entry(run.kind).or_default() += run.changes;
     }
 }
 
@@ -265,9 +267,10 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
     if error.code() == "embedder_changed" { Err(error) } else { Ok(run) }
 }
 
-/// Does the job and ends it; gives how many changes went with its end.
+/// Does the job and ends it; gives how many changes it made.
 async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<u64> {
     let (deps, job) = (held.deps, &held.lease.job);
+    let mut changes = 0;
     let (preconditions, mut ops) = match job.kind {
         // Vectors of an embedder that the store has left would pay nothing.
         JobKind::Embed => {
@@ -286,8 +289,12 @@ async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<u64> {
             ops::housekeep(deps, scope, deps.clock.now()).await?;
             (Vec::new(), Vec::new())
         }
+        JobKind::Reflect => {
+            changes = ops::run_reflect(deps, scope, job).await?;
+            (Vec::new(), Vec::new())
+        }
     };
-    let changes = ops.len() as u64;
+    changes += ops.len() as u64;
     ops.push(Op::FinishJob { id: job.id });
     held.apply_if(preconditions, ops).await?;
     Ok(changes)

@@ -14,17 +14,20 @@ pub enum JobKind {
     Embed,
     /// Housekeeping of one project: purge what expired, store segments of the index, truncate the log.
     Maintain,
+    /// Learn from a session that ended, or from all sessions of one project that have news.
+    Reflect,
 }
 
 impl JobKind {
     /// All of them: what this build can run. A worker takes no job of a newer build.
-    pub const ALL: [Self; 2] = [Self::Embed, Self::Maintain];
+    pub const ALL: [Self; 3] = [Self::Embed, Self::Maintain, Self::Reflect];
 
     /// The name in the store and in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Embed => "embed",
             Self::Maintain => "maintain",
+            Self::Reflect => "reflect",
         }
     }
 }

@@ -12,6 +12,7 @@ mod ledger;
 mod memory;
 mod money;
 mod query;
+mod session;
 mod time;
 
 pub use batch::{
@@ -37,4 +38,5 @@ pub use ledger::{
 pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
 pub use money::Usd;
 pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};
+pub use session::{EventType, SessionOutcome};
 pub use time::Timestamp;

@@ -5,12 +5,12 @@ use crate::{
     error::Result,
     jobs::{index_sync, runner},
     limits::{EXPIRE_PAGE, PAGE_MAX},
-    model::{Audit, Op, Outcome, Scope, Timestamp},
+    model::{Audit, JobKind, Op, Outcome, Scope, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `access` counts written, `log_truncated` 0 or 1.
+/// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `reflected` lessons, strategies and reflections made or changed, `access` counts written, `log_truncated` 0 or 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maintained {
     /// Work by name.
@@ -36,7 +36,10 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     expire_reservations(deps, scope).await?;
     sync_index(deps, scope).await?;
     ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&deps.ctx(scope)?, now).await?));
-    ran.insert("embedded".to_owned(), runner::run_scope(deps, scope).await?);
+    let jobs = runner::run_scope(deps, scope).await?;
+    for (name, kind) in [("embedded", JobKind::Embed), ("reflected", JobKind::Reflect)] {
+        ran.insert(name.to_owned(), jobs.get(&kind).copied().unwrap_or_default());
+    }
     Ok(Maintained { ran })
 }
 

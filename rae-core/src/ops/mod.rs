@@ -19,7 +19,9 @@ mod maintain;
 mod meter;
 mod recall;
 mod reembed;
+mod reflect;
 mod remember;
+mod session;
 mod stats;
 mod sync_vectors;
 mod update;
@@ -40,7 +42,9 @@ pub use maintain::{Finding, Maintained};
 pub use meter::{MeterEnd, Metered, MeteredCall};
 pub use recall::{Hit, Hits, Passage, RecallOptions};
 pub use reembed::Reembedded;
+pub use reflect::{ReflectOptions, Reflected};
 pub use remember::Receipt;
+pub use session::{EventsOptions, NewEvent, SessionEnd};
 pub use stats::Stats;
 pub use sync_vectors::VectorSync;
 
@@ -62,7 +66,9 @@ pub(crate) use maintain::{doctor, flush_access, housekeep, maintain};
 pub(crate) use meter::{end_by_id, meter, meter_by_id};
 pub(crate) use recall::recall;
 pub(crate) use reembed::reembed;
+pub(crate) use reflect::{reflect, reflections, run_reflect};
 pub(crate) use remember::{remember, remember_many};
+pub(crate) use session::{end_session, events, log_event};
 pub(crate) use stats::stats;
 pub(crate) use sync_vectors::sync_vectors;
 pub(crate) use update::update;
@@ -75,4 +81,5 @@ pub(crate) use {
     export::{MARK, io_error, refuse_foreign_target},
     get::page_size,
     remember::{check_items, with_prefix},
+    session::{check_end, check_event, check_session},
 };

@@ -26,10 +26,17 @@ pub struct Receipt {
 }
 
 /// One memory with what its write needs beside it.
-struct Item {
-    memory: Memory,
-    idempotency: Option<Idempotency>,
+pub(super) struct Item {
+    pub memory: Memory,
+    pub idempotency: Option<Idempotency>,
     infer: bool,
+}
+
+/// What else goes into the transaction of a memory.
+#[derive(Default)]
+pub(super) struct Along {
+    pub preconditions: Vec<Precondition>,
+    pub ops: Vec<Op>,
 }
 
 pub(crate) async fn remember(deps: &Deps, scope: &Scope, new: NewMemory) -> Result<Receipt> {
@@ -44,7 +51,7 @@ pub(crate) async fn remember_many(deps: &Deps, scope: &Scope, items: Vec<NewMemo
     let mut rest = items.into_iter().peekable();
     while rest.peek().is_some() {
         let chunk = next_chunk(&mut rest);
-        match commit(deps, &ctx, chunk).await {
+        match commit(deps, &ctx, chunk, Along::default()).await {
             Ok(mut done) => receipts.append(&mut done),
             Err(error) if receipts.is_empty() => return Err(error),
             Err(error) => return Err(with_prefix(error, &receipts)),
@@ -81,8 +88,15 @@ pub(crate) fn check_items(items: &[NewMemory]) -> Result<()> {
     Ok(())
 }
 
+/// Stores one memory, with more in the same transaction.
+pub(super) async fn remember_with(deps: &Deps, scope: &Scope, item: Item, along: Along) -> Result<Receipt> {
+    let receipts = commit(deps, &deps.ctx(scope)?, vec![item], along).await?;
+    deps.background.nudge(scope);
+    receipts.into_iter().next().ok_or_else(|| Error::internal("a write gave no receipt"))
+}
+
 /// Checks every item before anything is written.
-fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Item>> {
+pub(super) fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Item>> {
     check_count(items.len())?;
     let now = deps.clock.now();
     let several = items.len() > 1;
@@ -115,7 +129,7 @@ fn next_chunk(rest: &mut std::iter::Peekable<std::vec::IntoIter<Item>>) -> Vec<I
     chunk
 }
 
-async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>) -> Result<Vec<Receipt>> {
+async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>, along: Along) -> Result<Vec<Receipt>> {
     let embedder = deps.embedder();
     let (memories, extras): (Vec<Memory>, Vec<_>) =
         chunk.into_iter().map(|i| (i.memory, (i.idempotency, i.infer))).unzip();
@@ -139,8 +153,10 @@ async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>) -> Result<Vec<R
         tracing::warn!(kind = error.kind().name(), "embedding failed; the vectors are owed as a job");
         ops.push(embed_debt::job(deps, &ids[embedded..], &error));
     }
-    let same_embedder = Precondition::EmbedderIs(embedder.id().to_owned());
-    let applied = deps.relational.apply(ctx, deps.batch_if(vec![same_embedder], ops)).await?;
+    ops.extend(along.ops);
+    let mut preconditions = along.preconditions;
+    preconditions.push(Precondition::EmbedderIs(embedder.id().to_owned()));
+    let applied = deps.relational.apply(ctx, deps.batch_if(preconditions, ops)).await?;
     let mut outcomes = applied.outcomes.into_iter();
     let puts: Vec<Outcome> = outcomes.by_ref().take(ids.len()).collect();
     let trimmed: HashSet<MemoryId> =

@@ -8,8 +8,9 @@ use crate::{
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd},
     ops::{
         Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
-        Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions,
-        Maintained, MeterEnd, MeteredCall, Page, RecallOptions, Receipt, Reembedded, Stats,
+        EventsOptions, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions,
+        Maintained, MeterEnd, MeteredCall, NewEvent, Page, RecallOptions, Receipt, Reembedded, ReflectOptions, Reflected,
+        SessionEnd, Stats,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
@@ -68,6 +69,10 @@ impl Handle {
         cost_log(options: CostLogOptions) -> CostLog;
         end_metered(id: Uuid, call: MeteredCall, end: MeterEnd) -> Usd;
         llm_estimate(request: ChatRequest, options: LlmOptions) -> LlmEstimate;
+        log_event(session: &str, event: NewEvent) -> Receipt;
+        end_session(session: &str, end: SessionEnd) -> Receipt;
+        events(session: &str, options: EventsOptions) -> Page;
+        reflections(options: EventsOptions) -> Page;
     }
 
     /// As [`Rae::meter_by_id`].
@@ -83,6 +88,14 @@ impl Handle {
         match self {
             Self::Local(rae) => runtime::run(rae.llm(request, options)).await,
             Self::Remote(remote) => remote.llm(request, options).await,
+        }
+    }
+
+    /// As [`Rae::reflect`], on any executor: a model may be asked.
+    pub async fn reflect(&self, options: ReflectOptions) -> Result<Vec<Reflected>> {
+        match self {
+            Self::Local(rae) => runtime::run(rae.reflect(options)).await,
+            Self::Remote(remote) => remote.reflect(options).await,
         }
     }
 
@@ -114,7 +127,7 @@ impl Handle {
     pub async fn call(&self, verb: &str, args: Map<String, Value>) -> Result<Value> {
         match self {
             // The clients of providers need a runtime; nothing else does.
-            Self::Local(rae) if verb == "llm" => runtime::run(wire::call(rae, verb, args)).await,
+            Self::Local(rae) if matches!(verb, "llm" | "reflect") => runtime::run(wire::call(rae, verb, args)).await,
             Self::Local(rae) => wire::call(rae, verb, args).await,
             Self::Remote(remote) => remote.call(verb, args).await,
         }

@@ -13,6 +13,7 @@ mod files;
 mod handle;
 mod money;
 mod runtime;
+mod sessions;
 mod transport;
 mod verbs;
 

@@ -7,7 +7,7 @@ use crate::{
     ingest::{MemoryUpdate, NewMemory},
     model::{Memory, MemoryId, MemoryVersion, Timestamp},
     ops::{
-        self, Audit, AuditOptions, Context, ContextOptions, Finding, Forget, Forgotten, Hits, ListOptions, Maintained,
+        self, Audit, AuditOptions, Context, ContextOptions, EventsOptions, Finding, Forget, Forgotten, Hits, ListOptions, Maintained,
         Page, RecallOptions, Receipt, Stats,
     },
     ports::EmbedRole,
@@ -135,9 +135,7 @@ impl Remote {
             query.extend(options.layer.map(|layer| ("layer", layer.as_str().to_owned())));
             query.extend(options.tags.into_iter().flatten().map(|tag| ("tags", tag)));
             query.extend(options.filter.map(|filter| ("filter", filter.to_string())));
-            let page: Items = self.json(Request { query, ..Request::get("v1/memories") }).await?;
-            let items = page.items.into_iter().map(read).collect::<Result<_>>()?;
-            Ok(Page { items, next_cursor: page.next_cursor })
+            page(self, Request { query, ..Request::get("v1/memories") }).await
         })
         .await
     }
@@ -268,8 +266,23 @@ fn finite(name: &str, value: Option<f64>) -> Result<()> {
     }
 }
 
+/// A page of memories.
+async fn page(remote: &Remote, request: Request) -> Result<Page> {
+    let page: Items = remote.json(request).await?;
+    let items = page.items.into_iter().map(read).collect::<Result<_>>()?;
+    Ok(Page { items, next_cursor: page.next_cursor })
+}
+
+/// A page of memories that a route gives.
+pub(super) async fn page_of(remote: &Remote, path: String, options: EventsOptions) -> Result<Page> {
+    ops::page_size(options.limit)?;
+    let mut query = vec![("limit", options.limit.to_string())];
+    query.extend(options.cursor.map(|cursor| ("cursor", cursor)));
+    page(remote, Request { query, ..Request::get(path) }).await
+}
+
 /// Options as the fields of a request, without those that say nothing.
-fn fields(options: &impl Serialize) -> Result<Map<String, Value>> {
+pub(super) fn fields(options: &impl Serialize) -> Result<Map<String, Value>> {
     let unwritten = |e| Error::internal("the arguments could not be written as JSON").with_source(e);
     match serde_json::to_value(options).map_err(unwritten)? {
         Value::Object(map) => Ok(map.into_iter().filter(|(_, value)| !value.is_null()).collect()),

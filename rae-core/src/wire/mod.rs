@@ -10,6 +10,7 @@ mod output;
 #[cfg(feature = "http")]
 mod providers;
 pub mod services;
+mod sessions;
 
 use crate::{
     MemoryId, Rae,
@@ -26,11 +27,12 @@ pub use money::{
 #[cfg(feature = "remote")]
 pub(crate) use output::{changes, read_memory, read_version};
 pub use output::{memory, version};
+pub use sessions::{events, new_event, reflect, session_end};
 #[cfg(feature = "http")]
 pub use providers::providers;
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
-pub const VERBS: [&str; 28] = [
+pub const VERBS: [&str; 33] = [
     "remember",
     "remember_many",
     "recall",
@@ -59,6 +61,11 @@ pub const VERBS: [&str; 28] = [
     "end_metered",
     "llm",
     "llm_estimate",
+    "log_event",
+    "end_session",
+    "events",
+    "reflect",
+    "reflections",
 ];
 
 /// The verbs by name, on whatever has methods of these names.
@@ -146,6 +153,20 @@ macro_rules! dispatch {
                 let (request, options) = chat(args.rest())?;
                 llm_estimate(&$rae.llm_estimate(request, options).await?)
             }
+            "log_event" => {
+                let session = args.required("session_id", input::text)?;
+                output::plain(&$rae.log_event(&session, new_event(args.rest())?).await?)?
+            }
+            "end_session" => {
+                let session = args.required("session_id", input::text)?;
+                output::plain(&$rae.end_session(&session, session_end(args.rest())?).await?)?
+            }
+            "events" => {
+                let session = args.required("session_id", input::text)?;
+                output::page(&$rae.events(&session, events(args.rest())?).await?)?
+            }
+            "reflect" => output::plain(&$rae.reflect(reflect(args.rest())?).await?)?,
+            "reflections" => output::page(&$rae.reflections(events(args.rest())?).await?)?,
             _ => {
                 return Err(
                     Error::unsupported(format!("there is no verb {}", input::shown($verb))).with_code("no_such_verb")

@@ -8,6 +8,7 @@ mod gateway;
 mod jobs;
 mod keys;
 mod names;
+mod sessions;
 mod upkeep;
 
 use serde_json::Value;
@@ -22,6 +23,7 @@ pub use gateway::{AgentAnswer, AgentRequest, ChatCompletion, ChatCompletions, Mo
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};
+pub use sessions::{EventParameters, NewEvent, Reflect, Reflected, SessionEnd};
 pub use upkeep::{Audit, AuditParameters, EmbedRequest, Findings, Maintained, Maintenance, Vector, Vectors};
 
 /// What `remember` takes. Only `content` is needed; null is the same as no value.

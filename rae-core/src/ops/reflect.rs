@@ -1,0 +1,289 @@
+//! `reflect`: what sessions teach, kept as lessons, strategies and reflections.
+//!
+//! A session is looked at whole, and its summary says how far. Summary and lessons are one batch under the versions that were
+//! read: two who reflect on one session at the same time count nothing twice.
+
+use super::get::{ListOptions, Page, list};
+use crate::{
+    Ctx,
+    cost::Embedded,
+    deps::Deps,
+    error::{Error, ErrorKind, Result},
+    ingest::event_name,
+    jobs::embed_debt,
+    limits::{PAGE_MAX, REFLECT_EVENTS_MAX, REFLECT_SESSIONS_MAX},
+    model::{
+        Cursor, Filter, Job, Kind, Memory, MemoryId, Op, PatchMode, Precondition, Scan, Scope, Timestamp, VectorRow,
+    },
+    reflect::{Draft, Event, drafts, evaluate, ids, summary_id},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+
+/// Attempts against others who reflect on the same at the same time.
+const ATTEMPTS: usize = 8;
+
+/// What to reflect on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReflectOptions {
+    /// This session; without one all sessions of the project that have news.
+    pub session_id: Option<String>,
+    /// Only sessions with an event at or after this time.
+    pub since: Option<Timestamp>,
+}
+
+/// A memory that was made or grew stronger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reflected {
+    /// Its id.
+    pub id: MemoryId,
+    /// `lesson`, `strategy` or `reflection`.
+    pub kind: Kind,
+    /// What it says now.
+    pub content: String,
+    /// Its version.
+    pub version: u32,
+    /// Whether it is new.
+    pub created: bool,
+    /// The session that it sums up, where it is a reflection.
+    pub session_id: Option<String>,
+    /// The tool that failed, where one did.
+    pub tool: Option<String>,
+    /// The error in its general form.
+    pub error: Option<String>,
+    /// How often it happened.
+    pub count: Option<u64>,
+    /// In how many sessions.
+    pub sessions: Option<u64>,
+    /// How much it matters, 0 to 1.
+    pub importance: f64,
+    /// How sure it is, 0 to 1.
+    pub confidence: f64,
+    /// The events that it was learnt from, at most 64.
+    pub sources: Vec<MemoryId>,
+    /// `model` where one is configured and could not be asked: a job asks it later.
+    pub degraded: Vec<String>,
+}
+
+impl Reflected {
+    fn of(memory: &Memory, created: bool) -> Self {
+        let text = |key: &str| memory.metadata.get(key).and_then(Value::as_str).map(str::to_owned);
+        let number = |key: &str| memory.metadata.get(key).and_then(Value::as_u64);
+        Self {
+            id: memory.id,
+            kind: memory.kind,
+            content: memory.content.clone(),
+            version: memory.version,
+            created,
+            session_id: text("session_id"),
+            tool: text("tool"),
+            error: text("error"),
+            count: number("count"),
+            sessions: number("sessions"),
+            importance: memory.importance,
+            confidence: memory.confidence,
+            sources: memory.provenance.derived_from.clone(),
+            degraded: Vec::new(),
+        }
+    }
+}
+
+pub(crate) async fn reflect(deps: &Deps, scope: &Scope, options: ReflectOptions) -> Result<Vec<Reflected>> {
+    event_name("session_id", options.session_id.as_deref())?;
+    let ctx = deps.ctx(scope)?;
+    let sessions = match &options.session_id {
+        Some(session) => vec![session.clone()],
+        None => sessions_with_news(deps, &ctx, options.since).await?,
+    };
+    let since = options.session_id.as_ref().and(options.since);
+    let mut all = Vec::new();
+    for session in sessions {
+        all.extend(reflect_on(deps, &ctx, &session, since).await?);
+    }
+    Ok(all)
+}
+
+/// What a `Reflect` job does; gives how many memories it made or changed. Doing it twice changes nothing.
+pub(crate) async fn run_reflect(deps: &Deps, scope: &Scope, job: &Job) -> Result<u64> {
+    let session_id = match job.payload.get("session_id") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(session)) => Some(session.clone()),
+        Some(_) => return Err(Error::corrupt("the payload of a reflect job does not name a session")),
+    };
+    reflect(deps, scope, ReflectOptions { session_id, since: None }).await.map(|made| made.len() as u64)
+}
+
+/// Lessons, strategies and reflections, as `list` gives memories.
+pub(crate) async fn reflections(deps: &Deps, scope: &Scope, limit: i64, cursor: Option<String>) -> Result<Page> {
+    let kinds = [Kind::Lesson, Kind::Strategy, Kind::Reflection];
+    let filter = json!({ "kind": { "in": kinds } });
+    list(deps, scope, ListOptions { limit, cursor, filter: Some(filter), ..ListOptions::default() }).await
+}
+
+/// Sessions with an event that no reflection has seen, in the order of their first such event; at most
+/// `limits::REFLECT_SESSIONS_MAX`, as the next call finds the others.
+async fn sessions_with_news(deps: &Deps, ctx: &Ctx, since: Option<Timestamp>) -> Result<Vec<String>> {
+    let filter = Filter::parse(&json!({ "kind": Kind::Conversation, "session_id": { "ne": null } }))?;
+    let now = deps.clock.now();
+    let mut scan = Scan { filter: Some(filter), after: None, limit: PAGE_MAX };
+    let mut news: Vec<String> = Vec::new();
+    let mut marks: HashMap<String, Option<u32>> = HashMap::new();
+    while news.len() < REFLECT_SESSIONS_MAX {
+        let page = deps.relational.scan(ctx, &scan).await?;
+        let Some(last) = page.last() else { break };
+        scan.after = Some(Cursor(last.id));
+        let full = page.len() == scan.limit;
+        let is_due = |m: &Memory| !m.is_expired(now) && since.is_none_or(|since| m.event_time() >= since);
+        let events: Vec<(String, u32)> = page
+            .into_iter()
+            .filter(is_due)
+            .filter_map(|m| m.session_id.zip(m.seq_in_session))
+            .filter(|(session, _)| !news.contains(session))
+            .collect();
+        // One look at the marks of a page's sessions; they do not pile up over pages.
+        marks.retain(|session, _| events.iter().any(|(named, _)| named == session));
+        let asked: Vec<String> = events.iter().map(|(s, _)| s.clone()).filter(|s| !marks.contains_key(s)).collect();
+        let summaries: Vec<MemoryId> = asked.iter().map(|session| summary_id(ctx.scope(), session)).collect();
+        let found = deps.relational.get(ctx, &summaries).await?;
+        marks.extend(asked.into_iter().zip(found.iter().map(|memory| memory.as_ref().and_then(mark))));
+        for (session, seq) in events {
+            let seen = marks.get(&session).copied().flatten().is_some_and(|mark| seq <= mark);
+            if !seen && !news.contains(&session) && news.len() < REFLECT_SESSIONS_MAX {
+                news.push(session);
+            }
+        }
+        if !full {
+            break;
+        }
+    }
+    Ok(news)
+}
+
+/// How far a session was looked at.
+fn mark(summary: &Memory) -> Option<u32> {
+    summary.metadata.get("upto").and_then(Value::as_u64).and_then(|upto| u32::try_from(upto).ok())
+}
+
+async fn reflect_on(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp>) -> Result<Vec<Reflected>> {
+    for attempt in 1.. {
+        match try_once(deps, ctx, session, since).await {
+            Err(error) if is_raced(&error) && attempt < ATTEMPTS => {}
+            done => return done,
+        }
+    }
+    Err(Error::internal("unreachable: the loop ends by returning"))
+}
+
+/// Whether somebody else was faster: then everything is read once more.
+fn is_raced(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+        || (error.kind() == ErrorKind::Conflict && !matches!(error.code(), "lease_lost" | "embedder_changed"))
+}
+
+async fn try_once(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp>) -> Result<Vec<Reflected>> {
+    let scope = ctx.scope();
+    // The summary first: what is written after this look is news to the batch below.
+    let summary = deps.relational.get(ctx, &[summary_id(scope, session)]).await?.into_iter().next().flatten();
+    let Some(events) = read_events(deps, ctx, session, since).await? else { return Ok(Vec::new()) };
+    let mark = summary.as_ref().and_then(mark);
+    let Some(last) = events.last().filter(|last| mark.is_none_or(|mark| last.seq > mark)) else {
+        return Ok(Vec::new());
+    };
+    tracing::debug!(events = events.len(), last = last.seq, "reflecting on a session");
+    let verdict = evaluate(&events, mark);
+    let ids = ids(scope, session, &verdict);
+    let mut known: HashMap<MemoryId, Memory> = HashMap::new();
+    for page in ids.chunks(PAGE_MAX) {
+        known.extend(deps.relational.get(ctx, page).await?.into_iter().flatten().map(|memory| (memory.id, memory)));
+    }
+    // The mark counts as it was read before the events.
+    match summary {
+        Some(summary) => known.insert(summary.id, summary),
+        None => known.remove(&summary_id(scope, session)),
+    };
+    let now = deps.clock.now();
+    let drafts = drafts(scope, session, (&events, &verdict), &BTreeMap::new(), &known);
+    // What somebody ended or replaced stays as it is.
+    let drafts = drafts.into_iter().filter(|draft| known.get(&draft.id).is_none_or(|old| !old.is_over(now)));
+    write(deps, ctx, drafts.collect(), &known, now).await
+}
+
+/// The newest events of a session in their order; `None` where none is at or after `since`.
+async fn read_events(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp>) -> Result<Option<Vec<Event>>> {
+    let filter = Filter::parse(&json!({ "session_id": session, "kind": Kind::Conversation }))?;
+    let now = deps.clock.now();
+    let mut scan = Scan { filter: Some(filter), after: None, limit: PAGE_MAX };
+    let (mut events, mut is_recent) = (Vec::new(), since.is_none());
+    loop {
+        let page = deps.relational.scan(ctx, &scan).await?;
+        let Some(last) = page.last() else { break };
+        scan.after = Some(Cursor(last.id));
+        let full = page.len() == scan.limit;
+        for memory in page.into_iter().filter(|m| !m.is_expired(now) && !m.is_over(now)) {
+            is_recent |= since.is_some_and(|since| memory.event_time() >= since);
+            events.extend(Event::read(memory));
+        }
+        // The end of the session sorts last.
+        events.sort_by_key(|event: &Event| (event.seq, event.id));
+        events.drain(..events.len().saturating_sub(REFLECT_EVENTS_MAX));
+        if !full {
+            break;
+        }
+    }
+    Ok(Some(events).filter(|_| is_recent))
+}
+
+/// Writes what was learnt in one batch. A vector that fails is owed as a job.
+async fn write(
+    deps: &Deps,
+    ctx: &Ctx,
+    drafts: Vec<Draft>,
+    known: &HashMap<MemoryId, Memory>,
+    now: Timestamp,
+) -> Result<Vec<Reflected>> {
+    let mut changes = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        match known.get(&draft.id) {
+            None => changes.push((draft.into_memory(ctx.scope(), now), None)),
+            Some(old) => {
+                let patch = draft.into_patch(old);
+                let mut next = old.clone();
+                patch.apply_to(&mut next);
+                next.version = old.version.checked_add(1).ok_or_else(|| Error::internal("a lesson has too many versions"))?;
+                changes.push((next, Some((patch, old.version))));
+            }
+        }
+    }
+    let embedder = deps.embedder();
+    let memories: Vec<Memory> = changes.iter().map(|(memory, _)| memory.clone()).collect();
+    let Embedded { mut vectors, failed } = embed_debt::embed_documents(deps, ctx, &*embedder, &memories).await;
+    let owed: Vec<MemoryId> = memories.iter().skip(vectors.len()).map(|memory| memory.id).collect();
+    vectors.resize(memories.len(), None);
+    let mut preconditions = vec![Precondition::EmbedderIs(embedder.id().to_owned())];
+    let (mut ops, mut reflected) = (Vec::new(), Vec::new());
+    for ((memory, patch), vector) in changes.into_iter().zip(vectors) {
+        reflected.push(Reflected::of(&memory, patch.is_none()));
+        let vector = vector.map(|vector| VectorRow { embedder: embedder.id().to_owned(), vector });
+        let id = memory.id;
+        match patch {
+            None => {
+                preconditions.push(Precondition::Absent(id));
+                ops.push(Op::PutMemory { memory: Box::new(memory), vector, idempotency: None });
+            }
+            Some((patch, version)) => {
+                preconditions.push(Precondition::VersionIs(id, version));
+                // The vector belongs to the text.
+                let vector = patch.content.is_some().then_some(vector);
+                ops.push(Op::PatchMemory { id, patch: Box::new(patch), mode: PatchMode::NewVersion, vector });
+            }
+        }
+    }
+    if let Some(error) = failed {
+        ops.push(embed_debt::job(deps, &owed, &error));
+    }
+    deps.relational.apply(ctx, deps.batch_if(preconditions, ops)).await?;
+    deps.background.nudge(ctx.scope());
+    Ok(reflected)
+}
