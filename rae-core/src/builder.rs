@@ -123,6 +123,14 @@ fn of_the_environment(name: &EmbedderName) -> Result<Arc<dyn Embedder>> {
     Err(Error::unsupported(message).with_code("embedder_provider"))
 }
 
+/// A model as calls name it: `openai:gpt-4.1-mini` is `openai/gpt-4.1-mini`, unless a provider knows it by the name as it is.
+fn model_name(name: &str, providers: &dyn LlmRouter) -> String {
+    let slashed = name.split_once(':').map(|(provider, model)| format!("{provider}/{model}"));
+    // One that is routed whole was not taken apart: then the colon is the model's own.
+    let is_known = |slashed: &String| providers.route(slashed).is_ok_and(|routed| routed.model != *slashed);
+    slashed.filter(is_known).unwrap_or_else(|| name.to_owned())
+}
+
 /// How long a write to a vector server may be under way.
 const VECTOR_SETTLE: Duration = Duration::from_secs(60);
 
@@ -168,6 +176,7 @@ pub struct Builder {
     no_vector_feeder: bool,
     costs: CostOptions,
     providers: Option<Arc<dyn LlmRouter>>,
+    model: Option<String>,
 }
 
 impl Builder {
@@ -291,6 +300,14 @@ impl Builder {
         self
     }
 
+    /// The chat model that background work may ask, such as `openai:gpt-4.1-mini`: reflection on sessions that failed. Its calls
+    /// are booked under the operation `reflect` and held to the budgets. Default: none, and everything works by rules alone.
+    /// Opening fails with InvalidInput (`unknown_model_provider`, `unknown_model_price`) where it has no provider or no price.
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
     /// Opens the store. Errors: InvalidInput (a directory, a missing folder, bad names, an embedder
     /// without a key or a price), Corrupt (not a store of ours; it is left as
     /// it is), Unsupported (made by a newer version), Conflict with code `embedder_mismatch`, PermissionDenied, Unavailable.
@@ -299,6 +316,7 @@ impl Builder {
             Scope::new(self.tenant.as_deref().unwrap_or("default"), self.project.as_deref().unwrap_or("default"))?;
         let observer = self.observer.clone().unwrap_or_else(|| Arc::new(NoObserver));
         let providers = self.providers.clone().unwrap_or_else(|| Arc::new(NoProviders));
+        let model = self.model.as_deref().map(|name| model_name(name, &*providers));
         let embedder = guarded(self.embedding.clone().load_with(&*providers)?, &observer);
         let clock: Arc<dyn Clock> = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
         let (relational, vectors, in_process) = self.stores(&clock)?;
@@ -340,11 +358,15 @@ impl Builder {
             lookups: Lookups::default(),
             answers: AnswerLookups::default(),
             desk: Desk::new(self.costs.clone(), providers),
+            model,
             closed: AtomicBool::new(false),
             checkpointed: Mutex::new(None),
         };
         let deps = Deps { shared: Arc::new(shared), timeout: self.timeout };
-        let settled = self.settle_embedder(&deps, &scope, embedder).await;
+        let settled = match ops::check_model(&deps) {
+            Ok(()) => self.settle_embedder(&deps, &scope, embedder).await,
+            Err(error) => Err(error),
+        };
         if let Err(error) = settled {
             // The error that matters is the one being returned.
             let _ = deps.relational.close().await;

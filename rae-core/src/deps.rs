@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     pub answers: AnswerLookups,
     /// How model calls are paid for.
     pub desk: Desk,
+    /// The model that background work may ask, where there is one.
+    pub model: Option<String>,
     pub closed: AtomicBool,
     /// When a job last asked for what the whole store needs once in a while.
     pub checkpointed: Mutex<Option<Instant>>,

@@ -255,3 +255,11 @@ pub const REFLECT_SENTENCES_MAX: usize = 3;
 pub const REFLECT_CANDIDATES_MAX: usize = 400;
 /// Characters of the summary of a session.
 pub const REFLECT_SUMMARY_CHARS_MAX: usize = 800;
+/// Failures of one session that a model is asked about.
+pub const REFLECT_ASKED_MAX: usize = 16;
+/// Characters of the events that a model is shown.
+pub const REFLECT_PROMPT_CHARS_MAX: usize = 24_000;
+/// Characters of one event that a model is shown.
+pub const REFLECT_PROMPT_EVENT_CHARS_MAX: usize = 800;
+/// Characters of a cause, a rule or an insight that a model gives.
+pub const REFLECT_ANSWER_CHARS_MAX: usize = 400;

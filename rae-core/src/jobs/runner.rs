@@ -309,8 +309,9 @@ async fn give_back(held: &Held<'_>, error: &Error, options: &WorkOptions) -> Res
         Some(run_at) => Op::ParkJob { id: job.id, run_at, error: error.code().to_owned() },
         None => {
             let run_at = held.now().saturating_add(retry_wait(job.id, job.attempts, options.retry_delay));
-            // The kind alone: a provider's message may quote the text.
-            Op::RetryJob { id: job.id, run_at, error: error.kind().name().to_owned() }
+            // The kind alone: a provider's message may quote the text. An answer that cannot be read has a code of ours.
+            let reason = if error.code() == ops::UNREADABLE { error.code() } else { error.kind().name() };
+            Op::RetryJob { id: job.id, run_at, error: reason.to_owned() }
         }
     };
     match held.apply(vec![op]).await {

@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result},
     ingest::{check_query, event_name},
     model::{Filter, Kind, Layer, Memory, MemoryId, Scan, Scope},
+    reflect::is_about,
     retrieve::{Packed, Packer, Section},
 };
 use serde::{Deserialize, Serialize};
@@ -131,6 +132,10 @@ pub(crate) async fn context(
             let memory = &found.memory;
             let fits = is_lesson(memory) == (section == Section::Lessons);
             if !fits || recent_ids.contains(&memory.id) || (section == Section::Lessons && lessons == LESSONS_MAX) {
+                continue;
+            }
+            // A lesson takes room that memories need: one about something else gets none.
+            if !is_about(memory, query, found.ranked.signals.dense) {
                 continue;
             }
             // The same words twice are the same to a reader.

@@ -117,6 +117,13 @@ pub(crate) async fn answer(deps: &Deps, scope: &Scope, plan: &Plan) -> Result<Ll
     }
 }
 
+/// Whether the model of background work has a provider and a price.
+pub(crate) fn check_model(deps: &Deps) -> Result<()> {
+    let Some(model) = &deps.model else { return Ok(()) };
+    let Routed { provider, model } = deps.desk.providers.route(model)?;
+    deps.desk.prices.price(provider.id(), &model, deps.clock.now()).map(|_| ())
+}
+
 pub(crate) async fn llm_estimate(
     deps: &Deps,
     scope: &Scope,

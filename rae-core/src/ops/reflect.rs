@@ -3,6 +3,10 @@
 //! A session is looked at whole, and its summary says how far. Summary and lessons are one batch under the versions that were
 //! read: two who reflect on one session at the same time count nothing twice.
 
+mod ask;
+
+pub(crate) use ask::UNREADABLE;
+
 use super::get::{ListOptions, Page, list};
 use crate::{
     Ctx,
@@ -13,13 +17,13 @@ use crate::{
     jobs::embed_debt,
     limits::{PAGE_MAX, REFLECT_EVENTS_MAX, REFLECT_SESSIONS_MAX},
     model::{
-        Cursor, Filter, Job, Kind, Memory, MemoryId, Op, PatchMode, Precondition, Scan, Scope, Timestamp, VectorRow,
+        Cursor, Filter, Job, Kind, Memory, MemoryId, MemoryPatch, Op, PatchMode, Precondition, Scan, Scope, Timestamp, VectorRow,
     },
     reflect::{Draft, Event, drafts, evaluate, ids, summary_id},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// Attempts against others who reflect on the same at the same time.
 const ATTEMPTS: usize = 8;
@@ -100,19 +104,47 @@ pub(crate) async fn reflect(deps: &Deps, scope: &Scope, options: ReflectOptions)
     let since = options.session_id.as_ref().and(options.since);
     let mut all = Vec::new();
     for session in sessions {
-        all.extend(reflect_on(deps, &ctx, &session, since).await?);
+        let mut made = reflect_on(deps, &ctx, &session, since).await?;
+        match ask::ask(deps, &ctx, &session, 0).await {
+            Ok(more) => join(&mut made, more),
+            // What the rules found stands, and is given. The money, or the model, may be there later.
+            Err(error) => {
+                tracing::warn!(kind = error.kind().name(), code = error.code(), "no model was asked about a session");
+                made.iter_mut().for_each(|made| made.degraded.push("model".to_owned()));
+                // One job is enough, however often this is called.
+                if error.code() != UNREADABLE && !made.is_empty() {
+                    ask::later(deps, &ctx, &session, &error).await?;
+                }
+            }
+        }
+        all.append(&mut made);
     }
     Ok(all)
 }
 
 /// What a `Reflect` job does; gives how many memories it made or changed. Doing it twice changes nothing.
 pub(crate) async fn run_reflect(deps: &Deps, scope: &Scope, job: &Job) -> Result<u64> {
-    let session_id = match job.payload.get("session_id") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(session)) => Some(session.clone()),
+    let session = match job.payload.get("session_id") {
+        None | Some(Value::Null) => {
+            return reflect(deps, scope, ReflectOptions::default()).await.map(|made| made.len() as u64);
+        }
+        Some(Value::String(session)) => session,
         Some(_) => return Err(Error::corrupt("the payload of a reflect job does not name a session")),
     };
-    reflect(deps, scope, ReflectOptions { session_id, since: None }).await.map(|made| made.len() as u64)
+    let ctx = deps.ctx(scope)?;
+    let mut made = reflect_on(deps, &ctx, session, None).await?;
+    join(&mut made, ask::ask(deps, &ctx, session, job.attempts).await?);
+    Ok(made.len() as u64)
+}
+
+/// Each memory once, as it is after both.
+fn join(made: &mut Vec<Reflected>, more: Vec<Reflected>) {
+    for later in more {
+        match made.iter_mut().find(|made| made.id == later.id) {
+            Some(made) => *made = Reflected { created: made.created, ..later },
+            None => made.push(later),
+        }
+    }
 }
 
 /// Lessons, strategies and reflections, as `list` gives memories.
@@ -161,6 +193,11 @@ async fn sessions_with_news(deps: &Deps, ctx: &Ctx, since: Option<Timestamp>) ->
     Ok(news)
 }
 
+async fn summary_of(deps: &Deps, ctx: &Ctx, session: &str) -> Result<Option<Memory>> {
+    let id = summary_id(ctx.scope(), session);
+    Ok(deps.relational.get(ctx, &[id]).await?.into_iter().next().flatten())
+}
+
 /// How far a session was looked at.
 fn mark(summary: &Memory) -> Option<u32> {
     summary.metadata.get("upto").and_then(Value::as_u64).and_then(|upto| u32::try_from(upto).ok())
@@ -179,13 +216,14 @@ async fn reflect_on(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timesta
 /// Whether somebody else was faster: then everything is read once more.
 fn is_raced(error: &Error) -> bool {
     error.kind() == ErrorKind::NotFound
-        || (error.kind() == ErrorKind::Conflict && !matches!(error.code(), "lease_lost" | "embedder_changed"))
+        || (error.kind() == ErrorKind::Conflict
+            && !matches!(error.code(), "lease_lost" | "embedder_changed" | "versions_used_up"))
 }
 
 async fn try_once(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp>) -> Result<Vec<Reflected>> {
     let scope = ctx.scope();
     // The summary first: what is written after this look is news to the batch below.
-    let summary = deps.relational.get(ctx, &[summary_id(scope, session)]).await?.into_iter().next().flatten();
+    let summary = summary_of(deps, ctx, session).await?;
     let Some(events) = read_events(deps, ctx, session, since).await? else { return Ok(Vec::new()) };
     let mark = summary.as_ref().and_then(mark);
     let Some(last) = events.last().filter(|last| mark.is_none_or(|mark| last.seq > mark)) else {
@@ -204,7 +242,7 @@ async fn try_once(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp
         None => known.remove(&summary_id(scope, session)),
     };
     let now = deps.clock.now();
-    let drafts = drafts(scope, session, (&events, &verdict), &BTreeMap::new(), &known);
+    let drafts = drafts(scope, session, (&events, &verdict), &known);
     // What somebody ended or replaced stays as it is.
     let drafts = drafts.into_iter().filter(|draft| known.get(&draft.id).is_none_or(|old| !old.is_over(now)));
     write(deps, ctx, drafts.collect(), &known, now).await
@@ -235,7 +273,7 @@ async fn read_events(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timest
     Ok(Some(events).filter(|_| is_recent))
 }
 
-/// Writes what was learnt in one batch. A vector that fails is owed as a job.
+/// Writes what was learnt.
 async fn write(
     deps: &Deps,
     ctx: &Ctx,
@@ -243,27 +281,39 @@ async fn write(
     known: &HashMap<MemoryId, Memory>,
     now: Timestamp,
 ) -> Result<Vec<Reflected>> {
-    let mut changes = Vec::with_capacity(drafts.len());
-    for draft in drafts {
-        match known.get(&draft.id) {
-            None => changes.push((draft.into_memory(ctx.scope(), now), None)),
-            Some(old) => {
-                let patch = draft.into_patch(old);
-                let mut next = old.clone();
-                patch.apply_to(&mut next);
-                next.version = old.version.checked_add(1).ok_or_else(|| Error::internal("a lesson has too many versions"))?;
-                changes.push((next, Some((patch, old.version))));
-            }
-        }
-    }
+    let change = |draft: Draft| match known.get(&draft.id) {
+        None => Ok(Change { memory: draft.into_memory(ctx.scope(), now), patch: None }),
+        Some(old) => patched(old, draft.into_patch(old)),
+    };
+    apply(deps, ctx, drafts.into_iter().map(change).collect::<Result<_>>()?).await
+}
+
+/// A memory as it will be, and for one that is there the change and the version that it has.
+struct Change {
+    memory: Memory,
+    patch: Option<(MemoryPatch, u32)>,
+}
+
+fn patched(old: &Memory, patch: MemoryPatch) -> Result<Change> {
+    let mut memory = old.clone();
+    patch.apply_to(&mut memory);
+    let version = old.version.checked_add(1);
+    memory.version = version.ok_or_else(|| {
+        Error::conflict("a lesson has as many versions as can be numbered; forget it").with_code("versions_used_up")
+    })?;
+    Ok(Change { memory, patch: Some((patch, old.version)) })
+}
+
+/// Makes the changes in one batch, each under the version that was read. A vector that fails is owed as a job.
+async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>) -> Result<Vec<Reflected>> {
     let embedder = deps.embedder();
-    let memories: Vec<Memory> = changes.iter().map(|(memory, _)| memory.clone()).collect();
+    let memories: Vec<Memory> = changes.iter().map(|change| change.memory.clone()).collect();
     let Embedded { mut vectors, failed } = embed_debt::embed_documents(deps, ctx, &*embedder, &memories).await;
     let owed: Vec<MemoryId> = memories.iter().skip(vectors.len()).map(|memory| memory.id).collect();
     vectors.resize(memories.len(), None);
     let mut preconditions = vec![Precondition::EmbedderIs(embedder.id().to_owned())];
     let (mut ops, mut reflected) = (Vec::new(), Vec::new());
-    for ((memory, patch), vector) in changes.into_iter().zip(vectors) {
+    for (Change { memory, patch }, vector) in changes.into_iter().zip(vectors) {
         reflected.push(Reflected::of(&memory, patch.is_none()));
         let vector = vector.map(|vector| VectorRow { embedder: embedder.id().to_owned(), vector });
         let id = memory.id;

@@ -34,6 +34,11 @@ impl Rae {
         named("events", ops::events(&self.deps, &self.scope, session, options).await)
     }
 
+    /// The model that background work may ask, as calls name it.
+    pub fn model(&self) -> Option<&str> {
+        self.deps.model.as_deref()
+    }
+
     /// Learns from a session, or from all that have news, now. Gives what was made or grew stronger; nothing where there is
     /// nothing new.
     pub async fn reflect(&self, options: ReflectOptions) -> Result<Vec<Reflected>> {

@@ -4,6 +4,7 @@ use super::{
     error_text::advice,
     evaluate::{Failing, Times, Verdict},
     event::Event,
+    model::{PROMPT, Said},
     summary,
 };
 use crate::{
@@ -12,15 +13,6 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
-
-/// What a model says of a failure, by the failure's place in the verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Said {
-    /// Why it happened.
-    pub cause: String,
-    /// What to do.
-    pub rule: String,
-}
 
 /// A memory as it should be: new, or a change of the one that has its id.
 #[derive(Debug, Clone)]
@@ -75,14 +67,13 @@ pub(crate) fn drafts(
     scope: &Scope,
     session: &str,
     (events, verdict): (&[Event], &Verdict),
-    said: &BTreeMap<usize, Said>,
     known: &HashMap<MemoryId, Memory>,
 ) -> Vec<Draft> {
     let info_class = verdict.info_class.unwrap_or(InfoClass::Internal);
     let learnt = Learnt { scope, info_class, known };
     let mut drafts = Vec::new();
-    for (i, failing) in verdict.failings.iter().enumerate() {
-        drafts.extend(learnt.lesson(failing, said.get(&i)));
+    for failing in &verdict.failings {
+        drafts.extend(learnt.lesson(failing));
         drafts.extend(learnt.strategies(failing));
     }
     drafts.extend(learnt.summary(session, events, verdict));
@@ -99,8 +90,13 @@ pub(crate) fn ids(scope: &Scope, session: &str, verdict: &Verdict) -> Vec<Memory
     ids
 }
 
+/// Ids of the lessons of a verdict, in its order.
+pub(crate) fn lesson_ids(scope: &Scope, verdict: &Verdict) -> Vec<MemoryId> {
+    verdict.failings.iter().map(|failing| fixed_id(scope, "lesson", &[&signature(failing)])).collect()
+}
+
 /// What makes two failures the same.
-pub(crate) fn signature(failing: &Failing) -> String {
+fn signature(failing: &Failing) -> String {
     let mut hash = blake3::Hasher::new();
     for part in [failing.tool.as_deref().unwrap_or_default(), &failing.error] {
         hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
@@ -123,7 +119,7 @@ impl Learnt<'_> {
         self.known.get(&id)
     }
 
-    fn lesson(&self, failing: &Failing, said: Option<&Said>) -> Option<Draft> {
+    fn lesson(&self, failing: &Failing) -> Option<Draft> {
         let signature = signature(failing);
         let id = fixed_id(self.scope, "lesson", &[&signature]);
         let old = self.old(id);
@@ -145,10 +141,6 @@ impl Learnt<'_> {
             }
         }
         metadata.insert("worked".to_owned(), json!(worked));
-        if let Some(said) = said {
-            metadata.insert("cause".to_owned(), json!(said.cause));
-            metadata.insert("rule".to_owned(), json!(said.rule));
-        }
         let content = lesson_text(&metadata);
         let mut draft = self.draft(id, Kind::Lesson, content, metadata, (before, old));
         draft.key = Some(hash_of(self.scope, "lesson", &[&signature]));
@@ -194,7 +186,8 @@ impl Learnt<'_> {
         metadata.insert("outcome".to_owned(), json!(verdict.outcome));
         metadata.insert("events".to_owned(), json!(events.len()));
         metadata.insert("upto".to_owned(), json!(last.seq));
-        let mut draft = self.draft(id, Kind::Reflection, summary.text, metadata, (0, old));
+        let text = with_insight(&summary.text, field(&metadata, "insight"));
+        let mut draft = self.draft(id, Kind::Reflection, text, metadata, (0, old));
         draft.importance = 0.5;
         draft.confidence = 1.0;
         draft.sources = summary.sources;
@@ -285,12 +278,12 @@ fn lesson_text(metadata: &Map<String, Value>) -> String {
         tool => format!("Calls of `{tool}` failed with '{error}' {times}."),
     };
     if !cause.is_empty() {
-        text.push_str(&format!(" Cause: {cause}"));
+        text.push_str(&format!(" Cause: {}", sentence(cause)));
     }
     match (rule, tool) {
         ("", "") => text.push_str(&format!(" Before going the same way again: {}.", advice(error))),
         ("", _) => text.push_str(&format!(" Before calling it again: {}.", advice(error))),
-        (rule, _) => text.push_str(&format!(" Rule: {rule}")),
+        (rule, _) => text.push_str(&format!(" Rule: {}", sentence(rule))),
     }
     let worked = numbers(metadata.get("worked"));
     if !worked.is_empty() {
@@ -305,12 +298,69 @@ fn strategy_text(metadata: &Map<String, Value>) -> String {
     format!("After `{tool}` failed with '{error}', {way} worked, {}.", occurrence(metadata))
 }
 
-impl Draft {
-    /// How often it happened.
-    pub fn count(&self) -> Option<u64> {
-        self.metadata.get("count").and_then(Value::as_u64)
-    }
+fn sentence(text: &str) -> String {
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{text}{end}")
+}
 
+fn with_insight(text: &str, insight: &str) -> String {
+    if insight.is_empty() { text.to_owned() } else { format!("{text} {}", sentence(insight)) }
+}
+
+/// What changes of a lesson when a model says why, and what to do. Words that somebody changed stay.
+pub(crate) fn explained(old: &Memory, said: &Said) -> MemoryPatch {
+    let mut metadata = old.metadata.clone();
+    metadata.insert("cause".to_owned(), json!(said.cause));
+    metadata.insert("rule".to_owned(), json!(said.rule));
+    metadata.insert("prompt".to_owned(), json!(PROMPT));
+    let content = (lesson_text(&old.metadata) == old.content).then(|| lesson_text(&metadata));
+    reworded(old, content, metadata)
+}
+
+/// What changes of a summary when a model was asked about the session up to a place.
+pub(crate) fn asked(old: &Memory, insight: Option<&str>, upto: u32, failed: bool) -> MemoryPatch {
+    let mut metadata = old.metadata.clone();
+    if failed {
+        metadata.insert("model_failed".to_owned(), json!(upto));
+        return reworded(old, None, metadata);
+    }
+    metadata.remove("model_failed");
+    metadata.insert("asked".to_owned(), json!(upto));
+    let Some(insight) = insight else { return reworded(old, None, metadata) };
+    let before = field(&old.metadata, "insight");
+    let bare = old.content.strip_suffix(&with_insight("", before)).unwrap_or(&old.content);
+    let content = with_insight(bare, insight);
+    metadata.insert("insight".to_owned(), json!(insight));
+    metadata.insert("prompt".to_owned(), json!(PROMPT));
+    reworded(old, Some(content), metadata)
+}
+
+fn reworded(old: &Memory, content: Option<String>, metadata: Map<String, Value>) -> MemoryPatch {
+    let content = content.filter(|content| *content != old.content);
+    MemoryPatch {
+        content_hash: content.as_ref().map(|content| *blake3::hash(content.as_bytes()).as_bytes()),
+        content,
+        metadata: Some(metadata),
+        trust_level: Some(Some(TrustLevel::Low)),
+        ..MemoryPatch::default()
+    }
+}
+
+/// Up to where a model was asked about the session of a summary.
+pub(crate) fn was_asked(summary: &Memory) -> Option<u32> {
+    place(summary, "asked")
+}
+
+/// Up to where its answer could not be read.
+pub(crate) fn model_failed(summary: &Memory) -> Option<u32> {
+    place(summary, "model_failed")
+}
+
+fn place(summary: &Memory, field: &str) -> Option<u32> {
+    summary.metadata.get(field).and_then(Value::as_u64).and_then(|place| u32::try_from(place).ok())
+}
+
+impl Draft {
     /// The memory, where there is none yet.
     pub fn into_memory(self, scope: &Scope, now: Timestamp) -> Memory {
         let sources = self.sources_after(&[]);

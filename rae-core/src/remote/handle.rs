@@ -58,7 +58,6 @@ impl Handle {
         stats() -> Stats;
         export(path: &Path) -> Exported;
         import(path: &Path) -> Imported;
-        maintain(now: Option<Timestamp>) -> Maintained;
         audit(options: AuditOptions) -> Audit;
         doctor() -> Vec<Finding>;
         backup(path: &Path) -> ();
@@ -91,10 +90,20 @@ impl Handle {
         }
     }
 
+    /// As [`Rae::maintain`], on any executor: a model may be asked.
+    pub async fn maintain(&self, now: Option<Timestamp>) -> Result<Maintained> {
+        match self {
+            Self::Local(rae) if rae.model().is_some() => runtime::run(rae.maintain(now)).await,
+            Self::Local(rae) => rae.maintain(now).await,
+            Self::Remote(remote) => remote.maintain(now).await,
+        }
+    }
+
     /// As [`Rae::reflect`], on any executor: a model may be asked.
     pub async fn reflect(&self, options: ReflectOptions) -> Result<Vec<Reflected>> {
         match self {
-            Self::Local(rae) => runtime::run(rae.reflect(options)).await,
+            Self::Local(rae) if rae.model().is_some() => runtime::run(rae.reflect(options)).await,
+            Self::Local(rae) => rae.reflect(options).await,
             Self::Remote(remote) => remote.reflect(options).await,
         }
     }
@@ -127,7 +136,9 @@ impl Handle {
     pub async fn call(&self, verb: &str, args: Map<String, Value>) -> Result<Value> {
         match self {
             // The clients of providers need a runtime; nothing else does.
-            Self::Local(rae) if matches!(verb, "llm" | "reflect") => runtime::run(wire::call(rae, verb, args)).await,
+            Self::Local(rae) if verb == "llm" || (rae.model().is_some() && matches!(verb, "reflect" | "maintain")) => {
+                runtime::run(wire::call(rae, verb, args)).await
+            }
             Self::Local(rae) => wire::call(rae, verb, args).await,
             Self::Remote(remote) => remote.call(verb, args).await,
         }
