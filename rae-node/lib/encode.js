@@ -36,7 +36,7 @@ const FORGET = names("id filter scope target");
 const MAINTAIN = names("now");
 const AUDIT = names("limit");
 const EMBED = names("role");
-const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel _testNow _testSeed");
+const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel model _testNow _testSeed");
 const BUDGET = names("dailyLimit monthlyLimit dailyTokenLimit monthlyTokenLimit warningThreshold");
 const COSTS = names("groupBy since until");
 const COST_LOG = names("limit cursor since until");
@@ -50,6 +50,10 @@ const USAGE = names("inputTokens cachedInputTokens outputTokens reasoningTokens"
 const CHAT_BYTES_MAX = 32 << 20;
 const CONNECT = names("apiKey tenant project timeout ca");
 const SCOPE = names("tenant project");
+const EVENT = names("metadata idempotencyKey");
+const SESSION_END = names("error");
+const EVENTS = names("limit cursor");
+const REFLECT = names("sessionId since");
 const NONE = new Set();
 
 // How each field is read; those that are not here are texts.
@@ -394,6 +398,8 @@ module.exports = {
   COSTS,
   COST_LOG,
   EMBED,
+  EVENT,
+  EVENTS,
   FORGET,
   LIST,
   LLM,
@@ -402,8 +408,10 @@ module.exports = {
   NONE,
   OPEN,
   RECALL,
+  REFLECT,
   REMEMBER,
   SCOPE,
+  SESSION_END,
   UPDATE,
   content,
   flag,

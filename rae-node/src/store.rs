@@ -40,6 +40,7 @@ struct OpenOptions {
     providers: Option<Map<String, Value>>,
     prices: Option<Value>,
     unknown_model: Option<Value>,
+    model: Option<String>,
     test_now: Option<String>,
     test_seed: Option<u64>,
 }
@@ -368,6 +369,9 @@ async fn open(options: &str, custom: Option<Arc<NodeEmbedder>>) -> Result<Store>
         serde_json::from_str(options).map_err(|e| Error::invalid(format!("the options of open are wrong: {e}")))?;
     let mut builder = Rae::builder().reembed(options.reembed).embedding(embedding(options.embedder, custom.clone())?);
     builder = money::priced(builder, options.providers, options.prices, options.unknown_model)?;
+    if let Some(model) = options.model {
+        builder = builder.model(model);
+    }
     if options.path != ":memory:" {
         builder = builder.path(options.path);
     }

@@ -31,7 +31,11 @@ pub fn plug(builder: Builder, settings: &Settings, metrics: &Arc<CostMetrics>) -
         observer: Arc::<CostMetrics>::clone(metrics),
         ..CostOptions::default()
     };
-    Ok(builder.costs(options).providers(Arc::new(providers)))
+    let builder = builder.costs(options).providers(Arc::new(providers));
+    Ok(match &settings.model {
+        Some(model) => builder.model(model),
+        None => builder,
+    })
 }
 
 fn price_book(costs: &CostSettings) -> Result<PriceBook> {

@@ -14,12 +14,13 @@ from types import TracebackType
 from typing import Literal
 
 from rae import _client
-from rae._averbs import models, money, reading, upkeep, writing
+from rae._averbs import learning, models, money, reading, upkeep, writing
 from rae._averbs.base import Pool
 from rae._averbs.models import AsyncLlmStream, AsyncMeter
+from rae._session import AsyncSession
 from rae._types import Embedder, Path, Prices, Providers, Time, UnknownModel
 
-__all__ = ["AsyncLlmStream", "AsyncMeter", "AsyncRae", "aconnect", "aopen"]
+__all__ = ["AsyncLlmStream", "AsyncMeter", "AsyncRae", "AsyncSession", "aconnect", "aopen"]
 
 
 async def aopen(
@@ -34,6 +35,7 @@ async def aopen(
     providers: Providers | None = None,
     prices: Prices | None = None,
     unknown_model: UnknownModel | None = None,
+    model: str | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> AsyncRae:
@@ -54,6 +56,7 @@ async def aopen(
         providers=providers,
         prices=prices,
         unknown_model=unknown_model,
+        model=model,
         _test_now=_test_now,
         _test_seed=_test_seed,
     )
@@ -96,7 +99,12 @@ async def aconnect(
 
 
 class AsyncRae(
-    writing.AsyncRae, reading.AsyncRae, upkeep.AsyncRae, money.AsyncRae, models.AsyncRae
+    writing.AsyncRae,
+    reading.AsyncRae,
+    upkeep.AsyncRae,
+    learning.AsyncRae,
+    money.AsyncRae,
+    models.AsyncRae,
 ):
     """A store, for one tenant and project; `aopen` makes it, and `aconnect` one on a server.
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from rae import _rae
 from rae._money import amount
 from rae._types import Embedder, Path, Prices, Providers, Time, UnknownModel
-from rae._verbs import models, money, reading, upkeep, writing
+from rae._verbs import learning, models, money, reading, upkeep, writing
 
 
 def open(
@@ -26,6 +26,7 @@ def open(
     providers: Providers | None = None,
     prices: Prices | None = None,
     unknown_model: UnknownModel | None = None,
+    model: str | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> Rae:
@@ -52,6 +53,8 @@ def open(
     prices: a JSON file (or dict) of prices over the built-in ones; see docs/concepts.
     unknown_model: what becomes of a call of a model without a price. "reject" (default): it is
         refused. `{"input": 5, "output": 20}`: it costs that, in dollars for a million tokens.
+    model: the chat model that background work may ask, such as "openai:gpt-4.1-mini": reflection
+        on sessions that failed, within the budgets. None: everything works by rules alone.
 
     Raises InvalidInputError (a directory, a missing folder, bad names), CorruptError (not a store;
     the file is left as it is), UnsupportedError (made by a newer version; code "forked" for a file
@@ -70,6 +73,7 @@ def open(
             "providers": providers,
             "prices": prices,
             "unknown_model": None if unknown_model is None else _ceiling(unknown_model),
+            "model": model,
             "test_now": _test_now,
             "test_seed": _test_seed,
         },
@@ -123,7 +127,7 @@ def connect(
     return Rae(native)
 
 
-class Rae(writing.Rae, reading.Rae, upkeep.Rae, money.Rae, models.Rae):
+class Rae(writing.Rae, reading.Rae, upkeep.Rae, learning.Rae, money.Rae, models.Rae):
     """A store, for one tenant and project; `open` makes it, and `connect` one on a server.
 
     Safe to use from several threads; the interpreter is free while a call runs, and Ctrl-C ends it.

@@ -396,6 +396,20 @@ pub const SETTINGS: &[Spec] = &[
         "Schedule: housekeeping of each project with memories once in so long; 0 for never",
     ),
     spec(
+        "reflect_every",
+        "RAE_REFLECT_EVERY",
+        "reflect-every",
+        "0",
+        "Schedule: reflection on the sessions with news of each project once in so long; 0 for never. The end of a session has its own",
+    ),
+    spec(
+        "model",
+        "RAE_MODEL",
+        "model",
+        "",
+        "Chat model that background work may ask, such as openai:gpt-4.1-mini; without one reflection works by rules alone",
+    ),
+    spec(
         "default_model",
         "RAE_DEFAULT_MODEL",
         "default-model",

@@ -21,12 +21,12 @@ const COUNT: Duration = Duration::from_secs(5);
 
 /// How the settings say that jobs are run.
 fn options(settings: &Settings) -> WorkOptions {
-    let every = settings.maintain_every;
-    let schedules = (!every.is_zero()).then_some(Schedule { kind: JobKind::Maintain, every });
+    let wanted = [(JobKind::Maintain, settings.maintain_every), (JobKind::Reflect, settings.reflect_every)];
+    let schedules = wanted.into_iter().filter(|(_, every)| !every.is_zero());
     WorkOptions {
         lease: settings.worker_lease,
         retry_delay: settings.worker_retry_delay,
-        schedules: schedules.into_iter().collect(),
+        schedules: schedules.map(|(kind, every)| Schedule { kind, every }).collect(),
         ..WorkOptions::default()
     }
 }
