@@ -452,6 +452,11 @@ export interface OpenOptions {
    * Without one everything works by rules alone.
    */
   model?: string | null;
+  /**
+   * Queues a reflection after every so many changes of a project, for agents that do not say when a session ends; `maintain` runs it. 0, the
+   * default: never.
+   */
+  reflectAfter?: number | null;
 }
 
 /** Where a provider of chat models is, and with which key. */

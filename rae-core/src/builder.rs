@@ -177,6 +177,7 @@ pub struct Builder {
     costs: CostOptions,
     providers: Option<Arc<dyn LlmRouter>>,
     model: Option<String>,
+    reflect_after: Option<u64>,
 }
 
 impl Builder {
@@ -308,6 +309,13 @@ impl Builder {
         self
     }
 
+    /// Queues a reflection on the sessions with news after every so many changes of a project: for agents that do not say when
+    /// a session ends. Default, and 0: never.
+    pub fn reflect_after(mut self, changes: u64) -> Self {
+        self.reflect_after = (changes > 0).then_some(changes);
+        self
+    }
+
     /// Opens the store. Errors: InvalidInput (a directory, a missing folder, bad names, an embedder
     /// without a key or a price), Corrupt (not a store of ours; it is left as
     /// it is), Unsupported (made by a newer version), Conflict with code `embedder_mismatch`, PermissionDenied, Unavailable.
@@ -359,6 +367,7 @@ impl Builder {
             answers: AnswerLookups::default(),
             desk: Desk::new(self.costs.clone(), providers),
             model,
+            reflect_after: self.reflect_after,
             closed: AtomicBool::new(false),
             checkpointed: Mutex::new(None),
         };

@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     pub desk: Desk,
     /// The model that background work may ask, where there is one.
     pub model: Option<String>,
+    /// After how many changes of a project a reflection is queued.
+    pub reflect_after: Option<u64>,
     pub closed: AtomicBool,
     /// When a job last asked for what the whole store needs once in a while.
     pub checkpointed: Mutex<Option<Instant>>,

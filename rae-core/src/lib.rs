@@ -54,10 +54,10 @@ pub use jobs::runner::{JobResult, JobRun, WorkOptions};
 pub use model::{EventType, Kind, Layer, Memory, MemoryId, MemoryVersion, SessionOutcome, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
-    CostLogOptions, Costs, CostsOptions, CreatedKey, EventsOptions, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits,
-    Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream,
-    Maintained, MeterEnd, Metered, MeteredCall, NewEvent, NewKey, Page, Passage, Presented, RecallOptions, Receipt, Reembedded,
-    ReflectOptions, Reflected, SessionEnd, Stats, VectorSync,
+    CostLogOptions, Costs, CostsOptions, CreatedKey, EventsOptions, Exported, Finding, Forget, ForgetScope, Forgotten,
+    Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions,
+    LlmStream, Maintained, MeterEnd, Metered, MeteredCall, NewEvent, NewKey, Page, Passage, Presented, RecallOptions,
+    Receipt, Reembedded, ReflectOptions, Reflected, SessionEnd, Stats, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::{Rae, Session};

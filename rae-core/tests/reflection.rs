@@ -94,8 +94,12 @@ fn what_worked_after_a_failure_is_a_strategy_and_grows_with_each_session() {
             assert_eq!(
                 texts,
                 [
-                    format!("After `book` failed with 'seat <text> is taken', calling it with other arguments worked, {times}."),
-                    format!("After `pay_card` failed with 'card declined', calling `pay_invoice` instead worked, {times}."),
+                    format!(
+                        "After `book` failed with 'seat <text> is taken', calling it with other arguments worked, {times}."
+                    ),
+                    format!(
+                        "After `pay_card` failed with 'card declined', calling `pay_invoice` instead worked, {times}."
+                    ),
                 ]
             );
             let lesson = only(&learnt, Kind::Lesson)[1];
@@ -124,7 +128,10 @@ fn an_end_is_one_event_one_job_and_no_other_outcome() {
         assert_eq!(mem.stats().await.unwrap().jobs.queued, 1);
         let events = session.events(EventsOptions::default()).await.unwrap().items;
         let roles: Vec<_> = events.iter().map(|m| (m.role.as_deref().unwrap(), m.content.as_str())).collect();
-        assert_eq!(roles, [("user", "Book me a flight."), ("system", "The session ended with an error: out of memory")]);
+        assert_eq!(
+            roles,
+            [("user", "Book me a flight."), ("system", "The session ended with an error: out of memory")]
+        );
         assert_eq!(events[1].metadata["event"], "session_end");
         mem.forget(Forget::Scope(ForgetScope::Session, "s".into())).await.unwrap();
         log(&mem, "s", EventType::UserInput, "The session begins anew.", Value::Null).await;
@@ -155,10 +162,30 @@ fn the_job_of_an_end_reflects_once_however_often_jobs_and_maintenance_run() {
 }
 
 #[test]
+fn every_so_many_changes_a_reflection_is_queued_and_at_most_one_waits() {
+    block_on(async {
+        let mem = Rae::builder().reflect_after(4).open().await.unwrap();
+        let queued = async || mem.stats().await.unwrap().jobs.queued;
+        call(&mem, "open", "fetch", "", "-", Some("HTTP 503")).await;
+        log(&mem, "open", EventType::UserInput, "Go on.", Value::Null).await;
+        assert_eq!(queued().await, 0);
+        for n in 0..20 {
+            log(&mem, "open", EventType::UserInput, &format!("And number {n}."), Value::Null).await;
+        }
+        assert_eq!(queued().await, 1);
+        assert_eq!(mem.maintain(None).await.unwrap().ran["reflected"], 2);
+        assert_eq!(queued().await, 0);
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
 fn context_gives_a_lesson_to_a_related_question_and_not_to_another() {
     block_on(async {
         let (mem, _) = open().await;
-        for text in ["The garden needs water on Mondays.", "Ada adopted a puppy called Rex.", "The ferry leaves at ten."] {
+        for text in
+            ["The garden needs water on Mondays.", "Ada adopted a puppy called Rex.", "The ferry leaves at ten."]
+        {
             mem.remember(NewMemory::new(text)).await.unwrap();
         }
         call(&mem, "s", "search_flights", "to='Oslo'", "-", Some("timeout after 30 s")).await;
@@ -240,7 +267,14 @@ fn a_summary_names_the_end_and_the_central_sentences_and_goes_with_its_session()
     block_on(async {
         let (mem, _) = open().await;
         log(&mem, "s", EventType::UserInput, "Please plan a trip to Oslo in June for two persons.", Value::Null).await;
-        log(&mem, "s", EventType::LlmResponse, "The trip to Oslo in June costs 900 euros for two persons. Fine!", Value::Null).await;
+        log(
+            &mem,
+            "s",
+            EventType::LlmResponse,
+            "The trip to Oslo in June costs 900 euros for two persons. Fine!",
+            Value::Null,
+        )
+        .await;
         end(&mem, "s", SessionOutcome::Success).await;
         let learnt = mem.reflect(of("s")).await.unwrap();
         assert_eq!(learnt.len(), 1, "{learnt:#?}");
@@ -262,13 +296,17 @@ fn what_is_wrong_with_an_event_is_said_before_anything_is_written() {
         for (refused, code) in [
             (mem.log_event("s", NewEvent::new(EventType::ToolCall, " ")).await.unwrap_err(), "content_empty"),
             (
-                mem.log_event("s", NewEvent { metadata: reserved, ..NewEvent::new(EventType::ToolCall, "x") }).await.unwrap_err(),
+                mem.log_event("s", NewEvent { metadata: reserved, ..NewEvent::new(EventType::ToolCall, "x") })
+                    .await
+                    .unwrap_err(),
                 "reserved_field",
             ),
             (mem.log_event("", NewEvent::new(EventType::ToolCall, "x")).await.unwrap_err(), "invalid_input"),
             (mem.session("a\nb").unwrap_err(), "invalid_input"),
             (
-                mem.end_session("s", SessionEnd { error: Some(long), ..SessionEnd::new(SessionOutcome::Error) }).await.unwrap_err(),
+                mem.end_session("s", SessionEnd { error: Some(long), ..SessionEnd::new(SessionOutcome::Error) })
+                    .await
+                    .unwrap_err(),
                 "invalid_input",
             ),
             (mem.reflect(of("")).await.unwrap_err(), "invalid_input"),

@@ -68,7 +68,11 @@ fn a_model_says_why_and_what_to_do_and_its_call_is_booked() {
         assert_eq!(learnt.len(), 2, "{learnt:#?}");
         assert_eq!((learnt[0].created, learnt[0].version, learnt[0].degraded.len()), (true, 2, 0));
         let lesson = lesson(&mem).await;
-        assert!(lesson.content.contains("Cause: The search was too wide. Rule: ask for one day at a time."), "{}", lesson.content);
+        assert!(
+            lesson.content.contains("Cause: The search was too wide. Rule: ask for one day at a time."),
+            "{}",
+            lesson.content
+        );
         assert_eq!(lesson.trust_level, Some(rae_core::model::TrustLevel::Low));
         assert_eq!(lesson.metadata["prompt"], "reflect.v1");
         let seen = fake.seen();
@@ -119,7 +123,11 @@ fn an_answer_that_cannot_be_read_is_repaired_once() {
         assert!(lesson(&mem).await.content.contains("ask for one day at a time"));
         let seen = fake.seen();
         let repair = seen[1].body["messages"][3]["content"].as_str().unwrap().to_owned();
-        assert_eq!((seen.len(), repair.starts_with("This cannot be read: it is not one JSON object")), (2, true), "{repair}");
+        assert_eq!(
+            (seen.len(), repair.starts_with("This cannot be read: it is not one JSON object")),
+            (2, true),
+            "{repair}"
+        );
         mem.close().await.unwrap();
     });
 }
@@ -143,7 +151,9 @@ fn an_answer_that_stays_unreadable_is_a_dead_letter_and_the_rules_stand() {
         let dead = JobsOptions { state: Some(JobState::Dead), ..JobsOptions::default() };
         let page = mem.jobs(dead).await.unwrap();
         assert_eq!(page.items[0].last_error.as_deref(), Some("reply_unreadable"));
-        assert!(lesson(&mem).await.content.starts_with("Calls of `search` failed with 'error: timeout after <n> s' 1 time"));
+        assert!(
+            lesson(&mem).await.content.starts_with("Calls of `search` failed with 'error: timeout after <n> s' 1 time")
+        );
         fake.usually(Behaviour::says(&answer("ask for less").to_string()));
         mem.requeue_job(page.items[0].id).await.unwrap();
         assert_eq!(mem.run_due_job(&WorkOptions::default()).await.unwrap().unwrap().result, JobResult::Done);

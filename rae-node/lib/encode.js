@@ -36,7 +36,7 @@ const FORGET = names("id filter scope target");
 const MAINTAIN = names("now");
 const AUDIT = names("limit");
 const EMBED = names("role");
-const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel model _testNow _testSeed");
+const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel model reflectAfter _testNow _testSeed");
 const BUDGET = names("dailyLimit monthlyLimit dailyTokenLimit monthlyTokenLimit warningThreshold");
 const COSTS = names("groupBy since until");
 const COST_LOG = names("limit cursor since until");
@@ -59,7 +59,7 @@ const NONE = new Set();
 // How each field is read; those that are not here are texts.
 const READERS = readers([
   [time, "occurredAt validFrom validTo since until asOf knownAt now"],
-  [number, "k limit maxTokens minScore importance confidence ttl expectedVersion timeout _testSeed"],
+  [number, "k limit maxTokens minScore importance confidence ttl expectedVersion timeout reflectAfter _testSeed"],
   [number, "dailyTokenLimit monthlyTokenLimit warningThreshold temperature topP"],
   [number, "inputTokens cachedInputTokens outputTokens reasoningTokens maxOutputTokens"],
   [money, "dailyLimit monthlyLimit"],

@@ -280,6 +280,9 @@ async function open(path, options) {
   const { embedder: wanted, _test_now: test_now, _test_seed: test_seed, ...given } = args;
   given.path = encode.path("path", path);
   if (given.timeout != null && given.timeout <= 0) throw invalid("timeout must be a number of seconds above 0");
+  if (given.reflect_after != null && !(Number.isSafeInteger(given.reflect_after) && given.reflect_after >= 0)) {
+    throw invalid("reflectAfter must be a whole number, 0 or more");
+  }
   const { name, info, call } = await embedder.resolve(wanted, { seconds: given.timeout });
   const json = JSON.stringify({ ...given, reembed: given.reembed ?? false, embedder: name, test_now, test_seed });
   const store = await cancellable("open", undefined, () => native.Store.open(json, info, call));

@@ -11,7 +11,8 @@ use pyo3::{
     types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple},
 };
 use rae_core::{
-    ContextOptions, Error, EventsOptions, Forget, ListOptions, MemoryUpdate, NewMemory, RecallOptions, limits::BATCH_ITEMS_MAX,
+    ContextOptions, Error, EventsOptions, Forget, ListOptions, MemoryUpdate, NewMemory, RecallOptions,
+    limits::BATCH_ITEMS_MAX,
 };
 
 const NEW_FIELDS: [&str; 21] = [

@@ -446,12 +446,7 @@ impl Store {
         })
     }
 
-    fn reflections(
-        &self,
-        py: Python<'_>,
-        limit: &Bound<'_, PyAny>,
-        cursor: &Bound<'_, PyAny>,
-    ) -> PyResult<Page> {
+    fn reflections(&self, py: Python<'_>, limit: &Bound<'_, PyAny>, cursor: &Bound<'_, PyAny>) -> PyResult<Page> {
         boundary(py, || drive(py, self.rae(py)?.reflections(fields::events(limit, cursor)?)).map(Page::from))
     }
 
@@ -558,6 +553,11 @@ fn builder(options: &Bound<'_, PyDict>) -> PyResult<Options> {
             "timeout" if value.is_none() => builder,
             "timeout" => builder.timeout(timeout(&value)?),
             "providers" => builder.providers(money::providers(&value)?),
+            "reflect_after" if value.is_none() => builder,
+            "reflect_after" => {
+                let changes = u64::try_from(integer("reflect_after", &value)?);
+                builder.reflect_after(changes.map_err(|_| invalid(py, "reflect_after must not be negative"))?)
+            }
             "model" if value.is_none() => builder,
             "model" => builder.model(text("model", &value)?),
             "prices" => {

@@ -31,7 +31,7 @@ pub fn plug(builder: Builder, settings: &Settings, metrics: &Arc<CostMetrics>) -
         observer: Arc::<CostMetrics>::clone(metrics),
         ..CostOptions::default()
     };
-    let builder = builder.costs(options).providers(Arc::new(providers));
+    let builder = builder.costs(options).providers(Arc::new(providers)).reflect_after(settings.reflect_after);
     Ok(match &settings.model {
         Some(model) => builder.model(model),
         None => builder,

@@ -17,9 +17,10 @@ use crate::{
     jobs::embed_debt,
     limits::{PAGE_MAX, REFLECT_EVENTS_MAX, REFLECT_SESSIONS_MAX},
     model::{
-        Cursor, Filter, Job, Kind, Memory, MemoryId, MemoryPatch, Op, PatchMode, Precondition, Scan, Scope, Timestamp, VectorRow,
+        Cursor, Filter, Job, JobKind, Kind, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition, Scan,
+        Scope, Timestamp, VectorRow,
     },
-    reflect::{Draft, Event, drafts, evaluate, ids, summary_id},
+    reflect::{Draft, Event, drafts, evaluate, fixed_id, ids, summary_id},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -135,6 +136,20 @@ pub(crate) async fn run_reflect(deps: &Deps, scope: &Scope, job: &Job) -> Result
     let mut made = reflect_on(deps, &ctx, session, None).await?;
     join(&mut made, ask::ask(deps, &ctx, session, job.attempts).await?);
     Ok(made.len() as u64)
+}
+
+/// Queues a reflection where a write passed a multiple of the number of changes that one is wanted after. At most one waits; that it
+/// could not be queued is no fault of the write.
+pub(crate) async fn reflect_after(deps: &Deps, ctx: &Ctx, (before, now): (u64, u64)) {
+    let Some(every) = deps.reflect_after.filter(|every| before / every != now / every) else { return };
+    let (id, payload) = (fixed_id(ctx.scope(), "reflect_after", &[]).0, json!({}));
+    let job = NewJob { id, kind: JobKind::Reflect, payload, run_at: deps.clock.now() };
+    match deps.relational.apply(ctx, deps.batch(vec![Op::EnqueueJob { job }])).await {
+        Err(error) if error.code() != "exists" => {
+            tracing::warn!(kind = error.kind().name(), every, "a reflection could not be queued");
+        }
+        _ => {}
+    }
 }
 
 /// Each memory once, as it is after both.

@@ -157,6 +157,7 @@ async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>, along: Along) -
     let mut preconditions = along.preconditions;
     preconditions.push(Precondition::EmbedderIs(embedder.id().to_owned()));
     let applied = deps.relational.apply(ctx, deps.batch_if(preconditions, ops)).await?;
+    super::reflect_after(deps, ctx, (applied.seq_before, applied.seq)).await;
     let mut outcomes = applied.outcomes.into_iter();
     let puts: Vec<Outcome> = outcomes.by_ref().take(ids.len()).collect();
     let trimmed: HashSet<MemoryId> =

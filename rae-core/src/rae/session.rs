@@ -5,7 +5,7 @@ use crate::{
     Result,
     ingest::event_name,
     model::{EventType, SessionOutcome},
-    ops::{self, EventsOptions, NewEvent, Page, ReflectOptions, Reflected, Receipt, SessionEnd},
+    ops::{self, EventsOptions, NewEvent, Page, Receipt, ReflectOptions, Reflected, SessionEnd},
 };
 use serde_json::{Map, Value};
 

@@ -23,6 +23,8 @@ pub(crate) fn is_about(memory: &Memory, question: &str, cosine: f64) -> bool {
             let words = [field("tool"), field("error"), field("cause"), field("rule"), other_tool];
             terms(&words.into_iter().flatten().collect::<Vec<_>>().join(" "))
         }
+        // One that quotes nothing says what the lessons say.
+        Kind::Reflection if memory.metadata.get("quotes") == Some(&Value::from(0)) => return false,
         Kind::Reflection if field("session_id").is_some() => &terms(&memory.content) - &terms(FRAME),
         _ => return true,
     };

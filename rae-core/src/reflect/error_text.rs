@@ -14,8 +14,8 @@ const NAMES: [&str; 24] = [
 ];
 /// Endings of file names.
 const FILES: [&str; 24] = [
-    "csv", "json", "txt", "py", "rs", "js", "mjs", "ts", "md", "pdf", "html", "xml", "yaml", "yml", "log", "png", "jpg",
-    "db", "sql", "toml", "zip", "gz", "sh", "xlsx",
+    "csv", "json", "txt", "py", "rs", "js", "mjs", "ts", "md", "pdf", "html", "xml", "yaml", "yml", "log", "png",
+    "jpg", "db", "sql", "toml", "zip", "gz", "sh", "xlsx",
 ];
 
 /// The error in its general form: lower case, one line, bounded. Empty where there is nothing left.
@@ -110,7 +110,11 @@ fn general_core(core: &str, before: &str) -> String {
         && !rest.is_empty()
     {
         let plain = name.chars().any(char::is_alphabetic) && !name.chars().any(|c| c.is_ascii_digit());
-        let name = if plain { name.to_owned() } else { format!("{}{}", segments(core.get(..at).unwrap_or_default()), core.get(at..=at).unwrap_or_default()) };
+        let name = if plain {
+            name.to_owned()
+        } else {
+            format!("{}{}", segments(core.get(..at).unwrap_or_default()), core.get(at..=at).unwrap_or_default())
+        };
         return format!("{name}{}", general_core(rest, before));
     }
     segments(core)
@@ -125,12 +129,13 @@ fn is_time(core: &str) -> bool {
 }
 
 fn is_path(core: &str) -> bool {
-    let rooted = ["/", "~/", "./", "../", "\\\\"].iter().any(|start| core.starts_with(start) && core.len() > start.len());
+    let rooted =
+        ["/", "~/", "./", "../", "\\\\"].iter().any(|start| core.starts_with(start) && core.len() > start.len());
     let drive = core.get(1..3) == Some(":\\");
     let deep = core.matches('/').count() >= 2 || core.contains('\\');
-    let file = core.rsplit_once('.').is_some_and(|(stem, end)| {
-        !stem.is_empty() && FILES.iter().any(|known| end.eq_ignore_ascii_case(known))
-    });
+    let file = core
+        .rsplit_once('.')
+        .is_some_and(|(stem, end)| !stem.is_empty() && FILES.iter().any(|known| end.eq_ignore_ascii_case(known)));
     rooted || drive || deep || file
 }
 
@@ -199,9 +204,23 @@ fn general_part(part: &str) -> &str {
 pub(crate) fn advice(error: &str) -> &'static str {
     const SORTS: [(&[&str], &str); 8] = [
         (&["rate limit", "too many requests", "429", "quota", "throttl"], "wait a while and space the calls out"),
-        (&["timeout", "timed out", "deadline", "no answer"], "ask for less at once or allow more time, and do not simply repeat it"),
         (
-            &["unauthor", "forbidden", "permission", "access denied", "401", "403", "credential", "api key", "token expired", "login"],
+            &["timeout", "timed out", "deadline", "no answer"],
+            "ask for less at once or allow more time, and do not simply repeat it",
+        ),
+        (
+            &[
+                "unauthor",
+                "forbidden",
+                "permission",
+                "access denied",
+                "401",
+                "403",
+                "credential",
+                "api key",
+                "token expired",
+                "login",
+            ],
             "check the credentials and the rights first; repeating the call does not help",
         ),
         (
@@ -209,7 +228,20 @@ pub(crate) fn advice(error: &str) -> &'static str {
             "check that what it is asked for exists and is spelled so",
         ),
         (
-            &["invalid", "required", "missing", "schema", "validation", "argument", "parse", "bad request", "400", "422", "type", "syntax"],
+            &[
+                "invalid",
+                "required",
+                "missing",
+                "schema",
+                "validation",
+                "argument",
+                "parse",
+                "bad request",
+                "400",
+                "422",
+                "type",
+                "syntax",
+            ],
             "check its arguments against what the tool takes",
         ),
         (

@@ -14,7 +14,17 @@ pub(super) enum Said {
 
 /// Words that an error begins with.
 const STARTS: [&str; 12] = [
-    "error", "exception", "traceback", "fatal", "failed", "failure", "timeout", "timed out", "panic", "err:", "http 4",
+    "error",
+    "exception",
+    "traceback",
+    "fatal",
+    "failed",
+    "failure",
+    "timeout",
+    "timed out",
+    "panic",
+    "err:",
+    "http 4",
     "http 5",
 ];
 /// Values of a status that mean failure.
@@ -80,7 +90,9 @@ fn begins_badly(text: &str) -> bool {
     let first = text.trim_start().lines().next().unwrap_or_default();
     let lower: String = first.chars().take(200).collect::<String>().to_lowercase();
     let starts = STARTS.iter().any(|start| {
-        lower.strip_prefix(start).is_some_and(|rest| start.ends_with(['4', '5', ':']) || !rest.starts_with(char::is_alphabetic))
+        lower
+            .strip_prefix(start)
+            .is_some_and(|rest| start.ends_with(['4', '5', ':']) || !rest.starts_with(char::is_alphabetic))
     });
     // `ValueError: bad`, `java.io.IOException: gone`.
     let head = first.split(':').next().unwrap_or_default();

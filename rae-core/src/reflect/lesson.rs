@@ -85,7 +85,9 @@ pub(crate) fn ids(scope: &Scope, session: &str, verdict: &Verdict) -> Vec<Memory
     let mut ids = vec![summary_id(scope, session)];
     for failing in &verdict.failings {
         ids.push(fixed_id(scope, "lesson", &[&signature(failing)]));
-        ids.extend(failing.ways.iter().map(|(way, _)| fixed_id(scope, "strategy", &[&signature(failing), &way.in_words()])));
+        ids.extend(
+            failing.ways.iter().map(|(way, _)| fixed_id(scope, "strategy", &[&signature(failing), &way.in_words()])),
+        );
     }
     ids
 }
@@ -186,6 +188,7 @@ impl Learnt<'_> {
         metadata.insert("outcome".to_owned(), json!(verdict.outcome));
         metadata.insert("events".to_owned(), json!(events.len()));
         metadata.insert("upto".to_owned(), json!(last.seq));
+        metadata.insert("quotes".to_owned(), json!(summary.quotes));
         let text = with_insight(&summary.text, field(&metadata, "insight"));
         let mut draft = self.draft(id, Kind::Reflection, text, metadata, (0, old));
         draft.importance = 0.5;

@@ -158,7 +158,8 @@ pub(crate) fn read(answer: &str, verdict: &Verdict) -> Result<Answer, String> {
         }
     })?;
     let asked = verdict.failings.len().min(REFLECT_ASKED_MAX);
-    let mut read = Answer { insight: raw.insight.map(|text| bounded("the insight", &text)).transpose()?, ..Answer::default() };
+    let mut read =
+        Answer { insight: raw.insight.map(|text| bounded("the insight", &text)).transpose()?, ..Answer::default() };
     read.insight = read.insight.filter(|text| !text.is_empty());
     for RawFailure { n, cause, rule } in raw.failures {
         if n >= asked {

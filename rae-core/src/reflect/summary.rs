@@ -6,9 +6,7 @@ use super::{
 };
 use crate::{
     lexical::analyse,
-    limits::{
-        REFLECT_CANDIDATES_MAX, REFLECT_SENTENCES_MAX, REFLECT_SUMMARY_CHARS_MAX, SOURCES_MAX,
-    },
+    limits::{REFLECT_CANDIDATES_MAX, REFLECT_SENTENCES_MAX, REFLECT_SUMMARY_CHARS_MAX, SOURCES_MAX},
     model::{EventType, MemoryId},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +19,8 @@ const CHARS_MAX: usize = 240;
 /// A text and the events that it quotes.
 pub(super) struct Summary {
     pub text: String,
+    /// Sentences that it quotes.
+    pub quotes: usize,
     pub sources: Vec<MemoryId>,
 }
 
@@ -55,12 +55,13 @@ pub(super) fn summarise(session: &str, events: &[Event], verdict: &Verdict) -> S
         text.push_str(&quoted);
         sources.push(sentence.event);
     }
+    let quotes = sources.len();
     // One that quotes nothing still goes with the session that it is about.
     if sources.is_empty() {
         sources.extend(events.iter().map(|event| event.id).take(SOURCES_MAX));
     }
     sources.dedup();
-    Summary { text, sources }
+    Summary { text, quotes, sources }
 }
 
 /// The central sentences of what was said, in their order: those whose words occur in most of the others, no two about the same.

@@ -11,7 +11,10 @@ fn errors_that_differ_in_what_names_one_case_are_the_same() {
         ("no such file: <path>", &["No such file: /tmp/a.txt", "no such file: C:\\data\\b.csv", "No such file: ./x/y"]),
         ("user <id> not found", &["User u42 not found", "user 8f3a2b1c not found", "User abc123 not found"]),
         ("order-<n> is unknown", &["order-1234 is unknown", "Order-7 is unknown."]),
-        ("get <url> gave http 503", &["GET https://a.example/x?y=1 gave HTTP 503", "GET http://b.example gave HTTP 503"]),
+        (
+            "get <url> gave http 503",
+            &["GET https://a.example/x?y=1 gave HTTP 503", "GET http://b.example gave HTTP 503"],
+        ),
         ("column <text> does not exist", &["column 'a b' does not exist", "Column \"user's\" does not exist"]),
         ("expired at <time>", &["expired at 2026-01-01T10:00:00Z", "Expired at 2025-12-31"]),
         ("connect to <n>", &["connect to 10.0.0.1:5432", "connect to 192.168.1.20:80"]),

@@ -8,9 +8,9 @@ use crate::{
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd},
     ops::{
         Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
-        EventsOptions, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions,
-        Maintained, MeterEnd, MeteredCall, NewEvent, Page, RecallOptions, Receipt, Reembedded, ReflectOptions, Reflected,
-        SessionEnd, Stats,
+        EventsOptions, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate,
+        LlmOptions, Maintained, MeterEnd, MeteredCall, NewEvent, Page, RecallOptions, Receipt, Reembedded,
+        ReflectOptions, Reflected, SessionEnd, Stats,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},

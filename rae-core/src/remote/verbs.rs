@@ -7,8 +7,8 @@ use crate::{
     ingest::{MemoryUpdate, NewMemory},
     model::{Memory, MemoryId, MemoryVersion, Timestamp},
     ops::{
-        self, Audit, AuditOptions, Context, ContextOptions, EventsOptions, Finding, Forget, Forgotten, Hits, ListOptions, Maintained,
-        Page, RecallOptions, Receipt, Stats,
+        self, Audit, AuditOptions, Context, ContextOptions, EventsOptions, Finding, Forget, Forgotten, Hits,
+        ListOptions, Maintained, Page, RecallOptions, Receipt, Stats,
     },
     ports::EmbedRole,
     wire,

@@ -27,9 +27,9 @@ pub use money::{
 #[cfg(feature = "remote")]
 pub(crate) use output::{changes, read_memory, read_version};
 pub use output::{memory, version};
-pub use sessions::{events, new_event, reflect, session_end};
 #[cfg(feature = "http")]
 pub use providers::providers;
+pub use sessions::{events, new_event, reflect, session_end};
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
 pub const VERBS: [&str; 33] = [

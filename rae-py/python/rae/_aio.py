@@ -36,6 +36,7 @@ async def aopen(
     prices: Prices | None = None,
     unknown_model: UnknownModel | None = None,
     model: str | None = None,
+    reflect_after: int | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> AsyncRae:
@@ -57,6 +58,7 @@ async def aopen(
         prices=prices,
         unknown_model=unknown_model,
         model=model,
+        reflect_after=reflect_after,
         _test_now=_test_now,
         _test_seed=_test_seed,
     )

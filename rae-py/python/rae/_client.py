@@ -27,6 +27,7 @@ def open(
     prices: Prices | None = None,
     unknown_model: UnknownModel | None = None,
     model: str | None = None,
+    reflect_after: int | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> Rae:
@@ -55,6 +56,8 @@ def open(
         refused. `{"input": 5, "output": 20}`: it costs that, in dollars for a million tokens.
     model: the chat model that background work may ask, such as "openai:gpt-4.1-mini": reflection
         on sessions that failed, within the budgets. None: everything works by rules alone.
+    reflect_after: queues a reflection after every so many changes of a project, for agents that do
+        not say when a session ends; `maintain` runs it. None and 0: never.
 
     Raises InvalidInputError (a directory, a missing folder, bad names), CorruptError (not a store;
     the file is left as it is), UnsupportedError (made by a newer version; code "forked" for a file
@@ -74,6 +77,7 @@ def open(
             "prices": prices,
             "unknown_model": None if unknown_model is None else _ceiling(unknown_model),
             "model": model,
+            "reflect_after": reflect_after,
             "test_now": _test_now,
             "test_seed": _test_seed,
         },

@@ -403,6 +403,13 @@ pub const SETTINGS: &[Spec] = &[
         "Schedule: reflection on the sessions with news of each project once in so long; 0 for never. The end of a session has its own",
     ),
     spec(
+        "reflect_after",
+        "RAE_REFLECT_AFTER",
+        "reflect-after",
+        "0",
+        "Reflection on the sessions with news after so many changes of a project, for agents that end no session; 0 for never",
+    ),
+    spec(
         "model",
         "RAE_MODEL",
         "model",

@@ -11,14 +11,18 @@ fn every_request_of_the_reflection_page_works() {
     let blocks: Vec<&str> = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert_eq!(blocks.len(), 1);
     let server = Server::start();
-    let script = format!("set -euo pipefail\ncurl() {{ command curl -sS --fail-with-body \"$@\"; echo; }}\n{}", blocks[0]);
+    let script =
+        format!("set -euo pipefail\ncurl() {{ command curl -sS --fail-with-body \"$@\"; echo; }}\n{}", blocks[0]);
     let folder = Folder::new();
     let mut run = std::process::Command::new("bash");
     run.args(["-c", &script]).current_dir(&folder.0).env("RAE", format!("http://{}", server.address));
     let output = run.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("Calls of `search_flights` failed with 'error: timeout after <n> s' 1 time in 1 session."), "{said}");
+    assert!(
+        said.contains("Calls of `search_flights` failed with 'error: timeout after <n> s' 1 time in 1 session."),
+        "{said}"
+    );
 }
 
 #[test]
@@ -31,7 +35,10 @@ fn a_session_is_logged_ended_once_and_reflected_on_by_the_worker_of_all() {
     assert_eq!(server.get(&place).json()["metadata"], json!({ "event": "tool_call" }));
     server.post("/v1/sessions/s/events", json!({ "type": "tool_response", "content": "Error: gone" }));
     let end = server.post("/v1/sessions/s/end", json!({ "outcome": "failure" }));
-    assert_eq!((end.status, server.post("/v1/sessions/s/end", json!({ "outcome": "failure" })).json()), (200, end.json()));
+    assert_eq!(
+        (end.status, server.post("/v1/sessions/s/end", json!({ "outcome": "failure" })).json()),
+        (200, end.json())
+    );
     server.post("/v1/sessions/s/end", json!({ "outcome": "success" })).is_error(409, "conflict", "session_ended");
     let late = server.post("/v1/sessions/s/events", json!({ "type": "user_input", "content": "x" }));
     late.is_error(409, "conflict", "session_ended");
