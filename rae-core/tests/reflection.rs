@@ -246,6 +246,37 @@ fn a_session_that_goes_on_is_learnt_from_piece_by_piece() {
 }
 
 #[test]
+fn turns_that_were_remembered_are_events_and_an_error_said_twice_is_one() {
+    block_on(async {
+        let (mem, _) = open().await;
+        let turn = |role: &str, text: &str, metadata: Value| NewMemory {
+            session_id: Some("s".into()),
+            role: Some(role.into()),
+            metadata: metadata.as_object().cloned(),
+            ..NewMemory::new(text)
+        };
+        mem.remember(turn("user", "Please read the weather of Oslo for tomorrow.", Value::Null)).await.unwrap();
+        mem.remember(turn("tool", "Error: no route to host", json!({ "tool": "weather" }))).await.unwrap();
+        log(&mem, "s", EventType::ErrorEvent, "no route to host", Value::Null).await;
+        log(&mem, "s", EventType::ToolCall, "send_mail(to='x')", Value::Null).await;
+        mem.end_session(
+            "s",
+            SessionEnd { error: Some("no route to host".into()), ..SessionEnd::new(SessionOutcome::Timeout) },
+        )
+        .await
+        .unwrap();
+        let learnt = mem.reflect(of("s")).await.unwrap();
+        let lessons: Vec<_> =
+            only(&learnt, Kind::Lesson).iter().map(|l| (l.tool.as_deref(), l.error.as_deref(), l.count)).collect();
+        assert_eq!(
+            lessons,
+            [(Some("weather"), Some("no route to host"), Some(1)), (Some("send_mail"), Some("no answer"), Some(1)),]
+        );
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
 fn words_that_somebody_changed_and_what_somebody_ended_stay() {
     block_on(async {
         let (mem, _) = open().await;

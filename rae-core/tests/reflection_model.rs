@@ -151,9 +151,7 @@ fn an_answer_that_stays_unreadable_is_a_dead_letter_and_the_rules_stand() {
         let dead = JobsOptions { state: Some(JobState::Dead), ..JobsOptions::default() };
         let page = mem.jobs(dead).await.unwrap();
         assert_eq!(page.items[0].last_error.as_deref(), Some("reply_unreadable"));
-        assert!(
-            lesson(&mem).await.content.starts_with("Calls of `search` failed with 'error: timeout after <n> s' 1 time")
-        );
+        assert!(lesson(&mem).await.content.starts_with("Calls of `search` failed with 'timeout after <n> s' 1 time"));
         fake.usually(Behaviour::says(&answer("ask for less").to_string()));
         mem.requeue_job(page.items[0].id).await.unwrap();
         assert_eq!(mem.run_due_job(&WorkOptions::default()).await.unwrap().unwrap().result, JobResult::Done);

@@ -89,7 +89,7 @@ def test_the_examples_of_the_page_run() -> None:
         for block in blocks:
             exec(compile(block, str(PAGE), "exec"), {})
     lines = said.getvalue().splitlines()
-    assert lines[0].startswith("lesson Calls of `search_flights` failed with 'error: timeout after")
+    assert lines[0].startswith("lesson Calls of `search_flights` failed with 'timeout after")
     assert lines[1].startswith("strategy After `search_flights` failed")
     assert lines[2].startswith("reflection The session trip-1 ended in success.")
     assert "unknown_model_provider" in lines

@@ -62,7 +62,7 @@ impl Rae {
 /// session.log(EventType::ToolResponse, "Error: timeout after 30 s", None).await?;
 /// session.end(SessionOutcome::Failure, None).await?;
 /// let learnt = mem.reflect(Default::default()).await?;
-/// assert!(learnt[0].content.starts_with("Calls of `search_flights` failed with 'error: timeout after <n> s' 1 time in 1 session."));
+/// assert!(learnt[0].content.starts_with("Calls of `search_flights` failed with 'timeout after <n> s' 1 time in 1 session."));
 /// mem.close().await
 /// # }).unwrap();
 /// ```

@@ -12,6 +12,8 @@ const NAMES: [&str; 24] = [
     "oauth2", "ipv4", "ipv6", "http2", "http3", "utf8", "utf16", "sha1", "sha256", "sha512", "md5", "base64", "s3",
     "ec2", "x509", "i18n", "p2p", "k8s", "int32", "int64", "float32", "float64", "mp3", "mp4",
 ];
+/// What stands before an error and says no more than that it is one.
+const LABELS: [&str; 6] = ["error:", "err:", "fatal:", "failed:", "failure:", "exception:"];
 /// Endings of file names.
 const FILES: [&str; 24] = [
     "csv", "json", "txt", "py", "rs", "js", "mjs", "ts", "md", "pdf", "html", "xml", "yaml", "yml", "log", "png",
@@ -36,8 +38,20 @@ pub(crate) fn normalised(error: &str) -> String {
         out.push_str(&general);
     }
     let out = out.to_lowercase().replace(QUOTED, "<text>");
+    let out = without_label(&out);
     let out = out.trim_end_matches(|c: char| c.is_ascii_punctuation() && !matches!(c, '>' | ')' | '%'));
     cut(out.trim(), REFLECT_ERROR_CHARS_MAX).trim_end().to_owned()
+}
+
+/// Without the words that only say that it is an error: `error: timeout` is `timeout`.
+fn without_label(error: &str) -> &str {
+    let mut rest = error;
+    while let Some(bare) = LABELS.iter().find_map(|label| rest.strip_prefix(label)).map(str::trim_start)
+        && !bare.is_empty()
+    {
+        rest = bare;
+    }
+    rest
 }
 
 /// The line that says what went wrong: the last one of a traceback, else the first.

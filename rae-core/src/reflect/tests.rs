@@ -7,7 +7,10 @@ use super::error_text::normalised;
 #[test]
 fn errors_that_differ_in_what_names_one_case_are_the_same() {
     let groups: &[(&str, &[&str])] = &[
-        ("timeout after <n> s", &["Timeout after 30 s", "timeout after 5s.", "TIMEOUT   after 7.5 s!"]),
+        (
+            "timeout after <n> s",
+            &["Error: fatal: Timeout after 3 s", "Timeout after 30 s", "timeout after 5s.", "TIMEOUT   after 7.5 s!"],
+        ),
         ("no such file: <path>", &["No such file: /tmp/a.txt", "no such file: C:\\data\\b.csv", "No such file: ./x/y"]),
         ("user <id> not found", &["User u42 not found", "user 8f3a2b1c not found", "User abc123 not found"]),
         ("order-<n> is unknown", &["order-1234 is unknown", "Order-7 is unknown."]),

@@ -20,7 +20,7 @@ fn every_request_of_the_reflection_page_works() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(
-        said.contains("Calls of `search_flights` failed with 'error: timeout after <n> s' 1 time in 1 session."),
+        said.contains("Calls of `search_flights` failed with 'timeout after <n> s' 1 time in 1 session."),
         "{said}"
     );
 }
