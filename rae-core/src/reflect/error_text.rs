@@ -129,7 +129,7 @@ fn general_core(core: &str, before: &str) -> String {
         } else {
             format!("{}{}", segments(core.get(..at).unwrap_or_default()), core.get(at..=at).unwrap_or_default())
         };
-        return format!("{name}{}", general_core(rest, before));
+        return joined(format!("{name}{}", general_core(rest, before)));
     }
     segments(core)
 }
@@ -193,14 +193,18 @@ fn segments(core: &str) -> String {
         }
     }
     out.push_str(&general_part(&part));
-    // Parts of one number: an address, a version, a range.
-    let mut short = out.clone();
+    joined(out)
+}
+
+/// Parts of one number as one: an address, a version, a range.
+fn joined(mut text: String) -> String {
     for joint in ['.', '-', ':', '/', ','] {
-        while short.contains(&format!("<n>{joint}<n>")) {
-            short = short.replace(&format!("<n>{joint}<n>"), "<n>");
+        let pair = format!("<n>{joint}<n>");
+        while text.contains(&pair) {
+            text = text.replace(&pair, "<n>");
         }
     }
-    short
+    text
 }
 
 fn general_part(part: &str) -> &str {

@@ -412,7 +412,7 @@ pub const SETTINGS: &[Spec] = &[
     spec(
         "model",
         "RAE_MODEL",
-        "model",
+        "background-model",
         "",
         "Chat model that background work may ask, such as openai:gpt-4.1-mini; without one reflection works by rules alone",
     ),
