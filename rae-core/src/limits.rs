@@ -263,3 +263,9 @@ pub const REFLECT_PROMPT_CHARS_MAX: usize = 24_000;
 pub const REFLECT_PROMPT_EVENT_CHARS_MAX: usize = 800;
 /// Characters of a cause, a rule or an insight that a model gives.
 pub const REFLECT_ANSWER_CHARS_MAX: usize = 400;
+/// Sentences of the summary of a day or week.
+pub const REFLECT_BUCKET_SENTENCES_MAX: usize = 5;
+/// Characters of the summary of a day or week.
+pub const REFLECT_BUCKET_CHARS_MAX: usize = 1_200;
+/// Weeks that one `reflect` over a project sums up: the newest with news.
+pub const REFLECT_WEEKS_MAX: usize = 4;

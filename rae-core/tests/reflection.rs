@@ -319,6 +319,45 @@ fn a_summary_names_the_end_and_the_central_sentences_and_goes_with_its_session()
 }
 
 #[test]
+fn days_and_weeks_are_summed_up_over_sessions_and_only_when_something_new_was_said() {
+    block_on(async {
+        let (mem, clock) = open().await;
+        let said = [
+            "The harbour gets a new crane for heavy ships.",
+            "The crane of the harbour lifts forty tons of steel.",
+            "A storm is expected at the harbour in the evening.",
+            "The ships in the harbour wait for the storm to pass.",
+        ];
+        for (n, text) in said.iter().enumerate() {
+            // Thursday and Friday of one week, two sessions each.
+            if n == 2 {
+                clock.advance_seconds(86_400);
+            }
+            let session = format!("s{n}");
+            log(&mem, &session, EventType::UserInput, text, Value::Null).await;
+            end(&mem, &session, SessionOutcome::Success).await;
+        }
+        mem.maintain(None).await.unwrap();
+        let learnt = mem.reflect(ReflectOptions::default()).await.unwrap();
+        let texts: Vec<&str> = learnt.iter().map(|l| l.content.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                format!("On 2026-01-01, in 2 sessions: {} {}", said[0], said[1]),
+                format!("On 2026-01-02, in 2 sessions: {} {}", said[2], said[3]),
+                format!("In the week of 2025-12-29, in 4 sessions: {} {} {} {}", said[0], said[1], said[2], said[3]),
+            ]
+        );
+        assert_eq!(learnt[2].sources.len(), 4);
+        assert_eq!(mem.reflect(ReflectOptions::default()).await.unwrap(), []);
+        log(&mem, "s5", EventType::UserInput, "The storm is over and the harbour opens again.", Value::Null).await;
+        let more = mem.reflect(ReflectOptions::default()).await.unwrap();
+        assert_eq!(more.iter().filter(|l| l.session_id.is_none()).count(), 2, "that day and the week: {more:#?}");
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
 fn what_is_wrong_with_an_event_is_said_before_anything_is_written() {
     block_on(async {
         let (mem, _) = open().await;

@@ -4,6 +4,7 @@
 //! read: two who reflect on one session at the same time count nothing twice.
 
 mod ask;
+mod buckets;
 
 pub(crate) use ask::UNREADABLE;
 
@@ -15,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     ingest::event_name,
     jobs::embed_debt,
-    limits::{PAGE_MAX, REFLECT_EVENTS_MAX, REFLECT_SESSIONS_MAX},
+    limits::{PAGE_MAX, REFLECT_EVENTS_MAX, REFLECT_SESSIONS_MAX, REFLECT_WEEKS_MAX},
     model::{
         Cursor, Filter, Job, JobKind, Kind, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition, Scan,
         Scope, Timestamp, VectorRow,
@@ -24,7 +25,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Attempts against others who reflect on the same at the same time.
 const ATTEMPTS: usize = 8;
@@ -98,8 +99,8 @@ impl Reflected {
 pub(crate) async fn reflect(deps: &Deps, scope: &Scope, options: ReflectOptions) -> Result<Vec<Reflected>> {
     event_name("session_id", options.session_id.as_deref())?;
     let ctx = deps.ctx(scope)?;
-    let sessions = match &options.session_id {
-        Some(session) => vec![session.clone()],
+    let (sessions, days) = match &options.session_id {
+        Some(session) => (vec![session.clone()], BTreeSet::new()),
         None => sessions_with_news(deps, &ctx, options.since).await?,
     };
     let since = options.session_id.as_ref().and(options.since);
@@ -120,6 +121,7 @@ pub(crate) async fn reflect(deps: &Deps, scope: &Scope, options: ReflectOptions)
         }
         all.append(&mut made);
     }
+    all.extend(buckets::sum_up(deps, &ctx, &days).await?);
     Ok(all)
 }
 
@@ -169,13 +171,13 @@ pub(crate) async fn reflections(deps: &Deps, scope: &Scope, limit: i64, cursor: 
     list(deps, scope, ListOptions { limit, cursor, filter: Some(filter), ..ListOptions::default() }).await
 }
 
-/// Sessions with an event that no reflection has seen, in the order of their first such event; at most
-/// `limits::REFLECT_SESSIONS_MAX`, as the next call finds the others.
-async fn sessions_with_news(deps: &Deps, ctx: &Ctx, since: Option<Timestamp>) -> Result<Vec<String>> {
+/// Sessions with an event that no reflection has seen, in the order of their first such event, and the newest days with events; at
+/// most `limits::REFLECT_SESSIONS_MAX` sessions, as the next call finds the others.
+async fn sessions_with_news(deps: &Deps, ctx: &Ctx, since: Option<Timestamp>) -> Result<(Vec<String>, BTreeSet<i64>)> {
     let filter = Filter::parse(&json!({ "kind": Kind::Conversation, "session_id": { "ne": null } }))?;
     let now = deps.clock.now();
     let mut scan = Scan { filter: Some(filter), after: None, limit: PAGE_MAX };
-    let mut news: Vec<String> = Vec::new();
+    let (mut news, mut days): (Vec<String>, BTreeSet<i64>) = (Vec::new(), BTreeSet::new());
     let mut marks: HashMap<String, Option<u32>> = HashMap::new();
     while news.len() < REFLECT_SESSIONS_MAX {
         let page = deps.relational.scan(ctx, &scan).await?;
@@ -183,29 +185,39 @@ async fn sessions_with_news(deps: &Deps, ctx: &Ctx, since: Option<Timestamp>) ->
         scan.after = Some(Cursor(last.id));
         let full = page.len() == scan.limit;
         let is_due = |m: &Memory| !m.is_expired(now) && since.is_none_or(|since| m.event_time() >= since);
-        let events: Vec<(String, u32)> = page
+        let events: Vec<(String, u32, i64)> = page
             .into_iter()
             .filter(is_due)
-            .filter_map(|m| m.session_id.zip(m.seq_in_session))
-            .filter(|(session, _)| !news.contains(session))
+            .filter_map(|m| {
+                let day = buckets::day_of(&m);
+                m.session_id.zip(m.seq_in_session).map(|(session, seq)| (session, seq, day))
+            })
             .collect();
         // One look at the marks of a page's sessions; they do not pile up over pages.
-        marks.retain(|session, _| events.iter().any(|(named, _)| named == session));
-        let asked: Vec<String> = events.iter().map(|(s, _)| s.clone()).filter(|s| !marks.contains_key(s)).collect();
+        marks.retain(|session, _| events.iter().any(|(named, ..)| named == session));
+        let named: BTreeSet<&String> = events.iter().map(|(session, ..)| session).collect();
+        let asked: Vec<String> = named.into_iter().filter(|s| !marks.contains_key(*s)).cloned().collect();
         let summaries: Vec<MemoryId> = asked.iter().map(|session| summary_id(ctx.scope(), session)).collect();
         let found = deps.relational.get(ctx, &summaries).await?;
         marks.extend(asked.into_iter().zip(found.iter().map(|memory| memory.as_ref().and_then(mark))));
-        for (session, seq) in events {
-            let seen = marks.get(&session).copied().flatten().is_some_and(|mark| seq <= mark);
-            if !seen && !news.contains(&session) && news.len() < REFLECT_SESSIONS_MAX {
+        for (session, seq, day) in events {
+            days.insert(day);
+            if marks.get(&session).copied().flatten().is_some_and(|mark| seq <= mark) {
+                continue;
+            }
+            if !news.contains(&session) && news.len() < REFLECT_SESSIONS_MAX {
                 news.push(session);
             }
+        }
+        // Those of the newest weeks are enough.
+        while days.len() > 7 * REFLECT_WEEKS_MAX {
+            days.pop_first();
         }
         if !full {
             break;
         }
     }
-    Ok(news)
+    Ok((news, days))
 }
 
 async fn summary_of(deps: &Deps, ctx: &Ctx, session: &str) -> Result<Option<Memory>> {
@@ -321,6 +333,9 @@ fn patched(old: &Memory, patch: MemoryPatch) -> Result<Change> {
 
 /// Makes the changes in one batch, each under the version that was read. A vector that fails is owed as a job.
 async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>) -> Result<Vec<Reflected>> {
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
     let embedder = deps.embedder();
     let memories: Vec<Memory> = changes.iter().map(|change| change.memory.clone()).collect();
     let Embedded { mut vectors, failed } = embed_debt::embed_documents(deps, ctx, &*embedder, &memories).await;

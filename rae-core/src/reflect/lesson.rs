@@ -54,6 +54,9 @@ pub(crate) fn summary_id(scope: &Scope, session: &str) -> MemoryId {
     fixed_id(scope, "reflection", &[session])
 }
 
+/// How much a summary matters.
+const SUMMARY_IMPORTANCE: f64 = 0.5;
+
 /// What was learnt: `known` are the memories that are there, by id.
 pub(crate) struct Learnt<'a> {
     scope: &'a Scope,
@@ -190,13 +193,9 @@ impl Learnt<'_> {
         metadata.insert("upto".to_owned(), json!(last.seq));
         metadata.insert("quotes".to_owned(), json!(summary.quotes));
         let text = with_insight(&summary.text, field(&metadata, "insight"));
-        let mut draft = self.draft(id, Kind::Reflection, text, metadata, (0, old));
-        draft.importance = 0.5;
-        draft.confidence = 1.0;
-        draft.sources = summary.sources;
-        draft.agent_id = only(events.iter().map(|event| &event.agent_id));
-        draft.user_id = only(events.iter().map(|event| &event.user_id));
-        Some(draft)
+        let agent_id = only(events.iter().map(|event| &event.agent_id));
+        let user_id = only(events.iter().map(|event| &event.user_id));
+        Some(Draft::reflection(id, text, metadata, summary.sources, (self.info_class, agent_id, user_id)))
     }
 
     fn draft(
@@ -364,6 +363,37 @@ fn place(summary: &Memory, field: &str) -> Option<u32> {
 }
 
 impl Draft {
+    /// A reflection of this text on these events, of a class and of whom they all are.
+    pub fn reflection(
+        id: MemoryId,
+        content: String,
+        metadata: Map<String, Value>,
+        sources: Vec<MemoryId>,
+        (info_class, agent_id, user_id): (InfoClass, Option<String>, Option<String>),
+    ) -> Self {
+        let (kind, key, replaces) = (Kind::Reflection, None, None);
+        let (importance, confidence) = (SUMMARY_IMPORTANCE, 1.0);
+        Self {
+            id,
+            kind,
+            key,
+            content,
+            metadata,
+            importance,
+            confidence,
+            sources,
+            info_class,
+            agent_id,
+            user_id,
+            replaces,
+        }
+    }
+
+    /// Whether it says anything that the memory does not.
+    pub fn is_news(&self, old: Option<&Memory>) -> bool {
+        old.is_none_or(|old| old.content != self.content || old.metadata != self.metadata)
+    }
+
     /// The memory, where there is none yet.
     pub fn into_memory(self, scope: &Scope, now: Timestamp) -> Memory {
         let sources = self.sources_after(&[]);

@@ -2,6 +2,7 @@
 //! (`summary`). Pure: no I/O, no clock, no model; the same answer for the same events.
 
 mod about;
+mod bucket;
 mod error_text;
 mod evaluate;
 mod event;
@@ -12,7 +13,8 @@ mod summary;
 
 use evaluate::Way;
 
-pub(crate) use about::is_about;
+pub(crate) use about::{is_about, repeats};
+pub(crate) use bucket::{Bucket, week};
 pub(crate) use evaluate::evaluate;
 pub(crate) use event::{END, Event};
 pub(crate) use lesson::{

@@ -24,10 +24,19 @@ pub(super) struct Summary {
     pub sources: Vec<MemoryId>,
 }
 
-struct Sentence<'a> {
-    text: &'a str,
-    event: MemoryId,
+/// A sentence that somebody said.
+pub(super) struct Sentence {
+    pub text: String,
+    pub event: MemoryId,
     terms: BTreeSet<String>,
+}
+
+impl Sentence {
+    /// The sentence as it stands in a summary.
+    pub fn quoted(&self) -> String {
+        let end = if self.text.ends_with(['.', '!', '?', '…', '。']) { "" } else { "." };
+        format!(" {}{end}", cut(&self.text, CHARS_MAX))
+    }
 }
 
 pub(super) fn summarise(session: &str, events: &[Event], verdict: &Verdict) -> Summary {
@@ -46,9 +55,8 @@ pub(super) fn summarise(session: &str, events: &[Event], verdict: &Verdict) -> S
         text.push_str(&format!(" {}.", failures.join("; ")));
     }
     let mut sources: Vec<MemoryId> = Vec::new();
-    for sentence in central(events) {
-        let end = if sentence.text.ends_with(['.', '!', '?', '…', '。']) { "" } else { "." };
-        let quoted = format!(" {}{end}", cut(sentence.text, CHARS_MAX));
+    for sentence in central(events.iter().flat_map(sentences).collect(), REFLECT_SENTENCES_MAX) {
+        let quoted = sentence.quoted();
         if text.chars().count() + quoted.chars().count() > REFLECT_SUMMARY_CHARS_MAX {
             continue;
         }
@@ -64,17 +72,15 @@ pub(super) fn summarise(session: &str, events: &[Event], verdict: &Verdict) -> S
     Summary { text, quotes, sources }
 }
 
-/// The central sentences of what was said, in their order: those whose words occur in most of the others, no two about the same.
-fn central(events: &[Event]) -> Vec<Sentence<'_>> {
-    let said = |event: &&Event| event.is(EventType::UserInput) || event.is(EventType::LlmResponse);
-    let mut sentences: Vec<Sentence<'_>> = events.iter().filter(said).flat_map(sentences).collect();
+/// The central ones of these sentences, in their order: those whose words occur in most of the others, no two about the same.
+pub(super) fn central(mut sentences: Vec<Sentence>, most: usize) -> Vec<Sentence> {
     let drop = sentences.len().saturating_sub(REFLECT_CANDIDATES_MAX);
     sentences.drain(..drop);
     let mut spread: BTreeMap<&str, usize> = BTreeMap::new();
     for term in sentences.iter().flat_map(|s| s.terms.iter()) {
         *spread.entry(term).or_default() += 1;
     }
-    let weight = |s: &Sentence<'_>| {
+    let weight = |s: &Sentence| {
         let sum: usize = s.terms.iter().filter_map(|term| spread.get(term.as_str())).sum();
         sum as f64 / (s.terms.len() as f64 + 4.0).sqrt()
     };
@@ -89,7 +95,7 @@ fn central(events: &[Event]) -> Vec<Sentence<'_>> {
         if !chosen.iter().any(repeats) {
             chosen.insert(i);
         }
-        if chosen.len() == REFLECT_SENTENCES_MAX {
+        if chosen.len() == most {
             break;
         }
     }
@@ -105,8 +111,12 @@ fn overlap(a: &BTreeSet<String>, b: &BTreeSet<String>) -> f64 {
     a.intersection(b).count() as f64 / a.len().min(b.len()).max(1) as f64
 }
 
-fn sentences(event: &Event) -> Vec<Sentence<'_>> {
+/// What the user or the model said in an event, sentence by sentence.
+pub(super) fn sentences(event: &Event) -> Vec<Sentence> {
     let mut out = Vec::new();
+    if !(event.is(EventType::UserInput) || event.is(EventType::LlmResponse)) {
+        return out;
+    }
     for line in event.text.lines() {
         let mut start = 0;
         let mut chars = line.char_indices().peekable();
@@ -128,7 +138,7 @@ fn sentences(event: &Event) -> Vec<Sentence<'_>> {
                 terms.insert(term.to_owned());
             });
             if words >= WORDS_MIN || (words >= 2 && text.split_whitespace().count() >= WORDS_MIN) {
-                out.push(Sentence { text, event: event.id, terms });
+                out.push(Sentence { text: text.to_owned(), event: event.id, terms });
             }
         }
     }
