@@ -302,7 +302,8 @@ impl Builder {
     }
 
     /// The chat model that background work may ask, such as `openai:gpt-4.1-mini`: reflection on sessions that failed. Its calls
-    /// are booked under the operation `reflect` and held to the budgets. Default: none, and everything works by rules alone.
+    /// are booked under the operation `reflect` and held to the budgets; they need a Tokio runtime, as `llm` does, in `reflect`,
+    /// `maintain` and whatever runs jobs. Default: none, and everything works by rules alone.
     /// Opening fails with InvalidInput (`unknown_model_provider`, `unknown_model_price`) where it has no provider or no price.
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.model = Some(model.into());
