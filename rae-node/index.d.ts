@@ -611,6 +611,16 @@ export interface OpenOptions {
   prices?: Path | { [key: string]: Json } | null;
   /** What becomes of a call of a model without a price: it is refused (default), or costs this, in dollars for a million tokens. */
   unknownModel?: "reject" | { input: number | string; output: number | string } | null;
+  /**
+   * The chat model that background work may ask, such as `openai:gpt-4.1-mini`: reflection on sessions that failed, within the budgets.
+   * Without one everything works by rules alone.
+   */
+  model?: string | null;
+  /**
+   * Queues a reflection after every so many changes of a project, for agents that do not say when a session ends; `maintain` runs it. 0, the
+   * default: never.
+   */
+  reflectAfter?: number | null;
   /** What `maintain` does with memories as they age. Default: strength sinks without use, and nothing is deleted by age. */
   lifecycle?: LifecyclePolicy | null;
 }
@@ -936,6 +946,65 @@ export interface ConnectOptions {
  */
 export function connect(url: string | URL, options?: ConnectOptions | null): Promise<Rae>;
 
+/** What happens in a session. */
+export type EventType =
+  | "user_input"
+  | "llm_call"
+  | "llm_response"
+  | "tool_call"
+  | "tool_response"
+  | "system_event"
+  | "error_event";
+
+/** How a session ended. */
+export type SessionOutcome = "success" | "failure" | "partial" | "timeout" | "error";
+
+export interface EventsOptions extends CallOptions {
+  /** Size of a page, 1 to 1,000; default 50. */
+  limit?: number | null;
+  /** `nextCursor` of the page before. */
+  cursor?: string | null;
+}
+
+/** What `reflect` made, or made stronger. */
+export interface Reflected {
+  id: string;
+  kind: "lesson" | "strategy" | "reflection";
+  /** What it says now. */
+  content: string;
+  version: number;
+  /** Whether it is new. */
+  created: boolean;
+  /** The session that it sums up, where it is a reflection. */
+  sessionId: string | null;
+  /** The tool that failed, where one did. */
+  tool: string | null;
+  /** The error in its general form. */
+  error: string | null;
+  /** How often it happened. */
+  count: number | null;
+  /** In how many sessions. */
+  sessions: number | null;
+  importance: number;
+  confidence: number;
+  /** Ids of the events it was learnt from, at most 64. */
+  sources: string[];
+  /** `model` where one is configured and could not be asked: a job asks it later. */
+  degraded: string[];
+}
+
+/** A session of an agent, by its name. Made by `mem.session(id)`. */
+export class Session {
+  private constructor();
+  readonly id: string;
+  /** Logs an event; see `Rae.logEvent`. */
+  log(type: EventType, content: string, metadata?: { [key: string]: Json } | null, options?: CallOptions | null): Promise<Receipt>;
+  /** Ends the session; see `Rae.endSession`. */
+  end(outcome: SessionOutcome, error?: string | null, options?: CallOptions | null): Promise<Receipt>;
+  /** A page of its events, oldest first; its end is the last one. */
+  events(options?: EventsOptions | null): Promise<Page>;
+}
+
 /** A memory of one tenant and project. Made by `open` or `connect`. */
 export class Rae {
   private constructor();
@@ -1062,6 +1131,32 @@ export class Rae {
 
   /** Writes a consistent copy of the whole store to a new file. */
   backup(path: Path, options?: CallOptions | null): Promise<void>;
+
+  /** A session of an agent by its name: `log`, `end` and `events`. Writes nothing yet. */
+  session(id: string): Session;
+
+  /**
+   * Logs an event of a session, durably when it resolves. metadata: your own, without a key `event`; reflection reads `tool`, `error`, `ok`,
+   * `status`, `exit_code` and `call_id`. `ConflictError` with reason `session_ended` once the session has ended.
+   */
+  logEvent(
+    sessionId: string,
+    type: EventType,
+    content: string,
+    options?: ({ metadata?: { [key: string]: Json } | null; idempotencyKey?: string | null } & CallOptions) | null,
+  ): Promise<Receipt>;
+
+  /** Ends a session and queues a reflection on it. So again is the same receipt, otherwise `ConflictError` (`session_ended`). */
+  endSession(sessionId: string, outcome: SessionOutcome, options?: ({ error?: string | null } & CallOptions) | null): Promise<Receipt>;
+
+  /** A page of the events of a session, oldest first; its end is the last one. */
+  events(sessionId: string, options?: EventsOptions | null): Promise<Page>;
+
+  /** Learns from a session, or from all that have news, now. Gives what was made or grew stronger; nothing where nothing is new. */
+  reflect(options?: ({ sessionId?: string | null; since?: Time | null } & CallOptions) | null): Promise<Reflected[]>;
+
+  /** A page of lessons, strategies and reflections. */
+  reflections(options?: EventsOptions | null): Promise<Page>;
 
   /**
    * Changes the limits of the tenant, or of the project; gives those that count now. A call is held to both: one that could pass any of them

@@ -3,6 +3,6 @@
 
 const { native } = require("./lib/native.js");
 const { classes } = require("./lib/errors.js");
-const { Hits, LlmStream, Metered, Rae, connect, open } = require("./lib/store.js");
+const { Hits, LlmStream, Metered, Rae, Session, connect, open } = require("./lib/store.js");
 
-module.exports = { open, connect, version: native.version, Hits, LlmStream, Metered, Rae, ...classes };
+module.exports = { open, connect, version: native.version, Hits, LlmStream, Metered, Rae, Session, ...classes };

@@ -8,6 +8,7 @@ export const {
   LlmStream,
   Metered,
   Rae,
+  Session,
   RaeError,
   InvalidInputError,
   PermissionDeniedError,

@@ -124,6 +124,14 @@ fn of_the_environment(name: &EmbedderName) -> Result<Arc<dyn Embedder>> {
     Err(Error::unsupported(message).with_code("embedder_provider"))
 }
 
+/// A model as calls name it: `openai:gpt-4.1-mini` is `openai/gpt-4.1-mini`, unless a provider knows it by the name as it is.
+fn model_name(name: &str, providers: &dyn LlmRouter) -> String {
+    let slashed = name.split_once(':').map(|(provider, model)| format!("{provider}/{model}"));
+    // One that is routed whole was not taken apart: then the colon is the model's own.
+    let is_known = |slashed: &String| providers.route(slashed).is_ok_and(|routed| routed.model != *slashed);
+    slashed.filter(is_known).unwrap_or_else(|| name.to_owned())
+}
+
 /// How long a write to a vector server may be under way.
 const VECTOR_SETTLE: Duration = Duration::from_secs(60);
 
@@ -170,6 +178,8 @@ pub struct Builder {
     costs: CostOptions,
     providers: Option<Arc<dyn LlmRouter>>,
     lifecycle: LifecyclePolicy,
+    model: Option<String>,
+    reflect_after: Option<u64>,
 }
 
 impl Builder {
@@ -300,6 +310,22 @@ impl Builder {
         self
     }
 
+    /// The chat model that background work may ask, such as `openai:gpt-4.1-mini`: reflection on sessions that failed. Its calls
+    /// are booked under the operation `reflect` and held to the budgets; they need a Tokio runtime, as `llm` does, in `reflect`,
+    /// `maintain` and whatever runs jobs. Default: none, and everything works by rules alone.
+    /// Opening fails with InvalidInput (`unknown_model_provider`, `unknown_model_price`) where it has no provider or no price.
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// Queues a reflection on the sessions with news after every so many changes of a project: for agents that do not say when
+    /// a session ends. Default, and 0: never.
+    pub fn reflect_after(mut self, changes: u64) -> Self {
+        self.reflect_after = (changes > 0).then_some(changes);
+        self
+    }
+
     /// Opens the store. Errors: InvalidInput (a directory, a missing folder, bad names, an embedder
     /// without a key or a price), Corrupt (not a store of ours; it is left as
     /// it is), Unsupported (made by a newer version), Conflict with code `embedder_mismatch`, PermissionDenied, Unavailable.
@@ -309,6 +335,7 @@ impl Builder {
         self.lifecycle.check().map_err(|e| e.with_operation("open"))?;
         let observer = self.observer.clone().unwrap_or_else(|| Arc::new(NoObserver));
         let providers = self.providers.clone().unwrap_or_else(|| Arc::new(NoProviders));
+        let model = self.model.as_deref().map(|name| model_name(name, &*providers));
         let embedder = guarded(self.embedding.clone().load_with(&*providers)?, &observer);
         let clock: Arc<dyn Clock> = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
         let (relational, vectors, in_process) = self.stores(&clock)?;
@@ -352,11 +379,16 @@ impl Builder {
             desk: Desk::new(self.costs.clone(), providers),
             lifecycle: self.lifecycle.clone(),
             lived: Lived::default(),
+            model,
+            reflect_after: self.reflect_after,
             closed: AtomicBool::new(false),
             checkpointed: Mutex::new(None),
         };
         let deps = Deps { shared: Arc::new(shared), timeout: self.timeout };
-        let settled = self.settle_embedder(&deps, &scope, embedder).await;
+        let settled = match ops::check_model(&deps) {
+            Ok(()) => self.settle_embedder(&deps, &scope, embedder).await,
+            Err(error) => Err(error),
+        };
         if let Err(error) = settled {
             // The error that matters is the one being returned.
             let _ = deps.relational.close().await;

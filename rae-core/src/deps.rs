@@ -70,6 +70,10 @@ pub(crate) struct Shared {
     /// What becomes of memories as they age, and when jobs last saw to that, by scope.
     pub lifecycle: LifecyclePolicy,
     pub lived: Lived,
+    /// The model that background work may ask, where there is one.
+    pub model: Option<String>,
+    /// After how many changes of a project a reflection is queued.
+    pub reflect_after: Option<u64>,
     pub closed: AtomicBool,
     /// When a job last asked for what the whole store needs once in a while.
     pub checkpointed: Mutex<Option<Instant>>,

@@ -35,6 +35,7 @@ mod overlay;
 pub mod ports;
 pub mod providers;
 mod rae;
+mod reflect;
 #[cfg(feature = "remote")]
 pub mod remote;
 pub mod retrieve;
@@ -53,17 +54,17 @@ pub use ingest::{MemoryUpdate, NewMemory, NewRelation};
 pub use jobs::feeder::VectorFeedStats;
 pub use jobs::runner::{JobResult, JobRun, WorkOptions};
 pub use lifecycle::LifecyclePolicy;
-pub use model::{Claim, Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
+pub use model::{Claim, EventType, Kind, Layer, Memory, MemoryId, MemoryVersion, SessionOutcome, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
     CostLogOptions, Costs, CostsOptions, CreatedKey, ErasurePlace, ErasureReport, EvaluationRun, EvaluationScore,
-    Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck,
-    ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream, Maintained, MeterEnd, MeterSettled, Metered,
-    MeteredCall, NewKey, Page, Passage, Presented, QuestionSet, RecallOptions, Receipt, Reembedded, RelationsOptions,
-    Stats, VectorSync,
+    EventsOptions, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions,
+    KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream, Maintained, MeterEnd, MeterSettled,
+    Metered, MeteredCall, NewEvent, NewKey, Page, Passage, Presented, QuestionSet, RecallOptions, Receipt, Reembedded,
+    ReflectOptions, Reflected, RelationsOptions, SessionEnd, Stats, VectorSync,
 };
 pub use ports::EmbedRole;
-pub use rae::Rae;
+pub use rae::{Rae, Session};
 pub use retrieve::{Signals, Weights};
 
 /// Version of the engine, for example `0.1.0`.

@@ -259,3 +259,39 @@ pub const EVAL_STORED_QUESTIONS_MAX: usize = 1_000;
 pub const EVAL_SETS_MAX: usize = 20;
 /// Runs of a set that are kept; the oldest go.
 pub const EVAL_KEPT_MAX: usize = 30;
+/// Longest error that the end of a session names, in bytes.
+pub const SESSION_ERROR_BYTES_MAX: usize = 8 << 10;
+/// Events of one session that a reflection looks at: the newest.
+pub const REFLECT_EVENTS_MAX: usize = 10_000;
+/// Characters of one event that a reflection reads.
+pub const REFLECT_EVENT_CHARS_MAX: usize = 4_096;
+/// Sessions of one `reflect` over a project; the next call goes on.
+pub const REFLECT_SESSIONS_MAX: usize = 1_000;
+/// Different failures that are learnt from one session.
+pub const REFLECT_FAILURES_MAX: usize = 64;
+/// Characters of a normalised error.
+pub const REFLECT_ERROR_CHARS_MAX: usize = 200;
+/// Characters of the name of a tool.
+pub const REFLECT_TOOL_CHARS_MAX: usize = 80;
+/// Ways out of a failure that a lesson names.
+pub const REFLECT_WAYS_MAX: usize = 8;
+/// Sentences of the summary of a session.
+pub const REFLECT_SENTENCES_MAX: usize = 3;
+/// Sentences that compete for a summary; of a longer session the newest.
+pub const REFLECT_CANDIDATES_MAX: usize = 400;
+/// Characters of the summary of a session.
+pub const REFLECT_SUMMARY_CHARS_MAX: usize = 800;
+/// Failures of one session that a model is asked about.
+pub const REFLECT_ASKED_MAX: usize = 16;
+/// Characters of the events that a model is shown.
+pub const REFLECT_PROMPT_CHARS_MAX: usize = 24_000;
+/// Characters of one event that a model is shown.
+pub const REFLECT_PROMPT_EVENT_CHARS_MAX: usize = 800;
+/// Characters of a cause, a rule or an insight that a model gives.
+pub const REFLECT_ANSWER_CHARS_MAX: usize = 400;
+/// Sentences of the summary of a day or week.
+pub const REFLECT_BUCKET_SENTENCES_MAX: usize = 5;
+/// Characters of the summary of a day or week.
+pub const REFLECT_BUCKET_CHARS_MAX: usize = 1_200;
+/// Weeks that one `reflect` over a project sums up: the newest with news.
+pub const REFLECT_WEEKS_MAX: usize = 4;

@@ -26,7 +26,10 @@ use std::{
 };
 use uuid::Uuid;
 
+mod session;
 mod spending;
+
+pub use session::Session;
 
 /// An open memory of one tenant and project. Cheap to clone; clones share the store. Close it, or drop the last clone.
 ///

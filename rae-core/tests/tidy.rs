@@ -23,6 +23,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("eval", &["error", "model", "limits", "eval"]),
     ("lifecycle", &["error", "limits", "model", "lifecycle"]),
     ("extract", &["error", "limits", "lexical", "extract"]),
+    ("reflect", &["error", "model", "limits", "lexical", "reflect"]),
     ("cost", &["error", "ctx", "limits", "model", "ports", "deps", "cost"]),
     ("retrieve", &["error", "model", "limits", "lexical", "retrieve", "ports", "Result", "Error"]),
     (

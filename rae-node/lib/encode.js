@@ -40,6 +40,7 @@ const AUDIT = names("limit");
 const VERIFY = names("exports");
 const EMBED = names("role");
 const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel lifecycle _testNow _testSeed");
+const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel model reflectAfter _testNow _testSeed");
 const BUDGET = names("dailyLimit monthlyLimit dailyTokenLimit monthlyTokenLimit warningThreshold");
 const COSTS = names("groupBy since until");
 const COST_LOG = names("limit cursor since until");
@@ -59,12 +60,16 @@ const RECEIPT_BYTES_MAX = 128 << 20;
 const CHAT_BYTES_MAX = 32 << 20;
 const CONNECT = names("apiKey tenant project timeout ca");
 const SCOPE = names("tenant project");
+const EVENT = names("metadata idempotencyKey");
+const SESSION_END = names("error");
+const EVENTS = names("limit cursor");
+const REFLECT = names("sessionId since");
 const NONE = new Set();
 
 // How each field is read; those that are not here are texts.
 const READERS = readers([
   [time, "occurredAt validFrom validTo since until asOf knownAt now"],
-  [number, "k limit weight maxTokens minScore importance confidence ttl expectedVersion timeout _testSeed"],
+  [number, "k limit weight maxTokens minScore importance confidence ttl expectedVersion timeout reflectAfter _testSeed"],
   [number, "dailyTokenLimit monthlyTokenLimit warningThreshold temperature topP"],
   [number, "inputTokens cachedInputTokens cacheWriteTokens outputTokens reasoningTokens maxOutputTokens"],
   [money, "dailyLimit monthlyLimit"],
@@ -450,6 +455,8 @@ module.exports = {
   COSTS,
   COST_LOG,
   EMBED,
+  EVENT,
+  EVENTS,
   FORGET,
   VERIFY,
   receipt,
@@ -460,10 +467,10 @@ module.exports = {
   NONE,
   OPEN,
   RECALL,
-  RELATE,
-  RELATIONS,
+  RELATE, RELATIONS, REFLECT,
   REMEMBER,
   SCOPE,
+  SESSION_END,
   UPDATE,
   content,
   flag,

@@ -138,4 +138,34 @@ class LlmStream {
   }
 }
 
-module.exports = { LlmStream, Metered, TAKEN };
+/** A session of an agent, by its name. */
+class Session {
+  #rae;
+  #id;
+
+  constructor(token, rae, id) {
+    if (token !== TAKEN) throw new TypeError("a session is made by mem.session, not with new");
+    this.#rae = rae;
+    this.#id = id;
+  }
+
+  get id() {
+    return this.#id;
+  }
+
+  async log(type, content, metadata, options) {
+    if (metadata === undefined || metadata === null) return this.#rae.logEvent(this.#id, type, content, options);
+    return this.#rae.logEvent(this.#id, type, content, { ...options, metadata });
+  }
+
+  async end(outcome, error, options) {
+    if (error === undefined || error === null) return this.#rae.endSession(this.#id, outcome, options);
+    return this.#rae.endSession(this.#id, outcome, { ...options, error });
+  }
+
+  async events(options) {
+    return this.#rae.events(this.#id, options);
+  }
+}
+
+module.exports = { LlmStream, Metered, Session, TAKEN };

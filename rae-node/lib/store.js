@@ -6,7 +6,7 @@ const encode = require("./encode.js");
 const embedder = require("./embedder.js");
 const { batchOf, cancellable, chatOf, decode, levelled, rows, taken } = require("./call.js");
 const { aborted, fromNative, invalid } = require("./errors.js");
-const { LlmStream, Metered, TAKEN } = require("./handles.js");
+const { LlmStream, Metered, Session, TAKEN } = require("./handles.js");
 
 /** The answer of `recall`: an array of hits with `degraded` and `trace`. */
 class Hits extends Array {
@@ -220,6 +220,37 @@ class Rae {
     await this.#callWith("backup", "path", encode.path("path", path), options);
   }
 
+  session(id) {
+    return new Session(TAKEN, this, encode.text("id", id));
+  }
+
+  async logEvent(sessionId, type, content, options) {
+    const call = taken("logEvent", options, encode.EVENT);
+    const given = { session_id: encode.text("sessionId", sessionId), type: encode.text("type", type) };
+    Object.assign(call.args, given, { content: encode.content("content", content) });
+    return this.#call("log_event", call);
+  }
+
+  async endSession(sessionId, outcome, options) {
+    const call = taken("endSession", options, encode.SESSION_END);
+    Object.assign(call.args, { session_id: encode.text("sessionId", sessionId), outcome: encode.text("outcome", outcome) });
+    return this.#call("end_session", call);
+  }
+
+  async events(sessionId, options) {
+    const call = taken("events", options, encode.EVENTS);
+    call.args.session_id = encode.text("sessionId", sessionId);
+    return this.#call("events", call);
+  }
+
+  async reflect(options) {
+    return this.#call("reflect", taken("reflect", options, encode.REFLECT));
+  }
+
+  async reflections(options) {
+    return this.#call("reflections", taken("reflections", options, encode.EVENTS));
+  }
+
   async setBudget(limits) {
     return this.#call("set_budget", levelled("setBudget", limits, encode.BUDGET));
   }
@@ -294,6 +325,9 @@ async function open(path, options) {
   const { embedder: wanted, _test_now: test_now, _test_seed: test_seed, ...given } = args;
   given.path = encode.path("path", path);
   if (given.timeout != null && given.timeout <= 0) throw invalid("timeout must be a number of seconds above 0");
+  if (given.reflect_after != null && !(Number.isSafeInteger(given.reflect_after) && given.reflect_after >= 0)) {
+    throw invalid("reflectAfter must be a whole number, 0 or more");
+  }
   const { name, info, call } = await embedder.resolve(wanted, { seconds: given.timeout });
   const json = JSON.stringify({ ...given, reembed: given.reembed ?? false, embedder: name, test_now, test_seed });
   const store = await cancellable("open", undefined, () => native.Store.open(json, info, call));
@@ -313,4 +347,4 @@ async function connect(url, options) {
   return new Rae(TAKEN, store, { url: address });
 }
 
-module.exports = { open, connect, Rae, Hits, LlmStream, Metered };
+module.exports = { open, connect, Rae, Hits, LlmStream, Metered, Session };

@@ -41,6 +41,8 @@ struct OpenOptions {
     prices: Option<Value>,
     unknown_model: Option<Value>,
     lifecycle: Option<Value>,
+    model: Option<String>,
+    reflect_after: Option<u64>,
     test_now: Option<String>,
     test_seed: Option<u64>,
 }
@@ -372,6 +374,10 @@ async fn open(options: &str, custom: Option<Arc<NodeEmbedder>>) -> Result<Store>
     if let Some(policy) = options.lifecycle {
         builder = builder.lifecycle(LifecyclePolicy::parse(policy)?);
     }
+    if let Some(model) = options.model {
+        builder = builder.model(model);
+    }
+    builder = builder.reflect_after(options.reflect_after.unwrap_or_default());
     if options.path != ":memory:" {
         builder = builder.path(options.path);
     }

@@ -11,8 +11,8 @@ use pyo3::{
     types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple},
 };
 use rae_core::{
-    ContextOptions, Error, Forget, ListOptions, MemoryUpdate, NewMemory, NewRelation, RecallOptions, RelationsOptions,
-    limits::BATCH_ITEMS_MAX,
+    ContextOptions, Error, EventsOptions, Forget, ListOptions, MemoryUpdate, NewMemory, NewRelation, RecallOptions,
+    RelationsOptions, limits::BATCH_ITEMS_MAX,
 };
 
 const NEW_FIELDS: [&str; 21] = [
@@ -94,6 +94,11 @@ fn key_text(key: &Bound<'_, PyAny>) -> PyResult<String> {
 fn unknown(py: Python<'_>, key: &str) -> PyErr {
     let (key, known) = (key.chars().take(80).collect::<String>(), NEW_FIELDS.join(", "));
     exception(py, &Error::invalid(format!("unknown field \"{key}\"; known are {known}")).with_code("unknown_field"))
+}
+
+/// Which page of events or reflections.
+pub(crate) fn events(limit: &Bound<'_, PyAny>, cursor: &Bound<'_, PyAny>) -> PyResult<EventsOptions> {
+    Ok(EventsOptions { limit: integer("limit", limit)?, cursor: optional("cursor", cursor, text)? })
 }
 
 /// What `remember_many` takes: any iterable of mappings, read to its end before anything is written.

@@ -9,7 +9,7 @@ use crate::{
     money::{self, LlmPieces},
     records::{
         Audit, Context, ErasureReport, Exported, Finding, Forgotten, Hits, Imported, Maintained, Memory, MemoryVersion,
-        Page, Receipt, Reembedded, Stats,
+        Page, Receipt, Reembedded, Reflected, Stats,
     },
     runtime::{boundary, drive},
 };
@@ -408,6 +408,70 @@ impl Store {
         boundary(py, || drive(py, self.rae(py)?.backup(&self::path("path", path)?)))
     }
 
+    fn log_event(
+        &self,
+        py: Python<'_>,
+        session: &Bound<'_, PyAny>,
+        event_type: &Bound<'_, PyAny>,
+        content: &Bound<'_, PyAny>,
+        metadata: &Bound<'_, PyAny>,
+        idempotency_key: &Bound<'_, PyAny>,
+    ) -> PyResult<Receipt> {
+        boundary(py, || {
+            let event = rae_core::NewEvent {
+                event_type: name("type", event_type)?,
+                content: text("content", content)?,
+                metadata: optional("metadata", metadata, json::object)?,
+                idempotency_key: optional("idempotency_key", idempotency_key, text)?,
+            };
+            drive(py, self.rae(py)?.log_event(&text("session_id", session)?, event)).map(Receipt::from)
+        })
+    }
+
+    fn end_session(
+        &self,
+        py: Python<'_>,
+        session: &Bound<'_, PyAny>,
+        outcome: &Bound<'_, PyAny>,
+        error: &Bound<'_, PyAny>,
+    ) -> PyResult<Receipt> {
+        boundary(py, || {
+            let end =
+                rae_core::SessionEnd { outcome: name("outcome", outcome)?, error: optional("error", error, text)? };
+            drive(py, self.rae(py)?.end_session(&text("session_id", session)?, end)).map(Receipt::from)
+        })
+    }
+
+    fn events(
+        &self,
+        py: Python<'_>,
+        session: &Bound<'_, PyAny>,
+        limit: &Bound<'_, PyAny>,
+        cursor: &Bound<'_, PyAny>,
+    ) -> PyResult<Page> {
+        boundary(py, || {
+            let (session, options) = (text("session_id", session)?, fields::events(limit, cursor)?);
+            drive(py, self.rae(py)?.events(&session, options)).map(Page::from)
+        })
+    }
+
+    fn reflect(
+        &self,
+        py: Python<'_>,
+        session: &Bound<'_, PyAny>,
+        since: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<Reflected>> {
+        boundary(py, || {
+            let (session_id, since) = (optional("session_id", session, text)?, optional("since", since, time)?);
+            let options = rae_core::ReflectOptions { session_id, since };
+            Ok(drive(py, self.rae(py)?.reflect(options))?.into_iter().map(Into::into).collect())
+        })
+    }
+
+    fn reflections(&self, py: Python<'_>, limit: &Bound<'_, PyAny>, cursor: &Bound<'_, PyAny>) -> PyResult<Page> {
+        boundary(py, || drive(py, self.rae(py)?.reflections(fields::events(limit, cursor)?)).map(Page::from))
+    }
+
     /// Calls a verb of `wire::VERBS` with its arguments and answer as JSON.
     fn call<'py>(&self, py: Python<'py>, verb: &str, args: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
         boundary(py, || {
@@ -511,6 +575,13 @@ fn builder(options: &Bound<'_, PyDict>) -> PyResult<Options> {
             "timeout" if value.is_none() => builder,
             "timeout" => builder.timeout(timeout(&value)?),
             "providers" => builder.providers(money::providers(&value)?),
+            "reflect_after" if value.is_none() => builder,
+            "reflect_after" => {
+                let changes = u64::try_from(integer("reflect_after", &value)?);
+                builder.reflect_after(changes.map_err(|_| invalid(py, "reflect_after must not be negative"))?)
+            }
+            "model" if value.is_none() => builder,
+            "model" => builder.model(text("model", &value)?),
             "prices" => {
                 prices = Some(value);
                 builder

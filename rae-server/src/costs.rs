@@ -36,7 +36,11 @@ pub fn plug(builder: Builder, settings: &Settings, metrics: &Arc<CostMetrics>, r
         },
         ..CostOptions::default()
     };
-    Ok(builder.costs(options).providers(Arc::new(providers)))
+    let builder = builder.costs(options).providers(Arc::new(providers)).reflect_after(settings.reflect_after);
+    Ok(match &settings.model {
+        Some(model) => builder.model(model),
+        None => builder,
+    })
 }
 
 fn price_book(costs: &CostSettings) -> Result<PriceBook> {

@@ -27,6 +27,8 @@ mod limits;
 mod observe;
 #[path = "http/routes.rs"]
 mod routes;
+#[path = "http/sessions.rs"]
+mod sessions;
 #[path = "http/tenants.rs"]
 mod tenants;
 #[path = "http/traces.rs"]

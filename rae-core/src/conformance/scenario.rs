@@ -37,6 +37,7 @@ pub const FILES: &[(&str, &str)] = files![
     "ranking.json",
     "recall.json",
     "relations.json",
+    "sessions.json",
     "stores.json",
     "tenants.json",
     "times.json",

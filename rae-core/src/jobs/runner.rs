@@ -21,6 +21,7 @@ use futures::{
 use futures_timer::Delay;
 use parking_lot::Mutex;
 use std::{
+    collections::BTreeMap,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
     sync::atomic::{AtomicU64, Ordering},
@@ -113,7 +114,7 @@ pub struct JobRun {
     pub took: Duration,
     /// How the stored sets of questions were answered; of an `Evaluate` job alone.
     pub evaluated: Vec<ops::EvaluationScore>,
-    /// Changes written under the lease.
+    /// Changes that it made.
     pub(crate) changes: u64,
 }
 
@@ -126,13 +127,14 @@ pub(crate) async fn run_one(deps: &Deps, options: &WorkOptions) -> Result<Option
     run_leased(&deps, &scope, lease, options).await.map(Some)
 }
 
-/// Runs the due jobs of one scope; gives how many changes they wrote.
-pub(crate) async fn run_scope(deps: &Deps, scope: &Scope) -> Result<u64> {
-    let (ctx, options, mut changes) = (deps.ctx(scope)?, WorkOptions::default(), 0);
+/// Runs the due jobs of one scope; gives how many changes they made, by what they do.
+pub(crate) async fn run_scope(deps: &Deps, scope: &Scope) -> Result<BTreeMap<JobKind, u64>> {
+    let (ctx, options, mut changes) = (deps.ctx(scope)?, WorkOptions::default(), BTreeMap::new());
     loop {
         let leases = deps.relational.lease(&ctx, deps.clock.now(), options.lease, 1).await?;
         let Some(lease) = leases.into_iter().next() else { return Ok(changes) };
-        changes += run_leased(deps, scope, lease, &options).await?.changes;
+        let run = run_leased(deps, scope, lease, &options).await?;
+        *changes.entry(run.kind).or_default() += run.changes;
     }
 }
 
@@ -289,6 +291,7 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
 /// Does the job and ends it.
 async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<()> {
     let (deps, job) = (held.deps, &held.lease.job);
+    let mut changes = 0;
     let (preconditions, mut ops) = match job.kind {
         JobKind::Embed => pay(held, scope).await?,
         JobKind::Maintain => {
@@ -298,10 +301,14 @@ async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<()> {
         JobKind::Evaluate => {
             let scores = ops::evaluate_all(deps, scope).await?;
             held.evaluated.lock().extend(scores);
-            Vec::new()
+            (Vec::new(), Vec::new())
+        }
+        JobKind::Reflect => {
+            changes = ops::run_reflect(deps, scope, job).await?;
+            (Vec::new(), Vec::new())
         }
     };
-    let changes = ops.len() as u64;
+    changes += ops.len() as u64;
     ops.push(Op::FinishJob { id: job.id });
     held.apply_if(preconditions, ops).await?;
     held.changes.fetch_add(changes, Ordering::Relaxed);
@@ -351,8 +358,9 @@ async fn give_back(held: &Held<'_>, error: &Error, options: &WorkOptions) -> Res
         Some(run_at) => Op::ParkJob { id: job.id, run_at, error: error.code().to_owned() },
         None => {
             let run_at = held.now().saturating_add(retry_wait(job.id, job.attempts, options.retry_delay));
-            // The kind alone: a provider's message may quote the text.
-            Op::RetryJob { id: job.id, run_at, error: error.kind().name().to_owned() }
+            // The kind alone: a provider's message may quote the text. An answer that cannot be read has a code of ours.
+            let reason = if error.code() == ops::UNREADABLE { error.code() } else { error.kind().name() };
+            Op::RetryJob { id: job.id, run_at, error: reason.to_owned() }
         }
     };
     match held.apply(vec![op]).await {

@@ -16,11 +16,13 @@ pub enum JobKind {
     Maintain,
     /// Run the stored sets of questions of one project and keep how they were answered.
     Evaluate,
+    /// Learn from a session that ended, or from all sessions of one project that have news.
+    Reflect,
 }
 
 impl JobKind {
     /// All of them: what this build can run. A worker takes no job of a newer build.
-    pub const ALL: [Self; 3] = [Self::Embed, Self::Maintain, Self::Evaluate];
+    pub const ALL: [Self; 4] = [Self::Embed, Self::Maintain, Self::Evaluate, Self::Reflect];
 
     /// The name in the store and in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -28,6 +30,7 @@ impl JobKind {
             Self::Embed => "embed",
             Self::Maintain => "maintain",
             Self::Evaluate => "evaluate",
+            Self::Reflect => "reflect",
         }
     }
 }

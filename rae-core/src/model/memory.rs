@@ -37,6 +37,8 @@ macro_rules! names {
     };
 }
 
+pub(super) use names;
+
 names! {
     /// What sort of thing a memory is.
     Kind, "kind", {

@@ -16,6 +16,7 @@ mod memory;
 mod money;
 mod query;
 mod record;
+mod session;
 mod time;
 
 pub use batch::{
@@ -45,4 +46,5 @@ pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance
 pub use money::Usd;
 pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};
 pub use record::{Record, RecordKind};
+pub use session::{EventType, SessionOutcome};
 pub use time::Timestamp;

@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result},
     ingest::{check_query, event_name},
     model::{Filter, Kind, Layer, Memory, MemoryId, Scan, Scope},
+    reflect::{is_about, repeats},
     retrieve::{Packed, Packer, Section},
 };
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,7 @@ pub(crate) async fn context(
     let mut recent_packer = Packer::new(&*deps.tokens, tokens_max / 2);
     let recent_ids = choose_recent(&mut recent_packer, &recent)?;
     let is_lesson = |m: &Memory| matches!(m.kind, Kind::Lesson | Kind::Strategy | Kind::Reflection);
+    let hits: HashSet<MemoryId> = search.found.iter().map(|found| found.memory.id).collect();
     let mut texts = HashSet::new();
     let mut lessons = 0;
     for section in [Section::Lessons, Section::Memories] {
@@ -131,6 +133,10 @@ pub(crate) async fn context(
             let memory = &found.memory;
             let fits = is_lesson(memory) == (section == Section::Lessons);
             if !fits || recent_ids.contains(&memory.id) || (section == Section::Lessons && lessons == LESSONS_MAX) {
+                continue;
+            }
+            // A lesson takes room that memories need: one about something else gets none.
+            if !is_about(memory, query, found.ranked.signals.dense) || repeats(memory, |id| hits.contains(id)) {
                 continue;
             }
             // The same words twice are the same to a reader.

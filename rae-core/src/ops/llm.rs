@@ -117,6 +117,19 @@ pub(crate) async fn answer(deps: &Deps, scope: &Scope, plan: &Plan) -> Result<Ll
     }
 }
 
+/// Whether the model of background work has a provider and a price.
+pub(crate) fn check_model(deps: &Deps) -> Result<()> {
+    let Some(model) = &deps.model else { return Ok(()) };
+    let routed = deps.desk.providers.route(model).map_err(|error| {
+        let message = format!(
+            "the model {model}, which background work is to ask, has no provider: set the provider's key in the environment, for \
+             example OPENAI_API_KEY for openai, or give the provider when the store is opened"
+        );
+        Error::new(error.kind(), message).with_code(error.code().to_owned()).with_source(error)
+    })?;
+    deps.desk.prices.price(routed.provider.id(), &routed.model, deps.clock.now()).map(|_| ())
+}
+
 pub(crate) async fn llm_estimate(
     deps: &Deps,
     scope: &Scope,

@@ -7,14 +7,14 @@ use crate::{
     error::Result,
     jobs::{index_sync, runner},
     limits::{EXPIRE_PAGE, PAGE_MAX},
-    model::{Audit, Op, Outcome, Scope, Timestamp},
+    model::{Audit, JobKind, Op, Outcome, Scope, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `access` counts written, `log_truncated` 0 or 1;
-/// and where there were any, strengths that `faded`, memories `forgotten` below the floor, `retired` past the time they are kept, and
-/// `trimmed` to the capacity of their layer.
+/// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `reflected` lessons, strategies and reflections
+/// made or changed, `access` counts written, `log_truncated` 0 or 1; and where there were any, strengths that `faded`, memories
+/// `forgotten` below the floor, `retired` past the time they are kept, and `trimmed` to the capacity of their layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maintained {
     /// Work by name.
@@ -41,7 +41,10 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     expire_reservations(deps, scope).await?;
     sync_index(deps, scope).await?;
     ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&deps.ctx(scope)?, now).await?));
-    ran.insert("embedded".to_owned(), runner::run_scope(deps, scope).await?);
+    let jobs = runner::run_scope(deps, scope).await?;
+    for (name, kind) in [("embedded", JobKind::Embed), ("reflected", JobKind::Reflect)] {
+        ran.insert(name.to_owned(), jobs.get(&kind).copied().unwrap_or_default());
+    }
     Ok(Maintained { ran })
 }
 

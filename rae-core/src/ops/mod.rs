@@ -21,8 +21,10 @@ mod maintain;
 mod meter;
 mod recall;
 mod reembed;
+mod reflect;
 mod relate;
 mod remember;
+mod session;
 mod stats;
 mod sync_vectors;
 mod update;
@@ -45,8 +47,10 @@ pub use maintain::{Finding, Maintained};
 pub use meter::{MeterEnd, MeterSettled, Metered, MeteredCall};
 pub use recall::{Hit, Hits, Passage, RecallOptions};
 pub use reembed::Reembedded;
+pub use reflect::{ReflectOptions, Reflected};
 pub use relate::RelationsOptions;
 pub use remember::Receipt;
+pub use session::{EventsOptions, NewEvent, SessionEnd};
 pub use stats::Stats;
 pub use sync_vectors::VectorSync;
 pub use verify_erasure::{ErasurePlace, ErasureReport};
@@ -69,13 +73,15 @@ pub(crate) use jobs::{job_stats, jobs, requeue_job};
 pub(crate) use keys::{create_key, create_tenant, has_had_keys, key, key_check, keys, revoke_key, tenant, tenants};
 #[cfg(feature = "remote")]
 pub(crate) use llm::check_llm_options;
-pub(crate) use llm::{llm, llm_estimate, llm_stream};
+pub(crate) use llm::{check_model, llm, llm_estimate, llm_stream};
 pub(crate) use maintain::{doctor, flush_access, housekeep, maintain};
 pub(crate) use meter::{end_by_id, meter, meter_by_id};
 pub(crate) use recall::recall;
 pub(crate) use reembed::reembed;
+pub(crate) use reflect::{UNREADABLE, reflect, reflect_after, reflections, run_reflect};
 pub(crate) use relate::{relate, relations};
 pub(crate) use remember::{remember, remember_many};
+pub(crate) use session::{end_session, events, log_event};
 pub(crate) use stats::stats;
 pub(crate) use sync_vectors::sync_vectors;
 pub(crate) use update::update;
@@ -90,4 +96,5 @@ pub(crate) use {
     get::page_size,
     relate::check_relation,
     remember::{check_items, with_prefix},
+    session::{check_end, check_event, check_session},
 };

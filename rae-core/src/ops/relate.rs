@@ -3,7 +3,7 @@
 use super::{
     Page, Receipt,
     get::{missing, page_of, page_size},
-    remember::{Item, commit},
+    remember::{Along, Item, commit},
 };
 use crate::{
     ctx::Ctx,
@@ -32,7 +32,8 @@ pub(crate) async fn relate(deps: &Deps, scope: &Scope, new: NewRelation) -> Resu
             memory.id = deps.ids.next(now);
         }
         let item = Item { memory: memory.clone(), idempotency: None, infer: false };
-        match commit(deps, &ctx, vec![item], still_there).await {
+        let along = Along { preconditions: still_there, ..Along::default() };
+        match commit(deps, &ctx, vec![item], along).await {
             Ok(receipts) => {
                 deps.background.nudge(scope);
                 return receipts.into_iter().next().ok_or_else(|| Error::internal("a write gave no receipt"));

@@ -32,6 +32,13 @@ pub(super) struct Item {
     pub infer: bool,
 }
 
+/// What else goes into the transaction of a memory.
+#[derive(Default)]
+pub(super) struct Along {
+    pub preconditions: Vec<Precondition>,
+    pub ops: Vec<Op>,
+}
+
 pub(crate) async fn remember(deps: &Deps, scope: &Scope, new: NewMemory) -> Result<Receipt> {
     let receipts = remember_many(deps, scope, vec![new]).await?;
     receipts.into_iter().next().ok_or_else(|| Error::internal("a write gave no receipt"))
@@ -44,7 +51,7 @@ pub(crate) async fn remember_many(deps: &Deps, scope: &Scope, items: Vec<NewMemo
     let mut rest = items.into_iter().peekable();
     while rest.peek().is_some() {
         let chunk = next_chunk(&mut rest);
-        match commit(deps, &ctx, chunk, Vec::new()).await {
+        match commit(deps, &ctx, chunk, Along::default()).await {
             Ok(mut done) => receipts.append(&mut done),
             Err(error) if receipts.is_empty() => return Err(error),
             Err(error) => return Err(with_prefix(error, &receipts)),
@@ -81,8 +88,15 @@ pub(crate) fn check_items(items: &[NewMemory]) -> Result<()> {
     Ok(())
 }
 
+/// Stores one memory, with more in the same transaction.
+pub(super) async fn remember_with(deps: &Deps, scope: &Scope, item: Item, along: Along) -> Result<Receipt> {
+    let receipts = commit(deps, &deps.ctx(scope)?, vec![item], along).await?;
+    deps.background.nudge(scope);
+    receipts.into_iter().next().ok_or_else(|| Error::internal("a write gave no receipt"))
+}
+
 /// Checks every item before anything is written.
-fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Item>> {
+pub(super) fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Item>> {
     check_count(items.len())?;
     let now = deps.clock.now();
     let several = items.len() > 1;
@@ -115,13 +129,8 @@ fn next_chunk(rest: &mut std::iter::Peekable<std::vec::IntoIter<Item>>) -> Vec<I
     chunk
 }
 
-/// Embeds and writes items in one transaction, where what they need besides still holds.
-pub(super) async fn commit(
-    deps: &Deps,
-    ctx: &crate::Ctx,
-    chunk: Vec<Item>,
-    mut needed: Vec<Precondition>,
-) -> Result<Vec<Receipt>> {
+/// Embeds and writes items in one transaction with what goes along.
+pub(super) async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>, along: Along) -> Result<Vec<Receipt>> {
     let embedder = deps.embedder();
     let (memories, extras): (Vec<Memory>, Vec<_>) =
         chunk.into_iter().map(|i| (i.memory, (i.idempotency, i.infer))).unzip();
@@ -145,8 +154,11 @@ pub(super) async fn commit(
         tracing::warn!(kind = error.kind().name(), "embedding failed; the vectors are owed as a job");
         ops.push(embed_debt::job(deps, &ids[embedded..], &error));
     }
-    needed.push(Precondition::EmbedderIs(embedder.id().to_owned()));
-    let applied = deps.relational.apply(ctx, deps.batch_if(needed, ops)).await?;
+    ops.extend(along.ops);
+    let mut preconditions = along.preconditions;
+    preconditions.push(Precondition::EmbedderIs(embedder.id().to_owned()));
+    let applied = deps.relational.apply(ctx, deps.batch_if(preconditions, ops)).await?;
+    super::reflect_after(deps, ctx, (applied.seq_before, applied.seq)).await;
     let mut outcomes = applied.outcomes.into_iter();
     let puts: Vec<Outcome> = outcomes.by_ref().take(ids.len()).collect();
     let trimmed: HashSet<MemoryId> =

@@ -10,9 +10,10 @@ use crate::{
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp},
     ops::{
         Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
-        ErasureReport, EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer,
-        LlmEstimate, LlmOptions, Maintained, MeterEnd, MeterSettled, MeteredCall, Page, QuestionSet, RecallOptions,
-        Receipt, Reembedded, RelationsOptions, Stats,
+        ErasureReport, EvaluationRun, EventsOptions, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions,
+        LlmAnswer, LlmEstimate, LlmOptions, Maintained, MeterEnd, MeterSettled, MeteredCall, NewEvent, Page,
+        QuestionSet, RecallOptions, Receipt, Reembedded, ReflectOptions, Reflected, RelationsOptions, SessionEnd,
+        Stats,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
@@ -66,7 +67,6 @@ impl Handle {
         stats() -> Stats;
         export(path: &Path) -> Exported;
         import(path: &Path) -> Imported;
-        maintain(now: Option<Timestamp>) -> Maintained;
         audit(options: AuditOptions) -> Audit;
         evaluate(questions: &[Question], options: RecallOptions) -> Evaluation;
         compare_evaluations(a: &Evaluation, b: &Evaluation) -> Comparison;
@@ -83,6 +83,10 @@ impl Handle {
         cost_log(options: CostLogOptions) -> CostLog;
         end_metered(id: Uuid, call: MeteredCall, end: MeterEnd) -> MeterSettled;
         llm_estimate(request: ChatRequest, options: LlmOptions) -> LlmEstimate;
+        log_event(session: &str, event: NewEvent) -> Receipt;
+        end_session(session: &str, end: SessionEnd) -> Receipt;
+        events(session: &str, options: EventsOptions) -> Page;
+        reflections(options: EventsOptions) -> Page;
     }
 
     /// As [`Rae::meter_by_id`].
@@ -98,6 +102,24 @@ impl Handle {
         match self {
             Self::Local(rae) => OnReactor::new(Box::pin(rae.llm(request, options)))?.await,
             Self::Remote(remote) => remote.llm(request, options).await,
+        }
+    }
+
+    /// As [`Rae::maintain`], on any executor: a model may be asked.
+    pub async fn maintain(&self, now: Option<Timestamp>) -> Result<Maintained> {
+        match self {
+            Self::Local(rae) if rae.model().is_some() => OnReactor::new(Box::pin(rae.maintain(now)))?.await,
+            Self::Local(rae) => rae.maintain(now).await,
+            Self::Remote(remote) => remote.maintain(now).await,
+        }
+    }
+
+    /// As [`Rae::reflect`], on any executor: a model may be asked.
+    pub async fn reflect(&self, options: ReflectOptions) -> Result<Vec<Reflected>> {
+        match self {
+            Self::Local(rae) if rae.model().is_some() => OnReactor::new(Box::pin(rae.reflect(options)))?.await,
+            Self::Local(rae) => rae.reflect(options).await,
+            Self::Remote(remote) => remote.reflect(options).await,
         }
     }
 
@@ -129,7 +151,9 @@ impl Handle {
     pub async fn call(&self, verb: &str, args: Map<String, Value>) -> Result<Value> {
         match self {
             // The clients of providers need a runtime; nothing else does.
-            Self::Local(rae) if verb == "llm" => OnReactor::new(Box::pin(wire::call(rae, verb, args)))?.await,
+            Self::Local(rae) if verb == "llm" || (rae.model().is_some() && matches!(verb, "reflect" | "maintain")) => {
+                OnReactor::new(Box::pin(wire::call(rae, verb, args)))?.await
+            }
             Self::Local(rae) => wire::call(rae, verb, args).await,
             Self::Remote(remote) => remote.call(verb, args).await,
         }

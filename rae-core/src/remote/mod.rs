@@ -15,6 +15,7 @@ mod files;
 mod handle;
 mod money;
 mod pieces;
+mod sessions;
 mod transport;
 mod verbs;
 

@@ -7,8 +7,8 @@ use crate::{
     ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{Memory, MemoryId, MemoryVersion, Timestamp},
     ops::{
-        self, Audit, AuditOptions, Context, ContextOptions, ErasureReport, Finding, Forget, Forgotten, Hits,
-        ListOptions, Maintained, Page, RecallOptions, Receipt, RelationsOptions, Stats,
+        self, Audit, AuditOptions, Context, ContextOptions, ErasureReport, EventsOptions, Finding, Forget, Forgotten,
+        Hits, ListOptions, Maintained, Page, RecallOptions, Receipt, RelationsOptions, Stats,
     },
     ports::EmbedRole,
     wire,
@@ -47,13 +47,6 @@ struct Findings {
 struct Items {
     items: Vec<Value>,
     next_cursor: Option<String>,
-}
-
-impl Items {
-    fn read(self) -> Result<Page> {
-        let items = self.items.into_iter().map(read).collect::<Result<_>>()?;
-        Ok(Page { items, next_cursor: self.next_cursor })
-    }
 }
 
 #[derive(Deserialize)]
@@ -143,8 +136,7 @@ impl Remote {
             query.extend(options.layer.map(|layer| ("layer", layer.as_str().to_owned())));
             query.extend(options.tags.into_iter().flatten().map(|tag| ("tags", tag)));
             query.extend(options.filter.map(|filter| ("filter", filter.to_string())));
-            let page: Items = self.json(Request { query, ..Request::get("v1/memories") }).await?;
-            page.read()
+            page(self, Request { query, ..Request::get("v1/memories") }).await
         })
         .await
     }
@@ -271,8 +263,7 @@ impl Remote {
                 ("cursor", options.cursor),
             ];
             query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
-            let page: Items = self.json(Request { query, ..Request::get("v1/graph/relations") }).await?;
-            page.read()
+            page(self, Request { query, ..Request::get("v1/graph/relations") }).await
         })
         .await
     }
@@ -314,6 +305,21 @@ pub(super) fn finite(name: &str, value: Option<f64>) -> Result<()> {
         Some(value) if !value.is_finite() => Err(Error::invalid(format!("{name} must be a number, not {value}"))),
         _ => Ok(()),
     }
+}
+
+/// A page of memories.
+async fn page(remote: &Remote, request: Request) -> Result<Page> {
+    let page: Items = remote.json(request).await?;
+    let items = page.items.into_iter().map(read).collect::<Result<_>>()?;
+    Ok(Page { items, next_cursor: page.next_cursor })
+}
+
+/// A page of memories that a route gives.
+pub(super) async fn page_of(remote: &Remote, path: String, options: EventsOptions) -> Result<Page> {
+    ops::page_size(options.limit)?;
+    let mut query = vec![("limit", options.limit.to_string())];
+    query.extend(options.cursor.map(|cursor| ("cursor", cursor)));
+    page(remote, Request { query, ..Request::get(path) }).await
 }
 
 /// Options as the fields of a request, without those that say nothing.

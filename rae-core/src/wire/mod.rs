@@ -11,6 +11,7 @@ mod output;
 #[cfg(feature = "http")]
 mod providers;
 pub mod services;
+mod sessions;
 
 use crate::{
     MemoryId, Rae,
@@ -32,9 +33,10 @@ pub(crate) use output::{changes, read_memory, read_version};
 pub use output::{memory, version};
 #[cfg(feature = "http")]
 pub use providers::providers;
+pub use sessions::{events, new_event, reflect, session_end};
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
-pub const VERBS: [&str; 37] = [
+pub const VERBS: [&str; 42] = [
     "remember",
     "remember_many",
     "recall",
@@ -72,6 +74,11 @@ pub const VERBS: [&str; 37] = [
     "end_metered",
     "llm",
     "llm_estimate",
+    "log_event",
+    "end_session",
+    "events",
+    "reflect",
+    "reflections",
 ];
 
 /// The verbs by name, on whatever has methods of these names.
@@ -191,6 +198,20 @@ macro_rules! dispatch {
                 let (request, options) = chat(args.rest())?;
                 llm_estimate(&$rae.llm_estimate(request, options).await?)
             }
+            "log_event" => {
+                let session = args.required("session_id", input::text)?;
+                output::plain(&$rae.log_event(&session, new_event(args.rest())?).await?)?
+            }
+            "end_session" => {
+                let session = args.required("session_id", input::text)?;
+                output::plain(&$rae.end_session(&session, session_end(args.rest())?).await?)?
+            }
+            "events" => {
+                let session = args.required("session_id", input::text)?;
+                output::page(&$rae.events(&session, events(args.rest())?).await?)?
+            }
+            "reflect" => output::plain(&$rae.reflect(reflect(args.rest())?).await?)?,
+            "reflections" => output::page(&$rae.reflections(events(args.rest())?).await?)?,
             _ => {
                 return Err(
                     Error::unsupported(format!("there is no verb {}", input::shown($verb))).with_code("no_such_verb")

@@ -88,14 +88,23 @@ from rae._rae import (
     Passage,
     Receipt,
     Reembedded,
+    Reflected,
     Signals,
     Stats,
     __version__,
 )
+from rae._session import Session
 from rae._types import UNSET, Unset
 
 if _TYPE_CHECKING:
-    from rae._aio import AsyncLlmStream, AsyncMeter, AsyncRae, aconnect, aopen
+    from rae._aio import (
+        AsyncLlmStream,
+        AsyncMeter,
+        AsyncRae,
+        AsyncSession,
+        aconnect,
+        aopen,
+    )
 
 # What `match` and isinstance ask for; the native class cannot inherit from it.
 _Sequence.register(Hits)
@@ -106,6 +115,7 @@ __all__ = [
     "AsyncLlmStream",
     "AsyncMeter",
     "AsyncRae",
+    "AsyncSession",
     "Audit",
     "AuditFinding",
     "Budget",
@@ -159,6 +169,8 @@ __all__ = [
     "RateLimitedError",
     "Receipt",
     "Reembedded",
+    "Reflected",
+    "Session",
     "Signals",
     "Stats",
     "TimeoutError",
@@ -188,7 +200,7 @@ if hasattr(_os, "register_at_fork"):
 
 def __getattr__(name: str) -> _Any:
     # asyncio takes longer to import than the rest of the package.
-    if name in ("AsyncLlmStream", "AsyncMeter", "AsyncRae", "aconnect", "aopen"):
+    if name in ("AsyncLlmStream", "AsyncMeter", "AsyncRae", "AsyncSession", "aconnect", "aopen"):
         from rae import _aio
 
         return getattr(_aio, name)

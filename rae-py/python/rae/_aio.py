@@ -15,12 +15,13 @@ from types import TracebackType
 from typing import Any, Literal
 
 from rae import _client
-from rae._averbs import evals, models, money, reading, relations, upkeep, writing
+from rae._averbs import evals, learning, models, money, reading, relations, upkeep, writing
 from rae._averbs.base import Pool
 from rae._averbs.models import AsyncLlmStream, AsyncMeter
+from rae._session import AsyncSession
 from rae._types import Embedder, Path, Prices, Providers, Time, UnknownModel
 
-__all__ = ["AsyncLlmStream", "AsyncMeter", "AsyncRae", "aconnect", "aopen"]
+__all__ = ["AsyncLlmStream", "AsyncMeter", "AsyncRae", "AsyncSession", "aconnect", "aopen"]
 
 
 async def aopen(
@@ -36,6 +37,8 @@ async def aopen(
     prices: Prices | None = None,
     unknown_model: UnknownModel | None = None,
     lifecycle: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    reflect_after: int | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> AsyncRae:
@@ -57,6 +60,8 @@ async def aopen(
         prices=prices,
         unknown_model=unknown_model,
         lifecycle=lifecycle,
+        model=model,
+        reflect_after=reflect_after,
         _test_now=_test_now,
         _test_seed=_test_seed,
     )
@@ -104,6 +109,7 @@ class AsyncRae(
     upkeep.AsyncRae,
     evals.AsyncRae,
     relations.AsyncRae,
+    learning.AsyncRae,
     money.AsyncRae,
     models.AsyncRae,
 ):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from rae import _rae
 from rae._money import amount
 from rae._types import Embedder, Path, Prices, Providers, Time, UnknownModel
-from rae._verbs import evals, models, money, reading, relations, upkeep, writing
+from rae._verbs import evals, learning, models, money, reading, relations, upkeep, writing
 
 
 def open(
@@ -28,6 +28,8 @@ def open(
     prices: Prices | None = None,
     unknown_model: UnknownModel | None = None,
     lifecycle: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    reflect_after: int | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> Rae:
@@ -57,6 +59,10 @@ def open(
     lifecycle: what `maintain` does with memories as they age, like `{"forget_below": 0.05,
         "keep_class_days": {"restricted": 90}}`; see docs/concepts/lifecycle.md. None: strength
         sinks without use, and nothing is deleted by age.
+    model: the chat model that background work may ask, such as "openai:gpt-4.1-mini": reflection
+        on sessions that failed, within the budgets. None: everything works by rules alone.
+    reflect_after: queues a reflection after every so many changes of a project, for agents that do
+        not say when a session ends; `maintain` runs it. None and 0: never.
 
     Raises InvalidInputError (a directory, a missing folder, bad names), CorruptError (not a store;
     the file is left as it is), UnsupportedError (made by a newer version; code "forked" for a file
@@ -76,6 +82,8 @@ def open(
             "prices": prices,
             "unknown_model": None if unknown_model is None else _ceiling(unknown_model),
             "lifecycle": lifecycle,
+            "model": model,
+            "reflect_after": reflect_after,
             "test_now": _test_now,
             "test_seed": _test_seed,
         },
@@ -129,7 +137,16 @@ def connect(
     return Rae(native)
 
 
-class Rae(writing.Rae, reading.Rae, upkeep.Rae, evals.Rae, money.Rae, models.Rae, relations.Rae):
+class Rae(
+    writing.Rae,
+    reading.Rae,
+    upkeep.Rae,
+    evals.Rae,
+    money.Rae,
+    models.Rae,
+    relations.Rae,
+    learning.Rae,
+):
     """A store, for one tenant and project; `open` makes it, and `connect` one on a server.
 
     Safe to use from several threads; the interpreter is free while a call runs, and Ctrl-C ends it.

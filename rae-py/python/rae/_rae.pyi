@@ -433,6 +433,57 @@ class Page:
     __hash__ = None  # type: ignore[assignment]
 
 @final
+class Reflected:
+    """What `reflect` made, or made stronger."""
+
+    @property
+    def id(self) -> str:
+        """Id of the memory."""
+    @property
+    def kind(self) -> str:
+        """A "lesson", "strategy" or "reflection"."""
+    @property
+    def content(self) -> str:
+        """What it says now."""
+    @property
+    def version(self) -> int:
+        """Its version."""
+    @property
+    def created(self) -> bool:
+        """Whether it is new."""
+    @property
+    def session_id(self) -> str | None:
+        """The session that it sums up, where it is a reflection."""
+    @property
+    def tool(self) -> str | None:
+        """The tool that failed, where one did."""
+    @property
+    def error(self) -> str | None:
+        """The error in its general form."""
+    @property
+    def count(self) -> int | None:
+        """How often it happened."""
+    @property
+    def sessions(self) -> int | None:
+        """In how many sessions."""
+    @property
+    def importance(self) -> float:
+        """How much it matters, 0 to 1."""
+    @property
+    def confidence(self) -> float:
+        """How sure it is, 0 to 1."""
+    @property
+    def sources(self) -> list[str]:
+        """Ids of the events it was learnt from, at most 64."""
+    @property
+    def degraded(self) -> list[str]:
+        """Has "model" where one is configured and could not be asked: a job asks it later."""
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a fresh dict; times stay datetimes."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__ = None  # type: ignore[assignment]
+
+@final
 class ContextSource:
     """A memory in a context's text."""
 
@@ -799,6 +850,18 @@ class Store:
     def embed(self, given: object, role: str) -> tuple[bytearray, int]: ...
     def vector(self, memory_id: str) -> bytearray | None: ...
     def backup(self, path: str | PathLike[str]) -> None: ...
+    def log_event(
+        self,
+        session: str,
+        event_type: str,
+        content: str,
+        metadata: object,
+        idempotency_key: str | None,
+    ) -> Receipt: ...
+    def end_session(self, session: str, outcome: str, error: str | None) -> Receipt: ...
+    def events(self, session: str, limit: int, cursor: str | None) -> Page: ...
+    def reflect(self, session: str | None, since: object) -> list[Reflected]: ...
+    def reflections(self, limit: int, cursor: str | None) -> Page: ...
     def call(self, verb: str, args: dict[str, Any]) -> Any: ...
     def llm_stream(self, args: dict[str, Any]) -> LlmPieces: ...
     def close(self) -> None: ...

@@ -54,6 +54,16 @@ Layer: TypeAlias = Literal[
 TrustLevel: TypeAlias = Literal["unverified", "low", "medium", "high"]
 InfoClass: TypeAlias = Literal["public", "internal", "confidential", "restricted"]
 ForgetScope: TypeAlias = Literal["session", "user", "project", "tenant"]
+EventType: TypeAlias = Literal[
+    "user_input",
+    "llm_call",
+    "llm_response",
+    "tool_call",
+    "tool_response",
+    "system_event",
+    "error_event",
+]
+SessionOutcome: TypeAlias = Literal["success", "failure", "partial", "timeout", "error"]
 EmbedRole: TypeAlias = Literal["document", "query"]
 Embedder: TypeAlias = Path | Callable[[builtins.list[str]], Any]
 Messages: TypeAlias = Iterable[Mapping[str, Any]]

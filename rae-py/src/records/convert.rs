@@ -2,8 +2,8 @@
 
 use super::{
     Audit, AuditFinding, Claim, Context, ContextSource, EmbedderInfo, ErasurePlace, ErasureReport, Exported, Finding,
-    Forgotten, Hit, Imported, Jobs, Maintained, Memory, MemoryVersion, Page, Passage, Receipt, Reembedded, Signals,
-    Stats,
+    Forgotten, Hit, Imported, Jobs, Maintained, Memory, MemoryVersion, Page, Passage, Receipt, Reembedded, Reflected,
+    Signals, Stats,
     field::{Counts, Json, Time},
 };
 use rae_core::MemoryId;
@@ -108,6 +108,27 @@ impl From<rae_core::Memory> for Memory {
 impl From<rae_core::MemoryVersion> for MemoryVersion {
     fn from(v: rae_core::MemoryVersion) -> Self {
         memory!(v.memory, replaced_at: v.replaced_at.map(Time))
+    }
+}
+
+impl From<rae_core::Reflected> for Reflected {
+    fn from(r: rae_core::Reflected) -> Self {
+        Self {
+            id: r.id.to_string(),
+            kind: r.kind.to_string(),
+            content: r.content,
+            version: r.version,
+            created: r.created,
+            session_id: r.session_id,
+            tool: r.tool,
+            error: r.error,
+            count: r.count,
+            sessions: r.sessions,
+            importance: r.importance,
+            confidence: r.confidence,
+            sources: r.sources.iter().map(MemoryId::to_string).collect(),
+            degraded: r.degraded,
+        }
     }
 }
 

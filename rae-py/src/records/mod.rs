@@ -287,6 +287,40 @@ record! {
 }
 
 record! {
+    /// What `reflect` made, or made stronger.
+    Reflected {
+        /// Id of the memory.
+        id: String,
+        /// A "lesson", "strategy" or "reflection".
+        kind: String,
+        /// What it says now.
+        content: String,
+        /// Its version.
+        version: u32,
+        /// Whether it is new.
+        created: bool,
+        /// The session that it sums up, where it is a reflection.
+        session_id: Option<String>,
+        /// The tool that failed, where one did.
+        tool: Option<String>,
+        /// The error in its general form.
+        error: Option<String>,
+        /// How often it happened.
+        count: Option<u64>,
+        /// In how many sessions.
+        sessions: Option<u64>,
+        /// How much it matters, 0 to 1.
+        importance: f64,
+        /// How sure it is, 0 to 1.
+        confidence: f64,
+        /// Ids of the events it was learnt from, at most 64.
+        sources: Vec<String>,
+        /// Has "model" where one is configured and could not be asked: a job asks it later.
+        degraded: Vec<String>,
+    }
+}
+
+record! {
     /// A memory in a context's text.
     ContextSource {
         /// Id.
@@ -489,7 +523,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ($($class:ty),+ $(,)?) => { $(module.add_class::<$class>()?;)+ };
     }
     add!(Receipt, Signals, Passage, Hit, Hits, Claim, Memory, MemoryVersion, Page, Context, ContextSource, Forgotten);
-    add!(Jobs, EmbedderInfo, Stats, Exported, Imported, Reembedded, Maintained, Finding, Audit, AuditFinding);
-    add!(ErasureReport, ErasurePlace);
+    add!(Jobs, EmbedderInfo, Stats, Exported, Imported, Reembedded, Reflected, Maintained, Finding, Audit);
+    add!(AuditFinding, ErasureReport, ErasurePlace);
     Ok(())
 }

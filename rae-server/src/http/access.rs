@@ -39,6 +39,11 @@ const TABLE: &[(&str, &str, Need)] = &[
     // The handler looks closer: a user needs an admin, a project an owner, a tenant the operator.
     ("POST", "/v1/erasure", ROLE(Developer)),
     ("POST", "/v1/erasure/verify", ROLE(Analyst)),
+    ("POST", "/v1/sessions/{id}/events", ROLE(Developer)),
+    ("GET", "/v1/sessions/{id}/events", ROLE(Viewer)),
+    ("POST", "/v1/sessions/{id}/end", ROLE(Developer)),
+    ("POST", "/v1/reflections", ROLE(Developer)),
+    ("GET", "/v1/reflections", ROLE(Viewer)),
     ("GET", "/v1/stats", ROLE(Analyst)),
     ("GET", "/v1/export", ROLE(Analyst)),
     ("POST", "/v1/import", ROLE(Admin)),

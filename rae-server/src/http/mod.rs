@@ -22,6 +22,7 @@ mod memories;
 mod page;
 pub mod parts;
 mod schema;
+mod sessions;
 mod upkeep;
 
 use crate::state::App;
@@ -65,6 +66,9 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(memories::erase))
         .routes(routes!(upkeep::verify_erasure))
         .routes(routes!(memories::stats))
+        .routes(routes!(sessions::log_event, sessions::events))
+        .routes(routes!(sessions::end))
+        .routes(routes!(sessions::reflect, sessions::reflections))
         .routes(routes!(bulk::export))
         .routes(routes!(bulk::import))
         .routes(routes!(upkeep::embed))

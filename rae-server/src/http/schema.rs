@@ -10,6 +10,7 @@ mod graph;
 mod jobs;
 mod keys;
 mod names;
+mod sessions;
 mod upkeep;
 
 use serde_json::Value;
@@ -29,6 +30,7 @@ pub use graph::{NewRelation, RelationParameters};
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};
+pub use sessions::{EventParameters, NewEvent, Reflect, Reflected, SessionEnd};
 pub use upkeep::{
     Audit, AuditParameters, EmbedRequest, ErasureCheck, ErasureReport, Findings, Maintained, Maintenance, Vector,
     Vectors,

@@ -410,6 +410,27 @@ pub const SETTINGS: &[Spec] = &[
         "What housekeeping does with memories as they age, a JSON object; see docs/concepts/lifecycle.md",
     ),
     spec(
+        "reflect_every",
+        "RAE_REFLECT_EVERY",
+        "reflect-every",
+        "0",
+        "Schedule: reflection on the sessions with news of each project once in so long; 0 for never. The end of a session has its own",
+    ),
+    spec(
+        "reflect_after",
+        "RAE_REFLECT_AFTER",
+        "reflect-after",
+        "0",
+        "Reflection on the sessions with news after so many changes of a project, for agents that end no session; 0 for never",
+    ),
+    spec(
+        "model",
+        "RAE_MODEL",
+        "background-model",
+        "",
+        "Chat model that background work may ask, such as openai:gpt-4.1-mini; without one reflection works by rules alone",
+    ),
+    spec(
         "default_model",
         "RAE_DEFAULT_MODEL",
         "default-model",

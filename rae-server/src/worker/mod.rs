@@ -23,13 +23,16 @@ const COUNT: Duration = Duration::from_secs(5);
 
 /// How the settings say that jobs are run.
 fn options(settings: &Settings) -> WorkOptions {
-    let kinds = [(JobKind::Maintain, settings.maintain_every), (JobKind::Evaluate, settings.evaluate_every)];
-    let schedules =
-        kinds.into_iter().filter(|(_, every)| !every.is_zero()).map(|(kind, every)| Schedule { kind, every });
+    let wanted = [
+        (JobKind::Maintain, settings.maintain_every),
+        (JobKind::Reflect, settings.reflect_every),
+        (JobKind::Evaluate, settings.evaluate_every),
+    ];
+    let schedules = wanted.into_iter().filter(|(_, every)| !every.is_zero());
     WorkOptions {
         lease: settings.worker_lease,
         retry_delay: settings.worker_retry_delay,
-        schedules: schedules.collect(),
+        schedules: schedules.map(|(kind, every)| Schedule { kind, every }).collect(),
         ..WorkOptions::default()
     }
 }

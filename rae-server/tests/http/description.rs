@@ -61,7 +61,7 @@ fn every_field_that_the_engine_takes_is_documented_and_no_other() {
 fn every_documented_field_is_read_by_the_engines_parser() {
     let api = description();
     type Read = fn(Map<String, Value>) -> rae_core::Result<()>;
-    let shapes: [(&str, &[&str], Read); 7] = [
+    let shapes: [(&str, &[&str], Read); 10] = [
         ("EmbedRequest", &["texts"], |mut m| {
             m.insert("texts".to_owned(), json!([]));
             m.remove("content");
@@ -79,6 +79,20 @@ fn every_documented_field_is_read_by_the_engines_parser() {
         ("Recall", &["query"], |m| wire::recall(m).map(drop)),
         ("ContextRequest", &["query"], |m| wire::context(m).map(drop)),
         ("Erasure", &[], |m| wire::forget(m).map(drop)),
+        ("NewEvent", &[], |mut m| {
+            m.insert("type".to_owned(), json!("user_input"));
+            m.entry("content").or_insert(json!("x"));
+            wire::new_event(m).map(drop)
+        }),
+        ("SessionEnd", &[], |mut m| {
+            m.insert("outcome".to_owned(), json!("success"));
+            m.remove("content");
+            wire::session_end(m).map(drop)
+        }),
+        ("Reflect", &[], |mut m| {
+            m.remove("content");
+            wire::reflect(m).map(drop)
+        }),
     ];
     for (shape, apart, read) in shapes {
         let all = documented(&api, shape);
@@ -161,6 +175,11 @@ fn answers_have_the_documented_fields_and_no_others() {
         "Diagnostics",
         &server.send("GET", "/v1/admin/diagnostics", &[("X-API-Key", "the-key-of-the-operator")], b"").json(),
     );
+    server.post("/v1/sessions/s-1/events", json!({ "type": "error_event", "content": "disk full" }));
+    check("Receipt", &server.post("/v1/sessions/s-1/end", json!({ "outcome": "error" })).json());
+    check("Page", &server.get("/v1/sessions/s-1/events").json());
+    check("Reflected", &server.post("/v1/reflections", json!({})).json()[0]);
+    check("Page", &server.get("/v1/reflections").json());
     check("JobPage", &server.get("/v1/jobs").json());
     check(
         "AllJobsPage",
@@ -257,6 +276,7 @@ fn every_example_of_the_api_page_works_and_every_route_has_one() {
         for line in block.replace("\\\n", " ").lines().filter(|l| l.contains("curl ")) {
             let path =
                 line.split("$RAE").nth(1).unwrap().split([' ', '"', '?', ')']).next().unwrap().replace("$ID", "{id}");
+            let path = path.replace("$SESSION", "{id}");
             let method = line
                 .split("-X ")
                 .nth(1)

@@ -12,13 +12,18 @@ from typing import Any, Literal, overload
 from rae._averbs.base import AsyncHandle
 from rae._errors import InvalidInputError
 from rae._money import LlmAnswer, LlmChunk, LlmEstimate, LlmStream, Meter, Metered, Usage
+from rae._session import AsyncSession
 from rae._types import Messages
 
 
 class AsyncRae(AsyncHandle):
-    """Its verbs that call models."""
+    """Its verbs that call models, and those that give handles."""
 
     __slots__ = ()
+
+    def session(self, id: str) -> AsyncSession:
+        """See `Rae.session`."""
+        return AsyncSession(self, self._rae.session(id))
 
     def meter(
         self,

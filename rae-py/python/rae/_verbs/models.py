@@ -8,14 +8,19 @@ from datetime import timedelta
 from typing import Any, Literal, overload
 
 from rae._money import LlmAnswer, LlmEstimate, LlmStream, Meter, seconds
+from rae._session import Session
 from rae._types import Messages
 from rae._verbs.base import Handle
 
 
 class Rae(Handle):
-    """Its verbs that call models."""
+    """Its verbs that call models, and those that give handles."""
 
     __slots__ = ()
+
+    def session(self, id: str) -> Session:
+        """A session of an agent by its name: `log`, `end` and `events`. Writes nothing yet."""
+        return Session(self._native, id)
 
     def meter(
         self,

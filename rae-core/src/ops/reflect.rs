@@ -1,0 +1,369 @@
+//! `reflect`: what sessions teach, kept as lessons, strategies and reflections.
+//!
+//! A session is looked at whole, and its summary says how far. Summary and lessons are one batch under the versions that were
+//! read: two who reflect on one session at the same time count nothing twice.
+
+mod ask;
+mod buckets;
+
+pub(crate) use ask::UNREADABLE;
+
+use super::get::{ListOptions, Page, list};
+use crate::{
+    Ctx,
+    cost::Embedded,
+    deps::Deps,
+    error::{Error, ErrorKind, Result},
+    ingest::event_name,
+    jobs::embed_debt,
+    limits::{PAGE_MAX, REFLECT_EVENTS_MAX, REFLECT_SESSIONS_MAX, REFLECT_WEEKS_MAX},
+    model::{
+        Cursor, Filter, Job, JobKind, Kind, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition, Scan,
+        Scope, Timestamp, VectorRow,
+    },
+    reflect::{Draft, Event, drafts, evaluate, fixed_id, ids, summary_id},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap};
+
+/// Attempts against others who reflect on the same at the same time.
+const ATTEMPTS: usize = 8;
+
+/// What to reflect on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReflectOptions {
+    /// This session; without one all sessions of the project that have news.
+    pub session_id: Option<String>,
+    /// Only sessions with an event at or after this time.
+    pub since: Option<Timestamp>,
+}
+
+/// A memory that was made or grew stronger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reflected {
+    /// Its id.
+    pub id: MemoryId,
+    /// `lesson`, `strategy` or `reflection`.
+    pub kind: Kind,
+    /// What it says now.
+    pub content: String,
+    /// Its version.
+    pub version: u32,
+    /// Whether it is new.
+    pub created: bool,
+    /// The session that it sums up, where it is a reflection.
+    pub session_id: Option<String>,
+    /// The tool that failed, where one did.
+    pub tool: Option<String>,
+    /// The error in its general form.
+    pub error: Option<String>,
+    /// How often it happened.
+    pub count: Option<u64>,
+    /// In how many sessions.
+    pub sessions: Option<u64>,
+    /// How much it matters, 0 to 1.
+    pub importance: f64,
+    /// How sure it is, 0 to 1.
+    pub confidence: f64,
+    /// The events that it was learnt from, at most 64.
+    pub sources: Vec<MemoryId>,
+    /// `model` where one is configured and could not be asked: a job asks it later.
+    pub degraded: Vec<String>,
+}
+
+impl Reflected {
+    fn of(memory: &Memory, created: bool) -> Self {
+        let text = |key: &str| memory.metadata.get(key).and_then(Value::as_str).map(str::to_owned);
+        let number = |key: &str| memory.metadata.get(key).and_then(Value::as_u64);
+        Self {
+            id: memory.id,
+            kind: memory.kind,
+            content: memory.content.clone(),
+            version: memory.version,
+            created,
+            session_id: text("session_id"),
+            tool: text("tool"),
+            error: text("error"),
+            count: number("count"),
+            sessions: number("sessions"),
+            importance: memory.importance,
+            confidence: memory.confidence,
+            sources: memory.provenance.derived_from.clone(),
+            degraded: Vec::new(),
+        }
+    }
+}
+
+pub(crate) async fn reflect(deps: &Deps, scope: &Scope, options: ReflectOptions) -> Result<Vec<Reflected>> {
+    event_name("session_id", options.session_id.as_deref())?;
+    let ctx = deps.ctx(scope)?;
+    let (sessions, days) = match &options.session_id {
+        Some(session) => (vec![session.clone()], BTreeSet::new()),
+        None => sessions_with_news(deps, &ctx, options.since).await?,
+    };
+    let since = options.session_id.as_ref().and(options.since);
+    let mut all = Vec::new();
+    for session in sessions {
+        let mut made = reflect_on(deps, &ctx, &session, since).await?;
+        match ask::ask(deps, &ctx, &session, 0).await {
+            Ok(more) => join(&mut made, more),
+            // What the rules found stands, and is given. The money, or the model, may be there later.
+            Err(error) => {
+                tracing::warn!(kind = error.kind().name(), code = error.code(), "no model was asked about a session");
+                made.iter_mut().for_each(|made| made.degraded.push("model".to_owned()));
+                // One job is enough, however often this is called.
+                if error.code() != UNREADABLE && !made.is_empty() {
+                    ask::later(deps, &ctx, &session, &error).await?;
+                }
+            }
+        }
+        all.append(&mut made);
+    }
+    all.extend(buckets::sum_up(deps, &ctx, &days).await?);
+    Ok(all)
+}
+
+/// What a `Reflect` job does; gives how many memories it made or changed. Doing it twice changes nothing.
+pub(crate) async fn run_reflect(deps: &Deps, scope: &Scope, job: &Job) -> Result<u64> {
+    let session = match job.payload.get("session_id") {
+        None | Some(Value::Null) => {
+            return reflect(deps, scope, ReflectOptions::default()).await.map(|made| made.len() as u64);
+        }
+        Some(Value::String(session)) => session,
+        Some(_) => return Err(Error::corrupt("the payload of a reflect job does not name a session")),
+    };
+    let ctx = deps.ctx(scope)?;
+    let mut made = reflect_on(deps, &ctx, session, None).await?;
+    join(&mut made, ask::ask(deps, &ctx, session, job.attempts).await?);
+    Ok(made.len() as u64)
+}
+
+/// Queues a reflection where a write passed a multiple of the number of changes that one is wanted after. At most one waits; that it
+/// could not be queued is no fault of the write.
+pub(crate) async fn reflect_after(deps: &Deps, ctx: &Ctx, (before, now): (u64, u64)) {
+    let Some(every) = deps.reflect_after.filter(|every| before / every != now / every) else { return };
+    let (id, payload) = (fixed_id(ctx.scope(), "reflect_after", &[]).0, json!({}));
+    let job = NewJob { id, kind: JobKind::Reflect, payload, run_at: deps.clock.now() };
+    match deps.relational.apply(ctx, deps.batch(vec![Op::EnqueueJob { job }])).await {
+        Err(error) if error.code() != "exists" => {
+            tracing::warn!(kind = error.kind().name(), every, "a reflection could not be queued");
+        }
+        _ => {}
+    }
+}
+
+/// Each memory once, as it is after both.
+fn join(made: &mut Vec<Reflected>, more: Vec<Reflected>) {
+    for later in more {
+        match made.iter_mut().find(|made| made.id == later.id) {
+            Some(made) => *made = Reflected { created: made.created, ..later },
+            None => made.push(later),
+        }
+    }
+}
+
+/// Lessons, strategies and reflections, as `list` gives memories.
+pub(crate) async fn reflections(deps: &Deps, scope: &Scope, limit: i64, cursor: Option<String>) -> Result<Page> {
+    let kinds = [Kind::Lesson, Kind::Strategy, Kind::Reflection];
+    let filter = json!({ "kind": { "in": kinds } });
+    list(deps, scope, ListOptions { limit, cursor, filter: Some(filter), ..ListOptions::default() }).await
+}
+
+/// Sessions with an event that no reflection has seen, in the order of their first such event, and the newest days with events; at
+/// most `limits::REFLECT_SESSIONS_MAX` sessions, as the next call finds the others.
+async fn sessions_with_news(deps: &Deps, ctx: &Ctx, since: Option<Timestamp>) -> Result<(Vec<String>, BTreeSet<i64>)> {
+    let filter = Filter::parse(&json!({ "kind": Kind::Conversation, "session_id": { "ne": null } }))?;
+    let now = deps.clock.now();
+    let mut scan = Scan { filter: Some(filter), after: None, limit: PAGE_MAX };
+    let (mut news, mut days): (Vec<String>, BTreeSet<i64>) = (Vec::new(), BTreeSet::new());
+    let mut marks: HashMap<String, Option<u32>> = HashMap::new();
+    while news.len() < REFLECT_SESSIONS_MAX {
+        let page = deps.relational.scan(ctx, &scan).await?;
+        let Some(last) = page.last() else { break };
+        scan.after = Some(Cursor(last.id));
+        let full = page.len() == scan.limit;
+        let is_due = |m: &Memory| !m.is_expired(now) && since.is_none_or(|since| m.event_time() >= since);
+        let events: Vec<(String, u32, i64)> = page
+            .into_iter()
+            .filter(is_due)
+            .filter_map(|m| {
+                let day = buckets::day_of(&m);
+                m.session_id.zip(m.seq_in_session).map(|(session, seq)| (session, seq, day))
+            })
+            .collect();
+        // One look at the marks of a page's sessions; they do not pile up over pages.
+        marks.retain(|session, _| events.iter().any(|(named, ..)| named == session));
+        let named: BTreeSet<&String> = events.iter().map(|(session, ..)| session).collect();
+        let asked: Vec<String> = named.into_iter().filter(|s| !marks.contains_key(*s)).cloned().collect();
+        let summaries: Vec<MemoryId> = asked.iter().map(|session| summary_id(ctx.scope(), session)).collect();
+        let found = deps.relational.get(ctx, &summaries).await?;
+        marks.extend(asked.into_iter().zip(found.iter().map(|memory| memory.as_ref().and_then(mark))));
+        for (session, seq, day) in events {
+            days.insert(day);
+            if marks.get(&session).copied().flatten().is_some_and(|mark| seq <= mark) {
+                continue;
+            }
+            if !news.contains(&session) && news.len() < REFLECT_SESSIONS_MAX {
+                news.push(session);
+            }
+        }
+        // Those of the newest weeks are enough.
+        while days.len() > 7 * REFLECT_WEEKS_MAX {
+            days.pop_first();
+        }
+        if !full {
+            break;
+        }
+    }
+    Ok((news, days))
+}
+
+async fn summary_of(deps: &Deps, ctx: &Ctx, session: &str) -> Result<Option<Memory>> {
+    let id = summary_id(ctx.scope(), session);
+    Ok(deps.relational.get(ctx, &[id]).await?.into_iter().next().flatten())
+}
+
+/// How far a session was looked at.
+fn mark(summary: &Memory) -> Option<u32> {
+    summary.metadata.get("upto").and_then(Value::as_u64).and_then(|upto| u32::try_from(upto).ok())
+}
+
+async fn reflect_on(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp>) -> Result<Vec<Reflected>> {
+    for attempt in 1.. {
+        match try_once(deps, ctx, session, since).await {
+            Err(error) if is_raced(&error) && attempt < ATTEMPTS => {}
+            done => return done,
+        }
+    }
+    Err(Error::internal("unreachable: the loop ends by returning"))
+}
+
+/// Whether somebody else was faster: then everything is read once more.
+fn is_raced(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+        || (error.kind() == ErrorKind::Conflict
+            && !matches!(error.code(), "lease_lost" | "embedder_changed" | "versions_used_up"))
+}
+
+async fn try_once(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp>) -> Result<Vec<Reflected>> {
+    let scope = ctx.scope();
+    // The summary first: what is written after this look is news to the batch below.
+    let summary = summary_of(deps, ctx, session).await?;
+    let Some(events) = read_events(deps, ctx, session, since).await? else { return Ok(Vec::new()) };
+    let mark = summary.as_ref().and_then(mark);
+    let Some(last) = events.last().filter(|last| mark.is_none_or(|mark| last.seq > mark)) else {
+        return Ok(Vec::new());
+    };
+    tracing::debug!(events = events.len(), last = last.seq, "reflecting on a session");
+    let verdict = evaluate(&events, mark);
+    let ids = ids(scope, session, &verdict);
+    let mut known: HashMap<MemoryId, Memory> = HashMap::new();
+    for page in ids.chunks(PAGE_MAX) {
+        known.extend(deps.relational.get(ctx, page).await?.into_iter().flatten().map(|memory| (memory.id, memory)));
+    }
+    // The mark counts as it was read before the events.
+    match summary {
+        Some(summary) => known.insert(summary.id, summary),
+        None => known.remove(&summary_id(scope, session)),
+    };
+    let now = deps.clock.now();
+    let drafts = drafts(scope, session, (&events, &verdict), &known);
+    // What somebody ended or replaced stays as it is.
+    let drafts = drafts.into_iter().filter(|draft| known.get(&draft.id).is_none_or(|old| !old.is_over(now)));
+    write(deps, ctx, drafts.collect(), &known, now).await
+}
+
+/// The newest events of a session in their order; `None` where none is at or after `since`.
+async fn read_events(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp>) -> Result<Option<Vec<Event>>> {
+    let filter = Filter::parse(&json!({ "session_id": session, "kind": Kind::Conversation }))?;
+    let now = deps.clock.now();
+    let mut scan = Scan { filter: Some(filter), after: None, limit: PAGE_MAX };
+    let (mut events, mut is_recent) = (Vec::new(), since.is_none());
+    loop {
+        let page = deps.relational.scan(ctx, &scan).await?;
+        let Some(last) = page.last() else { break };
+        scan.after = Some(Cursor(last.id));
+        let full = page.len() == scan.limit;
+        for memory in page.into_iter().filter(|m| !m.is_expired(now) && !m.is_over(now)) {
+            is_recent |= since.is_some_and(|since| memory.event_time() >= since);
+            events.extend(Event::read(memory));
+        }
+        // The end of the session sorts last.
+        events.sort_by_key(|event: &Event| (event.seq, event.id));
+        events.drain(..events.len().saturating_sub(REFLECT_EVENTS_MAX));
+        if !full {
+            break;
+        }
+    }
+    Ok(Some(events).filter(|_| is_recent))
+}
+
+/// Writes what was learnt.
+async fn write(
+    deps: &Deps,
+    ctx: &Ctx,
+    drafts: Vec<Draft>,
+    known: &HashMap<MemoryId, Memory>,
+    now: Timestamp,
+) -> Result<Vec<Reflected>> {
+    let change = |draft: Draft| match known.get(&draft.id) {
+        None => Ok(Change { memory: draft.into_memory(ctx.scope(), now), patch: None }),
+        Some(old) => patched(old, draft.into_patch(old)),
+    };
+    apply(deps, ctx, drafts.into_iter().map(change).collect::<Result<_>>()?).await
+}
+
+/// A memory as it will be, and for one that is there the change and the version that it has.
+struct Change {
+    memory: Memory,
+    patch: Option<(MemoryPatch, u32)>,
+}
+
+fn patched(old: &Memory, patch: MemoryPatch) -> Result<Change> {
+    let mut memory = old.clone();
+    patch.apply_to(&mut memory);
+    let version = old.version.checked_add(1);
+    memory.version = version.ok_or_else(|| {
+        Error::conflict("a lesson has as many versions as can be numbered; forget it").with_code("versions_used_up")
+    })?;
+    Ok(Change { memory, patch: Some((patch, old.version)) })
+}
+
+/// Makes the changes in one batch, each under the version that was read. A vector that fails is owed as a job.
+async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>) -> Result<Vec<Reflected>> {
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let embedder = deps.embedder();
+    let memories: Vec<Memory> = changes.iter().map(|change| change.memory.clone()).collect();
+    let Embedded { mut vectors, failed } = embed_debt::embed_documents(deps, ctx, &*embedder, &memories).await;
+    let owed: Vec<MemoryId> = memories.iter().skip(vectors.len()).map(|memory| memory.id).collect();
+    vectors.resize(memories.len(), None);
+    let mut preconditions = vec![Precondition::EmbedderIs(embedder.id().to_owned())];
+    let (mut ops, mut reflected) = (Vec::new(), Vec::new());
+    for (Change { memory, patch }, vector) in changes.into_iter().zip(vectors) {
+        reflected.push(Reflected::of(&memory, patch.is_none()));
+        let vector = vector.map(|vector| VectorRow { embedder: embedder.id().to_owned(), vector });
+        let id = memory.id;
+        match patch {
+            None => {
+                preconditions.push(Precondition::Absent(id));
+                ops.push(Op::PutMemory { memory: Box::new(memory), vector, idempotency: None });
+            }
+            Some((patch, version)) => {
+                preconditions.push(Precondition::VersionIs(id, version));
+                // The vector belongs to the text.
+                let vector = patch.content.is_some().then_some(vector);
+                ops.push(Op::PatchMemory { id, patch: Box::new(patch), mode: PatchMode::NewVersion, vector });
+            }
+        }
+    }
+    if let Some(error) = failed {
+        ops.push(embed_debt::job(deps, &owed, &error));
+    }
+    deps.relational.apply(ctx, deps.batch_if(preconditions, ops)).await?;
+    deps.background.nudge(ctx.scope());
+    Ok(reflected)
+}

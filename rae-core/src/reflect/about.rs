@@ -1,0 +1,51 @@
+//! Whether what was learnt is about a question.
+
+use crate::{
+    lexical::analyse,
+    model::{Kind, Memory, MemoryId},
+};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// A meaning as near as this needs no common word.
+const NEAR: f64 = 0.3;
+/// The words of a summary that are in each.
+const FRAME: &str = "The session ended in success in failure with a part of it done because its time was over with an error goes on failed on in the week of sessions";
+
+/// Whether a question is about what a memory was learnt from: the tool, the error and the way out, or what was said in the
+/// session. The words that all lessons have in common ("calls", "times", "sessions") make none of them an answer. Memories that
+/// were not learnt here are about what recall says.
+pub(crate) fn is_about(memory: &Memory, question: &str, cosine: f64) -> bool {
+    let field = |name: &str| memory.metadata.get(name).and_then(Value::as_str);
+    let subject = match memory.kind {
+        Kind::Lesson | Kind::Strategy if field("signature").is_some() => {
+            let other_tool = field("way").and_then(|way| way.split('`').nth(1));
+            let words = [field("tool"), field("error"), field("cause"), field("rule"), other_tool];
+            terms(&words.into_iter().flatten().collect::<Vec<_>>().join(" "))
+        }
+        // One that quotes nothing says what the lessons say.
+        Kind::Reflection if memory.metadata.get("quotes") == Some(&Value::from(0)) => return false,
+        Kind::Reflection if field("session_id").is_some() || field("bucket").is_some() => {
+            &terms(&memory.content) - &terms(FRAME)
+        }
+        _ => return true,
+    };
+    cosine >= NEAR || !terms(question).is_disjoint(&subject)
+}
+
+/// Whether a memory sums up a day or week from something that is among the hits itself, and is better read there.
+pub(crate) fn repeats(memory: &Memory, is_hit: impl Fn(&MemoryId) -> bool) -> bool {
+    memory.kind == Kind::Reflection
+        && memory.metadata.contains_key("bucket")
+        && memory.provenance.derived_from.iter().any(is_hit)
+}
+
+fn terms(text: &str) -> BTreeSet<String> {
+    let mut terms = BTreeSet::new();
+    analyse(text, &mut |term, _, _| {
+        if !term.chars().all(|c| c.is_ascii_digit()) {
+            terms.insert(term.to_owned());
+        }
+    });
+    terms
+}

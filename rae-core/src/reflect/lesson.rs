@@ -1,0 +1,468 @@
+//! The reflector: from a verdict to the memories that keep it, new ones and stronger ones.
+
+use super::{
+    error_text::advice,
+    evaluate::{Failing, Times, Verdict},
+    event::Event,
+    model::{PROMPT, Said},
+    summary,
+};
+use crate::{
+    limits::{REFLECT_WAYS_MAX, SOURCES_MAX},
+    model::{InfoClass, Kind, Layer, Memory, MemoryId, MemoryPatch, Provenance, Scope, Timestamp, TrustLevel},
+};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, HashMap};
+
+/// A memory as it should be: new, or a change of the one that has its id.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    pub id: MemoryId,
+    pub kind: Kind,
+    key: Option<[u8; 32]>,
+    pub content: String,
+    pub metadata: Map<String, Value>,
+    importance: f64,
+    confidence: f64,
+    sources: Vec<MemoryId>,
+    info_class: InfoClass,
+    agent_id: Option<String>,
+    user_id: Option<String>,
+    /// The words that the memory has now, where they are still those of its numbers.
+    replaces: Option<String>,
+}
+
+/// An id that follows from what a memory is for: two who write it at the same time write the same one. It sorts after all ids
+/// that are made from a clock.
+pub(crate) fn fixed_id(scope: &Scope, what: &str, parts: &[&str]) -> MemoryId {
+    let mut bytes = [0u8; 16];
+    bytes.iter_mut().zip(hash_of(scope, what, parts)).for_each(|(to, from)| *to = from);
+    bytes.iter_mut().take(6).for_each(|byte| *byte = 0xff);
+    MemoryId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+fn hash_of(scope: &Scope, what: &str, parts: &[&str]) -> [u8; 32] {
+    let mut hash = blake3::Hasher::new();
+    for part in [scope.tenant(), scope.project(), what].iter().chain(parts) {
+        hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    }
+    *hash.finalize().as_bytes()
+}
+
+/// The id of the memory that sums a session up, and says how far it was looked at.
+pub(crate) fn summary_id(scope: &Scope, session: &str) -> MemoryId {
+    fixed_id(scope, "reflection", &[session])
+}
+
+/// How much a summary matters.
+const SUMMARY_IMPORTANCE: f64 = 0.5;
+
+/// What was learnt: `known` are the memories that are there, by id.
+pub(crate) struct Learnt<'a> {
+    scope: &'a Scope,
+    info_class: InfoClass,
+    known: &'a HashMap<MemoryId, Memory>,
+}
+
+/// The drafts of a session, the summary last. `known` gives the memories that are there among [`ids`] of the same verdict; one
+/// that somebody ended or replaced is left alone. A strategy or lesson without new events gets no draft.
+pub(crate) fn drafts(
+    scope: &Scope,
+    session: &str,
+    (events, verdict): (&[Event], &Verdict),
+    known: &HashMap<MemoryId, Memory>,
+) -> Vec<Draft> {
+    let info_class = verdict.info_class.unwrap_or(InfoClass::Internal);
+    let learnt = Learnt { scope, info_class, known };
+    let mut drafts = Vec::new();
+    for failing in &verdict.failings {
+        drafts.extend(learnt.lesson(failing));
+        drafts.extend(learnt.strategies(failing));
+    }
+    drafts.extend(learnt.summary(session, events, verdict));
+    drafts
+}
+
+/// Ids of all memories that [`drafts`] could write.
+pub(crate) fn ids(scope: &Scope, session: &str, verdict: &Verdict) -> Vec<MemoryId> {
+    let mut ids = vec![summary_id(scope, session)];
+    for failing in &verdict.failings {
+        ids.push(fixed_id(scope, "lesson", &[&signature(failing)]));
+        ids.extend(
+            failing.ways.iter().map(|(way, _)| fixed_id(scope, "strategy", &[&signature(failing), &way.in_words()])),
+        );
+    }
+    ids
+}
+
+/// Ids of the lessons of a verdict, in its order.
+pub(crate) fn lesson_ids(scope: &Scope, verdict: &Verdict) -> Vec<MemoryId> {
+    verdict.failings.iter().map(|failing| fixed_id(scope, "lesson", &[&signature(failing)])).collect()
+}
+
+/// What makes two failures the same.
+fn signature(failing: &Failing) -> String {
+    let mut hash = blake3::Hasher::new();
+    for part in [failing.tool.as_deref().unwrap_or_default(), &failing.error] {
+        hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    }
+    hash.finalize().to_hex().chars().take(32).collect()
+}
+
+/// More with each event, ever more slowly: 0.6 for one, 0.8 for four, 0.96 for a hundred.
+fn importance(count: u64) -> f64 {
+    if count == 0 { 0.0 } else { 1.0 - 0.4 / (count as f64).sqrt() }
+}
+
+/// 0.5 for one event, 0.75 for four.
+fn confidence(count: u64) -> f64 {
+    1.0 - 0.5 / (count.max(1) as f64).sqrt()
+}
+
+impl Learnt<'_> {
+    fn old(&self, id: MemoryId) -> Option<&Memory> {
+        self.known.get(&id)
+    }
+
+    fn lesson(&self, failing: &Failing) -> Option<Draft> {
+        let signature = signature(failing);
+        let id = fixed_id(self.scope, "lesson", &[&signature]);
+        let old = self.old(id);
+        let new = unseen(&failing.times, old);
+        if new.is_empty() {
+            return None;
+        }
+        let mut metadata = old.map(|old| old.metadata.clone()).unwrap_or_default();
+        let replaces = old.map(|_| lesson_text(&metadata));
+        let before = grow(&mut metadata, &failing.times, &new);
+        metadata.insert("tool".to_owned(), json!(failing.tool));
+        metadata.insert("error".to_owned(), json!(failing.error));
+        metadata.insert("signature".to_owned(), json!(signature));
+        let mut worked = numbers(metadata.get("worked"));
+        for (way, times) in failing.ways.iter().filter(|(_, times)| !times.new.is_empty()) {
+            let way = way.in_words();
+            if worked.len() < REFLECT_WAYS_MAX || worked.contains_key(&way) {
+                *worked.entry(way).or_default() += times.new.len() as u64;
+            }
+        }
+        metadata.insert("worked".to_owned(), json!(worked));
+        let content = lesson_text(&metadata);
+        let mut draft = self.draft(id, Kind::Lesson, content, metadata, (before, old));
+        draft.key = Some(hash_of(self.scope, "lesson", &[&signature]));
+        draft.sources = new.into_iter().flatten().copied().collect();
+        draft.replaces = replaces;
+        Some(draft)
+    }
+
+    fn strategies(&self, failing: &Failing) -> Vec<Draft> {
+        let signature = signature(failing);
+        let draft = |(way, times): &(super::Way, Times)| {
+            let way = way.in_words();
+            let id = fixed_id(self.scope, "strategy", &[&signature, &way]);
+            let old = self.old(id);
+            let new = unseen(times, old);
+            if new.is_empty() {
+                return None;
+            }
+            let mut metadata = old.map(|old| old.metadata.clone()).unwrap_or_default();
+            let replaces = old.map(|_| strategy_text(&metadata));
+            let before = grow(&mut metadata, times, &new);
+            metadata.insert("tool".to_owned(), json!(failing.tool));
+            metadata.insert("error".to_owned(), json!(failing.error));
+            metadata.insert("signature".to_owned(), json!(signature));
+            metadata.insert("way".to_owned(), json!(way));
+            let content = strategy_text(&metadata);
+            let mut draft = self.draft(id, Kind::Strategy, content, metadata, (before, old));
+            draft.key = Some(hash_of(self.scope, "strategy", &[&signature, &way]));
+            draft.sources = new.into_iter().flatten().copied().collect();
+            draft.replaces = replaces;
+            Some(draft)
+        };
+        failing.ways.iter().filter_map(draft).collect()
+    }
+
+    fn summary(&self, session: &str, events: &[Event], verdict: &Verdict) -> Option<Draft> {
+        let last = events.last()?;
+        let id = summary_id(self.scope, session);
+        let old = self.old(id);
+        let mut metadata = old.map(|old| old.metadata.clone()).unwrap_or_default();
+        let summary = summary::summarise(session, events, verdict);
+        metadata.insert("session_id".to_owned(), json!(session));
+        metadata.insert("outcome".to_owned(), json!(verdict.outcome));
+        metadata.insert("events".to_owned(), json!(events.len()));
+        metadata.insert("upto".to_owned(), json!(last.seq));
+        metadata.insert("quotes".to_owned(), json!(summary.quotes));
+        let text = with_insight(&summary.text, field(&metadata, "insight"));
+        let agent_id = only(events.iter().map(|event| &event.agent_id));
+        let user_id = only(events.iter().map(|event| &event.user_id));
+        Some(Draft::reflection(id, text, metadata, summary.sources, (self.info_class, agent_id, user_id)))
+    }
+
+    fn draft(
+        &self,
+        id: MemoryId,
+        kind: Kind,
+        content: String,
+        metadata: Map<String, Value>,
+        (before, old): (u64, Option<&Memory>),
+    ) -> Draft {
+        let count = metadata.get("count").and_then(Value::as_u64).unwrap_or(1);
+        // Feedback moved it, and stays: it grows by what the new events add.
+        let importance = match old {
+            Some(old) => (old.importance + importance(count) - importance(before)).clamp(0.0, 1.0),
+            None => importance(count),
+        };
+        Draft {
+            id,
+            kind,
+            key: None,
+            content,
+            metadata,
+            importance,
+            confidence: confidence(count),
+            sources: Vec::new(),
+            info_class: self.info_class,
+            agent_id: None,
+            user_id: None,
+            replaces: None,
+        }
+    }
+}
+
+/// The new ones that are not among the sources of the memory already: somebody may have forgotten how far the session was
+/// looked at.
+fn unseen<'a>(times: &'a Times, old: Option<&Memory>) -> Vec<&'a Vec<MemoryId>> {
+    let is_known = |id: &MemoryId| old.is_some_and(|old| old.provenance.derived_from.contains(id));
+    times.new.iter().filter(|events| !events.iter().all(is_known)).collect()
+}
+
+/// Adds the new ones to the numbers; gives the count before. A session that was counted already is not counted again.
+fn grow(metadata: &mut Map<String, Value>, times: &Times, new: &[&Vec<MemoryId>]) -> u64 {
+    let number = |key: &str| metadata.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let (count, sessions) = (number("count"), number("sessions"));
+    metadata.insert("count".to_owned(), json!(count.saturating_add(new.len() as u64)));
+    let is_first = times.old == 0 && new.len() == times.new.len();
+    metadata.insert("sessions".to_owned(), json!(sessions.saturating_add(u64::from(is_first)).max(1)));
+    count
+}
+
+fn numbers(value: Option<&Value>) -> BTreeMap<String, u64> {
+    let entries = value.and_then(Value::as_object).into_iter().flatten();
+    entries.filter_map(|(key, value)| Some((key.clone(), value.as_u64()?))).collect()
+}
+
+/// The one value that all have.
+fn only<'a>(mut values: impl Iterator<Item = &'a Option<String>>) -> Option<String> {
+    let first = values.next()?;
+    if values.all(|value| value == first) { first.clone() } else { None }
+}
+
+fn often(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn field<'a>(metadata: &'a Map<String, Value>, key: &str) -> &'a str {
+    metadata.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn occurrence(metadata: &Map<String, Value>) -> String {
+    let number = |key: &str| metadata.get(key).and_then(Value::as_u64).unwrap_or(1);
+    format!("{} in {}", often(number("count"), "time"), often(number("sessions"), "session"))
+}
+
+/// The lesson in words, from its numbers alone.
+fn lesson_text(metadata: &Map<String, Value>) -> String {
+    let (tool, error) = (field(metadata, "tool"), field(metadata, "error"));
+    let (cause, rule) = (field(metadata, "cause"), field(metadata, "rule"));
+    let times = occurrence(metadata);
+    let mut text = match tool {
+        "" => format!("It went wrong with '{error}' {times}."),
+        tool => format!("Calls of `{tool}` failed with '{error}' {times}."),
+    };
+    if !cause.is_empty() {
+        text.push_str(&format!(" Cause: {}", sentence(cause)));
+    }
+    match (rule, tool) {
+        ("", "") => text.push_str(&format!(" Before going the same way again: {}.", advice(error))),
+        ("", _) => text.push_str(&format!(" Before calling it again: {}.", advice(error))),
+        (rule, _) => text.push_str(&format!(" Rule: {}", sentence(rule))),
+    }
+    let worked = numbers(metadata.get("worked"));
+    if !worked.is_empty() {
+        let ways: Vec<String> = worked.iter().map(|(way, n)| format!("{way} ({})", often(*n, "time"))).collect();
+        text.push_str(&format!(" What worked then: {}.", ways.join("; ")));
+    }
+    text
+}
+
+fn strategy_text(metadata: &Map<String, Value>) -> String {
+    let (tool, error, way) = (field(metadata, "tool"), field(metadata, "error"), field(metadata, "way"));
+    format!("After `{tool}` failed with '{error}', {way} worked, {}.", occurrence(metadata))
+}
+
+fn sentence(text: &str) -> String {
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{text}{end}")
+}
+
+fn with_insight(text: &str, insight: &str) -> String {
+    if insight.is_empty() { text.to_owned() } else { format!("{text} {}", sentence(insight)) }
+}
+
+/// What changes of a lesson when a model says why, and what to do. Words that somebody changed stay.
+pub(crate) fn explained(old: &Memory, said: &Said) -> MemoryPatch {
+    let mut metadata = old.metadata.clone();
+    metadata.insert("cause".to_owned(), json!(said.cause));
+    metadata.insert("rule".to_owned(), json!(said.rule));
+    metadata.insert("prompt".to_owned(), json!(PROMPT));
+    let content = (lesson_text(&old.metadata) == old.content).then(|| lesson_text(&metadata));
+    reworded(old, content, metadata)
+}
+
+/// What changes of a summary when a model was asked about the session up to a place.
+pub(crate) fn asked(old: &Memory, insight: Option<&str>, upto: u32, failed: bool) -> MemoryPatch {
+    let mut metadata = old.metadata.clone();
+    if failed {
+        metadata.insert("model_failed".to_owned(), json!(upto));
+        return reworded(old, None, metadata);
+    }
+    metadata.remove("model_failed");
+    metadata.insert("asked".to_owned(), json!(upto));
+    let Some(insight) = insight else { return reworded(old, None, metadata) };
+    let before = field(&old.metadata, "insight");
+    let bare = old.content.strip_suffix(&with_insight("", before)).unwrap_or(&old.content);
+    let content = with_insight(bare, insight);
+    metadata.insert("insight".to_owned(), json!(insight));
+    metadata.insert("prompt".to_owned(), json!(PROMPT));
+    reworded(old, Some(content), metadata)
+}
+
+fn reworded(old: &Memory, content: Option<String>, metadata: Map<String, Value>) -> MemoryPatch {
+    let content = content.filter(|content| *content != old.content);
+    MemoryPatch {
+        content_hash: content.as_ref().map(|content| *blake3::hash(content.as_bytes()).as_bytes()),
+        content,
+        metadata: Some(metadata),
+        trust_level: Some(Some(TrustLevel::Low)),
+        ..MemoryPatch::default()
+    }
+}
+
+/// Up to where a model was asked about the session of a summary.
+pub(crate) fn was_asked(summary: &Memory) -> Option<u32> {
+    place(summary, "asked")
+}
+
+/// Up to where its answer could not be read.
+pub(crate) fn model_failed(summary: &Memory) -> Option<u32> {
+    place(summary, "model_failed")
+}
+
+fn place(summary: &Memory, field: &str) -> Option<u32> {
+    summary.metadata.get(field).and_then(Value::as_u64).and_then(|place| u32::try_from(place).ok())
+}
+
+impl Draft {
+    /// A reflection of this text on these events, of a class and of whom they all are.
+    pub fn reflection(
+        id: MemoryId,
+        content: String,
+        metadata: Map<String, Value>,
+        sources: Vec<MemoryId>,
+        (info_class, agent_id, user_id): (InfoClass, Option<String>, Option<String>),
+    ) -> Self {
+        let (kind, key, replaces) = (Kind::Reflection, None, None);
+        let (importance, confidence) = (SUMMARY_IMPORTANCE, 1.0);
+        Self {
+            id,
+            kind,
+            key,
+            content,
+            metadata,
+            importance,
+            confidence,
+            sources,
+            info_class,
+            agent_id,
+            user_id,
+            replaces,
+        }
+    }
+
+    /// Whether it says anything that the memory does not.
+    pub fn is_news(&self, old: Option<&Memory>) -> bool {
+        old.is_none_or(|old| old.content != self.content || old.metadata != self.metadata)
+    }
+
+    /// The memory, where there is none yet.
+    pub fn into_memory(self, scope: &Scope, now: Timestamp) -> Memory {
+        let sources = self.sources_after(&[]);
+        Memory {
+            id: self.id,
+            scope: scope.clone(),
+            layer: Layer::Reflective,
+            kind: self.kind,
+            content_hash: *blake3::hash(self.content.as_bytes()).as_bytes(),
+            content: self.content,
+            role: None,
+            speaker: None,
+            session_id: None,
+            agent_id: self.agent_id,
+            user_id: self.user_id,
+            tags: Vec::new(),
+            metadata: self.metadata,
+            importance: self.importance,
+            strength: 1.0,
+            confidence: self.confidence,
+            // It repeats what tools and strangers said.
+            trust_level: Some(TrustLevel::Low),
+            info_class: self.info_class,
+            provenance: Provenance { derived_from: sources, sources: Vec::new() },
+            created_at: now,
+            updated_at: now,
+            occurred_at: None,
+            valid_from: None,
+            valid_to: None,
+            superseded_by: None,
+            expires_at: None,
+            version: 1,
+            seq: 0,
+            seq_in_session: None,
+            claim: None,
+            dedup_key: self.key,
+            witness_count: 1,
+        }
+    }
+
+    /// What changes of the memory that is there. Words that somebody changed stay as they are.
+    pub fn into_patch(self, old: &Memory) -> MemoryPatch {
+        let derived_from = match self.kind {
+            // A summary is written anew, from these events.
+            Kind::Reflection => self.sources_after(&[]),
+            _ => self.sources_after(&old.provenance.derived_from),
+        };
+        let provenance = Provenance { derived_from, sources: old.provenance.sources.clone() };
+        let is_ours = self.replaces.as_ref().is_none_or(|words| *words == old.content);
+        let content = Some(self.content).filter(|content| is_ours && *content != old.content);
+        MemoryPatch {
+            content_hash: content.as_ref().map(|content| *blake3::hash(content.as_bytes()).as_bytes()),
+            content,
+            metadata: Some(self.metadata),
+            importance: (self.kind != Kind::Reflection).then_some(self.importance),
+            confidence: (self.kind != Kind::Reflection).then_some(self.confidence),
+            info_class: Some(self.info_class.max(old.info_class)),
+            provenance: Some(provenance),
+            ..MemoryPatch::default()
+        }
+    }
+
+    fn sources_after(&self, old: &[MemoryId]) -> Vec<MemoryId> {
+        let mut sources = old.to_vec();
+        for id in &self.sources {
+            if sources.len() < SOURCES_MAX && !sources.contains(id) {
+                sources.push(*id);
+            }
+        }
+        sources
+    }
+}

@@ -1,0 +1,26 @@
+//! What a session teaches: events to a verdict (`evaluate`), a verdict to lessons and strategies (`lesson`), and a summary
+//! (`summary`). Pure: no I/O, no clock, no model; the same answer for the same events.
+
+mod about;
+mod bucket;
+mod error_text;
+mod evaluate;
+mod event;
+mod failing;
+mod lesson;
+mod model;
+mod summary;
+
+use evaluate::Way;
+
+pub(crate) use about::{is_about, repeats};
+pub(crate) use bucket::{Bucket, week};
+pub(crate) use evaluate::evaluate;
+pub(crate) use event::{END, Event};
+pub(crate) use lesson::{
+    Draft, asked, drafts, explained, fixed_id, ids, lesson_ids, model_failed, summary_id, was_asked,
+};
+pub(crate) use model::{Answer, read as read_answer, repair, request as model_request};
+
+#[cfg(test)]
+mod tests;

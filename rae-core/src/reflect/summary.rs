@@ -1,0 +1,146 @@
+//! The summary of a session: how it ended, and the sentences that are most about what the others are about.
+
+use super::{
+    evaluate::Verdict,
+    event::{Event, cut},
+};
+use crate::{
+    lexical::analyse,
+    limits::{REFLECT_CANDIDATES_MAX, REFLECT_SENTENCES_MAX, REFLECT_SUMMARY_CHARS_MAX, SOURCES_MAX},
+    model::{EventType, MemoryId},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Shortest sentence that can say something, in words.
+const WORDS_MIN: usize = 4;
+/// Longest sentence that is taken whole, in characters.
+const CHARS_MAX: usize = 240;
+
+/// A text and the events that it quotes.
+pub(super) struct Summary {
+    pub text: String,
+    /// Sentences that it quotes.
+    pub quotes: usize,
+    pub sources: Vec<MemoryId>,
+}
+
+/// A sentence that somebody said.
+pub(super) struct Sentence {
+    pub text: String,
+    pub event: MemoryId,
+    terms: BTreeSet<String>,
+}
+
+impl Sentence {
+    /// The sentence as it stands in a summary.
+    pub fn quoted(&self) -> String {
+        let end = if self.text.ends_with(['.', '!', '?', '…', '。']) { "" } else { "." };
+        format!(" {}{end}", cut(&self.text, CHARS_MAX))
+    }
+}
+
+pub(super) fn summarise(session: &str, events: &[Event], verdict: &Verdict) -> Summary {
+    let end = match verdict.outcome {
+        Some(outcome) => format!(" ended {}", outcome.in_words()),
+        None => " goes on".to_owned(),
+    };
+    let mut text = format!("The session {session}{end}.");
+    let mut failures: Vec<String> = Vec::new();
+    for failing in verdict.failings.iter().take(REFLECT_SENTENCES_MAX) {
+        let times = failing.times.all();
+        let what = failing.tool.as_ref().map_or_else(|| "an error".to_owned(), |tool| format!("`{tool}`"));
+        failures.push(format!("{what} failed with '{}' ({times}x)", failing.error));
+    }
+    if !failures.is_empty() {
+        text.push_str(&format!(" {}.", failures.join("; ")));
+    }
+    let mut sources: Vec<MemoryId> = Vec::new();
+    for sentence in central(events.iter().flat_map(sentences).collect(), REFLECT_SENTENCES_MAX) {
+        let quoted = sentence.quoted();
+        if text.chars().count() + quoted.chars().count() > REFLECT_SUMMARY_CHARS_MAX {
+            continue;
+        }
+        text.push_str(&quoted);
+        sources.push(sentence.event);
+    }
+    let quotes = sources.len();
+    // One that quotes nothing still goes with the session that it is about.
+    if sources.is_empty() {
+        sources.extend(events.iter().map(|event| event.id).take(SOURCES_MAX));
+    }
+    sources.dedup();
+    Summary { text, quotes, sources }
+}
+
+/// The central ones of these sentences, in their order: those whose words occur in most of the others, no two about the same.
+pub(super) fn central(mut sentences: Vec<Sentence>, most: usize) -> Vec<Sentence> {
+    let drop = sentences.len().saturating_sub(REFLECT_CANDIDATES_MAX);
+    sentences.drain(..drop);
+    let mut spread: BTreeMap<&str, usize> = BTreeMap::new();
+    for term in sentences.iter().flat_map(|s| s.terms.iter()) {
+        *spread.entry(term).or_default() += 1;
+    }
+    let weight = |s: &Sentence| {
+        let sum: usize = s.terms.iter().filter_map(|term| spread.get(term.as_str())).sum();
+        sum as f64 / (s.terms.len() as f64 + 4.0).sqrt()
+    };
+    let weights: Vec<f64> = sentences.iter().map(weight).collect();
+    let mut order: Vec<usize> = (0..sentences.len()).collect();
+    let of = |i: &usize| weights.get(*i).copied().unwrap_or_default();
+    order.sort_by(|a, b| of(b).total_cmp(&of(a)).then(a.cmp(b)));
+    let mut chosen: BTreeSet<usize> = BTreeSet::new();
+    for i in order {
+        let Some(sentence) = sentences.get(i) else { continue };
+        let repeats = |j: &usize| sentences.get(*j).is_some_and(|other| overlap(&sentence.terms, &other.terms) > 0.5);
+        if !chosen.iter().any(repeats) {
+            chosen.insert(i);
+        }
+        if chosen.len() == most {
+            break;
+        }
+    }
+    let mut place = 0;
+    sentences.retain(|_| {
+        place += 1;
+        chosen.contains(&(place - 1))
+    });
+    sentences
+}
+
+fn overlap(a: &BTreeSet<String>, b: &BTreeSet<String>) -> f64 {
+    a.intersection(b).count() as f64 / a.len().min(b.len()).max(1) as f64
+}
+
+/// What the user or the model said in an event, sentence by sentence.
+pub(super) fn sentences(event: &Event) -> Vec<Sentence> {
+    let mut out = Vec::new();
+    if !(event.is(EventType::UserInput) || event.is(EventType::LlmResponse)) {
+        return out;
+    }
+    for line in event.text.lines() {
+        let mut start = 0;
+        let mut chars = line.char_indices().peekable();
+        while let Some((at, c)) = chars.next() {
+            let ends = match c {
+                '.' | '!' | '?' | '…' => chars.peek().is_none_or(|(_, next)| next.is_whitespace()),
+                '。' | '！' | '？' => true,
+                _ => chars.peek().is_none(),
+            };
+            if !ends {
+                continue;
+            }
+            let end = at + c.len_utf8();
+            let text = line.get(start..end).unwrap_or_default().trim();
+            start = end;
+            let (mut terms, mut words) = (BTreeSet::new(), 0);
+            analyse(text, &mut |term, _, _| {
+                words += 1;
+                terms.insert(term.to_owned());
+            });
+            if words >= WORDS_MIN || (words >= 2 && text.split_whitespace().count() >= WORDS_MIN) {
+                out.push(Sentence { text: text.to_owned(), event: event.id, terms });
+            }
+        }
+    }
+    out
+}

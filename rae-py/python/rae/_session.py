@@ -1,0 +1,75 @@
+"""A session of an agent, by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rae import _rae
+from rae._rae import Page, Receipt
+from rae._types import EventType, SessionOutcome
+
+if TYPE_CHECKING:
+    from rae._averbs.base import AsyncHandle
+
+
+class Session:
+    """What an agent does in one session, event by event, and how it ends.
+
+    mem.session("trip-1").log("tool_call", "search(to='Oslo')", {"tool": "search"})
+    """
+
+    __slots__ = ("_native", "id")
+
+    def __init__(self, native: _rae.Store, id: str) -> None:
+        self._native = native
+        self.id = id
+
+    def __repr__(self) -> str:
+        return f"<rae.Session {self.id!r}>"
+
+    def log(
+        self, type: EventType, content: str, metadata: Mapping[str, Any] | None = None
+    ) -> Receipt:
+        """Logs an event; see `Rae.log_event`."""
+        return self._native.log_event(self.id, type, content, metadata, None)
+
+    def end(self, outcome: SessionOutcome, error: str | None = None) -> Receipt:
+        """Ends the session; see `Rae.end_session`."""
+        return self._native.end_session(self.id, outcome, error)
+
+    def events(self, limit: int = 50, cursor: str | None = None) -> Page:
+        """A page of its events, oldest first; its end is the last one."""
+        return self._native.events(self.id, limit, cursor)
+
+
+class AsyncSession:
+    """The asynchronous twin of `Session`."""
+
+    __slots__ = ("_handle", "_session")
+
+    def __init__(self, handle: AsyncHandle, session: Session) -> None:
+        self._handle = handle
+        self._session = session
+
+    def __repr__(self) -> str:
+        return f"<rae.AsyncSession {self.id!r}>"
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        return self._session.id
+
+    async def log(
+        self, type: EventType, content: str, metadata: Mapping[str, Any] | None = None
+    ) -> Receipt:
+        """See `Session.log`."""
+        return await self._handle._run(self._session.log, type, content, metadata)
+
+    async def end(self, outcome: SessionOutcome, error: str | None = None) -> Receipt:
+        """See `Session.end`."""
+        return await self._handle._run(self._session.end, outcome, error)
+
+    async def events(self, limit: int = 50, cursor: str | None = None) -> Page:
+        """See `Session.events`."""
+        return await self._handle._run(self._session.events, limit, cursor)
