@@ -19,6 +19,8 @@ pub mod extract;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+pub mod graph;
+mod graphs;
 pub mod guard;
 #[cfg(feature = "http")]
 pub mod http;
@@ -47,16 +49,17 @@ pub use ctx::Ctx;
 pub use deps::{CacheStats, IndexStats, ResponseCacheStats};
 pub use error::{Error, ErrorKind, Result};
 pub use futures::executor::block_on;
+pub use graph::{Entity, EntityPage, Neighbor, Neighborhood, Relation, Subgraph};
 pub use ingest::{MemoryUpdate, NewMemory};
 pub use jobs::feeder::VectorFeedStats;
 pub use jobs::runner::{JobResult, JobRun, WorkOptions};
 pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
-    CostLogOptions, Costs, CostsOptions, CreatedKey, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits,
-    Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream,
-    Maintained, MeterEnd, Metered, MeteredCall, NewKey, Page, Passage, Presented, RecallOptions, Receipt, Reembedded,
-    Stats, VectorSync,
+    CostLogOptions, Costs, CostsOptions, CreatedKey, EntitiesOptions, Exported, Finding, Forget, ForgetScope,
+    Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate,
+    LlmOptions, LlmStream, Maintained, MeterEnd, Metered, MeteredCall, NeighborsOptions, NewKey, Page, Passage,
+    PathOptions, Presented, RecallOptions, Receipt, Reembedded, Snapshot, Stats, SubgraphOptions, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

@@ -25,6 +25,7 @@ use std::{
 };
 use uuid::Uuid;
 
+mod graph;
 mod spending;
 
 /// An open memory of one tenant and project. Cheap to clone; clones share the store. Close it, or drop the last clone.
@@ -325,6 +326,7 @@ impl Rae {
             return Ok(());
         }
         self.deps.indexes.clear();
+        self.deps.graphs.clear();
         self.deps.vectors.close().await?;
         self.deps.cache.close().await?;
         named("close", self.deps.relational.close().await)

@@ -21,6 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ingest", &["error", "model", "limits", "ingest", "Error", "ErrorKind", "Result"]),
     ("audit", &["error", "model", "limits", "audit"]),
     ("extract", &["error", "limits", "lexical", "extract"]),
+    ("graph", &["error", "limits", "model", "lexical", "extract", "graph"]),
     ("cost", &["error", "ctx", "limits", "model", "ports", "deps", "cost"]),
     ("retrieve", &["error", "model", "limits", "lexical", "retrieve", "ports", "Result", "Error"]),
     (
@@ -65,6 +66,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "remote",
         &[
             "error",
+            "graph",
             "http",
             "ingest",
             "limits",

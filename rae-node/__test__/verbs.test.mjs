@@ -23,7 +23,7 @@ const typed = (value, name) => assert.deepEqual(Object.keys(value).sort(), field
 test("every verb works on a file, and its answer has the fields of its type", async (t) => {
   const at = folder(t);
   const mem = await open(join(at, "a.rae"), { tenant: "t", project: "p" });
-  assert.deepEqual([mem.path, mem.tenant, mem.project], [join(at, "a.rae"), "t", "p"]);
+  assert.deepEqual([mem.file, mem.tenant, mem.project], [join(at, "a.rae"), "t", "p"]);
   const receipt = await mem.remember("Kit found the key.", { speaker: "Kit", sessionId: "s" });
   typed(receipt, "Receipt");
   assert.equal((await mem.rememberMany(turns(20))).length, 20);
@@ -90,7 +90,7 @@ test("a Date and RFC 3339 text of any offset are times, and times come back in U
 
 test("options that are undefined or null are no options", async (t) => {
   const mem = await opened(t, { tenant: null, project: undefined, embedder: null, durability: null, reembed: null, timeout: null });
-  assert.deepEqual([mem.tenant, mem.project, mem.path], ["default", "default", null]);
+  assert.deepEqual([mem.tenant, mem.project, mem.file], ["default", "default", null]);
   const none = { kind: undefined, tags: null, metadata: null, importance: null, ttl: undefined, infer: null, signal: null };
   const { id } = await mem.remember("Nothing was given.", none);
   const memory = await mem.get(id, null);
@@ -183,7 +183,7 @@ test("a file: URL is a path", async (t) => {
   const at = folder(t);
   const url = (name) => pathToFileURL(join(at, name));
   const mem = await open(url("ünï #1?.rae"));
-  assert.equal(mem.path, join(at, "ünï #1?.rae"));
+  assert.equal(mem.file, join(at, "ünï #1?.rae"));
   await mem.remember("Here.");
   assert.equal((await mem.export(url("a b.jsonl"))).memories, 1);
   assert.equal((await mem.import(url("a b.jsonl"))).unchanged, 1);
@@ -287,7 +287,7 @@ test("a scope is another view of the same store; null keeps what it is", async (
   const mem = await opened(t, { tenant: "a", project: "p%" });
   const { id } = await mem.remember("The password is swordfish.");
   const same = mem.withScope({ tenant: null, project: undefined });
-  assert.deepEqual([same.tenant, same.project, same.path], ["a", "p%", null]);
+  assert.deepEqual([same.tenant, same.project, same.file], ["a", "p%", null]);
   assert.equal((await same.get(id)).id, id);
   for (const scope of [{ project: "p1" }, { tenant: "b" }, { tenant: "A", project: "p%" }]) {
     const stranger = mem.withScope(scope);

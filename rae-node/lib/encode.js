@@ -35,6 +35,10 @@ const LIST = names("limit cursor layer tags filter");
 const FORGET = names("id filter scope target");
 const MAINTAIN = names("now");
 const AUDIT = names("limit");
+const ENTITIES = names("query limit cursor at snapshot");
+const NEIGHBORS = names("depth relation limit at snapshot");
+const WAY = names("at snapshot");
+const SUBGRAPH = names("depth limit at snapshot");
 const EMBED = names("role");
 const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel _testNow _testSeed");
 const BUDGET = names("dailyLimit monthlyLimit dailyTokenLimit monthlyTokenLimit warningThreshold");
@@ -54,8 +58,8 @@ const NONE = new Set();
 
 // How each field is read; those that are not here are texts.
 const READERS = readers([
-  [time, "occurredAt validFrom validTo since until asOf knownAt now"],
-  [number, "k limit maxTokens minScore importance confidence ttl expectedVersion timeout _testSeed"],
+  [time, "occurredAt validFrom validTo since until asOf knownAt now at"],
+  [number, "k limit depth maxTokens minScore importance confidence ttl expectedVersion timeout _testSeed"],
   [number, "dailyTokenLimit monthlyTokenLimit warningThreshold temperature topP"],
   [number, "inputTokens cachedInputTokens outputTokens reasoningTokens maxOutputTokens"],
   [money, "dailyLimit monthlyLimit"],
@@ -394,17 +398,21 @@ module.exports = {
   COSTS,
   COST_LOG,
   EMBED,
+  ENTITIES,
   FORGET,
   LIST,
   LLM,
   MAINTAIN,
   METER,
+  NEIGHBORS,
   NONE,
   OPEN,
   RECALL,
   REMEMBER,
   SCOPE,
+  SUBGRAPH,
   UPDATE,
+  WAY,
   content,
   flag,
   isPlain,

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     guard::within,
     ingest::event_name,
-    jobs::{feeder::feed, index_sync, vector_sync::Mode},
+    jobs::{feeder::feed, graph_sync, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
     model::{Audit, DropTarget, Filter, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
     ports::VectorFeed,
@@ -160,6 +160,7 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
         for project in &gone.projects {
             let scope = Scope::new(ctx.scope().tenant(), project.clone())?;
             deps.indexes.remove(&scope);
+            deps.graphs.remove(&scope);
             if deps.vectors.capability().feed == VectorFeed::Reader {
                 deps.vectors.drop_scope(&deps.ctx(&scope)?, &deps.collection()).await?;
             }
@@ -251,6 +252,9 @@ async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgo
     // The indexes in memory forget now, not at the next read.
     if deps.indexes.get(ctx.scope()).is_some() {
         index_sync::fresh(deps, ctx).await?;
+    }
+    if deps.graphs.holds(ctx.scope()) {
+        graph_sync::fresh(deps, ctx).await?.then.lock().take();
     }
     let mut pending = Vec::new();
     if !forget_vectors(deps, ctx, &gone.projects).await? {

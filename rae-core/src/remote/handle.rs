@@ -4,12 +4,14 @@ use super::{Remote, runtime, runtime::Streamed};
 use crate::{
     Embedding, MemoryId, Rae,
     error::{Error, Result},
+    graph::{self, EntityPage, Neighborhood, Subgraph},
     ingest::{MemoryUpdate, NewMemory},
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd},
     ops::{
         Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
-        Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions,
-        Maintained, MeterEnd, MeteredCall, Page, RecallOptions, Receipt, Reembedded, Stats,
+        EntitiesOptions, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate,
+        LlmOptions, Maintained, MeterEnd, MeteredCall, NeighborsOptions, Page, PathOptions, RecallOptions, Receipt,
+        Reembedded, Snapshot, Stats, SubgraphOptions,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
@@ -68,6 +70,12 @@ impl Handle {
         cost_log(options: CostLogOptions) -> CostLog;
         end_metered(id: Uuid, call: MeteredCall, end: MeterEnd) -> Usd;
         llm_estimate(request: ChatRequest, options: LlmOptions) -> LlmEstimate;
+        entities(options: EntitiesOptions) -> EntityPage;
+        neighbors(entity: &str, options: NeighborsOptions) -> Neighborhood;
+        path(a: &str, b: &str, options: PathOptions) -> Option<graph::Path>;
+        subgraph(entities: &[String], options: SubgraphOptions) -> Subgraph;
+        snapshot(label: &str) -> Snapshot;
+        snapshots() -> Vec<Snapshot>;
     }
 
     /// As [`Rae::meter_by_id`].

@@ -10,6 +10,7 @@
 
 mod answer;
 mod files;
+mod graph;
 mod handle;
 mod money;
 mod runtime;

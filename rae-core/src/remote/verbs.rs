@@ -269,7 +269,7 @@ fn finite(name: &str, value: Option<f64>) -> Result<()> {
 }
 
 /// Options as the fields of a request, without those that say nothing.
-fn fields(options: &impl Serialize) -> Result<Map<String, Value>> {
+pub(super) fn fields(options: &impl Serialize) -> Result<Map<String, Value>> {
     let unwritten = |e| Error::internal("the arguments could not be written as JSON").with_source(e);
     match serde_json::to_value(options).map_err(unwritten)? {
         Value::Object(map) => Ok(map.into_iter().filter(|(_, value)| !value.is_null()).collect()),

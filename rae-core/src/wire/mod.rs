@@ -4,6 +4,7 @@
 //!
 //! `export`, `import` and `backup` take paths of this machine. A surface that faces a network must not pass those on.
 
+pub mod graph;
 mod input;
 mod money;
 mod output;
@@ -30,7 +31,7 @@ pub use output::{memory, version};
 pub use providers::providers;
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
-pub const VERBS: [&str; 28] = [
+pub const VERBS: [&str; 34] = [
     "remember",
     "remember_many",
     "recall",
@@ -59,6 +60,12 @@ pub const VERBS: [&str; 28] = [
     "end_metered",
     "llm",
     "llm_estimate",
+    "entities",
+    "neighbors",
+    "path",
+    "subgraph",
+    "snapshot",
+    "snapshots",
 ];
 
 /// The verbs by name, on whatever has methods of these names.
@@ -145,6 +152,24 @@ macro_rules! dispatch {
             "llm_estimate" => {
                 let (request, options) = chat(args.rest())?;
                 llm_estimate(&$rae.llm_estimate(request, options).await?)
+            }
+            "entities" => output::plain(&$rae.entities(graph::entities(args.rest())?).await?)?,
+            "neighbors" => {
+                let (entity, options) = graph::neighbors(args.rest())?;
+                output::plain(&$rae.neighbors(&entity, options).await?)?
+            }
+            "path" => {
+                let (a, b, options) = graph::path(args.rest())?;
+                output::plain(&$rae.path(&a, &b, options).await?)?
+            }
+            "subgraph" => {
+                let (entities, options) = graph::subgraph(args.rest())?;
+                output::plain(&$rae.subgraph(&entities, options).await?)?
+            }
+            "snapshot" => output::plain(&$rae.snapshot(&graph::snapshot(args.rest())?).await?)?,
+            "snapshots" => {
+                args.finish()?;
+                output::plain(&$rae.snapshots().await?)?
             }
             _ => {
                 return Err(
