@@ -13,7 +13,7 @@ mod walk;
 pub use communities::{Community, Weighted, components, louvain, modularity};
 pub use resolve::{SameAs, same_as};
 pub use search::{EntityPage, Place};
-pub use store::{Edge, Graph, name_key};
+pub use store::{Edge, Graph};
 pub use view::{Moment, View};
 pub use walk::{Neighborhood, Path, Subgraph};
 

@@ -1,7 +1,6 @@
 //! Which names may be one entity: proposals of `same_as` relations.
 
-use super::store::name_key;
-use crate::{extract::resolve_entities, limits::ENTITIES_MAX};
+use crate::{extract::resolve_entities, limits::ENTITIES_MAX, model::Claim};
 use serde::{Deserialize, Serialize};
 
 /// Two names that seem to be one entity.
@@ -20,18 +19,18 @@ pub struct SameAs {
 /// name anyway give no proposal.
 pub fn same_as(names: &[&str], vectors: &[Option<Vec<f32>>], threshold: f64) -> Vec<SameAs> {
     let names = names.get(..ENTITIES_MAX).unwrap_or(names);
-    let numbers = |name: &str| name_key(name).chars().filter(|c| c.is_numeric()).collect::<String>();
+    let numbers = |name: &str| Claim::name_key(name).chars().filter(|c| c.is_numeric()).collect::<String>();
     let mut proposals = Vec::new();
     for cluster in resolve_entities(names, vectors, threshold) {
         let name = &cluster.canonical;
         for alias in cluster.members.iter().filter_map(|place| names.get(*place)) {
             // Said again here, as a wrong join is costly and the threshold is the caller's: even 0 joins no numbers.
-            if name_key(alias) != name_key(name) && numbers(alias) == numbers(name) {
+            if Claim::name_key(alias) != Claim::name_key(name) && numbers(alias) == numbers(name) {
                 proposals.push(SameAs { alias: (*alias).to_owned(), name: name.clone(), score: cluster.score });
             }
         }
     }
     proposals.sort_by(|a, b| (&a.name, &a.alias).cmp(&(&b.name, &b.alias)));
-    proposals.dedup_by(|a, b| a.name == b.name && name_key(&a.alias) == name_key(&b.alias));
+    proposals.dedup_by(|a, b| a.name == b.name && Claim::name_key(&a.alias) == Claim::name_key(&b.alias));
     proposals
 }

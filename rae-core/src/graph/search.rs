@@ -2,10 +2,13 @@
 
 use super::{
     Entity,
-    store::{name_key, search_words},
+    store::search_words,
     view::{Group, View},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    model::Claim,
+};
 use serde::{Deserialize, Serialize};
 use std::{cmp::Reverse, fmt, str::FromStr};
 
@@ -92,7 +95,7 @@ struct Wanted {
 
 impl Wanted {
     fn new(query: &str) -> Self {
-        Self { key: name_key(query), words: search_words(query) }
+        Self { key: Claim::name_key(query), words: search_words(query) }
     }
 
     fn fit(&self, key: &str, words: &str) -> Option<u8> {

@@ -3,13 +3,12 @@
 use super::SAME_AS;
 use crate::{
     lexical::folded_words,
-    model::{MemoryId, Timestamp},
+    model::{Claim, MemoryId, Timestamp},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use unicode_normalization::UnicodeNormalization;
 
 /// What one memory claims.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +17,7 @@ pub struct Edge {
     pub id: MemoryId,
     /// Who or what, as it was written.
     pub subject: String,
-    /// In which relation.
+    /// In which relation, as [`Claim::relation_key`] has it.
     pub relation: String,
     /// To whom or what, as it was written.
     pub object: String,
@@ -50,7 +49,6 @@ pub(super) struct Held {
     pub edge: Edge,
     pub subject: Arc<str>,
     pub object: Arc<str>,
-    pub relation: String,
 }
 
 /// A name that edges end at.
@@ -75,22 +73,10 @@ pub struct Graph {
     pub(super) by_words: BTreeMap<String, BTreeSet<Arc<str>>>,
 }
 
-/// What makes two spellings one name: case, compatibility forms of characters and the amount of white space do not count. Signs do,
-/// as "C" and "C++" are two things.
-pub fn name_key(name: &str) -> String {
-    let folded: String = name.nfkc().collect::<String>().to_lowercase();
-    folded.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The key of a relation: that of its name, with one sign for every gap ("works at", "works-at", "works_at").
-pub(super) fn relation_key(relation: &str) -> String {
-    name_key(relation).replace([' ', '-'], "_")
-}
-
 /// The words of a name, for searching; the key where there are none.
 pub(super) fn search_words(name: &str) -> String {
     let words = folded_words(name).join(" ");
-    if words.is_empty() { name_key(name) } else { words }
+    if words.is_empty() { Claim::name_key(name) } else { words }
 }
 
 impl Graph {
@@ -123,10 +109,9 @@ impl Graph {
     pub fn upsert(&mut self, edge: Edge) {
         self.remove(edge.id);
         let id = edge.id;
-        let relation = relation_key(&edge.relation);
-        let subject = self.note(&edge.subject, id, &relation);
-        let object = self.note(&edge.object, id, &relation);
-        self.edges.insert(id, Held { edge, subject, object, relation });
+        let subject = self.note(&edge.subject, id, &edge.relation);
+        let object = self.note(&edge.object, id, &edge.relation);
+        self.edges.insert(id, Held { edge, subject, object });
     }
 
     /// Takes out the edge of a memory; whether it had one.
@@ -138,7 +123,7 @@ impl Graph {
     }
 
     fn note(&mut self, name: &str, id: MemoryId, relation: &str) -> Arc<str> {
-        let key: Arc<str> = name_key(name).into();
+        let key: Arc<str> = Claim::name_key(name).into();
         let node = self.nodes.entry(Arc::clone(&key)).or_default();
         if node.words.is_empty() {
             // Of the key, not of the spelling that came first: the order of edges must not show.

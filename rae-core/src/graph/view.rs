@@ -2,9 +2,12 @@
 
 use super::{
     Entity, Relation,
-    store::{Graph, Held, name_key},
+    store::{Graph, Held},
 };
-use crate::model::{MemoryId, Timestamp};
+use crate::{
+    limits::GRAPH_VISITS_MAX,
+    model::{Claim, MemoryId, Timestamp},
+};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -67,6 +70,8 @@ pub(super) struct Link {
 pub struct View<'g> {
     pub(super) graph: &'g Graph,
     moment: Moment,
+    /// Relations that one question looks at.
+    pub(super) visits_max: usize,
     of: HashMap<Arc<str>, Group>,
     groups: Vec<Members>,
 }
@@ -74,12 +79,12 @@ pub struct View<'g> {
 impl<'g> View<'g> {
     /// Looks at `graph`.
     pub fn new(graph: &'g Graph, moment: Moment) -> Self {
-        Self { graph, moment, of: HashMap::new(), groups: Vec::new() }
+        Self { graph, moment, visits_max: GRAPH_VISITS_MAX, of: HashMap::new(), groups: Vec::new() }
     }
 
     /// The entity of a name, where the graph has the name.
     pub(super) fn find(&mut self, name: &str) -> Option<Group> {
-        let (key, _) = self.graph.nodes.get_key_value(name_key(name).as_str())?;
+        let (key, _) = self.graph.nodes.get_key_value(Claim::name_key(name).as_str())?;
         Some(self.group(key))
     }
 
@@ -143,7 +148,9 @@ impl<'g> View<'g> {
     pub(super) fn links(&mut self, group: Group, relation: Option<&str>) -> Vec<Link> {
         let mut links = Vec::new();
         for id in self.incident(group) {
-            let Some(held) = self.held(id).filter(|held| relation.is_none_or(|r| held.relation == r)) else { continue };
+            let Some(held) = self.held(id).filter(|held| relation.is_none_or(|r| held.edge.relation == r)) else {
+                continue;
+            };
             let (subject, object) = (self.group(&held.subject), self.group(&held.object));
             let to = if subject == group { object } else { subject };
             if to != group {

@@ -2,12 +2,11 @@
 
 use super::{
     Entity, Neighbor, Relation,
-    store::relation_key,
     view::{Group, View},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    limits::{GRAPH_RELATIONS_MAX, GRAPH_VISITS_MAX},
+    limits::GRAPH_RELATIONS_MAX,
     model::MemoryId,
 };
 use serde::{Deserialize, Serialize};
@@ -96,7 +95,6 @@ impl View<'_> {
         relation: Option<&str>,
         enough: usize,
     ) -> (Vec<Reached>, bool) {
-        let relation = relation.map(relation_key);
         let mut seen: HashSet<Group> = starts.iter().copied().collect();
         let mut layer = starts.to_vec();
         let mut reached: Vec<Reached> = Vec::new();
@@ -104,7 +102,7 @@ impl View<'_> {
         for depth in 1..=depth {
             let mut found: HashMap<Group, Reached> = HashMap::new();
             for group in std::mem::take(&mut layer) {
-                let links = self.links(group, relation.as_deref());
+                let links = self.links(group, relation);
                 visits += links.len();
                 for link in links.into_iter().filter(|link| !seen.contains(&link.to)) {
                     let new = Reached { group: link.to, depth, strength: link.strength, by: link.id };
@@ -113,7 +111,7 @@ impl View<'_> {
                         *known = new;
                     }
                 }
-                if visits > GRAPH_VISITS_MAX {
+                if visits > self.visits_max {
                     break;
                 }
             }
@@ -125,7 +123,7 @@ impl View<'_> {
             seen.extend(found.iter().map(|r| r.group));
             layer.extend(found.iter().map(|r| r.group));
             reached.extend(found);
-            if visits > GRAPH_VISITS_MAX {
+            if visits > self.visits_max {
                 return (reached, true);
             }
             if reached.len() > enough || layer.is_empty() {
@@ -186,8 +184,8 @@ impl View<'_> {
             }
             let links = self.links(front.group, None);
             visits += links.len();
-            if visits > GRAPH_VISITS_MAX {
-                let why = format!("no way was found within {GRAPH_VISITS_MAX} relations; ask for nearer entities");
+            if visits > self.visits_max {
+                let why = format!("no way was found within {} relations; ask for nearer entities", self.visits_max);
                 return Err(Error::new(ErrorKind::Unsupported, why).with_code("graph_too_large"));
             }
             for link in links.into_iter().filter(|link| link.strength >= STRENGTH_MIN && !done.contains(&link.to)) {

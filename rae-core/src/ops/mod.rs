@@ -82,3 +82,6 @@ pub(crate) use {
     get::page_size,
     remember::{check_items, with_prefix},
 };
+
+#[cfg(test)]
+mod graph_tests;
