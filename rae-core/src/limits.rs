@@ -18,6 +18,12 @@ pub const SOURCES_MAX: usize = 64;
 pub const METADATA_BYTES_MAX: usize = 64 << 10;
 /// Deepest nesting of metadata.
 pub const METADATA_DEPTH_MAX: usize = 16;
+/// Code points of a subject or object of a claim.
+pub const CLAIM_NAME_CHARS_MAX: usize = 200;
+/// Code points of the relation of a claim.
+pub const CLAIM_RELATION_CHARS_MAX: usize = 64;
+/// Largest weight of a claim.
+pub const CLAIM_WEIGHT_MAX: f64 = 1_000.0;
 /// Most items in one `remember_many` call.
 pub const BATCH_ITEMS_MAX: usize = 100_000;
 /// Most items in one transaction; a larger call is cut into such.

@@ -56,6 +56,7 @@ from rae._money import (
 from rae._rae import (
     Audit,
     AuditFinding,
+    Claim,
     Context,
     ContextSource,
     EmbedderInfo,
@@ -94,6 +95,7 @@ __all__ = [
     "Budget",
     "BudgetExceededError",
     "CancelledError",
+    "Claim",
     "ConflictError",
     "Context",
     "ContextSource",
