@@ -26,8 +26,9 @@ bench-server:  ## one api process of rae-server under load (long)
 soak:  ## long crash, fuzz and model runs
 	@scripts/soak.sh
 
-fmt:  ## format everything
+fmt:  ## format everything, and write what is written from sources
 	cargo fmt --all
+	python3 scripts/async_verbs.py
 	@if [ -x .venv/bin/ruff ]; then .venv/bin/ruff format examples scripts tests rae-py; fi
 
 lint:  ## rustfmt, clippy, ruff, stubs

@@ -64,7 +64,7 @@ def test_everything_public_is_exported_and_documented() -> None:
         if inspect.isclass(value) or inspect.isfunction(value):
             assert value.__doc__, name
     for cls in (rae.Rae, rae.AsyncRae):
-        for name, member in vars(cls).items():
+        for name, member in inspect.getmembers(cls):
             if not name.startswith("_"):
                 assert member.__doc__, f"{cls.__name__}.{name}"
     with pytest.raises(AttributeError):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from rae import _rae as _native
-from rae._client import UNSET, Rae, Unset, connect, open
+from rae._client import Rae, connect, open
 from rae._errors import (
     BudgetExceededError,
     CancelledError,
@@ -78,6 +78,7 @@ from rae._rae import (
     Stats,
     __version__,
 )
+from rae._types import UNSET, Unset
 
 if _TYPE_CHECKING:
     from rae._aio import AsyncLlmStream, AsyncMeter, AsyncRae, aconnect, aopen

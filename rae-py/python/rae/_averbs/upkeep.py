@@ -1,0 +1,47 @@
+"""The twins of `rae._verbs.upkeep`. Written by scripts/async_verbs.py: change those instead."""
+
+from __future__ import annotations
+
+import builtins
+
+from rae._averbs.base import AsyncHandle
+from rae._rae import Audit, Exported, Finding, Imported, Maintained, Reembedded, Stats
+from rae._types import Embedder, Path, Time
+
+
+class AsyncRae(AsyncHandle):
+    """Its verbs for the store as a whole."""
+
+    __slots__ = ()
+
+    async def stats(self) -> Stats:
+        """See `Rae.stats`."""
+        return await self._run(self._rae.stats)
+
+    async def export(self, path: Path) -> Exported:
+        """See `Rae.export`."""
+        return await self._run(self._rae.export, path)
+
+    async def import_(self, path: Path) -> Imported:
+        """See `Rae.import_`."""
+        return await self._run(self._rae.import_, path)
+
+    async def reembed(self, embedder: Embedder | None) -> Reembedded:
+        """See `Rae.reembed`."""
+        return await self._run(self._rae.reembed, embedder)
+
+    async def maintain(self, now: Time | None = None) -> Maintained:
+        """See `Rae.maintain`."""
+        return await self._run(self._rae.maintain, now)
+
+    async def audit(self, *, limit: int = 100) -> Audit:
+        """See `Rae.audit`."""
+        return await self._run(self._rae.audit, limit=limit)
+
+    async def doctor(self) -> builtins.list[Finding]:
+        """See `Rae.doctor`."""
+        return await self._run(self._rae.doctor)
+
+    async def backup(self, path: Path) -> None:
+        """See `Rae.backup`."""
+        await self._run(self._rae.backup, path)

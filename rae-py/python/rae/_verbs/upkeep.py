@@ -1,0 +1,66 @@
+"""Verbs for the store as a whole: its numbers, its health, its copies, its embedder."""
+
+from __future__ import annotations
+
+import builtins
+
+from rae._rae import Audit, Exported, Finding, Imported, Maintained, Reembedded, Stats
+from rae._types import Embedder, Path, Time
+from rae._verbs.base import Handle
+
+
+class Rae(Handle):
+    """Its verbs for the store as a whole."""
+
+    __slots__ = ()
+
+    def stats(self) -> Stats:
+        """Numbers about the project and its store; sizes in bytes."""
+        return self._native.stats()
+
+    def export(self, path: Path) -> Exported:
+        """Writes the project with vectors and history to a file of JSON lines.
+
+        Replaces an older export and nothing else: ConflictError with code "target_exists". An
+        interrupted export leaves no file.
+        """
+        return self._native.export(path)
+
+    def import_(self, path: Path) -> Imported:
+        """Reads an export into this project. The file is checked whole before the first memory is
+        written; reading it twice changes nothing.
+        """
+        return self._native.import_(path)
+
+    def reembed(self, embedder: Embedder | None) -> Reembedded:
+        """Changes the embedding model of the whole store (all tenants) while it stays in use.
+
+        embedder: as in `open`. Interrupted, it goes on at the next call. Raises UnavailableError,
+        caused by the original exception, when the embedder fails.
+        """
+        return self._native.reembed(embedder)
+
+    def maintain(self, now: Time | None = None) -> Maintained:
+        """Runs due housekeeping now and waits for it: purges what expired, pays owed vectors."""
+        return self._native.maintain(now)
+
+    def audit(self, *, limit: int = 100) -> Audit:
+        """Looks for duplicates, contradictions and orphans in the project. Changes nothing.
+
+        limit: most findings, 1 to 1,000, shared by the kinds; `truncated` says that there are more.
+
+        "duplicate": the same words but for case, punctuation and white space. "contradiction":
+        English facts and texts with two values for what has one ("Ada lives in ..."), or one that
+        denies the other; found by patterns, so most go unseen, and some that are found may both
+        hold. "orphan": derived from memories that are gone, or superseded by one that is gone.
+        Takes a time in proportion to the project: about a second for 100,000 memories.
+        """
+        return self._native.audit(limit)
+
+    def doctor(self) -> builtins.list[Finding]:
+        """Looks for damage and says what to do; takes a time in proportion to the store."""
+        return self._native.doctor()
+
+    def backup(self, path: Path) -> None:
+        """Writes a consistent copy of the whole store (all tenants) to a new file."""
+        self._native.backup(path)
