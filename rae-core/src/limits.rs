@@ -187,6 +187,10 @@ pub const GRAPH_VISITS_MAX: usize = 200_000;
 pub const GRAPH_REBUILD_CHANGES: u64 = 50_000;
 /// Relations whose older versions one question about a snapshot reads.
 pub const GRAPH_HISTORIES_MAX: usize = 10_000;
+/// Words of a question in which names of entities are looked for.
+pub const GRAPH_QUESTION_WORDS_MAX: usize = 256;
+/// Words of a name that is looked for in a question.
+pub const GRAPH_NAME_WORDS_MAX: usize = 8;
 /// Entities that one subgraph begins with.
 pub const GRAPH_STARTS_MAX: usize = 100;
 /// Most snapshots of a project's graph.

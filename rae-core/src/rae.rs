@@ -25,7 +25,7 @@ use std::{
 };
 use uuid::Uuid;
 
-mod graph;
+mod entities;
 mod spending;
 
 /// An open memory of one tenant and project. Cheap to clone; clones share the store. Close it, or drop the last clone.

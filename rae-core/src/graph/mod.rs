@@ -4,6 +4,7 @@
 //! a memory, and follows the change log edge by edge. Every question is asked of a [`View`]: the graph at one moment.
 
 mod communities;
+mod near;
 mod resolve;
 mod search;
 mod store;

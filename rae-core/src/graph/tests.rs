@@ -203,6 +203,24 @@ fn what_is_too_large_to_be_searched_is_said() {
 }
 
 #[test]
+fn a_relation_is_near_a_question_that_names_its_entities_or_their_neighbors() {
+    let graph = graph(&[
+        ("Ada Lovelace", "works_at", "Acme"),
+        ("Acme", "located_in", "Oslo"),
+        ("Oslo", "part_of", "Norway"),
+        ("Norway", "part_of", "Europe"),
+        ("Lovelace", "likes", "tea"),
+    ]);
+    let near = |question: &str| {
+        let ids: Vec<MemoryId> = (0..6).map(id).collect();
+        View::new(&graph, now()).nearness(question, &ids)
+    };
+    assert_eq!(near("Where does ADA  LOVELACE's firm sit?"), [1.0, 0.5, 0.0, 0.0, 1.0, 0.0]);
+    assert_eq!(near("What about acme?"), [1.0, 1.0, 0.5, 0.0, 0.0, 0.0]);
+    assert_eq!(near("Who is Adam?"), [0.0; 6]);
+}
+
+#[test]
 fn proposals_join_spellings_but_never_numbers() {
     let names =
         ["John Smith", "J. Smith", "john smith", "IBM", "International Business Machines", "Model 3", "Model 4"];

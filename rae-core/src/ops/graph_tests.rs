@@ -4,10 +4,10 @@ use super::{EntitiesOptions, NeighborsOptions, PathOptions, SubgraphOptions};
 use crate::{
     Forget, MemoryUpdate, NewMemory, Rae, RecallOptions, Timestamp, block_on,
     jobs::graph_sync,
-    model::{Claim, Kind, MemoryId, Op, Scope},
+    model::{Claim, Kind, MemoryId, Op, Outcome, Scope},
     ports::{Clock, ManualClock},
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 struct World {
     mem: Rae,
@@ -45,11 +45,13 @@ async fn relate(mem: &Rae, subject: &str, relation: &str, object: &str, from: Op
     let valid_from = from.map(|t| Timestamp::parse(t).unwrap());
     let new = NewMemory { kind: Some(Kind::Fact), valid_from, ..NewMemory::new(claim.sentence()) };
     let mut memory = new.into_memory(scope, deps.ids.next(now), now).unwrap();
-    let id = memory.id;
     memory.claim = Some(claim);
     let op = Op::PutMemory { memory: Box::new(memory), vector: None, idempotency: None };
-    deps.relational.apply(&ctx, deps.batch(vec![op])).await.unwrap();
-    id
+    let applied = deps.relational.apply(&ctx, deps.batch(vec![op])).await.unwrap();
+    match applied.outcomes.as_slice() {
+        [Outcome::Put { id, .. }] => *id,
+        other => panic!("a put had the outcome {other:?}"),
+    }
 }
 
 fn at(time: &str) -> NeighborsOptions {
@@ -93,18 +95,19 @@ fn the_graph_that_follows_changes_is_the_one_read_anew() {
         let (deps, scope) = world.mem.parts();
         let ctx = deps.ctx(scope).unwrap();
         let mut random = fastrand::Rng::with_seed(7);
-        let mut ids = Vec::new();
+        let mut ids: BTreeSet<MemoryId> = BTreeSet::new();
         for round in 0..60 {
             for _ in 0..random.usize(..4) {
                 let name = |random: &mut fastrand::Rng| format!("n{}", random.u8(..6));
                 let (a, b) = (name(&mut random), name(&mut random));
-                ids.push(relate(&world.mem, &a, "knows", &b, None).await);
+                ids.insert(relate(&world.mem, &a, "knows", &b, None).await);
             }
             if round % 3 == 0 && !ids.is_empty() {
-                let id = ids.swap_remove(random.usize(..ids.len()));
+                let id = ids.iter().nth(random.usize(..ids.len())).copied().unwrap();
+                ids.remove(&id);
                 world.mem.forget(Forget::Id(id)).await.unwrap();
             }
-            if let Some(&id) = ids.get(random.usize(..40)) {
+            if let Some(&id) = ids.iter().nth(random.usize(..40)) {
                 let end = Some(Some(deps.clock.now().saturating_add_seconds(round)));
                 world.mem.update(id, MemoryUpdate { valid_to: end, ..MemoryUpdate::default() }).await.unwrap();
             }

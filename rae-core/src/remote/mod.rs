@@ -9,8 +9,8 @@
 //! Futures run on any executor: sockets belong to a thread of this module's own, which ends with the last handle.
 
 mod answer;
+mod entities;
 mod files;
-mod graph;
 mod handle;
 mod money;
 mod runtime;

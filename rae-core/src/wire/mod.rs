@@ -4,7 +4,7 @@
 //!
 //! `export`, `import` and `backup` take paths of this machine. A surface that faces a network must not pass those on.
 
-pub mod graph;
+mod entities;
 mod input;
 mod money;
 mod output;
@@ -153,20 +153,20 @@ macro_rules! dispatch {
                 let (request, options) = chat(args.rest())?;
                 llm_estimate(&$rae.llm_estimate(request, options).await?)
             }
-            "entities" => output::plain(&$rae.entities(graph::entities(args.rest())?).await?)?,
+            "entities" => output::plain(&$rae.entities(entities::entities(args.rest())?).await?)?,
             "neighbors" => {
-                let (entity, options) = graph::neighbors(args.rest())?;
+                let (entity, options) = entities::neighbors(args.rest())?;
                 output::plain(&$rae.neighbors(&entity, options).await?)?
             }
             "path" => {
-                let (a, b, options) = graph::path(args.rest())?;
+                let (a, b, options) = entities::path(args.rest())?;
                 output::plain(&$rae.path(&a, &b, options).await?)?
             }
             "subgraph" => {
-                let (entities, options) = graph::subgraph(args.rest())?;
+                let (entities, options) = entities::subgraph(args.rest())?;
                 output::plain(&$rae.subgraph(&entities, options).await?)?
             }
-            "snapshot" => output::plain(&$rae.snapshot(&graph::snapshot(args.rest())?).await?)?,
+            "snapshot" => output::plain(&$rae.snapshot(&entities::snapshot(args.rest())?).await?)?,
             "snapshots" => {
                 args.finish()?;
                 output::plain(&$rae.snapshots().await?)?

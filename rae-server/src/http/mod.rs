@@ -9,10 +9,10 @@ mod costs;
 mod describe;
 mod diagnostics;
 mod edge;
+mod entities;
 mod error;
 mod gate;
 mod gateway;
-mod graph;
 mod health;
 mod jobs;
 mod keys;
@@ -82,11 +82,11 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(costs::cost_log))
         .routes(routes!(costs::reserve))
         .routes(routes!(costs::settle))
-        .routes(routes!(graph::entities))
-        .routes(routes!(graph::neighbors, graph::ask_neighbors))
-        .routes(routes!(graph::path, graph::ask_path))
-        .routes(routes!(graph::subgraph, graph::ask_subgraph))
-        .routes(routes!(graph::snapshots, graph::snapshot))
+        .routes(routes!(entities::entities))
+        .routes(routes!(entities::neighbors, entities::ask_neighbors))
+        .routes(routes!(entities::path, entities::ask_path))
+        .routes(routes!(entities::subgraph, entities::ask_subgraph))
+        .routes(routes!(entities::snapshots, entities::snapshot))
         .routes(routes!(diagnostics::diagnostics))
         .routes(routes!(gateway::chat_completions))
         .routes(routes!(gateway::models))

@@ -4,8 +4,8 @@
 #![allow(dead_code, missing_docs)] // nobody makes these; the structs are named after what they describe
 
 mod costs;
+mod entities;
 mod gateway;
-mod graph;
 mod jobs;
 mod keys;
 mod names;
@@ -19,11 +19,11 @@ pub use costs::{
     BudgetChange, BudgetParameters, BudgetStatus, CostLog, CostLogParameters, CostParameters, Costs, Limits,
     MeteredCall, MeteredEnd, Reservation, Settled,
 };
-pub use gateway::{AgentAnswer, AgentRequest, ChatCompletion, ChatCompletions, Models};
-pub use graph::{
+pub use entities::{
     EntitiesParameters, EntityPage, FoundPath, Neighborhood, NeighborsParameters, NeighborsRequest, NewSnapshot,
     PathParameters, PathRequest, Snapshot, Snapshots, Subgraph, SubgraphParameters, SubgraphRequest,
 };
+pub use gateway::{AgentAnswer, AgentRequest, ChatCompletion, ChatCompletions, Models};
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};

@@ -98,7 +98,7 @@ class Rae(Handle):
         return Subgraph._of(self._native.call("subgraph", args))
 
     def snapshot(self, label: str) -> Snapshot:
-        """Gives the present instant a name, by which the graph can be asked later as it was known now.
+        """Gives this instant a name, by which the graph can later be asked as it is known now.
 
         Nothing is copied: a later question reads the history. Raises ConflictError with code
         "snapshot_exists" for a name that is taken.
