@@ -197,6 +197,14 @@ pub const GRAPH_STARTS_MAX: usize = 100;
 pub const GRAPH_SNAPSHOTS_MAX: usize = 1_000;
 /// Entities among which communities are looked for; with more, what is connected is one.
 pub const GRAPH_COMMUNITY_ENTITIES_MAX: usize = 100_000;
+/// Communities of a project's graph of which summaries are kept, the largest ones.
+pub const COMMUNITIES_MAX: usize = 100;
+/// Entities of a community that is worth a summary; two are one relation.
+pub const COMMUNITY_ENTITIES_MIN: usize = 3;
+/// Names that a summary of a community begins with.
+pub const COMMUNITY_NAMES_MAX: usize = 10;
+/// Relations that a summary of a community tells of, the strongest ones.
+pub const COMMUNITY_RELATIONS_MAX: usize = 12;
 /// Most texts scored by a reranker at once.
 pub const RERANK_TEXTS_MAX: usize = K_MAX;
 /// Tokens that a cross-encoder reads of a question and a text together, its `[CLS]` and both `[SEP]` included.

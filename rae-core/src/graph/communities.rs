@@ -1,8 +1,12 @@
 //! Which entities belong together: communities by modularity, and what is connected at all.
 
-use super::view::View;
+use super::{
+    Relation,
+    view::{Group, View},
+};
+use crate::{limits::COMMUNITY_RELATIONS_MAX, model::MemoryId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 /// Least gain of modularity for which a node moves: below it sums of rounded numbers would move nodes in circles.
 const GAIN_MIN: f64 = 1e-9;
@@ -185,27 +189,48 @@ fn numbered(of: &[usize]) -> (Vec<usize>, usize) {
 }
 
 /// Entities that belong together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Community {
     /// Their names: those with the most relations first.
     pub entities: Vec<String>,
+    /// The strongest relations among them, at most `limits::COMMUNITY_RELATIONS_MAX`.
+    pub relations: Vec<Relation>,
 }
 
 impl View<'_> {
-    /// Communities of at least two entities, the largest first. With more than `most` entities in all they are what is connected:
+    /// The `limit` largest communities of at least `least` entities. With more than `most` entities in all they are what is connected:
     /// less telling, but one pass.
-    pub fn communities(&mut self, most: usize) -> Vec<Community> {
+    pub fn communities(&mut self, most: usize, least: usize, limit: usize) -> Vec<Community> {
         let (groups, sums) = self.strengths();
         let graph = Weighted::new(groups.len(), sums);
         let of = if groups.len() > most { components(&graph) } else { louvain(&graph) };
-        let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        of.into_iter().enumerate().for_each(|(place, community)| members.entry(community).or_default().push(place));
-        let mut all: Vec<Community> = Vec::new();
-        for mut places in members.into_values().filter(|places| places.len() > 1) {
-            places.sort_by_key(|place| (std::cmp::Reverse(self.incident(groups[*place]).len()), *place));
-            all.push(Community { entities: places.iter().map(|place| self.name(groups[*place]).to_owned()).collect() });
+        let mut members: BTreeMap<usize, Vec<Group>> = BTreeMap::new();
+        for (group, community) in groups.into_iter().zip(of) {
+            members.entry(community).or_default().push(group);
         }
-        all.sort_by(|a, b| b.entities.len().cmp(&a.entities.len()).then(a.entities.cmp(&b.entities)));
-        all
+        let mut found: Vec<Vec<Group>> = members.into_values().filter(|groups| groups.len() >= least.max(1)).collect();
+        // Communities are numbered by their first entities, so that equal ones stay in the order of names.
+        found.sort_by_key(|groups| Reverse(groups.len()));
+        found.truncate(limit);
+        found.into_iter().map(|groups| self.community(groups)).collect()
+    }
+
+    fn community(&mut self, mut groups: Vec<Group>) -> Community {
+        let mut within: BTreeMap<MemoryId, usize> = BTreeMap::new();
+        for id in groups.iter().flat_map(|group| self.incident(*group)) {
+            *within.entry(id).or_default() += 1;
+        }
+        // An edge between two of them was met at both ends.
+        let mut ids: Vec<(f64, MemoryId)> = Vec::new();
+        for id in within.into_iter().filter(|(_, ends)| *ends == 2).map(|(id, _)| id) {
+            ids.extend(self.held(id).map(|held| (held.edge.strength(), id)));
+        }
+        ids.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        ids.truncate(COMMUNITY_RELATIONS_MAX);
+        groups.sort_by_cached_key(|group| (Reverse(self.incident(*group).len()), self.root(*group).to_owned()));
+        Community {
+            entities: groups.into_iter().map(|group| self.name(group).to_owned()).collect(),
+            relations: ids.into_iter().filter_map(|(_, id)| self.relation(id)).collect(),
+        }
     }
 }

@@ -285,11 +285,17 @@ fn the_karate_club_falls_into_its_known_communities() {
     for (n, ((a, b), _)) in pairs.iter().enumerate() {
         graph.upsert(edge(n as u128, &format!("m{a:02}"), "meets", &format!("m{b:02}")));
     }
-    let communities = View::new(&graph, now()).communities(100);
+    let communities = View::new(&graph, now()).communities(100, 2, 50);
     let sizes: Vec<usize> = communities.iter().map(|c| c.entities.len()).collect();
     assert_eq!(sizes.iter().sum::<usize>(), 34);
+    assert!(sizes.is_sorted_by(|a, b| a >= b));
+    for community in &communities {
+        assert_eq!(community.relations.len(), crate::limits::COMMUNITY_RELATIONS_MAX.min(community.relations.len()));
+        let inside = |name: &String| community.entities.contains(name);
+        assert!(community.relations.iter().all(|r| inside(&r.subject) && inside(&r.object)));
+    }
     assert_eq!(sizes.len(), of.iter().max().unwrap() + 1);
-    assert_eq!(View::new(&graph, now()).communities(33).len(), 1);
+    assert_eq!(View::new(&graph, now()).communities(33, 2, 50).len(), 1);
 }
 
 /// Few names, so that edges meet: some differ by case alone.

@@ -9,7 +9,7 @@ use crate::{
     ingest::event_name,
     jobs::{feeder::feed, graph_sync, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
-    model::{Audit, DropTarget, Filter, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
+    model::{Audit, DropTarget, Filter, Kind, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
     ports::VectorFeed,
 };
 use serde::{Deserialize, Serialize};
@@ -222,7 +222,8 @@ async fn derived(
             }
             let mut provenance = memory.provenance.clone();
             provenance.derived_from.retain(|id| !going.contains(id));
-            if provenance.derived_from.is_empty() {
+            // A summary repeats what each of its sources says: it goes with any of them, and `maintain` writes it anew.
+            if provenance.derived_from.is_empty() || memory.kind == Kind::EntitySummary {
                 orphans.push(memory.id);
             } else {
                 let patch = Box::new(MemoryPatch { provenance: Some(provenance), ..MemoryPatch::default() });

@@ -217,3 +217,45 @@ fn numbers_and_names_out_of_their_bounds_are_refused() {
         assert!(world.mem.entities(query).await.is_err());
     });
 }
+
+#[test]
+fn maintain_keeps_a_summary_of_each_community_and_writes_nothing_where_nothing_changed() {
+    block_on(async {
+        let world = World::new().await;
+        let mut ids = Vec::new();
+        for (team, firm) in [(["Ada", "Bob", "Eve"], "Acme"), (["Kim", "Lee", "Max"], "Globex")] {
+            for name in team {
+                ids.push(world.relate(name, "works_at", firm, None).await);
+                ids.push(world.relate(name, "knows", team[0], None).await);
+            }
+        }
+        world.relate("Eve", "met", "Kim", None).await;
+        let summaries = || async {
+            let options = crate::ListOptions {
+                filter: Some(serde_json::json!({ "kind": "entity-summary" })),
+                ..crate::ListOptions::default()
+            };
+            world.mem.list(options).await.unwrap().items
+        };
+        assert_eq!(world.mem.maintain(None).await.unwrap().ran.get("communities"), Some(&2));
+        let first = summaries().await;
+        assert_eq!(first.len(), 2);
+        assert!(first[0].content.starts_with("Ada, Acme, Eve and Bob belong together."), "{}", first[0].content);
+        assert!(first[0].content.contains(" Bob works at Acme."));
+        assert!(first.iter().all(|m| m.provenance.derived_from.iter().all(|id| ids.contains(id))));
+        world.hour();
+        assert_eq!(world.mem.maintain(None).await.unwrap().ran.get("communities"), None);
+        assert_eq!(summaries().await, first);
+        // It repeats what each relation says, so it goes with any of them at once.
+        let gone = world.mem.forget(Forget::Id(ids[2])).await.unwrap();
+        assert_eq!((gone.deleted, gone.derived), (1, 1));
+        assert_eq!(summaries().await.len(), 1);
+        assert_eq!(world.mem.maintain(None).await.unwrap().ran.get("communities"), Some(&1));
+        assert!(summaries().await.iter().all(|m| !m.content.contains("Bob works at Acme")));
+        for id in ids {
+            world.mem.forget(Forget::Id(id)).await.unwrap();
+        }
+        world.mem.maintain(None).await.unwrap();
+        assert!(summaries().await.is_empty());
+    });
+}

@@ -10,7 +10,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `access` counts written, `log_truncated` 0 or 1.
+/// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `access` counts written, `log_truncated` 0 or 1; `communities`, where
+/// there are any: summaries of the knowledge graph written or removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maintained {
     /// Work by name.
@@ -36,6 +37,10 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     expire_reservations(deps, scope).await?;
     sync_index(deps, scope).await?;
     ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&deps.ctx(scope)?, now).await?));
+    let communities = super::communities::summarise(deps, scope).await?;
+    if communities > 0 {
+        ran.insert("communities".to_owned(), communities);
+    }
     ran.insert("embedded".to_owned(), runner::run_scope(deps, scope).await?);
     Ok(Maintained { ran })
 }
@@ -49,6 +54,7 @@ pub(crate) async fn housekeep(deps: &Deps, scope: &Scope, now: Timestamp) -> Res
     if deps.indexes.get(scope).is_some() {
         sync_index(deps, scope).await?;
     }
+    super::communities::summarise(deps, scope).await?;
     if deps.is_checkpoint_due() {
         deps.relational.checkpoint(&deps.ctx(scope)?, now).await?;
     }

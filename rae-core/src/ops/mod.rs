@@ -3,6 +3,7 @@
 mod audit;
 mod budget;
 mod chat;
+mod communities;
 mod context;
 mod costs;
 mod dense;
