@@ -10,12 +10,13 @@ use crate::{
     model::Claim,
 };
 use serde::{Deserialize, Serialize};
-use std::{cmp::Reverse, fmt, str::FromStr};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, str::FromStr};
 
 /// How well a name fits a query; the better is the smaller.
 const EXACT: u8 = 0;
-const PREFIX: u8 = 1;
-const WORDS: u8 = 2;
+const SAME_WORDS: u8 = 1;
+const PREFIX: u8 = 2;
+const WORDS: u8 = 3;
 
 /// Where a page of entities ends: the place of its last one in their order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,22 +56,26 @@ pub struct EntityPage {
 }
 
 impl View<'_> {
-    /// At most `limit` entities that a relation names at this moment, after the place `after`: those whose name is the query, then
-    /// those whose name begins with it, then those that have all of its words (the last one may be the beginning of a word); within
+    /// At most `limit` entities that a relation names at this moment, after the place `after`: those whose name is the query, first
+    /// with its accents and signs and then without, those whose name begins with it, then those that have all of its words (the last one may be the beginning of a word); within
     /// these the ones with more relations first, then by name. Without a query all of them.
     pub fn entities(&mut self, query: Option<&str>, after: Option<&Place>, limit: usize) -> EntityPage {
         let wanted = query.map(Wanted::new);
-        let mut found: Vec<(Place, Group)> = Vec::new();
-        for group in self.all() {
-            let fit = match &wanted {
-                None => Some(EXACT),
-                Some(wanted) => self.fit(group, wanted),
-            };
+        let graph = self.graph;
+        let mut fits: BTreeMap<Group, u8> = BTreeMap::new();
+        for (key, node) in &graph.nodes {
+            let fit = wanted.as_ref().map_or(Some(EXACT), |wanted| wanted.fit(key, &node.words));
             if let Some(fit) = fit {
-                let degree = Reverse(self.incident(group).len());
-                found.push((Place { fit, degree, root: self.root(group).to_owned() }, group));
+                let best = fits.entry(self.group(key)).or_insert(fit);
+                *best = fit.min(*best);
             }
         }
+        fits.retain(|group, _| self.is_named(*group));
+        let place = |(group, fit): (Group, u8)| {
+            let degree = Reverse(self.incident(group).len());
+            (Place { fit, degree, root: self.root(group).to_owned() }, group)
+        };
+        let mut found: Vec<(Place, Group)> = fits.into_iter().map(place).collect();
         found.sort();
         let mut rest = found.into_iter().filter(|(place, _)| after.is_none_or(|after| place > after));
         let page: Vec<_> = rest.by_ref().take(limit).collect();
@@ -79,12 +84,6 @@ impl View<'_> {
             next_cursor: last.filter(|_| rest.next().is_some()),
             items: page.iter().map(|(_, group)| self.entity(*group)).collect(),
         }
-    }
-
-    fn fit(&self, group: Group, wanted: &Wanted) -> Option<u8> {
-        let graph = self.graph;
-        let nodes = self.keys(group).iter().filter_map(|key| Some((key, graph.nodes.get(key)?)));
-        nodes.filter_map(|(key, node)| wanted.fit(key, &node.words)).min()
     }
 }
 
@@ -99,8 +98,11 @@ impl Wanted {
     }
 
     fn fit(&self, key: &str, words: &str) -> Option<u8> {
-        if key == self.key || words == self.words {
+        if key == self.key {
             return Some(EXACT);
+        }
+        if words == self.words {
+            return Some(SAME_WORDS);
         }
         if words.starts_with(&self.words) || key.starts_with(&self.key) {
             return Some(PREFIX);

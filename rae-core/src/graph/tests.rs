@@ -68,7 +68,7 @@ fn names_differ_by_signs_but_not_by_case_width_or_white_space() {
     let graph =
         graph(&[("C", "is", "language"), ("C++", "is", "Language"), ("Ｃ", "is", "Language "), ("c  ", "a", "b")]);
     assert_eq!(found(&graph, "language"), ["Language"]);
-    assert_eq!(found(&graph, "c++"), ["C", "C++"]);
+    assert_eq!(found(&graph, "c++"), ["C++", "C"]);
     assert_eq!(graph.names(), 4);
 }
 
@@ -237,6 +237,7 @@ fn proposals_join_spellings_but_never_numbers() {
     let near = same_as(&["car", "automobile", "car 2"], &vectors, 0.7);
     assert_eq!((near.len(), near[0].alias.as_str(), near[0].name.as_str()), (1, "car", "automobile"));
     assert!(same_as(&["Model 3", "Model 4"], &[], 0.0).is_empty());
+    assert!(same_as(&["C", "C++", "C#"], &[], 0.9).is_empty());
 }
 
 /// W. W. Zachary, "An information flow model for conflict and fission in small groups", 1977: who met whom outside of the club.

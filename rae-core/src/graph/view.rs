@@ -144,6 +144,12 @@ impl<'g> View<'g> {
         nodes.flat_map(|node| &node.edges).copied().filter(|id| self.held(*id).is_some()).collect()
     }
 
+    /// Whether a relation names the entity at this moment.
+    pub(super) fn is_named(&self, group: Group) -> bool {
+        let nodes = self.keys(group).iter().filter_map(|key| self.graph.nodes.get(key));
+        nodes.flat_map(|node| node.edges.iter().chain(&node.same)).any(|id| self.held(*id).is_some())
+    }
+
     /// Steps from an entity to others, in the order of the memories; both ways along each edge.
     pub(super) fn links(&mut self, group: Group, relation: Option<&str>) -> Vec<Link> {
         let mut links = Vec::new();

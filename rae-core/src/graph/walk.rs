@@ -80,12 +80,6 @@ impl View<'_> {
         Neighborhood { entity: Some(self.entity(start)), neighbors, truncated }
     }
 
-    /// Whether a relation names the entity at this moment.
-    fn is_named(&self, group: Group) -> bool {
-        let nodes = self.keys(group).iter().filter_map(|key| self.graph.nodes.get(key));
-        nodes.flat_map(|node| node.edges.iter().chain(&node.same)).any(|id| self.held(*id).is_some())
-    }
-
     /// Layer by layer: what is within `depth` of `starts`, and whether the search was given up. Ends with the layer in which more
     /// than `enough` were found.
     fn around(

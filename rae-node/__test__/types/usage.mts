@@ -44,6 +44,13 @@ const metered: string = await mem.meter("openai", "gpt-4o-mini", { inputTokens: 
 const said: string = (await mem.llm({ model: "gpt-4o-mini", messages: [{ role: "user", content: "x" }] })).text;
 for await (const piece of await mem.llmStream({ model: "gpt-4o-mini", messages: [] })) console.log(piece.text);
 console.log(left, spent, logged, metered, said, (await mem.llmEstimate({ model: "m", messages: [] })).allowed);
+const named: string[] = (await mem.entities("ada", { limit: 5 })).items.map((entity) => entity.name);
+const all: string | null = (await mem.entities({ at: new Date() })).nextCursor;
+const near: number[] = (await mem.neighbors("Ada", { depth: 2, snapshot: "before" })).neighbors.map((n) => n.strength);
+const way: string[] | undefined = (await mem.path("Ada", "Oslo"))?.entities;
+const around: string[] = (await mem.subgraph(["Ada"], { depth: 1 })).relations.map((relation) => relation.validFrom);
+const taken: string[] = [await mem.snapshot("now"), ...(await mem.snapshots())].map((snapshot) => snapshot.at);
+console.log(named, all, near, way, around, taken, mem.file);
 
 // @ts-expect-error no such group
 await mem.costs({ groupBy: ["week"] });

@@ -76,6 +76,12 @@ def blocking() -> None:
         for found in report.findings:
             told: tuple[str, list[str], str] = (found.kind, found.ids, found.message + found.fix)
             print(told, report.checked + 1, report.truncated)
+        names: list[str] = [entity.name for entity in mem.entities("ada", limit=5)]
+        near: list[rae.Neighbor] = mem.neighbors("Ada", depth=2, at=date(2026, 1, 1)).neighbors
+        way: rae.GraphPath | None = mem.path("Ada", "Oslo", snapshot="before")
+        around: list[rae.Relation] = mem.subgraph(["Ada"], depth=1).relations
+        taken: list[rae.Snapshot] = [mem.snapshot("now"), *mem.snapshots()]
+        print(names, near, way, around, taken[0].at.year)
         rows = mem.embed(["x", "y"], role="query")
         vector = mem.vector(memory.id)
         print(rows.shape[1] + 1, rows @ rows.T, None if vector is None else vector.tolist())
