@@ -118,15 +118,15 @@ fn settled(graph: &Weighted) -> Vec<usize> {
     }
     for _ in 0..ROUNDS_MAX {
         let mut moved = false;
-        for node in 0..graph.len() {
+        for (node, &degree) in degrees.iter().enumerate() {
             let home = of[node];
             let mut near: BTreeMap<usize, f64> = BTreeMap::from([(home, 0.0)]);
             for (other, weight) in &graph.links[node] {
                 *near.entry(of[*other]).or_default() += weight;
             }
-            totals[home] -= degrees[node];
+            totals[home] -= degree;
             // What the modularity gains by the node's entry, times half the weight of all.
-            let gain = |community: usize, weight: f64| weight - totals[community] * degrees[node] / all;
+            let gain = |community: usize, weight: f64| weight - totals[community] * degree / all;
             let stay = near.get(&home).map_or(0.0, |weight| gain(home, *weight));
             let mut best = (home, stay);
             for (&community, &weight) in &near {
@@ -135,7 +135,7 @@ fn settled(graph: &Weighted) -> Vec<usize> {
                     best = (community, gained);
                 }
             }
-            totals[best.0] += degrees[node];
+            totals[best.0] += degree;
             of[node] = best.0;
             moved |= best.0 != home;
         }

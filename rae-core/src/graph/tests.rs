@@ -280,7 +280,7 @@ fn the_karate_club_falls_into_its_known_communities() {
     assert!(quality >= 0.40, "{quality}");
     // The instructor and the administrator, whose quarrel split the club.
     assert_ne!(of[0], of[33]);
-    assert!(modularity(&club, &vec![0; 34]).abs() < 1e-12);
+    assert!(modularity(&club, &[0; 34]).abs() < 1e-12);
     // As the graph of relations sees it.
     let mut graph = Graph::new();
     for (n, ((a, b), _)) in pairs.iter().enumerate() {

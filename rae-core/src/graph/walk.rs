@@ -141,9 +141,9 @@ impl View<'_> {
         // One direction for both, so that ties fall alike.
         let turned = self.root(b) < self.root(a);
         let (from, to) = if turned { (b, a) } else { (a, b) };
-        let Some((cost, mut steps)) = self.cheapest(from, to)? else { return Ok(None) };
+        let Some((cost, steps)) = self.cheapest(from, to)? else { return Ok(None) };
         let mut groups: Vec<Group> = std::iter::once(from).chain(steps.iter().map(|step| step.1)).collect();
-        let mut ids: Vec<MemoryId> = steps.drain(..).map(|step| step.0).collect();
+        let mut ids: Vec<MemoryId> = steps.into_iter().map(|step| step.0).collect();
         if turned {
             groups.reverse();
             ids.reverse();

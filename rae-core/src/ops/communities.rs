@@ -18,17 +18,18 @@ use std::collections::BTreeSet;
 /// What marks the summaries that are kept here; others are their writers'.
 const TAG: &str = "rae:community";
 
-/// Brings the summaries to what the graph says now; gives how many were written or removed.
-pub(crate) async fn summarise(deps: &Deps, scope: &Scope) -> Result<u64> {
+/// Brings the summaries to what the graph says now; gives how many were written or removed. Where there are no relations, summaries
+/// that relations left behind as they expired are looked for only with `leftovers`: that goes through all memories.
+pub(crate) async fn summarise(deps: &Deps, scope: &Scope, leftovers: bool) -> Result<u64> {
     if deps.relational.capability().read_only {
         return Ok(0);
     }
     let ctx = deps.ctx(scope)?;
-    let present = present(deps, &ctx).await?;
     let has_relations = !deps.relational.claimed(&ctx, None, 1).await?.is_empty();
-    if !has_relations && present.is_empty() {
+    if !has_relations && !leftovers {
         return Ok(0);
     }
+    let present = present(deps, &ctx).await?;
     let now = deps.clock.now();
     let mut wanted = Vec::new();
     if has_relations {

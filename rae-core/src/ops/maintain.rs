@@ -37,7 +37,7 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     expire_reservations(deps, scope).await?;
     sync_index(deps, scope).await?;
     ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&deps.ctx(scope)?, now).await?));
-    let communities = super::communities::summarise(deps, scope).await?;
+    let communities = super::communities::summarise(deps, scope, true).await?;
     if communities > 0 {
         ran.insert("communities".to_owned(), communities);
     }
@@ -54,7 +54,7 @@ pub(crate) async fn housekeep(deps: &Deps, scope: &Scope, now: Timestamp) -> Res
     if deps.indexes.get(scope).is_some() {
         sync_index(deps, scope).await?;
     }
-    super::communities::summarise(deps, scope).await?;
+    super::communities::summarise(deps, scope, false).await?;
     if deps.is_checkpoint_due() {
         deps.relational.checkpoint(&deps.ctx(scope)?, now).await?;
     }
