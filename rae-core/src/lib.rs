@@ -50,7 +50,7 @@ pub use deps::{CacheStats, IndexStats, ResponseCacheStats};
 pub use error::{Error, ErrorKind, Result};
 pub use futures::executor::block_on;
 pub use graph::{Entity, EntityPage, Neighbor, Neighborhood, Relation, Subgraph};
-pub use ingest::{MemoryUpdate, NewMemory};
+pub use ingest::{MemoryUpdate, NewMemory, NewRelation};
 pub use jobs::feeder::VectorFeedStats;
 pub use jobs::runner::{JobResult, JobRun, WorkOptions};
 pub use model::{Claim, Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
@@ -59,7 +59,8 @@ pub use ops::{
     CostLogOptions, Costs, CostsOptions, CreatedKey, EntitiesOptions, Exported, Finding, Forget, ForgetScope,
     Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate,
     LlmOptions, LlmStream, Maintained, MeterEnd, Metered, MeteredCall, NeighborsOptions, NewKey, Page, Passage,
-    PathOptions, Presented, RecallOptions, Receipt, Reembedded, Snapshot, Stats, SubgraphOptions, VectorSync,
+    PathOptions, Presented, RecallOptions, Receipt, Reembedded, RelationsOptions, Snapshot, Stats, SubgraphOptions,
+    VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

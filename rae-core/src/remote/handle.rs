@@ -5,13 +5,13 @@ use crate::{
     Embedding, MemoryId, Rae,
     error::{Error, Result},
     graph::{self, EntityPage, Neighborhood, Subgraph},
-    ingest::{MemoryUpdate, NewMemory},
+    ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd},
     ops::{
         Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
         EntitiesOptions, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate,
         LlmOptions, Maintained, MeterEnd, MeteredCall, NeighborsOptions, Page, PathOptions, RecallOptions, Receipt,
-        Reembedded, Snapshot, Stats, SubgraphOptions,
+        Reembedded, RelationsOptions, Snapshot, Stats, SubgraphOptions,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
@@ -56,6 +56,8 @@ impl Handle {
         feedback(id: MemoryId, useful: bool) -> Memory;
         embed(texts: &[&str], role: EmbedRole) -> Vec<Option<Vec<f32>>>;
         vector(id: MemoryId) -> Option<Vec<f32>>;
+        relate(new: NewRelation) -> Receipt;
+        relations(options: RelationsOptions) -> Page;
         stats() -> Stats;
         export(path: &Path) -> Exported;
         import(path: &Path) -> Imported;

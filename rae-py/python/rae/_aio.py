@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Literal
 
 from rae import _client
-from rae._averbs import entities, models, money, reading, upkeep, writing
+from rae._averbs import entities, models, money, reading, relations, upkeep, writing
 from rae._averbs.base import Pool
 from rae._averbs.models import AsyncLlmStream, AsyncMeter
 from rae._types import Embedder, Path, Prices, Providers, Time, UnknownModel
@@ -98,6 +98,7 @@ async def aconnect(
 class AsyncRae(
     writing.AsyncRae,
     reading.AsyncRae,
+    relations.AsyncRae,
     entities.AsyncRae,
     upkeep.AsyncRae,
     money.AsyncRae,

@@ -13,6 +13,7 @@ mod entities;
 mod error;
 mod gate;
 mod gateway;
+mod graph;
 mod health;
 mod jobs;
 mod keys;
@@ -58,6 +59,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(memories::get, memories::update, memories::forget))
         .routes(routes!(memories::history))
         .routes(routes!(memories::feedback))
+        .routes(routes!(graph::relate, graph::relations))
+        .routes(routes!(graph::forget_relation))
         .routes(routes!(memories::context))
         .routes(routes!(memories::erase))
         .routes(routes!(memories::stats))

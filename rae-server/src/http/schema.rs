@@ -6,6 +6,7 @@
 mod costs;
 mod entities;
 mod gateway;
+mod graph;
 mod jobs;
 mod keys;
 mod names;
@@ -24,6 +25,7 @@ pub use entities::{
     PathParameters, PathRequest, Snapshot, Snapshots, Subgraph, SubgraphParameters, SubgraphRequest,
 };
 pub use gateway::{AgentAnswer, AgentRequest, ChatCompletion, ChatCompletions, Models};
+pub use graph::{NewRelation, RelationParameters};
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};
