@@ -910,6 +910,106 @@ export class LlmStream implements AsyncIterableIterator<LlmChunk> {
   readonly warnings: LimitWarning[];
 }
 
+/** Which state of the knowledge graph is asked. */
+export interface GraphTime {
+  /** What held at this time; default: what holds now, or did at the snapshot, and was not superseded. */
+  at?: Time | null;
+  /** What was known when this snapshot was taken. */
+  snapshot?: string | null;
+}
+
+export interface EntitiesOptions extends GraphTime, CallOptions {
+  query?: string | null;
+  limit?: number | null;
+  cursor?: string | null;
+}
+
+export interface NeighborsOptions extends GraphTime, CallOptions {
+  /** How many relations away at most, 1 to 5; default 1. */
+  depth?: number | null;
+  /** Only by this relation. */
+  relation?: string | null;
+  /** 1 to 1,000; default 50. */
+  limit?: number | null;
+}
+
+export interface SubgraphOptions extends GraphTime, CallOptions {
+  /** How many relations away at most, 0 to 5; default 2. */
+  depth?: number | null;
+  /** Most entities, 1 to 1,000; default 200. */
+  limit?: number | null;
+}
+
+/** Someone or something that relations name. */
+export interface Entity {
+  /** The most frequent spelling. */
+  name: string;
+  /** Other names that `same_as` relations join to it. */
+  aliases: string[];
+  /** Relations that hold at the time of the question, `same_as` aside. */
+  degree: number;
+}
+
+export interface EntityPage {
+  items: Entity[];
+  /** What `entities({ cursor })` takes to go on; null at the end. */
+  nextCursor: string | null;
+}
+
+/** A relation; `get(id)` has the rest. */
+export interface Relation {
+  id: string;
+  subject: string;
+  relation: string;
+  object: string;
+  weight: number;
+  confidence: number;
+  validFrom: string;
+  validTo: string | null;
+}
+
+export interface Neighbor {
+  name: string;
+  /** Relations on the shortest way to it. */
+  depth: number;
+  /** Weight times confidence of the relation. */
+  strength: number;
+  /** The strongest relation by which it was reached. */
+  relation: Relation;
+}
+
+export interface Neighborhood {
+  /** null where no relation names it. */
+  entity: Entity | null;
+  /** Near ones first, then those with the stronger relation, then by name. */
+  neighbors: Neighbor[];
+  truncated: boolean;
+}
+
+export interface GraphPath {
+  /** Both ends included. */
+  entities: string[];
+  /** One fewer. */
+  relations: Relation[];
+  /** The sum of 1 over weight times confidence. */
+  cost: number;
+}
+
+export interface Subgraph {
+  /** Those asked about first, then the near ones. */
+  entities: Entity[];
+  relations: Relation[];
+  truncated: boolean;
+}
+
+/** An instant of the knowledge graph with a name. */
+export interface Snapshot {
+  /** The memory that holds it; `forget` of it forgets the snapshot. */
+  id: string;
+  label: string;
+  at: string;
+}
+
 /** A path: text, or a `file:` URL. */
 export type Path = string | URL;
 
@@ -1009,7 +1109,7 @@ export class Session {
 export class Rae {
   private constructor();
   /** The file; null in memory and on a server. */
-  readonly path: string | null;
+  readonly file: string | null;
   /** The address of the server; null for a store of this process. */
   readonly url: string | null;
   readonly tenant: string;
@@ -1125,6 +1225,28 @@ export class Rae {
 
   /** The runs of a stored set that are kept, the newest first. */
   evaluations(name: string, options?: CallOptions | null): Promise<EvaluationRun[]>;
+
+  /**
+   * A page of the entities that relations name: those whose name is the query, then those that begin with it, then those with all of its words;
+   * within these the ones with the most relations first. Without a query all. limit: 1 to 1,000, default 50.
+   */
+  entities(query?: string | null, options?: EntitiesOptions | null): Promise<EntityPage>;
+  entities(options: EntitiesOptions): Promise<EntityPage>;
+
+  /** What is around an entity, the nearest first. Nothing is around a name that no relation has. */
+  neighbors(entity: string, options?: NeighborsOptions | null): Promise<Neighborhood>;
+
+  /** The cheapest way from `a` to `b`, where each relation costs 1 over its weight times its confidence; null where there is none. */
+  path(a: string, b: string, options?: (GraphTime & CallOptions) | null): Promise<GraphPath | null>;
+
+  /** The entities around some, and the relations among them all. At most 100 to begin with. */
+  subgraph(entities: Iterable<string>, options?: SubgraphOptions | null): Promise<Subgraph>;
+
+  /** Gives the present instant a name, by which the graph can be asked later as it was known now. `ConflictError` for a name that is taken. */
+  snapshot(label: string, options?: CallOptions | null): Promise<Snapshot>;
+
+  /** The snapshots of the project, oldest first. */
+  snapshots(options?: CallOptions | null): Promise<Snapshot[]>;
 
   /** Looks for damage and says what to do. */
   doctor(options?: CallOptions | null): Promise<Finding[]>;

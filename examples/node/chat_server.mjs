@@ -139,4 +139,4 @@ async function stop() {
 const address = await listen(server, Number(PORT), HOST);
 for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, stop);
 console.log(`listening on ${address}`);
-console.log(`the model is ${model.name}; the memory is ${mem.path ?? "in this process alone"}`);
+console.log(`the model is ${model.name}; the memory is ${mem.file ?? "in this process alone"}`);

@@ -6,6 +6,7 @@ use crate::{
     ctx::Ctx,
     embedded::vector::MemoryVectors,
     error::{Error, ErrorKind, Result},
+    graphs::Graphs,
     guard::Observer,
     indexes::Indexes,
     jobs::{background::Background, feeder::Feeder},
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub clock: Arc<dyn Clock>,
     pub ids: IdGenerator,
     pub indexes: Indexes,
+    /// The graphs of relations in memory.
+    pub graphs: Graphs,
     pub access: AccessBuffer,
     pub background: Background,
     /// Feeds a vector server, where there is one.

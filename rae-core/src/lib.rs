@@ -20,6 +20,8 @@ pub mod extract;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+pub mod graph;
+mod graphs;
 pub mod guard;
 #[cfg(feature = "http")]
 pub mod http;
@@ -50,6 +52,7 @@ pub use ctx::Ctx;
 pub use deps::{CacheStats, IndexStats, ResponseCacheStats};
 pub use error::{Error, ErrorKind, Result};
 pub use futures::executor::block_on;
+pub use graph::{Entity, EntityPage, Neighbor, Neighborhood, Relation, Subgraph};
 pub use ingest::{MemoryUpdate, NewMemory, NewRelation};
 pub use jobs::feeder::VectorFeedStats;
 pub use jobs::runner::{JobResult, JobRun, WorkOptions};
@@ -57,11 +60,12 @@ pub use lifecycle::LifecyclePolicy;
 pub use model::{Claim, EventType, Kind, Layer, Memory, MemoryId, MemoryVersion, SessionOutcome, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
-    CostLogOptions, Costs, CostsOptions, CreatedKey, ErasurePlace, ErasureReport, EvaluationRun, EvaluationScore,
-    EventsOptions, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions,
-    KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream, Maintained, MeterEnd, MeterSettled,
-    Metered, MeteredCall, NewEvent, NewKey, Page, Passage, Presented, QuestionSet, RecallOptions, Receipt, Reembedded,
-    ReflectOptions, Reflected, RelationsOptions, SessionEnd, Stats, VectorSync,
+    CostLogOptions, Costs, CostsOptions, CreatedKey, EntitiesOptions, ErasurePlace, ErasureReport, EvaluationRun,
+    EvaluationScore, EventsOptions, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, JobPage,
+    JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream, Maintained, MeterEnd,
+    MeterSettled, Metered, MeteredCall, NeighborsOptions, NewEvent, NewKey, Page, Passage, PathOptions, Presented,
+    QuestionSet, RecallOptions, Receipt, Reembedded, ReflectOptions, Reflected, RelationsOptions, SessionEnd, Snapshot,
+    Stats, SubgraphOptions, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::{Rae, Session};

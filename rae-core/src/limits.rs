@@ -183,6 +183,38 @@ pub const KEYWORDS_MAX: usize = 1_000;
 pub const TRIPLES_MAX: usize = 1_000;
 /// Most names resolved at once: every two are compared.
 pub const ENTITIES_MAX: usize = 500;
+/// Projects whose graph of relations stays in memory; the least recently used go.
+pub const GRAPH_SCOPES_MAX: usize = 16;
+/// Farthest that a question about the graph goes, in relations.
+pub const GRAPH_DEPTH_MAX: usize = 5;
+/// Most entities of one answer about the graph.
+pub const GRAPH_ENTITIES_MAX: usize = 1_000;
+/// Most relations of one subgraph.
+pub const GRAPH_RELATIONS_MAX: usize = 10_000;
+/// Relations that one question about the graph looks at.
+pub const GRAPH_VISITS_MAX: usize = 200_000;
+/// Changes after which a graph is read anew instead of following each.
+pub const GRAPH_REBUILD_CHANGES: u64 = 50_000;
+/// Relations whose older versions one question about a snapshot reads.
+pub const GRAPH_HISTORIES_MAX: usize = 10_000;
+/// Words of a question in which names of entities are looked for.
+pub const GRAPH_QUESTION_WORDS_MAX: usize = 256;
+/// Words of a name that is looked for in a question.
+pub const GRAPH_NAME_WORDS_MAX: usize = 8;
+/// Entities that one subgraph begins with.
+pub const GRAPH_STARTS_MAX: usize = 100;
+/// Most snapshots of a project's graph.
+pub const GRAPH_SNAPSHOTS_MAX: usize = 1_000;
+/// Entities among which communities are looked for; with more, what is connected is one.
+pub const GRAPH_COMMUNITY_ENTITIES_MAX: usize = 100_000;
+/// Communities of a project's graph of which summaries are kept, the largest ones.
+pub const COMMUNITIES_MAX: usize = 100;
+/// Entities of a community that is worth a summary; two are one relation.
+pub const COMMUNITY_ENTITIES_MIN: usize = 3;
+/// Names that a summary of a community begins with.
+pub const COMMUNITY_NAMES_MAX: usize = 10;
+/// Relations that a summary of a community tells of, the strongest ones.
+pub const COMMUNITY_RELATIONS_MAX: usize = 12;
 /// Most texts scored by a reranker at once.
 pub const RERANK_TEXTS_MAX: usize = K_MAX;
 /// Tokens that a cross-encoder reads of a question and a text together, its `[CLS]` and both `[SEP]` included.

@@ -26,6 +26,7 @@ use std::{
 };
 use uuid::Uuid;
 
+mod entities;
 mod session;
 mod spending;
 
@@ -380,6 +381,7 @@ impl Rae {
             return Ok(());
         }
         self.deps.indexes.clear();
+        self.deps.graphs.clear();
         self.deps.vectors.close().await?;
         self.deps.cache.close().await?;
         named("close", self.deps.relational.close().await)

@@ -24,6 +24,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("lifecycle", &["error", "limits", "model", "lifecycle"]),
     ("extract", &["error", "limits", "lexical", "extract"]),
     ("reflect", &["error", "model", "limits", "lexical", "reflect"]),
+    ("graph", &["error", "limits", "model", "lexical", "extract", "graph"]),
     ("cost", &["error", "ctx", "limits", "model", "ports", "deps", "cost"]),
     ("retrieve", &["error", "model", "limits", "lexical", "retrieve", "ports", "Result", "Error"]),
     (
@@ -68,6 +69,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "remote",
         &[
             "error",
+            "graph",
             "http",
             "ingest",
             "limits",
@@ -213,7 +215,19 @@ fn sql_and_backends_stay_in_their_rooms() {
 #[test]
 fn pure_code_reads_no_clock_and_does_no_io() {
     for (name, path) in sources() {
-        let pure = ["lexical/", "ingest/", "audit/", "extract/", "lifecycle/", "retrieve/", "model/", "cost/prices"];
+        let pure = [
+            "lexical/",
+            "ingest/",
+            "audit/",
+            "eval/",
+            "extract/",
+            "graph/",
+            "lifecycle/",
+            "reflect/",
+            "retrieve/",
+            "model/",
+            "cost/prices",
+        ];
         if pure.iter().any(|p| name.starts_with(p)) && !is_test_file(&name) {
             let text = shipped(&path);
             for word in ["SystemTime", "Instant::now", "std::fs", "std::net", "async fn", "File::"] {

@@ -128,7 +128,7 @@ test("closing is final, may be repeated, and holds for every scope", async (t) =
   ]) {
     assert.equal((await rejected(call(), "unavailable", "closed")).reason, "closed");
   }
-  assert.deepEqual([mem.path, mem.tenant], [store, "default"]);
+  assert.deepEqual([mem.file, mem.tenant], [store, "default"]);
   assert.equal(await sound(store), 1);
   assert.deepEqual(readdirSync(join(store, "..")), ["a.rae"]);
 });

@@ -95,7 +95,7 @@ test("tenants do not see each other, and the headers are sent", async (t) => {
   const mem = await far(t);
   await mem.remember("A secret of t.");
   const other = mem.withScope({ tenant: "u" });
-  assert.deepEqual([mem.tenant, other.tenant, mem.path], ["t", "u", null]);
+  assert.deepEqual([mem.tenant, other.tenant, mem.file], ["t", "u", null]);
   assert.equal((await other.recall("secret")).length, 0);
   assert.equal((await mem.recall("secret")).length, 1);
   const listener = await raw(t, response("200 OK", "{}"));

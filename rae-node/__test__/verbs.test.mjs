@@ -17,13 +17,16 @@ function fields(name) {
   return [...node.members.map((m) => m.name.text), ...parents].sort();
 }
 
-/** The answer has the fields that its type lists, no more and no fewer. */
-const typed = (value, name) => assert.deepEqual(Object.keys(value).sort(), fields(name), name);
+/** The answer has the fields that its type lists, no more and no fewer; a claim only where the memory states a relation. */
+function typed(value, name) {
+  const listed = fields(name).filter((field) => field !== "claim" || value.claim !== undefined);
+  assert.deepEqual(Object.keys(value).sort(), listed, name);
+}
 
 test("every verb works on a file, and its answer has the fields of its type", async (t) => {
   const at = folder(t);
   const mem = await open(join(at, "a.rae"), { tenant: "t", project: "p" });
-  assert.deepEqual([mem.path, mem.tenant, mem.project], [join(at, "a.rae"), "t", "p"]);
+  assert.deepEqual([mem.file, mem.tenant, mem.project], [join(at, "a.rae"), "t", "p"]);
   const receipt = await mem.remember("Kit found the key.", { speaker: "Kit", sessionId: "s" });
   typed(receipt, "Receipt");
   assert.equal((await mem.rememberMany(turns(20))).length, 20);
@@ -75,6 +78,27 @@ test("every verb works on a file, and its answer has the fields of its type", as
   assert.equal((await copy.stats()).memories, 21);
 });
 
+test("a relation is a memory with a claim, and is listed by its parts", async (t) => {
+  const mem = await opened(t);
+  const source = await mem.remember("Ada has moved to Acme.");
+  const past = { validFrom: new Date("2019-01-01"), validTo: "2020-01-01", weight: 0.5, sourceId: source.id };
+  const { id } = await mem.relate("Ada", "Works at", "Acme", past);
+  const memory = await mem.get(id);
+  typed(memory, "Memory");
+  typed(memory.claim, "Claim");
+  assert.deepEqual(memory.claim, { object: "Acme", relation: "works_at", subject: "Ada", weight: 0.5 });
+  assert.deepEqual([memory.validTo, memory.derivedFrom], ["2020-01-01T00:00:00Z", [source.id]]);
+  typed((await mem.history(id))[0], "MemoryVersion");
+  assert.equal((await mem.relate("ADA", "works_at", "acme", past)).merged, true);
+  assert.equal((await mem.relate("Ada", "works_at", "Acme")).merged, false);
+  assert.deepEqual((await mem.relations({ subject: "ada", limit: 1 })).items.map((m) => m.id), [id]);
+  assert.equal((await mem.list({ filter: { object: "ACME" } })).items.length, 2);
+  assert.equal((await mem.relations()).items.length, 2);
+  await rejected(mem.relate("Ada", "knows", "Bob", { sourceId: id.replace(/^./, "f") }), "not_found");
+  await rejected(mem.relate("Ada", "knows", ""), "invalid_input");
+  await rejected(mem.relate("Ada", "knows"), "invalid_input");
+});
+
 test("a Date and RFC 3339 text of any offset are times, and times come back in UTC, exact to the microsecond", async (t) => {
   const mem = await opened(t);
   const at = async (occurredAt) => (await mem.get((await mem.remember(`At ${occurredAt}`, { occurredAt })).id)).occurredAt;
@@ -90,7 +114,7 @@ test("a Date and RFC 3339 text of any offset are times, and times come back in U
 
 test("options that are undefined or null are no options", async (t) => {
   const mem = await opened(t, { tenant: null, project: undefined, embedder: null, durability: null, reembed: null, timeout: null });
-  assert.deepEqual([mem.tenant, mem.project, mem.path], ["default", "default", null]);
+  assert.deepEqual([mem.tenant, mem.project, mem.file], ["default", "default", null]);
   const none = { kind: undefined, tags: null, metadata: null, importance: null, ttl: undefined, infer: null, signal: null };
   const { id } = await mem.remember("Nothing was given.", none);
   const memory = await mem.get(id, null);
@@ -183,7 +207,7 @@ test("a file: URL is a path", async (t) => {
   const at = folder(t);
   const url = (name) => pathToFileURL(join(at, name));
   const mem = await open(url("ünï #1?.rae"));
-  assert.equal(mem.path, join(at, "ünï #1?.rae"));
+  assert.equal(mem.file, join(at, "ünï #1?.rae"));
   await mem.remember("Here.");
   assert.equal((await mem.export(url("a b.jsonl"))).memories, 1);
   assert.equal((await mem.import(url("a b.jsonl"))).unchanged, 1);
@@ -287,7 +311,7 @@ test("a scope is another view of the same store; null keeps what it is", async (
   const mem = await opened(t, { tenant: "a", project: "p%" });
   const { id } = await mem.remember("The password is swordfish.");
   const same = mem.withScope({ tenant: null, project: undefined });
-  assert.deepEqual([same.tenant, same.project, same.path], ["a", "p%", null]);
+  assert.deepEqual([same.tenant, same.project, same.file], ["a", "p%", null]);
   assert.equal((await same.get(id)).id, id);
   for (const scope of [{ project: "p1" }, { tenant: "b" }, { tenant: "A", project: "p%" }]) {
     const stranger = mem.withScope(scope);

@@ -38,6 +38,10 @@ const FORGET = names("id filter scope target");
 const MAINTAIN = names("now");
 const AUDIT = names("limit");
 const VERIFY = names("exports");
+const ENTITIES = names("query limit cursor at snapshot");
+const NEIGHBORS = names("depth relation limit at snapshot");
+const WAY = names("at snapshot");
+const SUBGRAPH = names("depth limit at snapshot");
 const EMBED = names("role");
 const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel lifecycle _testNow _testSeed");
 const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel model reflectAfter _testNow _testSeed");
@@ -68,8 +72,8 @@ const NONE = new Set();
 
 // How each field is read; those that are not here are texts.
 const READERS = readers([
-  [time, "occurredAt validFrom validTo since until asOf knownAt now"],
-  [number, "k limit weight maxTokens minScore importance confidence ttl expectedVersion timeout reflectAfter _testSeed"],
+  [time, "occurredAt validFrom validTo since until asOf knownAt now at"],
+  [number, "k limit depth weight maxTokens minScore importance confidence ttl expectedVersion timeout reflectAfter _testSeed"],
   [number, "dailyTokenLimit monthlyTokenLimit warningThreshold temperature topP"],
   [number, "inputTokens cachedInputTokens cacheWriteTokens outputTokens reasoningTokens maxOutputTokens"],
   [money, "dailyLimit monthlyLimit"],
@@ -455,8 +459,7 @@ module.exports = {
   COSTS,
   COST_LOG,
   EMBED,
-  EVENT,
-  EVENTS,
+  EVENT, EVENTS, ENTITIES,
   FORGET,
   VERIFY,
   receipt,
@@ -464,14 +467,16 @@ module.exports = {
   LLM,
   MAINTAIN,
   METER,
+  NEIGHBORS,
   NONE,
   OPEN,
   RECALL,
   RELATE, RELATIONS, REFLECT,
   REMEMBER,
   SCOPE,
-  SESSION_END,
+  SESSION_END, SUBGRAPH,
   UPDATE,
+  WAY,
   content,
   flag,
   isPlain,

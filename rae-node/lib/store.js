@@ -18,18 +18,18 @@ class Hits extends Array {
 
 class Rae {
   #store;
-  #path;
+  #file;
   #url;
 
-  constructor(taken, store, { path = null, url = null }) {
+  constructor(taken, store, { file = null, url = null }) {
     if (taken !== TAKEN) throw new TypeError("a store is opened with open(path) or connect(url), not with new");
     this.#store = store;
-    this.#path = path;
+    this.#file = file;
     this.#url = url;
   }
 
-  get path() {
-    return this.#path;
+  get file() {
+    return this.#file;
   }
 
   get url() {
@@ -48,7 +48,7 @@ class Rae {
     const args = encode.object("the scope", options, encode.SCOPE);
     try {
       const store = this.#store.withScope(args.tenant ?? undefined, args.project ?? undefined);
-      return new Rae(TAKEN, store, { path: this.#path, url: this.#url });
+      return new Rae(TAKEN, store, { file: this.#file, url: this.#url });
     } catch (error) {
       throw fromNative(error);
     }
@@ -212,6 +212,40 @@ class Rae {
     return this.#callWith("evaluations", "name", encode.text("name", name), options);
   }
 
+  async entities(query, options) {
+    // The query may be left out: entities({ limit }).
+    if (encode.isPlain(query) && options === undefined) [query, options] = [undefined, query];
+    const call = taken("entities", options, encode.ENTITIES);
+    if (query !== undefined && query !== null) call.args.query = encode.query("query", query);
+    return this.#call("entities", call);
+  }
+
+  async neighbors(entity, options) {
+    const call = taken("neighbors", options, encode.NEIGHBORS);
+    call.args.entity = encode.text("entity", entity);
+    return this.#call("neighbors", call);
+  }
+
+  async path(a, b, options) {
+    const call = taken("path", options, encode.WAY);
+    Object.assign(call.args, { a: encode.text("a", a), b: encode.text("b", b) });
+    return this.#call("path", call);
+  }
+
+  async subgraph(entities, options) {
+    const call = taken("subgraph", options, encode.SUBGRAPH);
+    call.args.entities = encode.texts("entities", entities).map((name) => encode.text("entities", name));
+    return this.#call("subgraph", call);
+  }
+
+  async snapshot(label, options) {
+    return this.#callWith("snapshot", "label", encode.text("label", label), options);
+  }
+
+  async snapshots(options) {
+    return this.#call("snapshots", taken("snapshots", options));
+  }
+
   async doctor(options) {
     return this.#call("doctor", taken("doctor", options));
   }
@@ -331,7 +365,7 @@ async function open(path, options) {
   const { name, info, call } = await embedder.resolve(wanted, { seconds: given.timeout });
   const json = JSON.stringify({ ...given, reembed: given.reembed ?? false, embedder: name, test_now, test_seed });
   const store = await cancellable("open", undefined, () => native.Store.open(json, info, call));
-  return new Rae(TAKEN, store, { path: given.path === ":memory:" ? null : given.path });
+  return new Rae(TAKEN, store, { file: given.path === ":memory:" ? null : given.path });
 }
 
 async function connect(url, options) {

@@ -27,6 +27,7 @@ def every_value(mem: rae.Rae, folder: Path) -> list[Any]:
     report = mem.audit()
     gone = mem.forget(other)
     erased = mem.verify_erasure(gone)
+    claim = mem.get(mem.relate("Ada", "lives_in", "Porto", weight=0.5).id).claim
     return [
         receipt,
         hits,
@@ -35,6 +36,7 @@ def every_value(mem: rae.Rae, folder: Path) -> list[Any]:
         hits[0].passage,
         mem.get(receipt.id),
         *mem.history(receipt.id),
+        claim,
         mem.list(limit=1),
         context,
         context.sources[0],

@@ -31,6 +31,7 @@ pub const FILES: &[(&str, &str)] = files![
     "exports.json",
     "filters.json",
     "forgetting.json",
+    "graph.json",
     "lifetimes.json",
     "lists.json",
     "merging.json",

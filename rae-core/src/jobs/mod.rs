@@ -3,6 +3,7 @@
 pub(crate) mod background;
 pub(crate) mod embed_debt;
 pub(crate) mod feeder;
+pub(crate) mod graph_sync;
 pub(crate) mod index_sync;
 pub(crate) mod runner;
 pub(crate) mod vector_sync;

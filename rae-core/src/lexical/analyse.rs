@@ -35,6 +35,14 @@ pub fn words_lower(query: &str) -> Vec<String> {
     query.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()).map(str::to_lowercase).collect()
 }
 
+/// The words of a name in order, without case and the accents of Latin, Greek and Cyrillic letters; neither stop words nor endings go.
+/// Each character of a script without spaces is one.
+pub fn folded_words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    tokens(text, Spaceless::Single, &mut |word, _, _| words.push(word.to_owned()));
+    words
+}
+
 /// How scripts without spaces are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spaceless {

@@ -20,7 +20,7 @@ pub mod segment;
 mod speakers;
 mod stem;
 
-pub use analyse::{analyse, is_first_person, words_lower};
+pub use analyse::{analyse, folded_words, is_first_person, words_lower};
 pub use doc::{Columns, LexDoc, Terms, document_text, embed_text, piece_spans};
 pub use filter::{DocFilter, Matcher, SlotSet};
 pub use index::ScopeIndex;

@@ -7,9 +7,9 @@ use crate::{
     error::{Error, Result},
     guard::within,
     ingest::event_name,
-    jobs::{feeder::feed, index_sync, vector_sync::Mode},
+    jobs::{feeder::feed, graph_sync, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
-    model::{Audit, DropTarget, Filter, KeyedIds, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
+    model::{Audit, DropTarget, Filter, KeyedIds, Kind, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
     ports::VectorFeed,
 };
 use serde::{Deserialize, Serialize};
@@ -171,6 +171,7 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
         for project in &gone.projects {
             let scope = Scope::new(ctx.scope().tenant(), project.clone())?;
             deps.indexes.remove(&scope);
+            deps.graphs.remove(&scope);
             if deps.vectors.capability().feed == VectorFeed::Reader {
                 deps.vectors.drop_scope(&deps.ctx(&scope)?, &deps.collection()).await?;
             }
@@ -232,7 +233,8 @@ async fn derived(
             }
             let mut provenance = memory.provenance.clone();
             provenance.derived_from.retain(|id| !going.contains(id));
-            if provenance.derived_from.is_empty() {
+            // A summary repeats what each of its sources says: it goes with any of them, and `maintain` writes it anew.
+            if provenance.derived_from.is_empty() || memory.kind == Kind::EntitySummary {
                 orphans.push(memory.id);
             } else {
                 let patch = Box::new(MemoryPatch { provenance: Some(provenance), ..MemoryPatch::default() });
@@ -263,6 +265,9 @@ async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgo
     // The indexes in memory forget now, not at the next read.
     if deps.indexes.get(ctx.scope()).is_some() {
         index_sync::fresh(deps, ctx).await?;
+    }
+    if deps.graphs.holds(ctx.scope()) {
+        graph_sync::fresh(deps, ctx).await?.then.lock().take();
     }
     let mut pending = Vec::new();
     if !forget_vectors(deps, ctx, &gone.projects).await? {

@@ -3,6 +3,7 @@
 mod audit;
 mod budget;
 mod chat;
+mod communities;
 mod context;
 mod costs;
 mod dense;
@@ -12,6 +13,7 @@ mod export;
 mod feedback;
 mod forget;
 mod get;
+mod graph;
 mod import;
 mod jobs;
 mod keys;
@@ -25,6 +27,7 @@ mod reflect;
 mod relate;
 mod remember;
 mod session;
+mod snapshot;
 mod stats;
 mod sync_vectors;
 mod update;
@@ -39,6 +42,7 @@ pub use evaluate::{EvaluationRun, EvaluationScore, QuestionSet};
 pub use export::Exported;
 pub use forget::{Forget, ForgetScope, Forgotten};
 pub use get::{ListOptions, Page};
+pub use graph::{EntitiesOptions, NeighborsOptions, PathOptions, SubgraphOptions};
 pub use import::Imported;
 pub use jobs::{JobPage, JobsOptions};
 pub use keys::{CreatedKey, KeyCheck, NewKey, Presented};
@@ -51,6 +55,7 @@ pub use reflect::{ReflectOptions, Reflected};
 pub use relate::RelationsOptions;
 pub use remember::Receipt;
 pub use session::{EventsOptions, NewEvent, SessionEnd};
+pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use sync_vectors::VectorSync;
 pub use verify_erasure::{ErasurePlace, ErasureReport};
@@ -68,6 +73,7 @@ pub(crate) use export::export;
 pub(crate) use feedback::feedback;
 pub(crate) use forget::forget;
 pub(crate) use get::{get, history, list};
+pub(crate) use graph::{entities, neighbors, path, subgraph};
 pub(crate) use import::import;
 pub(crate) use jobs::{job_stats, jobs, requeue_job};
 pub(crate) use keys::{create_key, create_tenant, has_had_keys, key, key_check, keys, revoke_key, tenant, tenants};
@@ -82,6 +88,7 @@ pub(crate) use reflect::{UNREADABLE, reflect, reflect_after, reflections, run_re
 pub(crate) use relate::{relate, relations};
 pub(crate) use remember::{remember, remember_many};
 pub(crate) use session::{end_session, events, log_event};
+pub(crate) use snapshot::{snapshot, snapshots};
 pub(crate) use stats::stats;
 pub(crate) use sync_vectors::sync_vectors;
 pub(crate) use update::update;
@@ -98,3 +105,6 @@ pub(crate) use {
     remember::{check_items, with_prefix},
     session::{check_end, check_event, check_session},
 };
+
+#[cfg(test)]
+mod graph_tests;

@@ -5,9 +5,10 @@ use crate::{
     Ctx,
     deps::Deps,
     error::{Error, Result},
+    graph::{Moment, View},
     indexes::ScopeState,
     ingest::{check_query, check_tags, event_name},
-    jobs::{embed_debt::embed_texts, index_sync},
+    jobs::{embed_debt::embed_texts, graph_sync, index_sync},
     lexical::{DocFilter, piece_spans},
     limits::{CONTEXT_TOKENS_MAX, EMBED_TOKENS_MAX, K_MAX, QUERY_TERMS_MAX},
     model::{Filter, Kind, Layer, Memory, MemoryId, Scope, Timestamp, VectorFilter},
@@ -183,12 +184,13 @@ pub(crate) async fn recall(deps: &Deps, scope: &Scope, query: &str, options: Rec
 /// The hits of `recall`, without a trace that they were found.
 pub(super) async fn found(deps: &Deps, ctx: &Ctx, query: &str, options: RecallOptions) -> Result<Search> {
     check_query(query)?;
-    let wants_rerank = options.rerank;
+    let (wants_rerank, as_of) = (options.rerank, options.as_of);
     let plan = plan(deps, options)?;
     let mut search = search(deps, ctx, query, plan).await?;
     if wants_rerank {
         rerank(deps, query, &mut search).await;
     }
+    near_in_graph(deps, ctx, query, as_of, &mut search).await?;
     Ok(search)
 }
 
@@ -373,6 +375,30 @@ fn cut_to_tokens(deps: &Deps, found: Vec<Found>, max_tokens: Option<usize>) -> R
         }
     }
     Ok(kept)
+}
+
+/// How near the relations among the hits are to what the question names. It is told and does not rank: see `docs/benchmarks.md`. Where
+/// no hit is a relation, no graph is asked.
+async fn near_in_graph(
+    deps: &Deps,
+    ctx: &Ctx,
+    query: &str,
+    as_of: Option<Timestamp>,
+    search: &mut Search,
+) -> Result<()> {
+    let ids: Vec<MemoryId> = search.found.iter().filter(|f| f.memory.claim.is_some()).map(|f| f.memory.id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let now = deps.clock.now();
+    let moment = as_of.map_or_else(|| Moment::present(now), |at| Moment::past(now, at));
+    let state = graph_sync::fresh(deps, ctx).await?;
+    let nearness = View::new(&state.followed.read().graph, moment).nearness(query, &ids);
+    let mut nearness = nearness.into_iter();
+    for found in search.found.iter_mut().filter(|f| f.memory.claim.is_some()) {
+        found.ranked.signals.graph = nearness.next().unwrap_or(0.0);
+    }
+    Ok(())
 }
 
 async fn rerank(deps: &Deps, query: &str, search: &mut Search) {

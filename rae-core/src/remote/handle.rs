@@ -5,15 +5,16 @@ use crate::{
     Embedding, MemoryId, Rae,
     error::{Error, Result},
     eval::{Comparison, Evaluation, Question},
+    graph::{self, EntityPage, Neighborhood, Subgraph},
     http::OnReactor,
     ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp},
     ops::{
         Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
-        ErasureReport, EvaluationRun, EventsOptions, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions,
-        LlmAnswer, LlmEstimate, LlmOptions, Maintained, MeterEnd, MeterSettled, MeteredCall, NewEvent, Page,
-        QuestionSet, RecallOptions, Receipt, Reembedded, ReflectOptions, Reflected, RelationsOptions, SessionEnd,
-        Stats,
+        EntitiesOptions, ErasureReport, EvaluationRun, EventsOptions, Exported, Finding, Forget, Forgotten, Hits,
+        Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions, Maintained, MeterEnd, MeterSettled, MeteredCall,
+        NeighborsOptions, NewEvent, Page, PathOptions, QuestionSet, RecallOptions, Receipt, Reembedded, ReflectOptions,
+        Reflected, RelationsOptions, SessionEnd, Snapshot, Stats, SubgraphOptions,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
@@ -87,6 +88,12 @@ impl Handle {
         end_session(session: &str, end: SessionEnd) -> Receipt;
         events(session: &str, options: EventsOptions) -> Page;
         reflections(options: EventsOptions) -> Page;
+        entities(options: EntitiesOptions) -> EntityPage;
+        neighbors(entity: &str, options: NeighborsOptions) -> Neighborhood;
+        path(a: &str, b: &str, options: PathOptions) -> Option<graph::Path>;
+        subgraph(entities: &[String], options: SubgraphOptions) -> Subgraph;
+        snapshot(label: &str) -> Snapshot;
+        snapshots() -> Vec<Snapshot>;
     }
 
     /// As [`Rae::meter_by_id`].

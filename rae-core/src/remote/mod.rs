@@ -10,6 +10,7 @@
 
 mod answer;
 mod chats;
+mod entities;
 mod evals;
 mod files;
 mod handle;

@@ -72,7 +72,8 @@ pub struct Signals {
     pub session: f64,
     /// Nearness to a time the question names; 0 until it is used.
     pub time: f64,
-    /// Nearness in the knowledge graph; 0 until there is one.
+    /// Nearness in the knowledge graph: 1 for a relation of an entity that the question names, 0.5 for one of its neighbors'. Told, and
+    /// not part of the score.
     pub graph: f64,
     /// 0.5 to the power of age over the layer's half-life; 0 for layers that do not age.
     pub recency: f64,

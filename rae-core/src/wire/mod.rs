@@ -4,6 +4,7 @@
 //!
 //! `export`, `import`, `backup` and `verify_erasure` take paths of this machine. A surface that faces a network must not pass those on.
 
+mod entities;
 mod evals;
 mod input;
 mod money;
@@ -36,7 +37,7 @@ pub use providers::providers;
 pub use sessions::{events, new_event, reflect, session_end};
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
-pub const VERBS: [&str; 42] = [
+pub const VERBS: [&str; 48] = [
     "remember",
     "remember_many",
     "recall",
@@ -79,6 +80,12 @@ pub const VERBS: [&str; 42] = [
     "events",
     "reflect",
     "reflections",
+    "entities",
+    "neighbors",
+    "path",
+    "subgraph",
+    "snapshot",
+    "snapshots",
 ];
 
 /// The verbs by name, on whatever has methods of these names.
@@ -212,6 +219,24 @@ macro_rules! dispatch {
             }
             "reflect" => output::plain(&$rae.reflect(reflect(args.rest())?).await?)?,
             "reflections" => output::page(&$rae.reflections(events(args.rest())?).await?)?,
+            "entities" => output::plain(&$rae.entities(entities::entities(args.rest())?).await?)?,
+            "neighbors" => {
+                let (entity, options) = entities::neighbors(args.rest())?;
+                output::plain(&$rae.neighbors(&entity, options).await?)?
+            }
+            "path" => {
+                let (a, b, options) = entities::path(args.rest())?;
+                output::plain(&$rae.path(&a, &b, options).await?)?
+            }
+            "subgraph" => {
+                let (entities, options) = entities::subgraph(args.rest())?;
+                output::plain(&$rae.subgraph(&entities, options).await?)?
+            }
+            "snapshot" => output::plain(&$rae.snapshot(&entities::snapshot(args.rest())?).await?)?,
+            "snapshots" => {
+                args.finish()?;
+                output::plain(&$rae.snapshots().await?)?
+            }
             _ => {
                 return Err(
                     Error::unsupported(format!("there is no verb {}", input::shown($verb))).with_code("no_such_verb")

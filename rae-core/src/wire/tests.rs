@@ -25,7 +25,8 @@ fn every_verb_is_known_and_another_is_unsupported() {
 fn the_list_of_verbs_is_that_of_the_handle() {
     // Of the file of sessions the part of the handle alone: a session has verbs of its own.
     let sessions = include_str!("../rae/session.rs").split("\n}\n").next().unwrap();
-    let source = [include_str!("../rae.rs"), include_str!("../rae/spending.rs"), sessions].concat();
+    let entities = include_str!("../rae/entities.rs");
+    let source = [include_str!("../rae.rs"), entities, include_str!("../rae/spending.rs"), sessions].concat();
     let handle = source.lines().filter_map(|l| l.trim().strip_prefix("pub async fn ")?.split(['(', '<']).next());
     // What agents do not call: the life of the stores; the queue, which is for workers and operators; keys and tenants, which are for
     // whoever serves the store to others; what has another form in JSON, or is the service's.

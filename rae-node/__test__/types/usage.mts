@@ -1,5 +1,5 @@
 // Compiled, never run: what people write must type-check, and what is wrong must not.
-import { connect, open, InvalidInputError, RaeError, Hits, type EmbedderFunction, type Filter, type Memory, type NewMemory } from "rae";
+import { connect, open, InvalidInputError, RaeError, Hits, type EmbedderFunction, type Filter, type Memory, type NewMemory, type Receipt } from "rae";
 
 const embedder: EmbedderFunction = async (texts) => texts.map(() => new Float32Array(4));
 embedder.raeId = "mine@1/4";
@@ -17,6 +17,9 @@ for (const hit of hits) console.log(hit.signals.dense, hit.passage.start, hits.d
 console.log((await mem.context({ sessionId: "s1" })).tokenCount, (await mem.context("q", { maxTokens: 9 })).sources);
 const memory: Memory = await mem.get(id);
 await mem.update(id, { content: "b", speaker: null }, { signal: null });
+const edge: Receipt = await mem.relate("Ada", "works_at", "Acme", { weight: 2, validFrom: new Date(), sourceId: id });
+const claimed = (await mem.relations({ subject: "ada", limit: 1 })).items[0]?.claim;
+const weight: number | undefined = claimed?.weight;
 await mem.forget({ scope: "session", target: "s1" });
 await mem.forget({ filter });
 const gone = await mem.forget("id");
@@ -49,6 +52,13 @@ const metered: string = await mem.meter("openai", "gpt-4o-mini", { inputTokens: 
 const said: string = (await mem.llm({ model: "gpt-4o-mini", messages: [{ role: "user", content: "x" }] })).text;
 for await (const piece of await mem.llmStream({ model: "gpt-4o-mini", messages: [] })) console.log(piece.text);
 console.log(left, spent, logged, metered, said, (await mem.llmEstimate({ model: "m", messages: [] })).allowed);
+const named: string[] = (await mem.entities("ada", { limit: 5 })).items.map((entity) => entity.name);
+const all: string | null = (await mem.entities({ at: new Date() })).nextCursor;
+const near: number[] = (await mem.neighbors("Ada", { depth: 2, snapshot: "before" })).neighbors.map((n) => n.strength);
+const way: string[] | undefined = (await mem.path("Ada", "Oslo"))?.entities;
+const around: string[] = (await mem.subgraph(["Ada"], { depth: 1 })).relations.map((relation) => relation.validFrom);
+const taken: string[] = [await mem.snapshot("now"), ...(await mem.snapshots())].map((snapshot) => snapshot.at);
+console.log(named, all, near, way, around, taken, mem.file);
 
 // @ts-expect-error no such group
 await mem.costs({ groupBy: ["week"] });

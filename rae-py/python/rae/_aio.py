@@ -15,7 +15,17 @@ from types import TracebackType
 from typing import Any, Literal
 
 from rae import _client
-from rae._averbs import evals, learning, models, money, reading, relations, upkeep, writing
+from rae._averbs import (
+    entities,
+    evals,
+    learning,
+    models,
+    money,
+    reading,
+    relations,
+    upkeep,
+    writing,
+)
 from rae._averbs.base import Pool
 from rae._averbs.models import AsyncLlmStream, AsyncMeter
 from rae._session import AsyncSession
@@ -106,10 +116,11 @@ async def aconnect(
 class AsyncRae(
     writing.AsyncRae,
     reading.AsyncRae,
+    relations.AsyncRae,
+    entities.AsyncRae,
+    learning.AsyncRae,
     upkeep.AsyncRae,
     evals.AsyncRae,
-    relations.AsyncRae,
-    learning.AsyncRae,
     money.AsyncRae,
     models.AsyncRae,
 ):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from rae import _rae
 from rae._money import amount
 from rae._types import Embedder, Path, Prices, Providers, Time, UnknownModel
-from rae._verbs import evals, learning, models, money, reading, relations, upkeep, writing
+from rae._verbs import entities, evals, learning, models, money, reading, relations, upkeep, writing
 
 
 def open(
@@ -140,12 +140,13 @@ def connect(
 class Rae(
     writing.Rae,
     reading.Rae,
+    relations.Rae,
+    entities.Rae,
+    learning.Rae,
     upkeep.Rae,
     evals.Rae,
     money.Rae,
     models.Rae,
-    relations.Rae,
-    learning.Rae,
 ):
     """A store, for one tenant and project; `open` makes it, and `connect` one on a server.
 

@@ -47,6 +47,9 @@ def blocking() -> None:
         page: rae.Page = mem.list(10, None, layer="working")
         cursor: str | None = page.next_cursor
         mem.update(memory.id, content="y", speaker=None, tags=None, expected_version=1)
+        edge = mem.relate("Ada", "works_at", "Acme", weight=2, source_id=memory.id)
+        claim: rae.Claim | None = mem.get(edge.id).claim
+        print(claim.object if claim else mem.relations("Ada", limit=1).next_cursor)
         versions: list[rae.MemoryVersion] = mem.history(memory.id)
         replaced: datetime | None = versions[0].replaced_at
         forgotten: rae.Forgotten = mem.forget(scope="session", target="s")
@@ -78,6 +81,12 @@ def blocking() -> None:
         for found in report.findings:
             told: tuple[str, list[str], str] = (found.kind, found.ids, found.message + found.fix)
             print(told, report.checked + 1, report.truncated)
+        names: list[str] = [entity.name for entity in mem.entities("ada", limit=5)]
+        near: list[rae.Neighbor] = mem.neighbors("Ada", depth=2, at=date(2026, 1, 1)).neighbors
+        way: rae.GraphPath | None = mem.path("Ada", "Oslo", snapshot="before")
+        around: list[rae.Relation] = mem.subgraph(["Ada"], depth=1).relations
+        taken: list[rae.Snapshot] = [mem.snapshot("now"), *mem.snapshots()]
+        print(names, near, way, around, taken[0].at.year)
         rows = mem.embed(["x", "y"], role="query")
         vector = mem.vector(memory.id)
         print(rows.shape[1] + 1, rows @ rows.T, None if vector is None else vector.tolist())

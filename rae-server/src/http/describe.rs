@@ -137,6 +137,11 @@ fn complete(method: &Method, path: &str, operation: &mut Operation) {
         "/v1/costs/reservations/{id}/settle" => {
             errors.push((404, "There is no such reservation in this project, or it has ended"));
         }
+        "/v1/graph/snapshots" if *method == Method::POST => errors.push((409, "There is a snapshot of this name")),
+        path if path.starts_with("/v1/graph/") && path != "/v1/graph/snapshots" => {
+            errors.push((404, "There is no such snapshot"));
+            errors.push((501, "The graph is too large for this question"));
+        }
         "/v1/jobs/{id}/requeue" => errors.push((404, "There is no such dead job in this project")),
         _ => {}
     }

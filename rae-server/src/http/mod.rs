@@ -9,6 +9,7 @@ mod costs;
 mod describe;
 mod diagnostics;
 mod edge;
+mod entities;
 mod error;
 mod evaluations;
 mod gate;
@@ -95,6 +96,11 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(costs::cost_log))
         .routes(routes!(costs::reserve))
         .routes(routes!(costs::settle))
+        .routes(routes!(entities::entities))
+        .routes(routes!(entities::neighbors, entities::ask_neighbors))
+        .routes(routes!(entities::path, entities::ask_path))
+        .routes(routes!(entities::subgraph, entities::ask_subgraph))
+        .routes(routes!(entities::snapshots, entities::snapshot))
         .routes(routes!(diagnostics::diagnostics))
         .routes(routes!(gateway::chat_completions))
         .routes(routes!(gateway::models))

@@ -4,6 +4,7 @@
 #![allow(dead_code, missing_docs)] // nobody makes these; the structs are named after what they describe
 
 mod costs;
+mod entities;
 mod evaluations;
 mod gateway;
 mod graph;
@@ -20,6 +21,10 @@ use utoipa::{IntoParams, ToSchema};
 pub use costs::{
     BudgetChange, BudgetParameters, BudgetStatus, CostLog, CostLogParameters, CostParameters, Costs, Limits,
     MeteredCall, MeteredEnd, Reservation, Settled,
+};
+pub use entities::{
+    EntitiesParameters, EntityPage, FoundPath, Neighborhood, NeighborsParameters, NeighborsRequest, NewSnapshot,
+    PathParameters, PathRequest, Snapshot, Snapshots, Subgraph, SubgraphParameters, SubgraphRequest,
 };
 pub use evaluations::{
     CompareRequest, Comparison, EvaluateRequest, Evaluation, EvaluationRun, EvaluationRuns, QuestionSets,

@@ -4,7 +4,10 @@ use crate::{
     provider_support::FakeProvider,
     support::{Folder, Server, command},
 };
-use rae_core::{ContextOptions, ListOptions, MemoryUpdate, NewMemory, RecallOptions, wire};
+use rae_core::{
+    ContextOptions, EntitiesOptions, ListOptions, MemoryUpdate, NeighborsOptions, NewMemory, PathOptions,
+    RecallOptions, SubgraphOptions, wire,
+};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, process::Stdio};
 
@@ -55,6 +58,20 @@ fn every_field_that_the_engine_takes_is_documented_and_no_other() {
     let parameters = api["paths"]["/v1/memories"]["get"]["parameters"].as_array().unwrap();
     let query = parameters.iter().filter(|p| p["in"] == "query").map(|p| p["name"].as_str().unwrap().to_owned());
     assert_eq!(query.collect::<BTreeSet<_>>(), fields(&ListOptions::default()));
+    let neighbors = with(fields(&NeighborsOptions::default()), "entity");
+    let path = with(with(fields(&PathOptions::default()), "a"), "b");
+    let subgraph = with(fields(&SubgraphOptions::default()), "entities");
+    for (route, body, expected) in [
+        ("entities", None, fields(&EntitiesOptions::default())),
+        ("neighbors", Some("NeighborsRequest"), neighbors),
+        ("path", Some("PathRequest"), path),
+        ("subgraph", Some("SubgraphRequest"), subgraph),
+    ] {
+        let parameters = api["paths"][format!("/v1/graph/{route}")]["get"]["parameters"].as_array().unwrap();
+        let query = parameters.iter().filter(|p| p["in"] == "query").map(|p| p["name"].as_str().unwrap().to_owned());
+        assert_eq!(query.collect::<BTreeSet<_>>(), expected, "{route}");
+        body.into_iter().for_each(|shape| assert_eq!(documented(&api, shape), expected, "{shape}"));
+    }
 }
 
 #[test]
@@ -185,9 +202,31 @@ fn answers_have_the_documented_fields_and_no_others() {
         "AllJobsPage",
         &server.send("GET", "/v1/admin/jobs", &[("X-API-Key", "the-key-of-the-operator")], b"").json(),
     );
+    graph_answers(&server, &check);
     let failure = server.get("/nowhere").json();
     check("Failure", &failure);
     check("FailureBody", &failure["error"]);
+}
+
+fn graph_answers(server: &Server, check: &dyn Fn(&str, &Value)) {
+    server.post("/v1/graph/relations", json!({ "subject": "Ada", "relation": "knows", "object": "Bob" }));
+    let entities = server.get("/v1/graph/entities").json();
+    check("EntityPage", &entities);
+    check("Entity", &entities["items"][0]);
+    let around = server.get("/v1/graph/neighbors?entity=ada").json();
+    check("Neighborhood", &around);
+    check("Neighbor", &around["neighbors"][0]);
+    check("Relation", &around["neighbors"][0]["relation"]);
+    assert_eq!(server.post("/v1/graph/neighbors", json!({ "entity": "ada" })).json(), around);
+    let found = server.get("/v1/graph/path?a=Ada&b=Bob").json();
+    check("FoundPath", &found);
+    check("Path", &found["path"]);
+    assert_eq!(server.post("/v1/graph/path", json!({ "a": "Ada", "b": "Bob" })).json(), found);
+    let part = server.get("/v1/graph/subgraph?entities=Ada&entities=Bob&depth=0").json();
+    check("Subgraph", &part);
+    assert_eq!(server.post("/v1/graph/subgraph", json!({ "entities": ["Ada", "Bob"], "depth": 0 })).json(), part);
+    check("Snapshot", &server.post("/v1/graph/snapshots", json!({ "label": "now" })).json());
+    check("Snapshots", &server.get("/v1/graph/snapshots").json());
 }
 
 #[test]
