@@ -16,6 +16,7 @@ mod deps;
 pub mod embedded;
 pub mod error;
 pub mod extract;
+pub mod facts;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;

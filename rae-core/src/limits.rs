@@ -18,6 +18,10 @@ pub const SOURCES_MAX: usize = 64;
 pub const METADATA_BYTES_MAX: usize = 64 << 10;
 /// Deepest nesting of metadata.
 pub const METADATA_DEPTH_MAX: usize = 16;
+/// Longest text that facts are read from: what a person says at once.
+pub const FACT_TEXT_BYTES_MAX: usize = 16 << 10;
+/// Most facts read from one memory.
+pub const FACTS_PER_MEMORY_MAX: usize = 32;
 /// Most items in one `remember_many` call.
 pub const BATCH_ITEMS_MAX: usize = 100_000;
 /// Most items in one transaction; a larger call is cut into such.
