@@ -230,6 +230,18 @@ export class Hits extends Array<Hit> {
   trace: { [key: string]: Json } | null;
 }
 
+/** A relation that a memory states. */
+export interface Claim {
+  /** What it is about. */
+  subject: string;
+  /** How the two stand to each other, such as `works_at`. */
+  relation: string;
+  /** The other end. */
+  object: string;
+  /** How strong the relation is, more than 0. */
+  weight: number;
+}
+
 /** One memory. */
 export interface Memory {
   id: string;
@@ -267,6 +279,8 @@ export interface Memory {
   validTo: string | null;
   /** How often it was said. */
   witnessCount: number;
+  /** The relation that it states; absent where it states none. */
+  claim?: Claim;
 }
 
 /** A memory as it was, or is. */

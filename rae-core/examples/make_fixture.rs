@@ -14,8 +14,9 @@ use rae_core::{
     Forget, Kind, Layer, MemoryUpdate, NewMemory, Rae, RecallOptions, Timestamp, block_on,
     lexical::{LexDoc, segment},
     model::{
-        Amount, Booking, BudgetChange, BudgetLevel, CallLabel, CallStatus, IdGenerator, InfoClass, Limits,
-        NewReservation, Op, Scan, Scope, SegmentRow, Settlement, Share, TokenUsage, TrustLevel, Usd, WriteBatch,
+        Amount, Booking, BudgetChange, BudgetLevel, CallLabel, CallStatus, Claim, IdGenerator, InfoClass, Limits,
+        MemoryPatch, NewReservation, Op, PatchMode, Scan, Scope, SegmentRow, Settlement, Share, TokenUsage, TrustLevel,
+        Usd, WriteBatch,
     },
     ports::{Clock, IndexRead, ManualClock, MemoryRead, RelationalStore},
 };
@@ -163,6 +164,25 @@ async fn spend(path: &Path, clock: &Arc<ManualClock>) {
     store.close().await.unwrap();
 }
 
+/// Two memories that state a relation: one that did not before, one that does so in place.
+async fn state(path: &Path, clock: &Arc<ManualClock>) {
+    let (store, ids) = (store(path, clock), IdGenerator::seeded(80));
+    let ctx = ctx(SCOPES[0]);
+    let memories = store.scan(&ctx, &Scan { filter: None, after: None, limit: 1_000 }).await.unwrap();
+    for (text, mode, weight) in
+        [("The mill as fact.", PatchMode::NewVersion, 2.5), ("The mill as text.", PatchMode::InPlace, 1.0 / 3.0)]
+    {
+        let id = memories.iter().find(|m| m.content == text).unwrap().id;
+        let claim = Claim::new(" The Mill ", "belongs to", "Ada Löwe", weight).unwrap();
+        let patch = MemoryPatch { claim: Some(Some(claim)), ..MemoryPatch::default() };
+        let op = Op::PatchMemory { id, patch: Box::new(patch), mode, vector: None };
+        let now = clock.now();
+        let batch = WriteBatch { id: ids.next_uuid(now), now, preconditions: vec![], ops: vec![op] };
+        store.apply(&ctx, batch).await.unwrap();
+    }
+    store.close().await.unwrap();
+}
+
 fn main() {
     let target = std::env::args().nth(1).unwrap_or_else(|| "schema-1".into());
     let folder = tempfile::tempdir().unwrap();
@@ -177,6 +197,7 @@ fn main() {
         mem.close().await.unwrap();
         write_segment(&path, &clock).await;
         spend(&path, &clock).await;
+        state(&path, &clock).await;
     });
     std::fs::copy(&path, format!("{target}.rae.bin")).unwrap();
     clock.set(Timestamp::parse(READ_AT).unwrap());

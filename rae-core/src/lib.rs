@@ -51,7 +51,7 @@ pub use futures::executor::block_on;
 pub use ingest::{MemoryUpdate, NewMemory};
 pub use jobs::feeder::VectorFeedStats;
 pub use jobs::runner::{JobResult, JobRun, WorkOptions};
-pub use model::{Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
+pub use model::{Claim, Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
     CostLogOptions, Costs, CostsOptions, CreatedKey, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits,

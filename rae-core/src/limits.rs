@@ -18,10 +18,12 @@ pub const SOURCES_MAX: usize = 64;
 pub const METADATA_BYTES_MAX: usize = 64 << 10;
 /// Deepest nesting of metadata.
 pub const METADATA_DEPTH_MAX: usize = 16;
-/// Longest text that facts are read from: what a person says at once.
-pub const FACT_TEXT_BYTES_MAX: usize = 16 << 10;
-/// Most facts read from one memory.
-pub const FACTS_PER_MEMORY_MAX: usize = 32;
+/// Code points of a subject or object of a claim.
+pub const CLAIM_NAME_CHARS_MAX: usize = 200;
+/// Code points of the relation of a claim.
+pub const CLAIM_RELATION_CHARS_MAX: usize = 64;
+/// Largest weight of a claim.
+pub const CLAIM_WEIGHT_MAX: f64 = 1_000.0;
 /// Most items in one `remember_many` call.
 pub const BATCH_ITEMS_MAX: usize = 100_000;
 /// Most items in one transaction; a larger call is cut into such.
@@ -169,6 +171,10 @@ pub const KEYWORD_WORDS_MAX: usize = 4;
 pub const KEYWORDS_MAX: usize = 1_000;
 /// Most statements read from one text.
 pub const TRIPLES_MAX: usize = 1_000;
+/// Longest text that facts are read from: what a person says at once.
+pub const FACT_TEXT_BYTES_MAX: usize = 16 << 10;
+/// Most facts read from one memory.
+pub const FACTS_PER_MEMORY_MAX: usize = 32;
 /// Most names resolved at once: every two are compared.
 pub const ENTITIES_MAX: usize = 500;
 /// Most texts scored by a reranker at once.

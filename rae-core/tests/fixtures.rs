@@ -6,10 +6,10 @@ mod fixture_support;
 
 use fixture_support::{READ_AT, SCOPES, builder, clock, ctx, scoped, store, told, told_of_money};
 use rae_core::{
-    Forget, MemoryId, MemoryUpdate, NewMemory, Rae, RecallOptions, block_on,
+    Claim, Forget, Memory, MemoryId, MemoryUpdate, NewMemory, Rae, RecallOptions, block_on,
     embedded::sqlite::{OpenOptions, SqliteStore},
-    model::{IdGenerator, Op, Outcome, Scope, WriteBatch},
-    ports::{Clock, IndexRead, ManualClock, RelationalStore},
+    model::{IdGenerator, MemoryPatch, Op, Outcome, PatchMode, Scope, WriteBatch},
+    ports::{Clock, IndexRead, ManualClock, MemoryRead, RelationalStore},
 };
 use serde_json::Value;
 use std::{
@@ -18,9 +18,11 @@ use std::{
 };
 
 /// The schemas that were released. A new one gets a fixture (`examples/make_fixture.rs`); none is ever made again.
-const SCHEMAS: [&str; 3] = ["schema-1", "schema-2", "schema-3"];
+const SCHEMAS: [&str; 4] = ["schema-1", "schema-2", "schema-3", "schema-4"];
 /// Those that know money.
-const WITH_MONEY: [&str; 1] = ["schema-3"];
+const WITH_MONEY: [&str; 2] = ["schema-3", "schema-4"];
+/// Those that know claims.
+const WITH_CLAIMS: [&str; 1] = ["schema-4"];
 
 struct Fixture {
     path: PathBuf,
@@ -167,6 +169,33 @@ fn money_of_every_schema_reads_as_it_did_and_goes_on() {
                 assert_eq!(outcomes, [Outcome::Expired { released: ended, booked: ended }]);
             }
             assert_eq!(store.verify(&ctx(SCOPES[0])).await.unwrap(), Vec::<String>::new());
+            store.close().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn claims_of_every_schema_are_found_and_a_store_made_before_them_gets_them() {
+    for name in SCHEMAS {
+        let f = fixture(name);
+        let store = store(&f.path, &f.clock);
+        let (ctx, key) = (ctx(SCOPES[0]), Claim::key_of("the mill", "belongs_to"));
+        let ids = IdGenerator::seeded(81);
+        block_on(async {
+            let texts = |found: Vec<Memory>| found.into_iter().map(|m| m.content).collect::<Vec<_>>();
+            let wanted: &[&str] =
+                if WITH_CLAIMS.contains(&name) { &["The mill as text.", "The mill as fact."] } else { &[] };
+            assert_eq!(texts(store.claimed(&ctx, None, 9).await.unwrap()), wanted, "{name}");
+            assert_eq!(texts(store.claims(&ctx, &[key], 9).await.unwrap()), wanted, "{name}");
+            let claim = Claim::new("The mill", "belongs_to", "Bob", 1.0).unwrap();
+            let patch = MemoryPatch { claim: Some(Some(claim)), ..MemoryPatch::default() };
+            let (id, mode, now) = (f.id("The mill as code."), PatchMode::NewVersion, f.clock.now());
+            let ops = vec![Op::PatchMemory { id, patch: Box::new(patch), mode, vector: None }];
+            let batch = WriteBatch { id: ids.next_uuid(now), now, preconditions: vec![], ops };
+            store.apply(&ctx, batch).await.unwrap();
+            let wanted: Vec<_> = wanted.iter().copied().chain(["The mill as code."]).collect();
+            assert_eq!(texts(store.claims(&ctx, &[key], 9).await.unwrap()), wanted, "{name}");
+            assert_eq!(store.verify(&ctx).await.unwrap(), Vec::<String>::new());
             store.close().await.unwrap();
         });
     }

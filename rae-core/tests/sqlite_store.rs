@@ -86,7 +86,7 @@ fn a_store_of_a_newer_schema_is_refused_with_both_versions_and_left_as_it_is() {
     let before = fs::read(&path).unwrap();
     let error = open(&path);
     assert_eq!((error.kind(), error.code()), (ErrorKind::Unsupported, "newer_schema"));
-    assert!(error.message().contains("42") && error.message().contains("knows up to 3"), "{error}");
+    assert!(error.message().contains("42") && error.message().contains("knows up to 4"), "{error}");
     assert!(fs::read(&path).unwrap() == before);
 }
 
@@ -230,6 +230,7 @@ fn a_memory_reads_back_to_the_last_bit() {
     m.occurred_at = Some(Timestamp::parse("-009999-06-01T00:00:00Z").unwrap());
     m.superseded_by = Some(s.ids.next(s.now));
     m.dedup_key = Some([7; 32]);
+    m.claim = Some(rae_core::Claim::new("Ada \u{1f3a1}", "knows", "B\"ob", f64::MIN_POSITIVE).unwrap());
     m.provenance = Provenance { derived_from: vec![s.ids.next(s.now)], sources: vec!["x".into()] };
     s.apply(vec![put(m.clone())]).unwrap();
     let expected = Memory { seq: 1, seq_in_session: Some(0), ..m.clone() };

@@ -5,9 +5,9 @@ use crate::{
     error::{ErrorKind, Result},
     limits::PAGE_MAX,
     model::{
-        Applied, Changes, Cursor, DropTarget, Filter, Head, IdGenerator, InfoClass, Job, Kind, Layer, Memory, MemoryId,
-        MemoryPatch, MemoryVersion, NewJob, Op, Outcome, PatchMode, Precondition, Provenance, Scan, Scope, SegmentRow,
-        StoreStats, Timestamp, TrustLevel, VectorPoint, VectorRow, WriteBatch,
+        Applied, Changes, Claim, Cursor, DropTarget, Filter, Head, IdGenerator, InfoClass, Job, Kind, Layer, Memory,
+        MemoryId, MemoryPatch, MemoryVersion, NewJob, Op, Outcome, PatchMode, Precondition, Provenance, Scan, Scope,
+        SegmentRow, StoreStats, Timestamp, TrustLevel, VectorPoint, VectorRow, WriteBatch,
     },
     ports::{Clock, ManualClock, RelationalStore},
 };
@@ -111,6 +111,7 @@ impl<'a> Rig<'a> {
             superseded_by: Some(self.id()),
             expires_at: Some(now.saturating_add_seconds(1_000)),
             witness_count: 3,
+            claim: Some(Claim::new("Ada Löwe", "works_at", "Acme \u{202e}!", 1.0 / 3.0).unwrap()),
             ..self.statement("a memory with every field set")
         }
     }
@@ -243,6 +244,7 @@ impl<'a> Rig<'a> {
         let mut jobs = store.jobs(ctx, PAGE_MAX).await.unwrap();
         jobs.sort_by_key(|job| job.id);
         let derived = store.derived_from(ctx, &ids, PAGE_MAX).await.unwrap();
+        let claimed = store.claimed(ctx, None, PAGE_MAX).await.unwrap();
         let head = self.head().await;
         let changes = self.changes(head.tombstone_floor).await;
         Snapshot {
@@ -250,6 +252,7 @@ impl<'a> Rig<'a> {
             stats: StoreStats { bytes: 0, schema_version: 0, ..store.stats(ctx).await.unwrap() },
             segments: store.segments(ctx).await.unwrap(),
             derived: derived.into_iter().map(|m| m.id).collect(),
+            claimed: claimed.into_iter().map(|m| m.id).collect(),
             memories,
             histories,
             vectors,
@@ -274,6 +277,7 @@ pub struct Snapshot {
     pub without_vector: Vec<Vec<MemoryId>>,
     pub expired: Vec<MemoryId>,
     pub derived: Vec<MemoryId>,
+    pub claimed: Vec<MemoryId>,
     pub changes: Changes,
     pub segments: Vec<SegmentRow>,
     pub jobs: Vec<Job>,
@@ -291,6 +295,7 @@ impl Snapshot {
             without_vector,
             expired,
             derived,
+            claimed,
             changes,
             segments,
             jobs,
@@ -304,6 +309,7 @@ impl Snapshot {
             && without_vector.iter().all(Vec::is_empty)
             && expired.is_empty()
             && derived.is_empty()
+            && claimed.is_empty()
             && changes.puts.is_empty()
             && changes.deletes.is_empty()
             && segments.is_empty()
@@ -346,6 +352,7 @@ pub fn memory(scope: &Scope, id: MemoryId, now: Timestamp, content: &str) -> Mem
         content_hash: key(content),
         dedup_key: None,
         witness_count: 1,
+        claim: None,
     }
 }
 

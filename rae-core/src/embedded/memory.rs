@@ -178,6 +178,18 @@ impl MemoryRead for ReferenceStore {
         Ok(rows.take(limit).map(|row| row.memory.clone()).collect())
     }
 
+    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
+        let (scope, limit) = (self.read(ctx)?, page(limit)?);
+        let asked = |m: &Memory| m.claim.as_ref().is_some_and(|claim| keys.contains(&claim.key()));
+        Ok(scope.rows.values().map(|row| &row.memory).filter(|m| asked(m)).take(limit).cloned().collect())
+    }
+
+    async fn claimed(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>> {
+        let (scope, limit) = (self.read(ctx)?, page(limit)?);
+        let rows = scope.rows.values().map(|row| &row.memory).filter(|m| after.is_none_or(|after| m.id > after));
+        Ok(rows.filter(|m| m.claim.is_some()).take(limit).cloned().collect())
+    }
+
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>> {
         let scope = self.read(ctx)?;
         Ok(ids.iter().map(|id| scope.rows.get(id).map(|row| row.access).unwrap_or_default()).collect())

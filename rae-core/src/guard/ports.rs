@@ -127,6 +127,14 @@ impl MemoryRead for Guarded<dyn RelationalStore> {
         self.call(ctx, "derived_from", Repeatable, |_| self.inner.derived_from(ctx, ids, limit)).await
     }
 
+    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
+        self.call(ctx, "claims", Repeatable, |_| self.inner.claims(ctx, keys, limit)).await
+    }
+
+    async fn claimed(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>> {
+        self.call(ctx, "claimed", Repeatable, |_| self.inner.claimed(ctx, after, limit)).await
+    }
+
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>> {
         self.call(ctx, "access", Repeatable, |_| self.inner.access(ctx, ids)).await
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    model::Memory,
+    model::{Claim, Memory},
 };
 use serde::Serialize;
 use unicode_normalization::UnicodeNormalization;
@@ -28,7 +28,9 @@ pub fn normalised(text: &str) -> String {
 /// The key under which a live memory is unique in its scope; `None` for what never merges.
 ///
 /// A statement is the same when layer, agent, user and normalised text are: a user's statement must stay findable under that
-/// user. A conversation turn is an event: it needs its own time, session and speaker too.
+/// user. A conversation turn is an event: it needs its own time, session and speaker too. A
+/// claim is the same when its three parts are and it was given the same validity: who works somewhere again has two jobs there,
+/// one after the other. How it is put in words and how strong it is do not count.
 pub fn dedup_key(memory: &Memory) -> Option<[u8; 32]> {
     let mut hash = blake3::Hasher::new();
     // Each part is prefixed by its length, so that no two lists of parts read the same.
@@ -40,6 +42,16 @@ pub fn dedup_key(memory: &Memory) -> Option<[u8; 32]> {
     part(Some(memory.layer.as_str().as_bytes()));
     part(memory.agent_id.as_deref().map(str::as_bytes));
     part(memory.user_id.as_deref().map(str::as_bytes));
+    if let Some(claim) = &memory.claim {
+        part(Some(b"claim"));
+        part(Some(Claim::name_key(&claim.subject).as_bytes()));
+        part(Some(claim.relation.as_bytes()));
+        part(Some(Claim::name_key(&claim.object).as_bytes()));
+        for end in [memory.valid_from, memory.valid_to] {
+            part(end.map(|at| at.micros().to_le_bytes()).as_ref().map(|bytes| &bytes[..]));
+        }
+        return Some(*hash.finalize().as_bytes());
+    }
     if memory.kind.is_statement() {
         part(Some(b"statement"));
     } else if memory.kind == crate::model::Kind::Conversation {

@@ -7,7 +7,7 @@ use crate::{
         CONTENT_BYTES_MAX, METADATA_BYTES_MAX, METADATA_DEPTH_MAX, NAME_BYTES_MAX, QUERY_BYTES_MAX, ROLE_BYTES_MAX,
         SOURCES_MAX, TAG_BYTES_MAX, TAGS_MAX, TTL_SECONDS_MAX,
     },
-    model::{InfoClass, Kind, Layer, Memory, MemoryId, MemoryPatch, Provenance, Scope, Timestamp, TrustLevel},
+    model::{Claim, InfoClass, Kind, Layer, Memory, MemoryId, MemoryPatch, Provenance, Scope, Timestamp, TrustLevel},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -121,9 +121,10 @@ impl NewMemory {
             seq_in_session: None,
             dedup_key: None,
             witness_count: 1,
+            claim: None,
         };
         // A statement about the past alone must not swallow the same one about now.
-        memory.dedup_key = if memory.is_over(now) { None } else { dedup_key(&memory) };
+        memory.dedup_key = if memory.merges_at(now) { dedup_key(&memory) } else { None };
         Ok(memory)
     }
 }
@@ -192,6 +193,11 @@ impl MemoryUpdate {
         }
         if let Some(content) = &self.content {
             check_content(content)?;
+            // The words would say one thing and the graph another.
+            if current.claim.is_some() && *content != current.content {
+                let text = "the text of a relation says what its claim says; forget it and relate what holds instead";
+                return Err(Error::invalid(text).with_code("claim_text"));
+            }
         }
         check_validity(self.valid_from.unwrap_or(current.valid_from), self.valid_to.unwrap_or(current.valid_to))?;
         check_superseded(self.superseded_by.flatten(), current.id)?;
@@ -223,7 +229,7 @@ impl MemoryUpdate {
         let mut next = current.clone();
         patch.apply_to(&mut next);
         // What no longer holds must not swallow the same statement said again.
-        let key = if next.is_over(now) { None } else { dedup_key(&next) };
+        let key = if next.merges_at(now) { dedup_key(&next) } else { None };
         if key != current.dedup_key {
             patch.dedup_key = Some(key);
         }
@@ -259,11 +265,14 @@ pub(crate) fn check_imported(memory: &mut Memory, scope: &Scope, now: Timestamp)
     if memory.version == 0 || memory.witness_count == 0 {
         return Err(Error::invalid("version and witness_count start at 1"));
     }
+    if let Some(claim) = &memory.claim {
+        memory.claim = Some(Claim::new(&claim.subject, &claim.relation, &claim.object, claim.weight)?);
+    }
     memory.scope = scope.clone();
     memory.content_hash = content_hash(&memory.content);
     // A statement that was over when it was exported had no key, and must not get one now. One that is past by now merges
     // with nothing either.
-    let merges = memory.dedup_key.is_some() && !memory.is_over(now) && !memory.is_expired(now);
+    let merges = memory.dedup_key.is_some() && memory.merges_at(now) && !memory.is_expired(now);
     memory.dedup_key = if merges { dedup_key(memory) } else { None };
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The memory itself, its older versions and the change that leads from one to the next.
 
-use super::{Layer, MemoryId, Scope, Timestamp};
+use super::{Claim, Layer, MemoryId, Scope, Timestamp};
 use crate::{
     error::{Error, Result},
     limits::{SOURCES_MAX, TAGS_MAX},
@@ -185,6 +185,9 @@ pub struct Memory {
     pub dedup_key: Option<[u8; 32]>,
     /// How often it was said.
     pub witness_count: u32,
+    /// The relation that it states, where it is one: an edge of the knowledge graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
 }
 
 impl Memory {
@@ -208,8 +211,14 @@ impl Memory {
         self.superseded_by.is_some() || self.valid_to.is_some_and(|t| t <= now)
     }
 
+    /// Whether the same statement said at `now` merges into it. A claim's key says when it holds, so one that is past still takes in
+    /// the same past; anything else that is over must not swallow what is said of the present.
+    pub fn merges_at(&self, now: Timestamp) -> bool {
+        if self.claim.is_some() { self.superseded_by.is_none() } else { !self.is_over(now) }
+    }
+
     /// Takes in `other`, the same statement said again: id, text and metadata stay, tags and sources join, importance and
-    /// confidence keep the maximum, `witness_count` grows, the later expiry (or none) holds.
+    /// confidence keep the maximum (and so does the weight of a claim), `witness_count` grows, the later expiry (or none) holds.
     pub fn absorb(&mut self, other: &Memory) {
         join(&mut self.tags, &other.tags, TAGS_MAX);
         join(&mut self.provenance.sources, &other.provenance.sources, SOURCES_MAX);
@@ -217,6 +226,9 @@ impl Memory {
         self.importance = self.importance.max(other.importance);
         self.confidence = self.confidence.max(other.confidence);
         self.witness_count = self.witness_count.saturating_add(1);
+        if let (Some(claim), Some(other)) = (&mut self.claim, &other.claim) {
+            claim.absorb(other);
+        }
         // Said again, it lives as long as the longer of the two was meant to.
         self.expires_at = self.expires_at.zip(other.expires_at).map(|(a, b)| a.max(b));
     }
@@ -263,6 +275,7 @@ pub struct MemoryPatch {
     pub valid_to: Option<Option<Timestamp>>,
     pub superseded_by: Option<Option<MemoryId>>,
     pub expires_at: Option<Option<Timestamp>>,
+    pub claim: Option<Option<Claim>>,
 }
 
 impl MemoryPatch {
@@ -291,7 +304,8 @@ impl MemoryPatch {
             valid_from,
             valid_to,
             superseded_by,
-            expires_at
+            expires_at,
+            claim
         );
     }
 

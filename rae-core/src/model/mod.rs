@@ -3,6 +3,7 @@
 mod batch;
 mod budget;
 mod chat;
+mod claim;
 mod filter;
 mod ids;
 mod job;
@@ -25,6 +26,7 @@ pub use chat::{
     ChatChunk, ChatContent, ChatDelta, ChatFold, ChatMessage, ChatPart, ChatRequest, ChatResponse, ChatRole, ChatTool,
     Delivery, FinishReason, ResponseFormat, ToolCall, ToolCallDelta, ToolChoice, Usage, check_model_name,
 };
+pub use claim::Claim;
 pub use filter::{Cmp, Field, Filter, Value};
 pub use ids::{IdGenerator, MemoryId, Scope};
 pub use job::{Job, JobDepth, JobEntry, JobKind, JobScan, JobState, JobStats, Lease, Schedule};

@@ -89,6 +89,13 @@ pub trait MemoryRead {
     /// At most `limit` live memories derived from any of `ids` (provenance.derived_from), in id order.
     async fn derived_from(&self, ctx: &Ctx, ids: &[MemoryId], limit: usize) -> Result<Vec<Memory>>;
 
+    /// At most `limit` live memories with a claim that has one of these keys ([`Claim::key`](crate::model::Claim::key)), in id
+    /// order.
+    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>>;
+
+    /// At most `limit` live memories with a claim, with `id > after`, in id order.
+    async fn claimed(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>>;
+
     /// Access data (count, last) by id, in the order asked; zero and `None` where there is none.
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>>;
 }

@@ -56,6 +56,7 @@ from rae._money import (
 from rae._rae import (
     Audit,
     AuditFinding,
+    Claim,
     Context,
     ContextSource,
     EmbedderInfo,
@@ -95,6 +96,7 @@ __all__ = [
     "Budget",
     "BudgetExceededError",
     "CancelledError",
+    "Claim",
     "ConflictError",
     "Context",
     "ContextSource",

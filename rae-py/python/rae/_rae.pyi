@@ -4,6 +4,7 @@ The classes of values are public as `rae.Receipt`, `rae.Hit` and so on. They are
 value, can be pickled, and make each attribute when it is read.
 """
 
+import builtins
 from collections.abc import Iterator
 from datetime import datetime
 from os import PathLike
@@ -84,6 +85,27 @@ class Passage:
     def to_dict(self) -> dict[str, Any]:
         """The fields as a fresh dict; times stay datetimes."""
     def __eq__(self, other: object, /) -> bool: ...
+    __hash__ = None  # type: ignore[assignment]
+
+@final
+class Claim:
+    """A relation that a memory states."""
+
+    @property
+    def subject(self) -> str:
+        """What it is about."""
+    @property
+    def relation(self) -> str:
+        """How the two stand to each other, such as works_at."""
+    @property
+    def object(self) -> str:
+        """The other end."""
+    @property
+    def weight(self) -> float:
+        """How strong the relation is, more than 0."""
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a fresh dict; times stay datetimes."""
+    def __eq__(self, other: builtins.object, /) -> bool: ...
     __hash__ = None  # type: ignore[assignment]
 
 @final
@@ -276,6 +298,9 @@ class Memory:
     @property
     def witness_count(self) -> int:
         """How often it was said."""
+    @property
+    def claim(self) -> Claim | None:
+        """The relation that it states; None where it states none."""
     def to_dict(self) -> dict[str, Any]:
         """The fields as a fresh dict; times stay datetimes."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -381,6 +406,9 @@ class MemoryVersion:
     @property
     def witness_count(self) -> int:
         """How often it was said."""
+    @property
+    def claim(self) -> Claim | None:
+        """The relation that it states; None where it states none."""
     @property
     def replaced_at(self) -> datetime | None:
         """When this state was replaced, UTC; None for the present one."""

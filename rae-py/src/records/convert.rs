@@ -1,8 +1,8 @@
 //! From the engine's answers.
 
 use super::{
-    Audit, AuditFinding, Context, ContextSource, EmbedderInfo, Exported, Finding, Forgotten, Hit, Imported, Jobs,
-    Maintained, Memory, MemoryVersion, Page, Passage, Receipt, Reembedded, Signals, Stats,
+    Audit, AuditFinding, Claim, Context, ContextSource, EmbedderInfo, Exported, Finding, Forgotten, Hit, Imported,
+    Jobs, Maintained, Memory, MemoryVersion, Page, Passage, Receipt, Reembedded, Signals, Stats,
     field::{Counts, Json, Time},
 };
 use rae_core::MemoryId;
@@ -86,9 +86,16 @@ macro_rules! memory {
             seq_in_session: m.seq_in_session,
             content_hash: m.content_hash.iter().map(|b| format!("{b:02x}")).collect(),
             witness_count: m.witness_count,
+            claim: m.claim.map(Into::into),
             $($extra: $value,)*
         }
     }};
+}
+
+impl From<rae_core::Claim> for Claim {
+    fn from(c: rae_core::Claim) -> Self {
+        Self { subject: c.subject, relation: c.relation, object: c.object, weight: c.weight }
+    }
 }
 
 impl From<rae_core::Memory> for Memory {

@@ -132,6 +132,20 @@ record! {
 }
 
 record! {
+    /// A relation that a memory states.
+    Claim {
+        /// What it is about.
+        subject: String,
+        /// How the two stand to each other, such as works_at.
+        relation: String,
+        /// The other end.
+        object: String,
+        /// How strong the relation is, more than 0.
+        weight: f64,
+    }
+}
+
+record! {
     /// A memory that answers.
     Hit shows [id, content, score, speaker, session_id, occurred_at] {
         /// Id.
@@ -241,6 +255,8 @@ macro_rules! memory_record {
                 content_hash: String,
                 /// How often it was said.
                 witness_count: u32,
+                /// The relation that it states; None where it states none.
+                claim: Option<Claim>,
                 $($(#[doc = $doc])* $extra: $type,)*
             }
         }
@@ -444,7 +460,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     macro_rules! add {
         ($($class:ty),+ $(,)?) => { $(module.add_class::<$class>()?;)+ };
     }
-    add!(Receipt, Signals, Passage, Hit, Hits, Memory, MemoryVersion, Page, Context, ContextSource, Forgotten, Jobs);
-    add!(EmbedderInfo, Stats, Exported, Imported, Reembedded, Maintained, Finding, Audit, AuditFinding);
+    add!(Receipt, Signals, Passage, Hit, Hits, Claim, Memory, MemoryVersion, Page, Context, ContextSource, Forgotten);
+    add!(Jobs, EmbedderInfo, Stats, Exported, Imported, Reembedded, Maintained, Finding, Audit, AuditFinding);
     Ok(())
 }

@@ -330,6 +330,23 @@ pub struct Memory {
     pub content_hash: String,
     /// How often it was said.
     pub witness_count: u32,
+    /// The relation that it states; absent where it states none.
+    #[schema(nullable = false)]
+    pub claim: Option<Claim>,
+}
+
+/// A relation that a memory states.
+#[derive(ToSchema)]
+pub struct Claim {
+    /// What it is about.
+    pub subject: String,
+    /// How the two stand to each other, such as works_at.
+    pub relation: String,
+    /// The other end.
+    pub object: String,
+    /// How strong the relation is, more than 0.
+    #[schema(exclusive_minimum = 0.0, maximum = 1000.0)]
+    pub weight: f64,
 }
 
 /// A page of memories.

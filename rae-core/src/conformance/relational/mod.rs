@@ -5,6 +5,7 @@
 //! outlive it, such as a temporary folder.
 
 mod changes;
+mod claims;
 mod concurrency;
 mod costs;
 mod deletes;
@@ -27,6 +28,7 @@ mod vectors;
 mod writes;
 
 pub use changes::*;
+pub use claims::*;
 pub use concurrency::*;
 pub use costs::*;
 pub use deletes::*;
@@ -66,6 +68,12 @@ macro_rules! conformance_relational {
             an_id_put_again_comes_as_a_put_alone,
             housekeeping_changes_nothing_a_reader_sees,
             old_tombstones_go_and_raise_the_floor,
+            claims_are_found_by_subject_and_relation,
+            claims_are_listed_in_id_order,
+            a_claim_follows_its_memory,
+            claims_of_other_scopes_stay_there,
+            a_claim_said_again_keeps_the_greater_weight,
+            a_claim_about_the_past_still_merges,
             writes_from_many_threads_lose_nothing,
             writes_of_many_tasks_lose_nothing,
             racing_statements_merge,

@@ -7,7 +7,7 @@ use crate::{
     },
     error::ErrorKind,
     limits::HISTORY_VERSIONS_MAX,
-    model::{InfoClass, Kind, Layer, Memory, MemoryPatch, Op, Outcome, PatchMode, Provenance, TrustLevel},
+    model::{Claim, InfoClass, Kind, Layer, Memory, MemoryPatch, Op, Outcome, PatchMode, Provenance, TrustLevel},
     ports::{ManualClock, RelationalStore},
 };
 use serde_json::json;
@@ -83,6 +83,7 @@ pub async fn a_patch_moves_what_it_names(store: &dyn RelationalStore, clock: &Ma
         valid_to: Some(now),
         superseded_by: Some(Some(rig.id())),
         expires_at: Some(now),
+        claim: Some(Some(Claim::new("Bob", "knows", "Ada", 2.5).unwrap())),
     };
     let clear = MemoryPatch {
         dedup_key: Some(None),
@@ -94,6 +95,7 @@ pub async fn a_patch_moves_what_it_names(store: &dyn RelationalStore, clock: &Ma
         valid_to: Some(None),
         superseded_by: Some(None),
         expires_at: Some(None),
+        claim: Some(None),
         tags: Some(Vec::new()),
         ..MemoryPatch::default()
     };

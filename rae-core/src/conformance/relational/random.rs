@@ -7,8 +7,8 @@ use crate::{
     embedded::memory::ReferenceStore,
     error::Result,
     model::{
-        Applied, DropTarget, IdGenerator, Idempotency, JobKind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op,
-        Outcome, PatchMode, Precondition, Provenance, Scope, SegmentRow, Timestamp, WriteBatch,
+        Applied, Claim, DropTarget, IdGenerator, Idempotency, JobKind, Layer, Memory, MemoryId, MemoryPatch, NewJob,
+        Op, Outcome, PatchMode, Precondition, Provenance, Scope, SegmentRow, Timestamp, WriteBatch,
     },
     ports::{ManualClock, RelationalStore},
 };
@@ -90,12 +90,22 @@ impl Maker {
         (!self.one_in(3)).then(|| self.now.saturating_add_seconds(seconds))
     }
 
+    /// Few names and relations, so that keys are shared.
+    fn claim(&mut self) -> Option<Claim> {
+        let (subject, object) = (SESSIONS[self.rng.usize(..3)], SESSIONS[self.rng.usize(..3)]);
+        let relation = if self.rng.bool() { "knows" } else { "works at" };
+        let weight = f64::from(self.rng.u32(1..5)) / 3.0;
+        self.one_in(2).then(|| Claim::new(subject, relation, object, weight).unwrap())
+    }
+
     fn memory(&mut self, scope: &Scope) -> Memory {
         let id = if self.one_in(12) { self.pick_id() } else { self.ids.next(self.now) };
         self.known.push(id);
         let text = format!("text {}", self.rng.u32(..8));
         let derived_from = if self.one_in(3) { vec![self.pick_id()] } else { Vec::new() };
+        let claim = self.claim();
         Memory {
+            claim,
             layer: Layer::ALL[self.rng.usize(..5)],
             session_id: (!self.one_in(2)).then(|| SESSIONS[self.rng.usize(..3)].to_owned()),
             user_id: (!self.one_in(2)).then(|| SESSIONS[self.rng.usize(..3)].to_owned()),
@@ -120,6 +130,7 @@ impl Maker {
             importance: self.one_in(2).then(|| self.rng.f64()),
             expires_at: self.one_in(3).then(|| self.time()),
             superseded_by: self.one_in(4).then(|| Some(self.pick_id())),
+            claim: self.one_in(4).then(|| self.claim()),
             ..MemoryPatch::default()
         };
         let mode = if self.one_in(3) { PatchMode::InPlace } else { PatchMode::NewVersion };

@@ -137,7 +137,7 @@ impl ScopeState {
             self.delete(id);
             return None;
         }
-        if row.memory.is_over(at) {
+        if !row.memory.merges_at(at) {
             row.memory.dedup_key = None;
             return None;
         }

@@ -121,7 +121,11 @@ fn prune_tombstones(conn: &Connection, keep: usize) -> Res<()> {
 }
 
 /// Rules of the store as queries that must find nothing, with what to say about each row found.
-const INVARIANTS: [(&str, &str); 11] = [
+const INVARIANTS: [(&str, &str); 12] = [
+    (
+        "a claim has no key, or a key no claim",
+        "SELECT rid FROM memories WHERE (claim IS NULL) <> (claim_key IS NULL) OR length(claim_key) <> 16",
+    ),
     (
         "a vector belongs to no memory or to no embedder",
         "SELECT v.key FROM vectors v WHERE NOT EXISTS (SELECT 1 FROM memories m WHERE m.rid = v.key >> 8) \

@@ -379,6 +379,16 @@ impl MemoryRead for SqliteStore {
         self.read(ctx, move |conn| read::derived_from(conn, &scope, &ids, limit)).await
     }
 
+    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
+        let (scope, keys) = (ctx.scope().clone(), keys.to_vec());
+        self.read(ctx, move |conn| read::claims(conn, &scope, &keys, limit)).await
+    }
+
+    async fn claimed(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>> {
+        let scope = ctx.scope().clone();
+        self.read(ctx, move |conn| read::claimed(conn, &scope, after, limit)).await
+    }
+
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>> {
         let (scope, ids) = (ctx.scope().clone(), ids.to_vec());
         self.read(ctx, move |conn| read::access(conn, &scope, &ids)).await

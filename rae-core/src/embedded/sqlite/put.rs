@@ -8,7 +8,9 @@ use super::{
 use crate::{
     error::{Error, Result},
     limits::HISTORY_VERSIONS_MAX,
-    model::{Idempotency, Memory, MemoryId, MemoryPatch, MemoryVersion, Outcome, PatchMode, Timestamp, VectorRow},
+    model::{
+        Claim, Idempotency, Memory, MemoryId, MemoryPatch, MemoryVersion, Outcome, PatchMode, Timestamp, VectorRow,
+    },
 };
 use rusqlite::{OptionalExtension, ToSql, params};
 
@@ -17,20 +19,21 @@ const INSERT: &str = "INSERT INTO memories (scope, id, seq, seq_in_session, vers
     strength, \
     confidence, created_at, updated_at, occurred_at, valid_from, valid_to, expires_at, superseded_by, content_hash, \
     dedup_key, layer, kind, info_class, trust_level, role, speaker, session_id, agent_id, user_id, tags, provenance, \
-    metadata, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+    metadata, content, claim, claim_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
     ?20, \
-    ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31) ON CONFLICT DO NOTHING";
+    ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33) ON CONFLICT DO NOTHING";
 
 /// What a patch can move, beside the columns of [`UPDATE_LIGHT`].
 const UPDATE: &str = "UPDATE memories SET version = ?2, updated_at = ?3, occurred_at = ?4, valid_from = ?5, \
     valid_to = ?6, \
     expires_at = ?7, superseded_by = ?8, content_hash = ?9, dedup_key = ?10, layer = ?11, kind = ?12, \
     info_class = ?13, \
-    trust_level = ?14, role = ?15, speaker = ?16, metadata = ?17, content = ?18 WHERE rid = ?1";
+    trust_level = ?14, role = ?15, speaker = ?16, metadata = ?17, content = ?18, \
+    claim_key = ?19 WHERE rid = ?1";
 
 /// What moves without the text: merging, feedback, decay. Touches one index.
 const UPDATE_LIGHT: &str = "UPDATE memories SET seq = ?2, witness_count = ?3, importance = ?4, strength = ?5, \
-    confidence = ?6, tags = ?7, provenance = ?8, expires_at = ?9 WHERE rid = ?1";
+    confidence = ?6, tags = ?7, provenance = ?8, expires_at = ?9, claim = ?10 WHERE rid = ?1";
 
 const BY_DEDUP: &str = concat!("SELECT ", columns!(), " FROM memories m WHERE m.scope = ?1 AND m.dedup_key = ?2");
 const BY_ID: &str = concat!("SELECT ", columns!(), " FROM memories m WHERE m.scope = ?1 AND m.id = ?2");
@@ -147,6 +150,8 @@ impl Work<'_> {
             texts.provenance,
             texts.metadata,
             m.content,
+            texts.claim,
+            m.claim.as_ref().map(Claim::key),
         ])?;
         if written == 0 {
             return Ok(None);
@@ -193,7 +198,7 @@ impl Work<'_> {
         let Some(key) = memory.dedup_key else { return Ok(false) };
         match self.load(BY_DEDUP, &key)? {
             Some((_, old)) if old.is_expired(self.at) => self.delete(old.id),
-            Some((rid, old)) if old.is_over(self.at) => {
+            Some((rid, old)) if !old.merges_at(self.at) => {
                 self.conn.prepare_cached("UPDATE memories SET dedup_key = NULL WHERE rid = ?1")?.execute([rid])?;
                 Ok(true)
             }
@@ -218,7 +223,8 @@ impl Work<'_> {
             m.confidence,
             texts.tags,
             texts.provenance,
-            m.expires_at.map(Micros)
+            m.expires_at.map(Micros),
+            texts.claim
         ])?;
         Ok(())
     }
@@ -311,6 +317,7 @@ impl Work<'_> {
             m.speaker,
             texts.metadata,
             m.content,
+            m.claim.as_ref().map(Claim::key),
         ])?;
         Ok(())
     }

@@ -125,8 +125,46 @@ pub(super) fn derived_from(conn: &Connection, scope: &Scope, ids: &[MemoryId], l
             children.pop_last();
         }
     }
+    by_rid(conn, scope, &children)
+}
+
+fn by_rid(conn: &Connection, scope: &Scope, rows: &BTreeMap<MemoryId, i64>) -> Res<Vec<Memory>> {
     let mut select = conn.prepare_cached(concat!("SELECT ", columns!(), " FROM memories m WHERE m.rid = ?1"))?;
-    let memories = children.values().map(|rid| select.query_row([rid], |r| decode(r, scope)).map(|(_, m)| m));
+    let memories = rows.values().map(|rid| select.query_row([rid], |r| decode(r, scope)).map(|(_, m)| m));
+    Ok(memories.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn claims(conn: &Connection, scope: &Scope, keys: &[[u8; 16]], limit: usize) -> Res<Vec<Memory>> {
+    let limit = page(limit)?;
+    let Some(row) = ScopeRow::find(conn, scope)? else { return Ok(Vec::new()) };
+    let mut select = conn.prepare_cached(
+        "SELECT id, rid FROM memories WHERE scope = ?1 AND claim_key IS NOT NULL AND claim_key = ?2 ORDER BY id LIMIT ?3",
+    )?;
+    let mut found: BTreeMap<MemoryId, i64> = BTreeMap::new();
+    for key in keys {
+        let mut rows = select.query(params![row.sid, key, limit])?;
+        while let Some(row) = rows.next()? {
+            found.insert(row.get::<_, Id>(0)?.into(), row.get(1)?);
+        }
+        while i64::try_from(found.len()).is_ok_and(|n| n > limit) {
+            found.pop_last();
+        }
+    }
+    by_rid(conn, scope, &found)
+}
+
+pub(super) fn claimed(conn: &Connection, scope: &Scope, after: Option<MemoryId>, limit: usize) -> Res<Vec<Memory>> {
+    let limit = page(limit)?;
+    let Some(row) = ScopeRow::find(conn, scope)? else { return Ok(Vec::new()) };
+    // The planner knows no sizes of scopes: without the hint it may walk all their ids.
+    let mut select = conn.prepare_cached(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM memories m INDEXED BY memories_claimed WHERE m.scope = ?1 AND m.claim_key IS NOT NULL AND m.id > ?2 \
+         ORDER BY m.id LIMIT ?3"
+    ))?;
+    let after = after.map_or_else(Vec::new, |id| id.0.as_bytes().to_vec());
+    let memories = select.query_map(params![row.sid, after, limit], |r| decode(r, scope).map(|(_, m)| m))?;
     Ok(memories.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -19,7 +19,7 @@ macro_rules! head_columns {
         "m.rid, m.id, m.seq, m.seq_in_session, m.version, m.witness_count, m.importance, m.strength, m.confidence, \
          m.created_at, m.updated_at, m.occurred_at, m.valid_from, m.valid_to, m.expires_at, m.superseded_by, \
          m.content_hash, m.dedup_key, m.layer, m.kind, m.info_class, m.trust_level, m.role, m.speaker, m.session_id, \
-         m.agent_id, m.user_id, m.tags, m.provenance"
+         m.agent_id, m.user_id, m.tags, m.provenance, m.claim"
     };
 }
 
@@ -147,8 +147,9 @@ pub(super) fn decode(row: &Row<'_>, scope: &Scope) -> rusqlite::Result<(i64, Mem
         user_id: row.get(26)?,
         tags: json(row, 27)?,
         provenance: json(row, 28)?,
-        metadata: json(row, 29)?,
-        content: row.get(30)?,
+        claim: json(row, 29)?,
+        metadata: json(row, 30)?,
+        content: row.get(31)?,
     };
     Ok((row.get(0)?, memory))
 }
@@ -159,6 +160,7 @@ pub(super) struct Texts {
     pub tags: Option<String>,
     pub provenance: Option<String>,
     pub metadata: Option<String>,
+    pub claim: Option<String>,
 }
 
 impl Texts {
@@ -173,6 +175,7 @@ impl Texts {
                 serde_json::to_string(&memory.provenance)
             })?,
             metadata: encode(memory.metadata.is_empty(), &|| serde_json::to_string(&memory.metadata))?,
+            claim: encode(memory.claim.is_none(), &|| serde_json::to_string(&memory.claim))?,
         })
     }
 }

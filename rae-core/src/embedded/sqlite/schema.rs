@@ -12,10 +12,11 @@ use uuid::Uuid;
 pub(super) const APPLICATION_ID: u32 = 0x5241_4531;
 
 /// One script a version, the first makes version 1. A script that was released is never changed.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_init.sql"),
     include_str!("migrations/0002_hosting.sql"),
     include_str!("migrations/0003_ledger.sql"),
+    include_str!("migrations/0004_claims.sql"),
 ];
 
 /// The version this build reads and writes.

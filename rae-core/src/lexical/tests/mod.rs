@@ -52,6 +52,7 @@ fn memory(n: u128, content: &str) -> Memory {
         content_hash: [0; 32],
         dedup_key: None,
         witness_count: 1,
+        claim: None,
     }
 }
 

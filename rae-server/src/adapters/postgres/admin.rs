@@ -61,7 +61,11 @@ pub(super) async fn checkpoint(tx: &Tx, now: Timestamp) -> Res<()> {
 
 /// Rules of the store as queries that must find nothing, with what to say about each row found. Row-level security makes
 /// them look at the tenant of the call.
-const INVARIANTS: [(&str, &str); 12] = [
+const INVARIANTS: [(&str, &str); 13] = [
+    (
+        "a claim has no key, or a key no claim",
+        "SELECT rid FROM rae.memories WHERE (claim IS NULL) <> (claim_key IS NULL) OR octet_length(claim_key) <> 16",
+    ),
     (
         "a vector belongs to no memory or to no embedder",
         "SELECT v.memory FROM rae.vectors v WHERE NOT EXISTS (SELECT 1 FROM rae.memories m WHERE m.rid = v.memory) \

@@ -18,12 +18,12 @@ use uuid::Uuid;
 const INSERT: &str = "INSERT INTO rae.memories (tid, scope, id, seq, seq_in_session, version, witness_count, \
     importance, strength, confidence, created_at, updated_at, occurred_at, valid_from, valid_to, expires_at, \
     superseded_by, content_hash, dedup_key, layer, kind, info_class, trust_level, role, speaker, session_id, agent_id, \
-    user_id, tags, provenance, metadata, content) \
+    user_id, tags, provenance, metadata, content, claim, claim_key) \
     SELECT $1::bigint, $2::bigint, u.* FROM unnest($3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], \
     $8::float8[], $9::float8[], $10::float8[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], \
     $15::bigint[], $16::bigint[], $17::uuid[], $18::bytea[], $19::bytea[], $20::text[], $21::text[], $22::text[], \
     $23::text[], $24::bytea[], $25::bytea[], $26::bytea[], $27::bytea[], $28::bytea[], $29::text[], $30::text[], \
-    $31::text[], $32::bytea[]) u";
+    $31::text[], $32::bytea[], $33::text[], $34::bytea[]) u";
 
 const INSERT_VECTORS: &str = "INSERT INTO rae.vectors (memory, embedder, tid, data) \
     SELECT m.rid, u.embedder, m.tid, u.data FROM unnest($2::uuid[], $3::integer[], $4::bytea[]) u (id, embedder, data), \
@@ -322,6 +322,8 @@ impl Work<'_> {
             &text!(provenance),
             &text!(metadata),
             &column!(|m| m.content.as_bytes()),
+            &text!(claim),
+            &column!(|m| m.claim.as_ref().map(|claim| claim.key().to_vec())),
         ];
         self.tx.execute(INSERT, params).await?;
         Ok(())

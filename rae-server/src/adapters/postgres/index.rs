@@ -11,8 +11,8 @@ use rae_core::model::{Changed, Changes, Head, Memory, MemoryId, SegmentRow, Vect
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// Columns of a memory and of its vector behind them.
-const VECTOR: usize = 31;
+/// The column of a vector behind those of its memory.
+const VECTOR: usize = 32;
 
 pub(super) async fn head(tx: &Tx) -> Res<Head> {
     let (row, embedder) = try_join!(ScopeRow::find(tx), current_embedder(tx))?;

@@ -200,6 +200,15 @@ impl MemoryRead for PostgresStore {
         self.core.run(ctx, Mode::Read, move |tx| boxed(async move { read::derived_from(tx, &ids, limit).await })).await
     }
 
+    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
+        let keys = keys.to_vec();
+        self.core.run(ctx, Mode::Read, move |tx| boxed(async move { read::claims(tx, &keys, limit).await })).await
+    }
+
+    async fn claimed(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>> {
+        self.core.run(ctx, Mode::Read, move |tx| boxed(read::claimed(tx, after, limit))).await
+    }
+
     async fn access(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(u64, Option<Timestamp>)>> {
         let ids = ids.to_vec();
         self.core.run(ctx, Mode::Read, move |tx| boxed(async move { read::access(tx, &ids).await })).await

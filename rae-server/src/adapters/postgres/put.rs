@@ -19,11 +19,12 @@ const BY_ID: &str = concat!("SELECT ", columns!(), " FROM rae.memories m WHERE m
 /// What a patch can move, beside the columns of [`UPDATE_LIGHT`].
 const UPDATE: &str = "UPDATE rae.memories SET version = $2, updated_at = $3, occurred_at = $4, valid_from = $5, \
     valid_to = $6, expires_at = $7, superseded_by = $8, content_hash = $9, dedup_key = $10, layer = $11, kind = $12, \
-    info_class = $13, trust_level = $14, role = $15, speaker = $16, metadata = $17, content = $18 WHERE rid = $1";
+    info_class = $13, trust_level = $14, role = $15, speaker = $16, metadata = $17, content = $18, \
+    claim_key = $19 WHERE rid = $1";
 
 /// What moves without the text: merging, feedback, decay.
 const UPDATE_LIGHT: &str = "UPDATE rae.memories SET seq = $2, witness_count = $3, importance = $4, strength = $5, \
-    confidence = $6, tags = $7, provenance = $8, expires_at = $9 WHERE rid = $1";
+    confidence = $6, tags = $7, provenance = $8, expires_at = $9, claim = $10 WHERE rid = $1";
 
 impl Work<'_> {
     /// A put whose id, statement or key may be there already.
@@ -147,7 +148,7 @@ impl Work<'_> {
         let Some(key) = &memory.dedup_key else { return Ok(false) };
         match self.load(BY_DEDUP, &[&self.row.sid, &&key[..]]).await? {
             Some((_, old)) if old.is_expired(self.at) => Ok(self.delete_all(&[old.id]).await? > 0),
-            Some((rid, old)) if old.is_over(self.at) => {
+            Some((rid, old)) if !old.merges_at(self.at) => {
                 self.tx.execute("UPDATE rae.memories SET dedup_key = NULL WHERE rid = $1", &[&rid]).await?;
                 Ok(true)
             }
@@ -173,6 +174,7 @@ impl Work<'_> {
             &texts.tags,
             &texts.provenance,
             &micros(m.expires_at),
+            &texts.claim,
         ];
         self.tx.execute(UPDATE_LIGHT, params).await?;
         Ok(())
@@ -240,6 +242,7 @@ impl Work<'_> {
             &bytes(m.speaker.as_ref()),
             &texts.metadata,
             &m.content.as_bytes(),
+            &m.claim.as_ref().map(|claim| claim.key().to_vec()),
         ];
         match self.tx.execute(UPDATE, params).await {
             Err(fault) if fault.constraint() == Some("memories_dedup") => {

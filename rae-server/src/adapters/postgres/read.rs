@@ -142,6 +142,33 @@ pub(super) async fn derived_from(tx: &Tx, sources: &[MemoryId], limit: usize) ->
     rows.iter().map(|row| decode(row, &tx.scope).map(|(_, memory)| memory)).collect()
 }
 
+pub(super) async fn claims(tx: &Tx, keys: &[[u8; 16]], limit: usize) -> Res<Vec<Memory>> {
+    let limit = page(limit)?;
+    let Some(row) = ScopeRow::find(tx).await? else { return Ok(Vec::new()) };
+    let keys: Vec<_> = keys.iter().map(|key| &key[..]).collect();
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM rae.memories m WHERE m.scope = $1 AND m.claim_key IS NOT NULL AND m.claim_key = ANY ($2) \
+         ORDER BY m.id LIMIT $3"
+    );
+    let rows = tx.query(sql, &[&row.sid, &keys, &limit]).await?;
+    rows.iter().map(|row| decode(row, &tx.scope).map(|(_, memory)| memory)).collect()
+}
+
+pub(super) async fn claimed(tx: &Tx, after: Option<MemoryId>, limit: usize) -> Res<Vec<Memory>> {
+    let limit = page(limit)?;
+    let Some(row) = ScopeRow::find(tx).await? else { return Ok(Vec::new()) };
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM rae.memories m WHERE m.scope = $1 AND m.claim_key IS NOT NULL AND m.id >= $2 ORDER BY m.id LIMIT $3"
+    );
+    let Some(from) = after.map_or(Some(0), |id| id.0.as_u128().checked_add(1)) else { return Ok(Vec::new()) };
+    let rows = tx.query(sql, &[&row.sid, &Uuid::from_u128(from), &limit]).await?;
+    rows.iter().map(|row| decode(row, &tx.scope).map(|(_, memory)| memory)).collect()
+}
+
 pub(super) async fn access(tx: &Tx, wanted: &[MemoryId]) -> Res<Vec<(u64, Option<Timestamp>)>> {
     let Some(row) = ScopeRow::find(tx).await? else { return Ok(vec![(0, None); wanted.len()]) };
     let sql = "SELECT m.id, a.count, a.last_at FROM unnest($2::uuid[]) u (id), \

@@ -16,7 +16,7 @@ macro_rules! head_columns {
         "m.rid, m.id, m.seq, m.seq_in_session, m.version, m.witness_count, m.importance, m.strength, m.confidence, \
          m.created_at, m.updated_at, m.occurred_at, m.valid_from, m.valid_to, m.expires_at, m.superseded_by, \
          m.content_hash, m.dedup_key, m.layer, m.kind, m.info_class, m.trust_level, m.role, m.speaker, m.session_id, \
-         m.agent_id, m.user_id, m.tags, m.provenance"
+         m.agent_id, m.user_id, m.tags, m.provenance, m.claim"
     };
 }
 
@@ -152,8 +152,9 @@ pub(super) fn decode(row: &Row, scope: &Scope) -> Res<(i64, Memory)> {
         user_id: text_opt(row, 26)?,
         tags: json(row, 27)?,
         provenance: json(row, 28)?,
-        metadata: json(row, 29)?,
-        content: text(row, 30)?,
+        claim: json(row, 29)?,
+        metadata: json(row, 30)?,
+        content: text(row, 31)?,
     };
     Ok((row.try_get(0)?, memory))
 }
@@ -164,6 +165,7 @@ pub(super) struct Texts {
     pub tags: Option<String>,
     pub provenance: Option<String>,
     pub metadata: Option<String>,
+    pub claim: Option<String>,
 }
 
 impl Texts {
@@ -175,6 +177,7 @@ impl Texts {
                 .then(|| serde_json::to_string(provenance))
                 .transpose()?,
             metadata: (!metadata.is_empty()).then(|| serde_json::to_string(metadata)).transpose()?,
+            claim: memory.claim.as_ref().map(serde_json::to_string).transpose()?,
         })
     }
 }
