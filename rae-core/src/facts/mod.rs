@@ -5,6 +5,7 @@
 
 mod clause;
 mod dates;
+mod decide;
 mod junk;
 mod owned;
 mod read;
@@ -12,6 +13,7 @@ mod relation;
 mod slots;
 mod words;
 
+pub(crate) use decide::{By, Change, Decision, decide};
 pub use junk::Skipped;
 pub use read::{Said, drafts};
 pub use relation::{is_single, sentence};

@@ -4,7 +4,7 @@ mod fingerprint;
 mod input;
 mod vector;
 
-pub(crate) use fingerprint::request_hash;
+pub(crate) use fingerprint::{content_hash, dedup_key, request_hash};
 pub use input::{MemoryUpdate, NewMemory};
 pub(crate) use input::{check_imported, check_query, check_tags, event_name};
 pub(crate) use vector::normalise_vector;

@@ -3,7 +3,7 @@
 //! A job's writes and its end are one batch under its lease, or are such that doing them again changes nothing: a worker that
 //! dies at any point repeats at most the job it had in hand.
 
-use super::embed_debt;
+use super::{embed_debt, extract};
 use crate::{
     ctx::Ctx,
     deps::Deps,
@@ -19,6 +19,7 @@ use futures::{
 };
 use futures_timer::Delay;
 use std::{
+    collections::BTreeMap,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
     time::{Duration, Instant},
@@ -121,13 +122,14 @@ pub(crate) async fn run_one(deps: &Deps, options: &WorkOptions) -> Result<Option
     run_leased(&deps, &scope, lease, options).await.map(Some)
 }
 
-/// Runs the due jobs of one scope; gives how many changes they wrote.
-pub(crate) async fn run_scope(deps: &Deps, scope: &Scope) -> Result<u64> {
-    let (ctx, options, mut changes) = (deps.ctx(scope)?, WorkOptions::default(), 0);
+/// Runs the due jobs of one scope; gives how many changes they wrote, by kind.
+pub(crate) async fn run_scope(deps: &Deps, scope: &Scope) -> Result<BTreeMap<JobKind, u64>> {
+    let (ctx, options, mut changes) = (deps.ctx(scope)?, WorkOptions::default(), BTreeMap::new());
     loop {
         let leases = deps.relational.lease(&ctx, deps.clock.now(), options.lease, 1).await?;
         let Some(lease) = leases.into_iter().next() else { return Ok(changes) };
-        changes += run_leased(deps, scope, lease, &options).await?.changes;
+        let run = run_leased(deps, scope, lease, &options).await?;
+        *changes.entry(run.kind).or_default() += run.changes;
     }
 }
 
@@ -189,8 +191,8 @@ fn spread(wait: Duration, seed: &[u8]) -> Duration {
 }
 
 /// A lease and the clock of the store that gave it: ours may be another.
-struct Held<'a> {
-    deps: &'a Deps,
+pub(super) struct Held<'a> {
+    pub(super) deps: &'a Deps,
     ctx: Ctx,
     lease: &'a Lease,
     length: Duration,
@@ -211,7 +213,7 @@ impl Held<'_> {
     }
 
     /// The same, where more must hold.
-    async fn apply_if(&self, mut preconditions: Vec<Precondition>, ops: Vec<Op>) -> Result<()> {
+    pub(super) async fn apply_if(&self, mut preconditions: Vec<Precondition>, ops: Vec<Op>) -> Result<()> {
         preconditions.push(Precondition::LeaseHeld(self.lease.job.id, self.lease.fence));
         self.deps.relational.apply(&self.ctx, self.deps.batch_if(preconditions, ops)).await.map(|_| ())
     }
@@ -268,6 +270,7 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
 /// Does the job and ends it; gives how many changes went with its end.
 async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<u64> {
     let (deps, job) = (held.deps, &held.lease.job);
+    let mut written = 0;
     let (preconditions, mut ops) = match job.kind {
         // Vectors of an embedder that the store has left would pay nothing.
         JobKind::Embed => {
@@ -282,12 +285,21 @@ async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<u64> {
             }
             (vec![embedder], ops)
         }
+        JobKind::Extract => {
+            let (facts, ops) = extract::run(held, &deps.ctx(scope)?, job).await?;
+            if facts > 0 {
+                deps.background.nudge(scope);
+            }
+            written = facts;
+            (Vec::new(), ops)
+        }
         JobKind::Maintain => {
             ops::housekeep(deps, scope, deps.clock.now()).await?;
             (Vec::new(), Vec::new())
         }
     };
-    let changes = ops.len() as u64;
+    // Rows that tell what was left out are no changes.
+    let changes = written + ops.iter().filter(|op| !matches!(op, Op::Audit(_))).count() as u64;
     ops.push(Op::FinishJob { id: job.id });
     held.apply_if(preconditions, ops).await?;
     Ok(changes)

@@ -12,18 +12,21 @@ use uuid::Uuid;
 pub enum JobKind {
     /// Compute the vectors of memories that were stored without one.
     Embed,
+    /// Read facts from memories that asked for enrichment.
+    Extract,
     /// Housekeeping of one project: purge what expired, store segments of the index, truncate the log.
     Maintain,
 }
 
 impl JobKind {
     /// All of them: what this build can run. A worker takes no job of a newer build.
-    pub const ALL: [Self; 2] = [Self::Embed, Self::Maintain];
+    pub const ALL: [Self; 3] = [Self::Embed, Self::Extract, Self::Maintain];
 
     /// The name in the store and in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Embed => "embed",
+            Self::Extract => "extract",
             Self::Maintain => "maintain",
         }
     }

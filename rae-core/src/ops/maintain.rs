@@ -5,12 +5,13 @@ use crate::{
     error::Result,
     jobs::{index_sync, runner},
     limits::{EXPIRE_PAGE, PAGE_MAX},
-    model::{Audit, Op, Outcome, Scope, Timestamp},
+    model::{Audit, JobKind, Op, Outcome, Scope, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `access` counts written, `log_truncated` 0 or 1.
+/// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `facts` written or changed (where
+/// any were asked for), `access` counts written, `log_truncated` 0 or 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maintained {
     /// Work by name.
@@ -36,7 +37,11 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     expire_reservations(deps, scope).await?;
     sync_index(deps, scope).await?;
     ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&deps.ctx(scope)?, now).await?));
-    ran.insert("embedded".to_owned(), runner::run_scope(deps, scope).await?);
+    let jobs = runner::run_scope(deps, scope).await?;
+    ran.insert("embedded".to_owned(), jobs.get(&JobKind::Embed).copied().unwrap_or_default());
+    if let Some(facts) = jobs.get(&JobKind::Extract) {
+        ran.insert("facts".to_owned(), *facts);
+    }
     Ok(Maintained { ran })
 }
 

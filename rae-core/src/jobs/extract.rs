@@ -1,0 +1,242 @@
+//! Facts that are owed: memories that asked for enrichment. Their `Extract` job commits with them.
+//!
+//! Each fact is a batch of its own, under the lease and under the versions of what it changes. Doing the job again changes nothing: a
+//! fact that has the memory among its sources is known to have been read from it.
+
+use super::{embed_debt, runner::Held};
+use crate::{
+    ctx::Ctx,
+    deps::Deps,
+    error::{Error, ErrorKind, Result},
+    facts::{self, By, Change, Decision, Draft, Said, Skipped},
+    ingest::{content_hash, dedup_key},
+    limits::PAGE_MAX,
+    model::{
+        Audit, Claim, Job, JobKind, Kind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition,
+        Provenance, Timestamp, VectorRow,
+    },
+    retrieve::mark,
+};
+use serde_json::{Map, Value, json};
+use std::{borrow::Cow, collections::BTreeMap};
+
+/// Attempts against others who write facts of the same subject at the same time.
+const ATTEMPTS: usize = 8;
+
+/// The job that reads facts from `ids`. Its payload is ids only.
+pub(crate) fn job(deps: &Deps, ids: &[MemoryId]) -> Op {
+    let now = deps.clock.now();
+    let payload = json!({ "ids": ids });
+    Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Extract, payload, run_at: now } }
+}
+
+/// What an `Extract` job did before its end: how many facts it wrote or changed, and the last ops.
+pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<(u64, Vec<Op>)> {
+    let ids: Vec<MemoryId> = match job.payload.get("ids") {
+        Some(ids) => serde_json::from_value(ids.clone())
+            .map_err(|e| Error::corrupt("the payload of an extract job is not a list of ids").with_source(e))?,
+        None => Vec::new(),
+    };
+    let (mut changed, mut skipped) = (0, BTreeMap::<&str, Vec<MemoryId>>::new());
+    for page in ids.chunks(PAGE_MAX) {
+        let now = held.deps.clock.now();
+        for (id, memory) in page.iter().zip(held.deps.relational.get(ctx, page).await?) {
+            let memory = memory.filter(|m| !m.is_expired(now) && m.superseded_by.is_none());
+            let drafts = memory.as_ref().ok_or(Skipped::Gone).and_then(read);
+            match (memory, drafts) {
+                (Some(memory), Ok(drafts)) => {
+                    for draft in drafts {
+                        changed += u64::from(settle(held, ctx, &memory, &draft).await?);
+                    }
+                }
+                (_, Err(why)) => skipped.entry(why.as_str()).or_default().push(*id),
+                (None, Ok(_)) => {}
+            }
+        }
+    }
+    let audit = Audit { action: "facts".to_owned(), details: json!({ "skipped": skipped }) };
+    let ops = if skipped.is_empty() { Vec::new() } else { vec![Op::Audit(audit)] };
+    Ok((changed, ops))
+}
+
+/// The facts that a memory states.
+fn read(memory: &Memory) -> Result<Vec<Draft>, Skipped> {
+    if memory.claim.is_some() || !memory.provenance.derived_from.is_empty() {
+        return Err(Skipped::Derived);
+    }
+    if !matches!(memory.kind, Kind::Conversation | Kind::Text | Kind::Fact) {
+        return Err(Skipped::Kind);
+    }
+    // What this engine put into a prompt is not news.
+    let said = mark::without_blocks(&memory.content);
+    let text = if said == memory.content.trim() { Cow::Borrowed(&memory.content) } else { Cow::Owned(said) };
+    if text.trim().is_empty() {
+        return Err(Skipped::Recalled);
+    }
+    facts::drafts(&Said {
+        text: &text,
+        speaker: memory.speaker.as_deref(),
+        role: memory.role.as_deref(),
+        user: memory.user_id.as_deref(),
+        sources: &memory.provenance.sources,
+        at: memory.event_time(),
+    })
+}
+
+/// Brings one draft together with what is known; whether anything changed.
+async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, draft: &Draft) -> Result<bool> {
+    let key = Claim::key_of(&draft.subject, &draft.relation);
+    let mut changed = false;
+    for attempt in 1.. {
+        let now = held.deps.clock.now();
+        let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
+        // Facts of different users or agents are never compared.
+        known.retain(|m| m.user_id == source.user_id && m.agent_id == source.agent_id && !m.is_expired(now));
+        let Some(decision) = facts::decide(draft, source.id, &known) else { break };
+        match write(held, ctx, source, draft, &known, decision).await {
+            Ok(()) => changed = true,
+            Err(error) if error.kind() == ErrorKind::Conflict && is_race(&error) && attempt < ATTEMPTS => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(changed)
+}
+
+/// Somebody else was faster with one of the facts.
+fn is_race(error: &Error) -> bool {
+    !matches!(error.code(), "lease_lost" | "embedder_changed")
+}
+
+async fn write(
+    held: &Held<'_>,
+    ctx: &Ctx,
+    source: &Memory,
+    draft: &Draft,
+    known: &[Memory],
+    decision: Decision,
+) -> Result<()> {
+    let deps = held.deps;
+    let now = deps.clock.now();
+    let find = |id: MemoryId| known.iter().find(|m| m.id == id);
+    let mut preconditions: Vec<Precondition> =
+        decision.changes.iter().map(|c| Precondition::VersionIs(c.id, c.version)).collect();
+    let (mut ops, mut later) = (Vec::new(), Vec::new());
+    let id = deps.ids.next(now);
+    let mut details = json!({ "source": source.id });
+    if let Some(put) = decision.put {
+        let mut memory = fact(source, draft, id, (put.from, put.to), now)?;
+        memory.superseded_by = put.by;
+        match put.into.and_then(find) {
+            Some(same) => {
+                preconditions.push(Precondition::VersionIs(same.id, same.version));
+                memory.dedup_key = same.dedup_key;
+                details["merged"] = json!(same.id);
+                ops.push(Op::PutMemory { memory: Box::new(memory), vector: None, idempotency: None });
+            }
+            None => {
+                let embedder = deps.embedder();
+                preconditions.push(Precondition::EmbedderIs(embedder.id().to_owned()));
+                let embedded = embed_debt::embed_documents(deps, ctx, &*embedder, std::slice::from_ref(&memory)).await;
+                if let Some(error) = embedded.failed {
+                    later.push(embed_debt::job(deps, &[id], &error));
+                }
+                let row = |vector| VectorRow { embedder: embedder.id().to_owned(), vector };
+                let vector = embedded.vectors.into_iter().next().flatten().map(row);
+                details["added"] = json!(id);
+                ops.push(Op::PutMemory { memory: Box::new(memory), vector, idempotency: None });
+            }
+        }
+    }
+    details["changed"] = decision.changes.iter().map(|c| noted(c, id)).collect();
+    for change in decision.changes {
+        let Some(old) = find(change.id) else { continue };
+        let patch = Box::new(patch(&change, old, source, id));
+        ops.push(Op::PatchMemory { id: change.id, patch, mode: PatchMode::NewVersion, vector: None });
+    }
+    ops.extend(later);
+    // What it takes to undo it: docs/concepts/facts.md.
+    ops.push(Op::Audit(Audit { action: "facts".to_owned(), details }));
+    held.apply_if(preconditions, ops).await
+}
+
+/// A change in an audit row: the version before it is the one to go back to.
+fn noted(change: &Change, new: MemoryId) -> Value {
+    let by = change.by.map(|by| successor(by, new));
+    json!({ "id": change.id, "from_version": change.version, "superseded_by": by })
+}
+
+fn successor(by: By, new: MemoryId) -> MemoryId {
+    match by {
+        By::New => new,
+        By::Old(id) => id,
+    }
+}
+
+fn patch(change: &Change, old: &Memory, source: &Memory, new: MemoryId) -> MemoryPatch {
+    let mut patch = MemoryPatch {
+        valid_from: change.from.map(Some),
+        valid_to: change.to.map(Some),
+        superseded_by: change.by.map(|by| Some(successor(by, new))),
+        ..MemoryPatch::default()
+    };
+    if change.to.is_some() {
+        // What is over must not swallow the same fact said of the present.
+        patch.dedup_key = Some(None);
+    }
+    if change.is_sourced && old.provenance.derived_from.len() < crate::limits::SOURCES_MAX {
+        let mut provenance = old.provenance.clone();
+        provenance.derived_from.push(source.id);
+        patch.provenance = Some(provenance);
+    }
+    patch
+}
+
+/// The memory of a fact. It belongs to whom its source belongs, and lives no longer.
+fn fact(
+    source: &Memory,
+    draft: &Draft,
+    id: MemoryId,
+    holds: (Timestamp, Option<Timestamp>),
+    now: Timestamp,
+) -> Result<Memory> {
+    let claim = Claim::new(&draft.subject, &draft.relation, &draft.object, 1.0)?;
+    let content = facts::sentence(&claim.subject, &claim.relation, &claim.object);
+    let mut memory = Memory {
+        id,
+        scope: source.scope.clone(),
+        layer: Layer::Semantic,
+        kind: Kind::Fact,
+        content_hash: content_hash(&content),
+        content,
+        role: None,
+        speaker: None,
+        session_id: None,
+        agent_id: source.agent_id.clone(),
+        user_id: source.user_id.clone(),
+        tags: Vec::new(),
+        metadata: Map::new(),
+        importance: Layer::Semantic.policy().default_importance,
+        strength: 1.0,
+        confidence: draft.confidence * source.confidence,
+        trust_level: source.trust_level,
+        info_class: source.info_class,
+        provenance: Provenance { derived_from: vec![source.id], sources: source.provenance.sources.clone() },
+        created_at: now,
+        updated_at: now,
+        occurred_at: source.occurred_at,
+        valid_from: None,
+        valid_to: None,
+        superseded_by: None,
+        expires_at: source.expires_at,
+        version: 1,
+        seq: 0,
+        seq_in_session: None,
+        dedup_key: None,
+        witness_count: 1,
+        claim: Some(claim),
+    };
+    // The key says nothing of when: two who read the same fact at the same time merge.
+    memory.dedup_key = if holds.1.is_none() { dedup_key(&memory) } else { None };
+    (memory.valid_from, memory.valid_to) = (Some(holds.0), holds.1);
+    Ok(memory)
+}
