@@ -73,6 +73,8 @@ def plain(value: Any) -> Any:
         value = value.to_dict()
         if "from_" in value:  # `from` is a word of Python's
             value["from"] = value.pop("from_")
+        if value.get("claim", ...) is None:  # absent in JSON where a memory states no relation
+            del value["claim"]
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, datetime):
