@@ -19,7 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ports", &["error", "ctx", "model", "ports", "limits", "Result", "Error"]),
     ("lexical", &["error", "model", "limits", "lexical", "Error", "ErrorKind", "Result"]),
     ("ingest", &["error", "model", "limits", "ingest", "Error", "ErrorKind", "Result"]),
-    ("audit", &["error", "model", "limits", "audit"]),
+    ("audit", &["error", "model", "limits", "facts", "audit"]),
     ("facts", &["error", "model", "limits", "extract", "facts"]),
     ("extract", &["error", "limits", "lexical", "extract"]),
     ("cost", &["error", "ctx", "limits", "model", "ports", "deps", "cost"]),

@@ -28,6 +28,7 @@ pub const FILES: &[(&str, &str)] = files![
     "context.json",
     "embedders.json",
     "exports.json",
+    "facts.json",
     "filters.json",
     "forgetting.json",
     "lifetimes.json",

@@ -273,13 +273,13 @@ pub(super) fn month_of(word: &str) -> Option<i8> {
 
 pub(super) fn weekday_of(word: &str) -> Option<Weekday> {
     match word {
-        "monday" => Some(Weekday::Monday),
-        "tuesday" => Some(Weekday::Tuesday),
-        "wednesday" => Some(Weekday::Wednesday),
-        "thursday" => Some(Weekday::Thursday),
-        "friday" => Some(Weekday::Friday),
-        "saturday" => Some(Weekday::Saturday),
-        "sunday" => Some(Weekday::Sunday),
+        "monday" | "mon" => Some(Weekday::Monday),
+        "tuesday" | "tue" | "tues" => Some(Weekday::Tuesday),
+        "wednesday" | "wed" => Some(Weekday::Wednesday),
+        "thursday" | "thu" | "thurs" => Some(Weekday::Thursday),
+        "friday" | "fri" => Some(Weekday::Friday),
+        "saturday" | "sat" => Some(Weekday::Saturday),
+        "sunday" | "sun" => Some(Weekday::Sunday),
         _ => None,
     }
 }
@@ -301,6 +301,7 @@ mod tests {
         for (text, from, until) in [
             ("I moved yesterday", "2023-05-09", "2023-05-10"),
             ("last Friday we met", "2023-05-05", "2023-05-06"),
+            ("last Tues", "2023-05-09", "2023-05-10"),
             ("last Wednesday", "2023-05-03", "2023-05-04"),
             ("it was on Wednesday", "2023-05-10", "2023-05-11"),
             ("two weeks ago", "2023-04-26", "2023-04-27"),

@@ -31,7 +31,7 @@ pub(crate) struct Change {
 }
 
 /// A fact to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Put {
     /// From when it holds.
     pub from: Timestamp,
@@ -167,3 +167,7 @@ fn raced(stated: &Fact<'_>, facts: &[Fact<'_>], single: bool) -> Decision {
     }
     Decision { put: None, changes }
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -42,3 +42,6 @@ pub struct Draft {
     /// Where it ends, in bytes.
     pub end: usize,
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,7 +225,11 @@ impl Reader<'_> {
     /// From when a fact holds, and the latest that this may mean. `None` where it lies ahead.
     fn time(&self, sense: Sense, is_end: bool, clause: &Clause) -> Option<(Timestamp, Timestamp)> {
         let now = Some((self.at, self.at));
-        let Some(when) = dates::find(&clause.words, self.at, Toward::Past) else { return now };
+        let Some(when) = dates::find(&clause.words, self.at, Toward::Past) else {
+            // "a few years ago" is some other time than now.
+            let is_long_ago = sense == Sense::Became && clause.words.iter().any(|w| w.low == "ago" || w.low == "once");
+            return now.filter(|_| !is_long_ago);
+        };
         let (start, end) = (when.start()?, when.end()?);
         if start > self.at {
             return None;

@@ -101,7 +101,7 @@ fn noun(rest: &[Word]) -> Option<usize> {
         used = stop + 1;
     }
     let first = rest.first()?;
-    let is_vague = first.is(VAGUE);
+    let is_vague = first.is(VAGUE) || first.is(&["place", "lot", "bit", "bunch", "couple", "few", "thing", "point"]);
     (used > 0 && used <= THING_WORDS_MAX && !is_vague).then_some(used)
 }
 

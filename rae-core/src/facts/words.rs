@@ -16,8 +16,7 @@ pub(super) const FUTURE: &[&str] = &[
 /// A sentence with one of these gives the words of another, or something read or made up.
 pub(super) const QUOTING: &[&str] = &[
     "said", "says", "say", "saying", "told", "tells", "asked", "asks", "mentioned", "mentions", "heard", "claims", "claimed",
-    "thinks", "thought", "believes", "believed", "wrote", "quote", "quoted", "lyrics", "character", "story", "novel", "movie",
-    "song", "according", "apparently", "reportedly", "rumour", "rumor", "joke",
+    "thinks", "thought", "believes", "believed", "wrote", "quote", "quoted", "lyrics", "according", "apparently", "reportedly", "rumour", "rumor", "joke",
 ];
 
 /// What may stand before a subject.
@@ -230,7 +229,7 @@ pub(super) const NO_NAMES: &[&str] = &[
     "their", "its", "who", "what", "where", "when", "why", "how", "everyone", "everybody", "someone", "somebody", "nobody",
     "anyone", "people", "kids", "there", "here", "one", "none", "all", "some", "most", "many", "life", "love", "work", "home",
     "family", "nature", "music", "art", "thanks", "wow", "yes", "no", "not", "now", "and", "but", "so", "if", "or", "mom", "dad",
-    "mum", "baby", "god", "lord", "ai", "ok", "nothing", "something", "everything", "anything", "just", "always", "never",
+    "mum", "baby", "god", "ai", "ok", "nothing", "something", "everything", "anything", "just", "always", "never",
     "looks", "sounds", "hope", "glad", "happy", "great", "good", "nice", "day", "time", "today", "tomorrow", "yesterday", "mine",
     "me", "him", "them", "us", "at", "in", "on", "from", "to", "with", "hey", "hi", "hello", "dogs", "cats", "friends",
 ];

@@ -30,8 +30,8 @@ pub(crate) fn job(deps: &Deps, ids: &[MemoryId]) -> Op {
     Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Extract, payload, run_at: now } }
 }
 
-/// What an `Extract` job did before its end: how many facts it wrote or changed, and the last ops.
-pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<(u64, Vec<Op>)> {
+/// What an `Extract` job does before its end; gives how many facts it wrote or changed.
+pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
     let ids: Vec<MemoryId> = match job.payload.get("ids") {
         Some(ids) => serde_json::from_value(ids.clone())
             .map_err(|e| Error::corrupt("the payload of an extract job is not a list of ids").with_source(e))?,
@@ -54,9 +54,11 @@ pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<(u64, V
             }
         }
     }
-    let audit = Audit { action: "facts".to_owned(), details: json!({ "skipped": skipped }) };
-    let ops = if skipped.is_empty() { Vec::new() } else { vec![Op::Audit(audit)] };
-    Ok((changed, ops))
+    if !skipped.is_empty() {
+        let audit = Audit { action: "facts".to_owned(), details: json!({ "skipped": skipped }) };
+        held.apply_if(Vec::new(), vec![Op::Audit(audit)]).await?;
+    }
+    Ok(changed)
 }
 
 /// The facts that a memory states.

@@ -270,7 +270,7 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
 /// Does the job and ends it; gives how many changes went with its end.
 async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<u64> {
     let (deps, job) = (held.deps, &held.lease.job);
-    let mut written = 0;
+    let mut changes = 0;
     let (preconditions, mut ops) = match job.kind {
         // Vectors of an embedder that the store has left would pay nothing.
         JobKind::Embed => {
@@ -286,20 +286,16 @@ async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<u64> {
             (vec![embedder], ops)
         }
         JobKind::Extract => {
-            let (facts, ops) = extract::run(held, &deps.ctx(scope)?, job).await?;
-            if facts > 0 {
-                deps.background.nudge(scope);
-            }
-            written = facts;
-            (Vec::new(), ops)
+            changes = extract::run(held, &deps.ctx(scope)?, job).await?;
+            deps.background.nudge(scope);
+            (Vec::new(), Vec::new())
         }
         JobKind::Maintain => {
             ops::housekeep(deps, scope, deps.clock.now()).await?;
             (Vec::new(), Vec::new())
         }
     };
-    // Rows that tell what was left out are no changes.
-    let changes = written + ops.iter().filter(|op| !matches!(op, Op::Audit(_))).count() as u64;
+    changes += ops.len() as u64;
     ops.push(Op::FinishJob { id: job.id });
     held.apply_if(preconditions, ops).await?;
     Ok(changes)
