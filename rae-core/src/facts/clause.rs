@@ -154,7 +154,7 @@ fn parts(words: Vec<Word>, out: &mut Vec<Clause>) {
             keep(Clause { behind, ..clause }, depends, out);
             // "I moved to Oslo when I was ten": what follows depends. "When I was ten I moved": all of it does.
             let continues = word.low == "and" && !depends;
-            depends = word.is(SUBORDINATE);
+            depends = word.is(SUBORDINATE) && !word.ends;
             clause = Clause { words: Vec::new(), is_first: is_first && !depends, continues, behind: Behind::Stop };
             continue;
         }

@@ -2,8 +2,11 @@
 //! time, so that `as_of` and `history` still show it.
 
 use super::{Draft, is_single};
-use crate::limits::SOURCES_MAX;
-use crate::model::{Claim, Memory, MemoryId, Timestamp};
+use crate::{
+    limits::SOURCES_MAX,
+    model::{Claim, Memory, MemoryId, Timestamp},
+};
+use std::collections::HashMap;
 
 /// What replaced a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub(crate) struct Change {
     pub by: Option<By>,
     /// Whether the source is noted on it: it was said again, or its end was said.
     pub is_sourced: bool,
+    /// Sources that speak of a later time, and go with the fact that resumes it.
+    pub gone: Vec<MemoryId>,
 }
 
 /// A fact to be written.
@@ -43,27 +48,54 @@ pub(crate) struct Put {
     pub into: Option<MemoryId>,
 }
 
+/// A fact that was said again after what came between was: it holds anew from then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resumed {
+    /// The fact that it was part of.
+    pub of: MemoryId,
+    /// From when it holds again.
+    pub from: Timestamp,
+    /// Until when, as it was.
+    pub to: Option<Timestamp>,
+    /// What replaced it then.
+    pub by: Option<MemoryId>,
+    /// The memories that say so.
+    pub sources: Vec<MemoryId>,
+}
+
 /// What a draft changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Decision {
     pub put: Option<Put>,
     pub changes: Vec<Change>,
+    /// Where the new fact lies between two times at which another was said. It ends where that one begins again.
+    pub resumed: Option<Resumed>,
 }
 
-/// Decides what `draft`, said in `source`, changes among `known`: the facts of its subject and attribute. `None` where nothing is left
-/// to do, so that deciding again after it was done changes nothing.
-pub(crate) fn decide(draft: &Draft, source: MemoryId, known: &[Memory]) -> Option<Decision> {
+/// Decides what `draft`, said in `source`, changes among `known`: the facts of its subject and attribute. `heard` has the times of their
+/// sources. `None` where nothing is left to do, so that deciding again after it was done changes nothing. In whichever order
+/// statements come, the same facts hold at the same times.
+pub(crate) fn decide(draft: &Draft, source: MemoryId, known: &[Memory], heard: &Heard) -> Option<Decision> {
     let value = Claim::name_key(&draft.object);
     let facts: Vec<Fact<'_>> = known.iter().filter_map(|memory| Fact::of(memory, &value)).collect();
-    let stated = facts.iter().find(|f| f.is_same && f.memory.provenance.derived_from.contains(&source));
-    let decision = match stated {
-        Some(_) if draft.is_end => return None,
-        Some(stated) => raced(stated, &facts, is_single(&draft.relation)),
-        None if draft.is_end => ended(draft, &facts),
-        None => stated_anew(draft, &facts, is_single(&draft.relation)),
+    let mut from_here = facts.iter().filter(|f| f.is_same && f.memory.provenance.derived_from.contains(&source));
+    let decision = if draft.is_end {
+        if from_here.next().is_some() {
+            return None;
+        }
+        ended(draft, &facts)
+    } else {
+        // One that ended before this was said does not say it.
+        match from_here.find(|f| f.covers(draft.from) || f.covers(draft.latest) || f.from >= draft.from) {
+            Some(stated) => raced(stated, &facts, is_single(&draft.relation)),
+            None => stated_anew(draft, &facts, heard),
+        }
     };
     Some(decision).filter(|d| *d != Decision::default())
 }
+
+/// When memories were said.
+pub(crate) type Heard = HashMap<MemoryId, Timestamp>;
 
 /// A fact that is there, as far as it matters here.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +127,16 @@ impl<'a> Fact<'a> {
 
     fn change(&self) -> Change {
         let (id, version) = (self.memory.id, self.memory.version);
-        Change { id, version, from: None, to: None, by: None, is_sourced: false }
+        Change { id, version, from: None, to: None, by: None, is_sourced: false, gone: Vec::new() }
+    }
+
+    /// What was said of it after `at`, if anything was.
+    fn resumed(&self, at: Timestamp, heard: &Heard) -> Option<Resumed> {
+        let of = self.memory;
+        let later = |id: &&MemoryId| heard.get(*id).is_some_and(|said| *said > at && self.covers(*said));
+        let sources: Vec<MemoryId> = of.provenance.derived_from.iter().filter(later).copied().collect();
+        let from = sources.iter().filter_map(|id| heard.get(id)).min().copied()?;
+        Some(Resumed { of: of.id, from, to: self.to, by: of.superseded_by, sources })
     }
 
     fn replaced(&self, at: Timestamp, by: By) -> Change {
@@ -113,30 +154,32 @@ fn ended(draft: &Draft, facts: &[Fact<'_>]) -> Decision {
     let at = instant(draft, same());
     let closed = same().filter(|f| f.from < at && f.covers(at));
     let changes = closed.map(|f| Change { to: Some(at), is_sourced: true, ..f.change() }).collect();
-    Decision { put: None, changes }
+    Decision { changes, ..Decision::default() }
 }
 
-fn stated_anew(draft: &Draft, facts: &[Fact<'_>], single: bool) -> Decision {
+fn stated_anew(draft: &Draft, facts: &[Fact<'_>], heard: &Heard) -> Decision {
+    let single = is_single(&draft.relation);
     let at = instant(draft, facts.iter().filter(|f| single && !f.is_same));
-    let put = |into: Option<MemoryId>| Put { from: at, to: None, by: None, into };
-    // Those that the new one replaces, or that stand beside it where both were said of the same instant.
-    let before = || facts.iter().filter(|f| single && !f.is_same && f.from < at && f.covers(at));
+    let mut put = Put { from: at, to: None, by: None, into: None };
     if let Some(same) = facts.iter().find(|f| f.is_same && f.covers(at)) {
-        return said_again(same, None, Vec::new(), put(None));
+        return said_again(same, None, Vec::new(), put);
     }
     let later = facts.iter().filter(|f| f.from > at && (single || f.is_same)).min_by_key(|f| (f.from, f.memory.id));
-    match later {
+    // Those that the new one replaces. What was said of the same instant stands beside it.
+    let before: Vec<&Fact<'_>> = facts.iter().filter(|f| single && !f.is_same && f.from < at && f.covers(at)).collect();
+    if let Some(later) = later.filter(|f| f.is_same) {
         // It held earlier than was known.
-        Some(later) if later.is_same => {
-            let changes = before().map(|f| f.replaced(at, By::Old(later.memory.id))).collect();
-            said_again(later, Some(at), changes, put(None))
-        }
-        Some(later) => Decision {
-            put: Some(Put { to: Some(later.from), by: Some(later.memory.id), ..put(None) }),
-            changes: before().map(|f| f.replaced(at, By::New)).collect(),
-        },
-        None => Decision { put: Some(put(None)), changes: before().map(|f| f.replaced(at, By::New)).collect() },
+        let changes = before.iter().map(|f| f.replaced(at, By::Old(later.memory.id))).collect();
+        return said_again(later, Some(at), changes, put);
     }
+    let resumed = before.iter().filter_map(|f| f.resumed(at, heard)).min_by_key(|r| (r.from, r.of));
+    match &resumed {
+        Some(resumed) => put.to = Some(resumed.from),
+        None => (put.to, put.by) = (later.map(|f| f.from), later.map(|f| f.memory.id)),
+    }
+    let gone = |f: &Fact<'_>| resumed.iter().filter(|r| r.of == f.memory.id).flat_map(|r| r.sources.clone()).collect();
+    let changes = before.iter().map(|f| Change { gone: gone(f), ..f.replaced(at, By::New) }).collect();
+    Decision { put: Some(put), changes, resumed }
 }
 
 /// The same fact once more. What is over has no key to merge by; its source is noted.
@@ -145,27 +188,31 @@ fn said_again(same: &Fact<'_>, from: Option<Timestamp>, mut changes: Vec<Change>
     let is_full = same.memory.provenance.derived_from.len() >= SOURCES_MAX;
     let merges = same.memory.dedup_key.is_some() && !is_full;
     if is_full && from.is_none() {
-        return Decision { put: None, changes };
+        return Decision { changes, ..Decision::default() };
     }
     if from.is_some() || !merges {
         changes.push(Change { from, is_sourced: !merges, ..same.change() });
     }
-    Decision { put: merges.then_some(Put { into: Some(same.memory.id), ..put }), changes }
+    Decision { put: merges.then_some(Put { into: Some(same.memory.id), ..put }), changes, resumed: None }
 }
 
-/// Two who wrote at the same time did not see each other's fact: the earlier one ends where the later one begins. What somebody changed
-/// after this fact was written is their decision, and stays.
+/// Two who wrote at the same time did not see each other's fact: the earlier one ends where the later one begins. What somebody opened
+/// again after this fact was written is their decision, and stays.
 fn raced(stated: &Fact<'_>, facts: &[Fact<'_>], single: bool) -> Decision {
-    let unseen = |f: &&Fact<'_>| f.memory.version == 1 || f.memory.updated_at <= stated.memory.created_at;
+    let untouched = |f: &Fact<'_>| f.memory.version == 1 || f.memory.superseded_by.is_some();
+    let unseen = |f: &&Fact<'_>| untouched(f) || f.memory.updated_at <= stated.memory.created_at;
     let others = facts.iter().filter(|f| single && !f.is_same && f.from != stated.from && f.overlaps(stated));
     let mut changes: Vec<Change> = Vec::new();
-    for other in others.filter(unseen).filter(|_| stated.memory.version == 1) {
+    for other in others.filter(unseen).filter(|_| untouched(stated)) {
         let (old, new) = if other.from < stated.from { (other, stated) } else { (stated, other) };
-        if !changes.iter().any(|c| c.id == old.memory.id) {
-            changes.push(old.replaced(new.from, By::Old(new.memory.id)));
+        // The nearest one behind it ends it.
+        match changes.iter_mut().find(|c| c.id == old.memory.id) {
+            Some(change) if change.to.is_some_and(|to| new.from < to) => *change = old.replaced(new.from, By::Old(new.memory.id)),
+            Some(_) => {}
+            None => changes.push(old.replaced(new.from, By::Old(new.memory.id))),
         }
     }
-    Decision { put: None, changes }
+    Decision { changes, ..Decision::default() }
 }
 
 #[cfg(test)]

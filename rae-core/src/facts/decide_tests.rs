@@ -54,7 +54,7 @@ fn fact(n: u128, relation: &str, object: &str, from: u32, to: Option<u32>) -> Me
 }
 
 fn change(n: u128) -> Change {
-    Change { id: id(n), version: 1, from: None, to: None, by: None, is_sourced: false }
+    Change { id: id(n), version: 1, from: None, to: None, by: None, is_sourced: false, gone: Vec::new() }
 }
 
 fn put(from: u32) -> Put {
@@ -62,7 +62,7 @@ fn put(from: u32) -> Put {
 }
 
 fn decided(draft: &Draft, known: &[Memory]) -> Option<(Option<Put>, Vec<Change>)> {
-    decide(draft, id(9), known).map(|d| (d.put, d.changes))
+    decide(draft, id(9), known, &Heard::new()).map(|d| (d.put, d.changes))
 }
 
 #[test]
@@ -130,17 +130,17 @@ fn last_month_lies_behind_what_is_known_of_that_month() {
 fn what_was_decided_is_not_decided_again() {
     let (from, draft) = (fact(1, "lives_in", "Oslo", 5, None), draft("lives_in", "Oslo", 5));
     let source = from.provenance.derived_from[0];
-    assert_eq!(decide(&draft, source, std::slice::from_ref(&from)), None);
-    assert_eq!(decide(&Draft { is_end: true, ..draft }, source, &[from]), None);
+    assert_eq!(decide(&draft, source, std::slice::from_ref(&from), &Heard::new()), None);
+    assert_eq!(decide(&Draft { is_end: true, ..draft }, source, &[from], &Heard::new()), None);
 }
 
 #[test]
 fn two_who_did_not_see_each_other_end_the_same() {
     let (oslo, bergen) = (fact(1, "lives_in", "Oslo", 2, None), fact(2, "lives_in", "Bergen", 5, None));
     let known = [oslo, bergen];
-    let expected = Some(Decision { put: None, changes: vec![Change { to: Some(at(5)), by: Some(By::Old(id(2))), ..change(1) }] });
+    let expected = Some(Decision { changes: vec![Change { to: Some(at(5)), by: Some(By::Old(id(2))), ..change(1) }], ..Decision::default() });
     for (n, object, day) in [(1, "Oslo", 2), (2, "Bergen", 5)] {
-        assert_eq!(decide(&draft("lives_in", object, day), id(100 + n), &known), expected, "{object}");
+        assert_eq!(decide(&draft("lives_in", object, day), id(100 + n), &known, &Heard::new()), expected, "{object}");
     }
 }
 
@@ -148,5 +148,17 @@ fn two_who_did_not_see_each_other_end_the_same() {
 fn what_somebody_took_back_stays_so() {
     let (mut oslo, bergen) = (fact(1, "lives_in", "Oslo", 2, None), fact(2, "lives_in", "Bergen", 5, None));
     (oslo.version, oslo.updated_at) = (3, at(21));
-    assert_eq!(decide(&draft("lives_in", "Bergen", 5), id(102), &[oslo, bergen]), None);
+    assert_eq!(decide(&draft("lives_in", "Bergen", 5), id(102), &[oslo, bergen], &Heard::new()), None);
+}
+
+#[test]
+fn what_was_said_again_after_it_holds_again_after_it() {
+    let mut oslo = fact(1, "lives_in", "Oslo", 1, None);
+    oslo.provenance.derived_from = vec![id(101), id(107), id(108)];
+    let heard = Heard::from([(id(101), at(1)), (id(107), at(7)), (id(108), at(8))]);
+    let found = decide(&draft("lives_in", "Bergen", 5), id(9), std::slice::from_ref(&oslo), &heard).unwrap();
+    assert_eq!(found.put, Some(Put { to: Some(at(7)), ..put(5) }));
+    let gone = vec![id(107), id(108)];
+    assert_eq!(found.changes, [Change { to: Some(at(5)), by: Some(By::New), gone: gone.clone(), ..change(1) }]);
+    assert_eq!(found.resumed, Some(Resumed { of: id(1), from: at(7), to: None, by: None, sources: gone }));
 }

@@ -13,7 +13,7 @@ mod relation;
 mod slots;
 mod words;
 
-pub(crate) use decide::{By, Change, Decision, decide};
+pub(crate) use decide::{By, Change, Decision, Heard, Resumed, decide};
 pub use junk::Skipped;
 pub use read::{Said, drafts};
 pub use relation::{is_single, sentence};

@@ -5,7 +5,7 @@ use super::{
     dates::{self, Toward, When},
     read::{Found, Reader, Subject},
     slots,
-    words::{EVENTS, FOLLOWERS, KIN, KINS, NO_FAVOURITES, PETS, QUALITIES, THINGS, VAGUE, TASTE_ENDS},
+    words::{EVENTS, FOLLOWERS, KIN, KINS, NO_FAVOURITES, PETS, QUALITIES, Sense, THINGS, VAGUE, TASTE_ENDS},
 };
 use crate::extract::DENIALS;
 
@@ -129,7 +129,10 @@ impl Reader<'_> {
         // "I got this puppy for you" is a gift.
         let goes_on = |w: &Word| w.is(FOLLOWERS) && w.low != "for";
         if what.is_pet && what.noun != "pet" && behind.first().is_none_or(goes_on) {
-            self.push(&Found { subject: me, relation: "has_pet", object: &what.noun, sure: 0.8 }, false, now, clause);
+            let sense = if verb.low == "have" { Sense::Is } else { Sense::Became };
+            if let Some(time) = self.time(sense, false, clause) {
+                self.push(&Found { subject: me, relation: "has_pet", object: &what.noun, sure: 0.8 }, false, time, clause);
+            }
             return true;
         }
         false

@@ -5,7 +5,7 @@ use super::{
     clause::{Behind, Clause, Word, clauses},
     dates::{self, Toward},
     junk, owned, slots,
-    words::{ADVERBS, FILLERS, NO_NAMES, PREDICATES, Predicate, Sense, Slot},
+    words::{ACTIVITIES, ADVERBS, FILLERS, NO_NAMES, PREDICATES, Predicate, Sense, Slot},
 };
 use crate::{
     extract::DENIALS,
@@ -223,7 +223,7 @@ impl Reader<'_> {
     }
 
     /// From when a fact holds, and the latest that this may mean. `None` where it lies ahead.
-    fn time(&self, sense: Sense, is_end: bool, clause: &Clause) -> Option<(Timestamp, Timestamp)> {
+    pub(super) fn time(&self, sense: Sense, is_end: bool, clause: &Clause) -> Option<(Timestamp, Timestamp)> {
         let now = Some((self.at, self.at));
         let Some(when) = dates::find(&clause.words, self.at, Toward::Past) else {
             // "a few years ago" is some other time than now.
@@ -356,7 +356,7 @@ fn is_cut(clause: &Clause, predicate: &Predicate, slot: &[Word], used: usize) ->
     if used < slot.len() || !matches!(predicate.2, Slot::Taste | Slot::Thing) {
         return false;
     }
-    let whole = |w: &Word| w.low.ends_with("ing") || (w.low.ends_with('s') && !w.low.ends_with("ss"));
+    let whole = |w: &Word| w.is(ACTIVITIES) || (w.low.ends_with('s') && !w.low.ends_with("ss"));
     let stands_alone = used != 1 || slot.first().is_some_and(whole);
     match clause.behind {
         Behind::That => true,

@@ -6,7 +6,7 @@ pub(super) const SUBORDINATE: &[&str] = &[
     "how", "what",
 ];
 /// Here a new statement may begin.
-pub(super) const APART: &[&str] = &["and", "but", "so", "because", "though", "although", "or", "then", "plus", "since"];
+pub(super) const APART: &[&str] = &["and", "but", "so", "because", "though", "although", "or", "then", "plus", "since", "why"];
 /// What is planned or wanted is not so yet.
 pub(super) const FUTURE: &[&str] = &[
     "will", "shall", "want", "wants", "wanted", "plan", "plans", "planning", "planned", "hoping", "hoped", "trying", "tried",
@@ -29,7 +29,7 @@ pub(super) const FILLERS: &[&str] = &[
 pub(super) const ADVERBS: &[&str] = &[
     "really", "also", "just", "still", "currently", "always", "now", "actually", "absolutely", "totally", "recently", "both",
     "finally", "do", "truly", "already", "presently", "definitely", "originally", "especially", "usually", "mostly", "only",
-    "even", "officially", "happily", "proudly", "so",
+    "even", "officially", "happily", "proudly", "so", "alone", "together",
 ];
 
 /// What follows a predicate.

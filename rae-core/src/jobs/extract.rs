@@ -8,7 +8,7 @@ use crate::{
     ctx::Ctx,
     deps::Deps,
     error::{Error, ErrorKind, Result},
-    facts::{self, By, Change, Decision, Draft, Said, Skipped},
+    facts::{self, By, Change, Decision, Draft, Heard, Resumed, Said, Skipped},
     ingest::{content_hash, dedup_key},
     limits::PAGE_MAX,
     model::{
@@ -89,12 +89,13 @@ fn read(memory: &Memory) -> Result<Vec<Draft>, Skipped> {
 async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, draft: &Draft) -> Result<bool> {
     let key = Claim::key_of(&draft.subject, &draft.relation);
     let mut changed = false;
-    for attempt in 1.. {
+    for attempt in 1..=ATTEMPTS {
         let now = held.deps.clock.now();
         let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
         // Facts of different users or agents are never compared.
         known.retain(|m| m.user_id == source.user_id && m.agent_id == source.agent_id && !m.is_expired(now));
-        let Some(decision) = facts::decide(draft, source.id, &known) else { break };
+        let heard = heard(held, ctx, draft, &known).await?;
+        let Some(decision) = facts::decide(draft, source.id, &known, &heard) else { break };
         match write(held, ctx, source, draft, &known, decision).await {
             Ok(()) => changed = true,
             Err(error) if error.kind() == ErrorKind::Conflict && is_race(&error) && attempt < ATTEMPTS => {}
@@ -102,6 +103,22 @@ async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, draft: &Draft) -> R
         }
     }
     Ok(changed)
+}
+
+/// When the sources of facts were said that a draft may end.
+async fn heard(held: &Held<'_>, ctx: &Ctx, draft: &Draft, known: &[Memory]) -> Result<Heard> {
+    let mut heard = Heard::new();
+    if draft.is_end || !facts::is_single(&draft.relation) {
+        return Ok(heard);
+    }
+    // One that was said but once was not said again.
+    let again = known.iter().map(|m| &m.provenance.derived_from).filter(|sources| sources.len() > 1);
+    let ids: Vec<MemoryId> = again.flatten().copied().collect();
+    for page in ids.chunks(PAGE_MAX) {
+        let memories = held.deps.relational.get(ctx, page).await?;
+        heard.extend(memories.into_iter().flatten().map(|m| (m.id, m.event_time())));
+    }
+    Ok(heard)
 }
 
 /// Somebody else was faster with one of the facts.
@@ -122,12 +139,13 @@ async fn write(
     let find = |id: MemoryId| known.iter().find(|m| m.id == id);
     let mut preconditions: Vec<Precondition> =
         decision.changes.iter().map(|c| Precondition::VersionIs(c.id, c.version)).collect();
-    let (mut ops, mut later) = (Vec::new(), Vec::new());
+    let mut ops = Vec::new();
     let id = deps.ids.next(now);
+    let resumed = decision.resumed.as_ref().and_then(|again| resumed(again, find(again.of)?, deps.ids.next(now), now));
     let mut details = json!({ "source": source.id });
     if let Some(put) = decision.put {
         let mut memory = fact(source, draft, id, (put.from, put.to), now)?;
-        memory.superseded_by = put.by;
+        memory.superseded_by = put.by.or(resumed.as_ref().map(|m| m.id));
         match put.into.and_then(find) {
             Some(same) => {
                 preconditions.push(Precondition::VersionIs(same.id, same.version));
@@ -136,29 +154,48 @@ async fn write(
                 ops.push(Op::PutMemory { memory: Box::new(memory), vector: None, idempotency: None });
             }
             None => {
-                let embedder = deps.embedder();
-                preconditions.push(Precondition::EmbedderIs(embedder.id().to_owned()));
-                let embedded = embed_debt::embed_documents(deps, ctx, &*embedder, std::slice::from_ref(&memory)).await;
-                if let Some(error) = embedded.failed {
-                    later.push(embed_debt::job(deps, &[id], &error));
-                }
-                let row = |vector| VectorRow { embedder: embedder.id().to_owned(), vector };
-                let vector = embedded.vectors.into_iter().next().flatten().map(row);
+                preconditions.push(Precondition::EmbedderIs(deps.embedder().id().to_owned()));
                 details["added"] = json!(id);
-                ops.push(Op::PutMemory { memory: Box::new(memory), vector, idempotency: None });
+                ops.extend(puts(deps, ctx, memory).await);
             }
         }
     }
     details["changed"] = decision.changes.iter().map(|c| noted(c, id)).collect();
-    for change in decision.changes {
+    for change in &decision.changes {
         let Some(old) = find(change.id) else { continue };
-        let patch = Box::new(patch(&change, old, source, id));
+        let patch = Box::new(patch(change, old, source, id));
         ops.push(Op::PatchMemory { id: change.id, patch, mode: PatchMode::NewVersion, vector: None });
     }
-    ops.extend(later);
+    if let Some(memory) = resumed {
+        details["resumed"] = json!(memory.id);
+        ops.extend(puts(deps, ctx, memory).await);
+    }
     // What it takes to undo it: docs/concepts/facts.md.
     ops.push(Op::Audit(Audit { action: "facts".to_owned(), details }));
     held.apply_if(preconditions, ops).await
+}
+
+/// Writes a new fact with its vector, or owes that.
+async fn puts(deps: &Deps, ctx: &Ctx, memory: Memory) -> Vec<Op> {
+    let embedder = deps.embedder();
+    let embedded = embed_debt::embed_documents(deps, ctx, &*embedder, std::slice::from_ref(&memory)).await;
+    let row = |vector| VectorRow { embedder: embedder.id().to_owned(), vector };
+    let vector = embedded.vectors.into_iter().next().flatten().map(row);
+    let owed = embedded.failed.map(|error| embed_debt::job(deps, &[memory.id], &error));
+    let put = Op::PutMemory { memory: Box::new(memory), vector, idempotency: None };
+    [Some(put), owed].into_iter().flatten().collect()
+}
+
+/// The second part of a fact that another one parts.
+fn resumed(again: &Resumed, of: &Memory, id: MemoryId, now: Timestamp) -> Option<Memory> {
+    let mut memory = Memory { id, created_at: now, updated_at: now, version: 1, ..of.clone() };
+    memory.provenance.derived_from.clone_from(&again.sources);
+    memory.witness_count = u32::try_from(again.sources.len()).ok()?;
+    (memory.valid_from, memory.valid_to) = (None, None);
+    memory.superseded_by = again.by;
+    memory.dedup_key = if again.to.is_none() { dedup_key(&memory) } else { None };
+    (memory.valid_from, memory.valid_to) = (Some(again.from), again.to);
+    Some(memory)
 }
 
 /// A change in an audit row: the version before it is the one to go back to.
@@ -184,6 +221,11 @@ fn patch(change: &Change, old: &Memory, source: &Memory, new: MemoryId) -> Memor
     if change.to.is_some() {
         // What is over must not swallow the same fact said of the present.
         patch.dedup_key = Some(None);
+    }
+    if !change.gone.is_empty() {
+        let mut provenance = old.provenance.clone();
+        provenance.derived_from.retain(|id| !change.gone.contains(id));
+        patch.provenance = Some(provenance);
     }
     if change.is_sourced && old.provenance.derived_from.len() < crate::limits::SOURCES_MAX {
         let mut provenance = old.provenance.clone();
