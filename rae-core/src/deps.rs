@@ -2,6 +2,7 @@
 
 use crate::{
     access::AccessBuffer,
+    builder::Enrich,
     cost::Desk,
     ctx::Ctx,
     embedded::vector::MemoryVectors,
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     pub answers: AnswerLookups,
     /// How model calls are paid for.
     pub desk: Desk,
+    /// Whether all that is remembered is enriched.
+    pub enrich: Enrich,
     pub closed: AtomicBool,
     /// When a job last asked for what the whole store needs once in a while.
     pub checkpointed: Mutex<Option<Instant>>,

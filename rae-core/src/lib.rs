@@ -42,7 +42,7 @@ pub mod wire;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
-pub use builder::{Builder, Durability, Embedding};
+pub use builder::{Builder, Durability, Embedding, Enrich};
 pub use cost::{CostOptions, PriceBook, UnknownModel};
 pub use ctx::Ctx;
 pub use deps::{CacheStats, IndexStats, ResponseCacheStats};

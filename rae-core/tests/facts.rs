@@ -30,10 +30,14 @@ async fn facts(mem: &Rae) -> Vec<Memory> {
 /// Every fact: its words, from when and until when it holds.
 async fn told(b: &Bench) -> Vec<(String, String, Option<String>)> {
     let day = |t: rae_core::Timestamp| t.to_string().chars().take(10).collect::<String>();
-    let mut all: Vec<_> = facts(&b.mem).await.into_iter().map(|m| {
-        let (from, to) = (day(m.valid_from.unwrap()), m.valid_to.map(day));
-        (m.content, from, to)
-    }).collect();
+    let mut all: Vec<_> = facts(&b.mem)
+        .await
+        .into_iter()
+        .map(|m| {
+            let (from, to) = (day(m.valid_from.unwrap()), m.valid_to.map(day));
+            (m.content, from, to)
+        })
+        .collect();
     all.sort();
     all
 }
@@ -51,11 +55,17 @@ fn a_later_fact_replaces_an_earlier_one_and_as_of_still_finds_it() {
             assert_eq!(first.provenance.derived_from, [source]);
             assert_eq!((first.kind, first.layer.as_str(), first.witness_count), (Kind::Fact, "semantic", 1));
             let claim = first.claim.clone().unwrap();
-            assert_eq!((claim.subject.as_str(), claim.relation.as_str(), claim.object.as_str()), ("Ada", "lives_in", "Oslo"));
+            assert_eq!(
+                (claim.subject.as_str(), claim.relation.as_str(), claim.object.as_str()),
+                ("Ada", "lives_in", "Oslo")
+            );
             tell(b, said("2025-06-01", "I now live in Bergen.")).await;
             assert_eq!(
                 told(b).await,
-                [is("Ada lives in Bergen.", "2025-06-01", None), is("Ada lives in Oslo.", "2025-01-01", Some("2025-06-01"))]
+                [
+                    is("Ada lives in Bergen.", "2025-06-01", None),
+                    is("Ada lives in Oslo.", "2025-01-01", Some("2025-06-01"))
+                ]
             );
             let old = b.mem.get(first.id).await.unwrap();
             let new = facts(&b.mem).await.into_iter().find(|m| m.id != old.id).unwrap();
@@ -196,7 +206,9 @@ fn junk_gives_nothing_and_recalled_memories_are_not_news() {
     on_every_store(|b| {
         block_on(async {
             let block = "<memory source=\"rae\">\n- I live in Oslo.\n</memory>";
-            for text in ["ok thanks", block, "You are a helpful assistant. My name is Ada.", "# CLAUDE.md\nI live in Oslo."] {
+            for text in
+                ["ok thanks", block, "You are a helpful assistant. My name is Ada.", "# CLAUDE.md\nI live in Oslo."]
+            {
                 tell(b, said("2025-01-01", text)).await;
             }
             tell(b, NewMemory { role: Some("assistant".into()), ..said("2025-01-01", "I live in Oslo.") }).await;
@@ -248,4 +260,15 @@ fn workers_that_race_end_as_one_alone() {
     assert_eq!(expected, found);
     block_on(alone.close()).unwrap();
     block_on(many.close()).unwrap();
+}
+
+#[test]
+fn a_store_may_be_opened_to_read_facts_from_all_that_it_is_told() {
+    block_on(async {
+        let mem = Rae::builder().enrich(rae_core::Enrich::Rules).open().await.unwrap();
+        mem.remember(turn("s", "Ada", "2025-01-01", "I live in Oslo.")).await.unwrap();
+        let ran = mem.maintain(None).await.unwrap().ran;
+        assert_eq!((ran.get("facts"), facts(&mem).await.len()), (Some(&1), 1));
+        mem.close().await.unwrap();
+    });
 }

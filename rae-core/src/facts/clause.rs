@@ -1,6 +1,9 @@
 //! A text as clauses: short runs of words with one verb each, as far as that can be told without a grammar.
 
-use super::{dates, words::{APART, FUTURE, QUOTING, SUBORDINATE}};
+use super::{
+    dates,
+    words::{APART, FUTURE, QUOTING, SUBORDINATE},
+};
 use crate::extract::{SUPPOSES, pieces, sentences};
 
 /// Words of a clause that are looked at.
@@ -188,7 +191,8 @@ fn is_time(word: &str) -> bool {
 fn is_only_time(clause: &[Word]) -> bool {
     let Some(when) = clause.first().map(|w| w.low.as_str()) else { return false };
     clause.len() <= 4
-        && (matches!(when, "last" | "yesterday" | "today" | "on" | "in" | "since") || clause.iter().any(|w| w.low == "ago"))
+        && (matches!(when, "last" | "yesterday" | "today" | "on" | "in" | "since")
+            || clause.iter().any(|w| w.low == "ago"))
 }
 
 /// "my sister, Anna, lives": a noun that somebody owns, and the name between commas.

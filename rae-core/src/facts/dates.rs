@@ -51,7 +51,11 @@ impl When {
     pub fn value(&self) -> String {
         let (year, month, day) = (self.from.year(), self.from.month(), self.from.day());
         if self.is_day() {
-            return if self.has_year { format!("{year:04}-{month:02}-{day:02}") } else { format!("{month:02}-{day:02}") };
+            return if self.has_year {
+                format!("{year:04}-{month:02}-{day:02}")
+            } else {
+                format!("{month:02}-{day:02}")
+            };
         }
         if self.from.last_of_month().tomorrow().is_ok_and(|next| next == self.until) {
             return format!("{year:04}-{month:02}");
@@ -251,9 +255,8 @@ pub(super) fn year_of(word: &str) -> Option<i16> {
 
 /// A number in digits or, up to twelve, in words.
 pub(super) fn number_of(word: &str) -> Option<i64> {
-    const WORDS: [&str; 13] = [
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    ];
+    const WORDS: [&str; 13] =
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
     if word == "a" || word == "an" {
         return Some(1);
     }
@@ -263,10 +266,21 @@ pub(super) fn number_of(word: &str) -> Option<i64> {
 
 pub(super) fn month_of(word: &str) -> Option<i8> {
     const MONTHS: [&str; 12] = [
-        "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
         "december",
     ];
-    let short = |full: &str| word.len() >= 3 && (full.get(..3) == Some(word) || (word == "sept" && full == "september"));
+    let short =
+        |full: &str| word.len() >= 3 && (full.get(..3) == Some(word) || (word == "sept" && full == "september"));
     let found = MONTHS.iter().position(|month| *month == word || short(month))?;
     i8::try_from(found + 1).ok()
 }

@@ -207,7 +207,9 @@ fn raced(stated: &Fact<'_>, facts: &[Fact<'_>], single: bool) -> Decision {
         let (old, new) = if other.from < stated.from { (other, stated) } else { (stated, other) };
         // The nearest one behind it ends it.
         match changes.iter_mut().find(|c| c.id == old.memory.id) {
-            Some(change) if change.to.is_some_and(|to| new.from < to) => *change = old.replaced(new.from, By::Old(new.memory.id)),
+            Some(change) if change.to.is_some_and(|to| new.from < to) => {
+                *change = old.replaced(new.from, By::Old(new.memory.id))
+            }
             Some(_) => {}
             None => changes.push(old.replaced(new.from, By::Old(new.memory.id))),
         }

@@ -138,7 +138,10 @@ fn what_was_decided_is_not_decided_again() {
 fn two_who_did_not_see_each_other_end_the_same() {
     let (oslo, bergen) = (fact(1, "lives_in", "Oslo", 2, None), fact(2, "lives_in", "Bergen", 5, None));
     let known = [oslo, bergen];
-    let expected = Some(Decision { changes: vec![Change { to: Some(at(5)), by: Some(By::Old(id(2))), ..change(1) }], ..Decision::default() });
+    let expected = Some(Decision {
+        changes: vec![Change { to: Some(at(5)), by: Some(By::Old(id(2))), ..change(1) }],
+        ..Decision::default()
+    });
     for (n, object, day) in [(1, "Oslo", 2), (2, "Bergen", 5)] {
         assert_eq!(decide(&draft("lives_in", object, day), id(100 + n), &known, &Heard::new()), expected, "{object}");
     }

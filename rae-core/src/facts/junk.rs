@@ -42,24 +42,107 @@ impl Skipped {
 
 /// Words that acknowledge, greet or thank.
 const NODS: &[&str] = &[
-    "ok", "okay", "k", "kk", "yes", "yep", "yeah", "yup", "no", "nope", "sure", "thanks", "thank", "thx", "ty", "you", "u", "great",
-    "cool", "nice", "perfect", "good", "fine", "alright", "right", "got", "it", "understood", "will", "do", "done", "noted",
-    "awesome", "lol", "haha", "hi", "hello", "hey", "bye", "goodbye", "welcome", "please", "continue", "go", "on", "ahead", "so",
-    "much", "very", "a", "lot", "sounds", "works", "for", "me", "agreed", "exactly", "wow", "hmm", "hm", "ah", "oh", "i", "see",
-    "all", "that", "is", "that's",
+    "ok",
+    "okay",
+    "k",
+    "kk",
+    "yes",
+    "yep",
+    "yeah",
+    "yup",
+    "no",
+    "nope",
+    "sure",
+    "thanks",
+    "thank",
+    "thx",
+    "ty",
+    "you",
+    "u",
+    "great",
+    "cool",
+    "nice",
+    "perfect",
+    "good",
+    "fine",
+    "alright",
+    "right",
+    "got",
+    "it",
+    "understood",
+    "will",
+    "do",
+    "done",
+    "noted",
+    "awesome",
+    "lol",
+    "haha",
+    "hi",
+    "hello",
+    "hey",
+    "bye",
+    "goodbye",
+    "welcome",
+    "please",
+    "continue",
+    "go",
+    "on",
+    "ahead",
+    "so",
+    "much",
+    "very",
+    "a",
+    "lot",
+    "sounds",
+    "works",
+    "for",
+    "me",
+    "agreed",
+    "exactly",
+    "wow",
+    "hmm",
+    "hm",
+    "ah",
+    "oh",
+    "i",
+    "see",
+    "all",
+    "that",
+    "is",
+    "that's",
 ];
 /// Words of a message that may be empty.
 const NOD_WORDS_MAX: usize = 6;
 
 /// Files that agents load at their start, as they name themselves in their first line or are named as a source.
 const BOOT_FILES: &[&str] = &[
-    "agents.md", "claude.md", "gemini.md", "soul.md", "identity.md", "tools.md", "heartbeat.md", "bootstrap.md", "boot.md",
-    "user.md", "memory.md", ".cursorrules", "copilot-instructions.md", "system prompt",
+    "agents.md",
+    "claude.md",
+    "gemini.md",
+    "soul.md",
+    "identity.md",
+    "tools.md",
+    "heartbeat.md",
+    "bootstrap.md",
+    "boot.md",
+    "user.md",
+    "memory.md",
+    ".cursorrules",
+    "copilot-instructions.md",
+    "system prompt",
 ];
 /// How instructions for an agent begin.
 const BOOT_STARTS: &[&str] = &[
-    "you are a helpful", "you are an ai", "you are a coding", "you are an expert", "you are an assistant", "you are a personal",
-    "your role is", "system:", "<system", "[system",
+    "you are a helpful",
+    "you are an ai",
+    "you are a coding",
+    "you are an expert",
+    "you are an assistant",
+    "you are a personal",
+    "your role is",
+    "system:",
+    "<system",
+    "[system",
 ];
 
 /// Whether a text only acknowledges.
@@ -78,7 +161,8 @@ pub(super) fn boots(text: &str, sources: &[String]) -> bool {
     };
     let first = text.trim_start().lines().next().unwrap_or_default().to_lowercase();
     let heading = first.trim_start_matches('#').trim();
-    let is_heading = first.starts_with('#') && BOOT_FILES.iter().any(|file| heading.split_whitespace().next() == Some(*file) || heading == *file);
+    let is_heading = first.starts_with('#')
+        && BOOT_FILES.iter().any(|file| heading.split_whitespace().next() == Some(*file) || heading == *file);
     sources.iter().any(named) || is_heading || BOOT_STARTS.iter().any(|start| first.starts_with(start))
 }
 

@@ -5,7 +5,7 @@ use super::{
     dates::{self, Toward, When},
     read::{Found, Reader, Subject},
     slots,
-    words::{EVENTS, FOLLOWERS, KIN, KINS, NO_FAVOURITES, PETS, QUALITIES, Sense, THINGS, VAGUE, TASTE_ENDS},
+    words::{EVENTS, FOLLOWERS, KIN, KINS, NO_FAVOURITES, PETS, QUALITIES, Sense, TASTE_ENDS, THINGS, VAGUE},
 };
 use crate::extract::DENIALS;
 
@@ -28,7 +28,9 @@ pub(super) fn read(reader: &mut Reader<'_>, me: &Subject, rest: &[Word], clause:
     let owned = rest.get(used - 1)?.low.ends_with("'s");
     let named = match behind {
         // "my sister's name is Anna", "my sister is called Anna"
-        [name, is, behind @ ..] if owned && name.low == "name" && is.low == "is" => slots::name_run(behind).map(|n| (n, 2)),
+        [name, is, behind @ ..] if owned && name.low == "name" && is.low == "is" => {
+            slots::name_run(behind).map(|n| (n, 2))
+        }
         [is, called, behind @ ..] if !owned && is.low == "is" && (called.low == "called" || called.low == "named") => {
             slots::name_run(behind).map(|n| (n, 2))
         }
@@ -131,7 +133,12 @@ impl Reader<'_> {
         if what.is_pet && what.noun != "pet" && behind.first().is_none_or(goes_on) {
             let sense = if verb.low == "have" { Sense::Is } else { Sense::Became };
             if let Some(time) = self.time(sense, false, clause) {
-                self.push(&Found { subject: me, relation: "has_pet", object: &what.noun, sure: 0.8 }, false, time, clause);
+                self.push(
+                    &Found { subject: me, relation: "has_pet", object: &what.noun, sure: 0.8 },
+                    false,
+                    time,
+                    clause,
+                );
             }
             return true;
         }
@@ -174,7 +181,8 @@ impl Reader<'_> {
         let Some(is) = rest.iter().take(4).position(|w| w.low == "is") else { return false };
         let (noun, value) = (rest.get(..is).unwrap_or_default(), rest.get(is + 1..).unwrap_or_default());
         let has = |list: &[&str]| noun.iter().any(|w| w.is(list));
-        let value_at = |skip: &[&str]| value.get(usize::from(value.first().is_some_and(|w| w.is(skip)))..).unwrap_or_default();
+        let value_at =
+            |skip: &[&str]| value.get(usize::from(value.first().is_some_and(|w| w.is(skip)))..).unwrap_or_default();
         let found = if has(&["email", "e-mail", "mail"]) {
             slots::mail(value).map(|mail| ("email".to_owned(), mail))
         } else if has(&["phone", "mobile", "cell", "telephone", "number"]) && slots::telephone(value).is_some() {
@@ -201,10 +209,19 @@ impl Reader<'_> {
 
     /// "today is my birthday".
     pub(super) fn birthday_turned(&mut self, clause: &Clause) {
-        let turned = clause.words.windows(3).any(|w| matches!(w, [is, my, day] if is.low == "is" && my.low == "my" && day.low == "birthday"));
-        if let Some(object) = dates::find(&clause.words, self.at, Toward::Future).filter(|_| turned).and_then(birthday) {
+        let turned = clause
+            .words
+            .windows(3)
+            .any(|w| matches!(w, [is, my, day] if is.low == "is" && my.low == "my" && day.low == "birthday"));
+        if let Some(object) = dates::find(&clause.words, self.at, Toward::Future).filter(|_| turned).and_then(birthday)
+        {
             let me = Subject { name: self.me.to_owned(), is_me: true, is_loose: false };
-            self.push(&Found { subject: &me, relation: "birthday", object: &object, sure: 0.85 }, false, (self.at, self.at), clause);
+            self.push(
+                &Found { subject: &me, relation: "birthday", object: &object, sure: 0.85 },
+                false,
+                (self.at, self.at),
+                clause,
+            );
         }
     }
 }
@@ -220,7 +237,8 @@ fn favourite(rest: &[Word]) -> Option<(String, String)> {
     let noun = rest.get(..is).filter(|noun| !noun.is_empty() && !noun.iter().any(|w| w.is(NO_FAVOURITES) || w.ends))?;
     let noun = noun.iter().map(|w| w.low.as_str()).collect::<Vec<_>>().join("_");
     let value = rest.get(is + 1..)?;
-    let skipped = usize::from(value.first().is_some_and(|w| matches!(w.low.as_str(), "probably" | "definitely" | "the")));
+    let skipped =
+        usize::from(value.first().is_some_and(|w| matches!(w.low.as_str(), "probably" | "definitely" | "the")));
     let value = value.get(skipped..)?;
     let mut used = value.iter().position(|w| w.is(TASTE_ENDS)).unwrap_or(value.len());
     if let Some(stop) = value.iter().take(used).position(|w| w.ends) {

@@ -139,7 +139,8 @@ impl Reader<'_> {
         let first = rest.first()?;
         // "Anna's birthday is on 3 May."
         if let Some(owner) = first.raw.strip_suffix("'s").or_else(|| first.raw.strip_suffix("’s")) {
-            let is_name = first.is_upper() && owner.chars().count() > 1 && !NO_NAMES.contains(&owner.to_lowercase().as_str());
+            let is_name =
+                first.is_upper() && owner.chars().count() > 1 && !NO_NAMES.contains(&owner.to_lowercase().as_str());
             let subject = Subject { name: owner.to_owned(), is_me: false, is_loose: true };
             if is_name {
                 self.attribute(&subject, rest.get(1..)?, clause);
@@ -282,9 +283,7 @@ impl Verb {
     fn read(rest: &[Word]) -> Option<Self> {
         let lows: Vec<&str> = rest.iter().map(|w| w.low.as_str()).collect();
         let mut verb = Self { words: Vec::new(), ends: false, dislikes: false, is_base: false };
-        let late = |at: usize| {
-            matches!(lows.get(at..), Some(["anymore", ..] | ["any", "more" | "longer", ..]))
-        };
+        let late = |at: usize| matches!(lows.get(at..), Some(["anymore", ..] | ["any", "more" | "longer", ..]));
         let any_more = (0..lows.len()).any(late);
         let (mut at, mut denied) = (0, false);
         while at < lows.len() {
@@ -368,7 +367,9 @@ fn is_cut(clause: &Clause, predicate: &Predicate, slot: &[Word], used: usize) ->
 
 fn begins_predicate(word: &Word) -> bool {
     word.is(&["no", "used"])
-        || PREDICATES.iter().any(|(pattern, ..)| pattern.split(' ').next().is_some_and(|first| first.split('|').any(|w| w == word.low)))
+        || PREDICATES
+            .iter()
+            .any(|(pattern, ..)| pattern.split(' ').next().is_some_and(|first| first.split('|').any(|w| w == word.low)))
 }
 
 /// How many words a pattern takes where it matches.
@@ -385,8 +386,8 @@ fn matched(pattern: &str, words: &[Word]) -> Option<usize> {
 /// Whether a verb fits its subject: "I live", "Anna lives".
 fn agrees(is_me: bool, verb: &Word) -> bool {
     const FIRST: &[&str] = &[
-        "live", "reside", "work", "come", "have", "am", "are", "love", "like", "enjoy", "adore", "hate", "dislike", "prefer",
-        "speak", "own", "play", "study",
+        "live", "reside", "work", "come", "have", "am", "are", "love", "like", "enjoy", "adore", "hate", "dislike",
+        "prefer", "speak", "own", "play", "study",
     ];
     let low = verb.low.as_str();
     if is_me { !low.ends_with('s') || low == "was" } else { !FIRST.contains(&low) }

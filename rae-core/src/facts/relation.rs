@@ -4,9 +4,35 @@ use super::words::KIN_SINGLE;
 
 /// Attributes with one value at a time.
 const SINGLE: &[&str] = &[
-    "lives_in", "works_at", "works_as", "is_named", "age", "birthday", "birth_year", "born_in", "married_to", "engaged_to", "diet",
-    "email", "phone", "car", "bike", "bicycle", "motorbike", "motorcycle", "truck", "van", "boat", "laptop", "computer", "camera",
-    "guitar", "piano", "watch", "scooter", "phone_model",
+    "lives_in",
+    "works_at",
+    "works_as",
+    "is_named",
+    "age",
+    "birthday",
+    "birth_year",
+    "born_in",
+    "married_to",
+    "engaged_to",
+    "diet",
+    "email",
+    "phone",
+    "car",
+    "bike",
+    "bicycle",
+    "motorbike",
+    "motorcycle",
+    "truck",
+    "van",
+    "boat",
+    "laptop",
+    "computer",
+    "camera",
+    "guitar",
+    "piano",
+    "watch",
+    "scooter",
+    "phone_model",
 ];
 
 /// Whether an attribute has one value at a time, so that a new one ends the old.

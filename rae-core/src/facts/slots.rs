@@ -4,7 +4,8 @@ use super::{
     clause::Word,
     dates,
     words::{
-        ACTIVITIES, ALLERGENS, DIETS, FOLLOWERS, JOBS, KNOWN_THINGS, NAME_JOINERS, NO_JOB_QUALITIES, NO_NAMES, PLAYS, Slot, TASTE_ENDS, VAGUE,
+        ACTIVITIES, ALLERGENS, DIETS, FOLLOWERS, JOBS, KNOWN_THINGS, NAME_JOINERS, NO_JOB_QUALITIES, NO_NAMES, PLAYS,
+        Slot, TASTE_ENDS, VAGUE,
     },
 };
 
@@ -53,7 +54,9 @@ pub(super) fn name_run(rest: &[Word]) -> Option<(String, usize)> {
             let plain = w.is_upper() && !w.is(NO_NAMES) && !w.raw.contains('@');
             // "Bay of Fundy", "Lord of the Rings"
             let named = |n: &Word| n.is_upper() && !n.is(NO_NAMES);
-            let next = rest.get(at + 1).is_some_and(|n| named(n) || (n.is(NAME_JOINERS) && rest.get(at + 2).is_some_and(named)));
+            let next = rest
+                .get(at + 1)
+                .is_some_and(|n| named(n) || (n.is(NAME_JOINERS) && rest.get(at + 2).is_some_and(named)));
             let joins = at > 0 && w.is(NAME_JOINERS) && next;
             plain || joins
         })
@@ -96,7 +99,8 @@ fn taste(rest: &[Word]) -> Option<(String, usize)> {
 }
 
 fn noun(rest: &[Word]) -> Option<usize> {
-    let mut used = rest.iter().take(THING_WORDS_MAX + 1).position(|w| w.is(FOLLOWERS) || w.is(TASTE_ENDS)).unwrap_or(rest.len());
+    let mut used =
+        rest.iter().take(THING_WORDS_MAX + 1).position(|w| w.is(FOLLOWERS) || w.is(TASTE_ENDS)).unwrap_or(rest.len());
     if let Some(stop) = rest.iter().take(used).position(|w| w.ends) {
         used = stop + 1;
     }
@@ -115,7 +119,8 @@ fn role(rest: &[Word]) -> Option<(String, usize)> {
     let words = rest.get(..used)?;
     // "as a team", "as a way of": what one works as is a person.
     let last = words.last()?;
-    let is_person = last.is(JOBS) || ["er", "or", "ist", "ian", "ant", "man", "person"].iter().any(|end| last.low.ends_with(end));
+    let is_person =
+        last.is(JOBS) || ["er", "or", "ist", "ian", "ant", "man", "person"].iter().any(|end| last.low.ends_with(end));
     (is_person && last.low != "hour").then_some((text, used))
 }
 
@@ -131,10 +136,13 @@ fn job(rest: &[Word]) -> Option<(String, usize)> {
 
 fn age(rest: &[Word]) -> Option<(String, usize)> {
     let first = rest.first()?;
-    let years = dates::number_of(&first.low).filter(|n| (1..=AGE_MAX).contains(n) && first.low != "a" && first.low != "an")?;
+    let years =
+        dates::number_of(&first.low).filter(|n| (1..=AGE_MAX).contains(n) && first.low != "a" && first.low != "an")?;
     let said = matches!(rest.get(1..3), Some([a, b]) if a.low.starts_with("year") && b.low == "old");
     let digits = first.low.starts_with(|c: char| c.is_ascii_digit());
-    let alone = digits && years > 2 && rest.get(1).is_none_or(|n| matches!(n.low.as_str(), "today" | "yesterday" | "last" | "this" | "now"));
+    let alone = digits
+        && years > 2
+        && rest.get(1).is_none_or(|n| matches!(n.low.as_str(), "today" | "yesterday" | "last" | "this" | "now"));
     let (alone, used) = (alone && rest.get(1).is_none_or(|_| !first.ends), if said { 3 } else { 1 });
     (said || alone).then(|| (years.to_string(), used))
 }
@@ -154,7 +162,8 @@ pub(super) fn mail(rest: &[Word]) -> Option<String> {
 }
 
 pub(super) fn telephone(rest: &[Word]) -> Option<String> {
-    let is_part = |w: &&Word| w.raw.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '(' | ')' | '.' | '/'));
+    let is_part =
+        |w: &&Word| w.raw.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '(' | ')' | '.' | '/'));
     let words: Vec<&str> = rest.iter().take(6).take_while(is_part).map(|w| w.raw.as_str()).collect();
     let digits = words.iter().flat_map(|w| w.bytes()).filter(u8::is_ascii_digit).count();
     (7..=15).contains(&digits).then(|| words.join(" "))

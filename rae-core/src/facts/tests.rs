@@ -1,5 +1,5 @@
-use crate::limits::{FACT_TEXT_BYTES_MAX, FACTS_PER_MEMORY_MAX};
 use super::*;
+use crate::limits::{FACT_TEXT_BYTES_MAX, FACTS_PER_MEMORY_MAX};
 use proptest::prelude::*;
 
 /// A Sunday.
@@ -170,7 +170,8 @@ fn facts_are_put_in_words() {
 /// With work that grows by the square these take long.
 #[test]
 fn the_longest_text_of_any_kind_is_read_to_its_end() {
-    for piece in ["I live in Oslo and ", "my ", "I ", "May 3 ", "not ", "東", "x - ", "x. ", "moved from ", "Ann the "] {
+    for piece in ["I live in Oslo and ", "my ", "I ", "May 3 ", "not ", "東", "x - ", "x. ", "moved from ", "Ann the "]
+    {
         let text = piece.repeat(FACT_TEXT_BYTES_MAX / piece.len());
         assert!(drafts(&said(&text, None)).is_ok_and(|all| all.len() <= FACTS_PER_MEMORY_MAX), "{piece}");
     }

@@ -1,6 +1,7 @@
 //! `remember`: parse, embed, commit. No model call; about a millisecond.
 
 use crate::{
+    builder::Enrich,
     cost::Embedded,
     deps::Deps,
     error::{Error, Result},
@@ -91,7 +92,7 @@ fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result<Vec<Item>>
             Some(key) => Some(Idempotency { verb: "remember", key: key.clone(), body_hash: request_hash(&new)? }),
             None => None,
         };
-        let infer = new.infer;
+        let infer = new.infer || deps.enrich == Enrich::Rules;
         let memory = new.into_memory(scope, MemoryId(uuid::Uuid::nil()), now).map_err(|e| at_item(e, i, several))?;
         Ok(Item { memory, idempotency, infer })
     };
