@@ -135,7 +135,9 @@ fn dashed(sentence: &str, offset: usize) -> Vec<Word> {
         let is_dash = c == '—' || (matches!(c, '-' | '–') && behind.is_none_or(char::is_whitespace));
         if is_dash {
             out.extend(from(sentence.get(begin..at).unwrap_or_default(), offset + begin));
-            out.iter_mut().next_back().into_iter().for_each(|last| last.ends = true);
+            if let Some(last) = out.last_mut() {
+                last.ends = true;
+            }
             begin = at + c.len_utf8();
         }
     }

@@ -11,6 +11,8 @@ mod owned;
 mod read;
 mod relation;
 mod slots;
+// Lists, many words a line.
+#[rustfmt::skip]
 mod words;
 
 pub(crate) use decide::{By, Change, Decision, Heard, Resumed, decide};
