@@ -57,6 +57,7 @@ pub(super) struct Clause {
 }
 
 /// The words of one sentence, contractions undone: "I'm" is "I am", "don't" is "do not".
+#[cfg(test)]
 pub(super) fn read(sentence: &str) -> Vec<Word> {
     from(sentence, 0)
 }
