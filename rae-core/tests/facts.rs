@@ -71,7 +71,7 @@ fn a_later_fact_replaces_an_earlier_one_and_as_of_still_finds_it() {
             let new = facts(&b.mem).await.into_iter().find(|m| m.id != old.id).unwrap();
             assert_eq!((old.superseded_by, old.version), (Some(new.id), 2));
             assert_eq!(b.mem.history(old.id).await.unwrap().len(), 2);
-            let kinds = vec![Kind::Fact];
+            let kinds = Some(vec![Kind::Fact]);
             let now = RecallOptions { kinds: kinds.clone(), ..RecallOptions::default() };
             let then = RecallOptions { kinds, as_of: Some(time("2025-03-01")), ..RecallOptions::default() };
             for (options, content) in [(now, "Ada lives in Bergen."), (then, "Ada lives in Oslo.")] {

@@ -79,18 +79,11 @@ pub(crate) fn decide(draft: &Draft, source: MemoryId, known: &[Memory], heard: &
     let value = Claim::name_key(&draft.object);
     let facts: Vec<Fact<'_>> = known.iter().filter_map(|memory| Fact::of(memory, &value)).collect();
     let mut from_here = facts.iter().filter(|f| f.is_same && f.memory.provenance.derived_from.contains(&source));
-    let decision = if draft.is_end {
-        if from_here.next().is_some() {
-            return None;
-        }
-        ended(draft, &facts)
-    } else {
-        // One that ended before this was said does not say it.
-        match from_here.find(|f| f.covers(draft.from) || f.covers(draft.latest) || f.from >= draft.from) {
-            Some(stated) => raced(stated, &facts, is_single(&draft.relation)),
-            None => stated_anew(draft, &facts, heard),
-        }
-    };
+    // A fact that ended before this was said, or begins after it, does not say it.
+    if from_here.any(|f| draft.is_end || f.covers(draft.from) || f.covers(draft.latest)) {
+        return None;
+    }
+    let decision = if draft.is_end { ended(draft, &facts) } else { stated_anew(draft, source, &facts, heard) };
     Some(decision).filter(|d| *d != Decision::default())
 }
 
@@ -119,10 +112,6 @@ impl<'a> Fact<'a> {
 
     fn covers(&self, at: Timestamp) -> bool {
         self.from <= at && self.to.is_none_or(|to| to > at)
-    }
-
-    fn overlaps(&self, other: &Self) -> bool {
-        self.to.is_none_or(|to| to > other.from) && other.to.is_none_or(|to| to > self.from)
     }
 
     fn change(&self) -> Change {
@@ -157,22 +146,22 @@ fn ended(draft: &Draft, facts: &[Fact<'_>]) -> Decision {
     Decision { changes, ..Decision::default() }
 }
 
-fn stated_anew(draft: &Draft, facts: &[Fact<'_>], heard: &Heard) -> Decision {
+fn stated_anew(draft: &Draft, source: MemoryId, facts: &[Fact<'_>], heard: &Heard) -> Decision {
     let single = is_single(&draft.relation);
     let at = instant(draft, facts.iter().filter(|f| single && !f.is_same));
     let mut put = Put { from: at, to: None, by: None, into: None };
     if let Some(same) = facts.iter().find(|f| f.is_same && f.covers(at)) {
-        return said_again(same, None, Vec::new(), put);
+        return said_again(same, source, None, Vec::new(), put);
     }
     let later = facts.iter().filter(|f| f.from > at && (single || f.is_same)).min_by_key(|f| (f.from, f.memory.id));
     // Those that the new one replaces. What was said of the same instant stands beside it.
     let before: Vec<&Fact<'_>> = facts.iter().filter(|f| single && !f.is_same && f.from < at && f.covers(at)).collect();
-    if let Some(later) = later.filter(|f| f.is_same) {
+    let resumed = before.iter().filter_map(|f| f.resumed(at, heard)).min_by_key(|r| (r.from, r.of));
+    if let Some(later) = later.filter(|f| f.is_same && resumed.is_none()) {
         // It held earlier than was known.
         let changes = before.iter().map(|f| f.replaced(at, By::Old(later.memory.id))).collect();
-        return said_again(later, Some(at), changes, put);
+        return said_again(later, source, Some(at), changes, put);
     }
-    let resumed = before.iter().filter_map(|f| f.resumed(at, heard)).min_by_key(|r| (r.from, r.of));
     match &resumed {
         Some(resumed) => put.to = Some(resumed.from),
         None => (put.to, put.by) = (later.map(|f| f.from), later.map(|f| f.memory.id)),
@@ -183,38 +172,22 @@ fn stated_anew(draft: &Draft, facts: &[Fact<'_>], heard: &Heard) -> Decision {
 }
 
 /// The same fact once more. What is over has no key to merge by; its source is noted.
-fn said_again(same: &Fact<'_>, from: Option<Timestamp>, mut changes: Vec<Change>, put: Put) -> Decision {
+fn said_again(
+    same: &Fact<'_>,
+    source: MemoryId,
+    from: Option<Timestamp>,
+    mut changes: Vec<Change>,
+    put: Put,
+) -> Decision {
+    let sources = &same.memory.provenance.derived_from;
     // Where no more sources can be noted, saying it again could not be told from reading it again.
-    let is_full = same.memory.provenance.derived_from.len() >= SOURCES_MAX;
-    let merges = same.memory.dedup_key.is_some() && !is_full;
-    if is_full && from.is_none() {
-        return Decision { changes, ..Decision::default() };
-    }
-    if from.is_some() || !merges {
-        changes.push(Change { from, is_sourced: !merges, ..same.change() });
+    let (is_full, is_noted) = (sources.len() >= SOURCES_MAX, sources.contains(&source));
+    let merges = same.memory.dedup_key.is_some() && !is_full && !is_noted;
+    let is_sourced = !merges && !is_full && !is_noted;
+    if from.is_some() || is_sourced {
+        changes.push(Change { from, is_sourced, ..same.change() });
     }
     Decision { put: merges.then_some(Put { into: Some(same.memory.id), ..put }), changes, resumed: None }
-}
-
-/// Two who wrote at the same time did not see each other's fact: the earlier one ends where the later one begins. What somebody opened
-/// again after this fact was written is their decision, and stays.
-fn raced(stated: &Fact<'_>, facts: &[Fact<'_>], single: bool) -> Decision {
-    let untouched = |f: &Fact<'_>| f.memory.version == 1 || f.memory.superseded_by.is_some();
-    let unseen = |f: &&Fact<'_>| untouched(f) || f.memory.updated_at <= stated.memory.created_at;
-    let others = facts.iter().filter(|f| single && !f.is_same && f.from != stated.from && f.overlaps(stated));
-    let mut changes: Vec<Change> = Vec::new();
-    for other in others.filter(unseen).filter(|_| untouched(stated)) {
-        let (old, new) = if other.from < stated.from { (other, stated) } else { (stated, other) };
-        // The nearest one behind it ends it.
-        match changes.iter_mut().find(|c| c.id == old.memory.id) {
-            Some(change) if change.to.is_some_and(|to| new.from < to) => {
-                *change = old.replaced(new.from, By::Old(new.memory.id))
-            }
-            Some(_) => {}
-            None => changes.push(old.replaced(new.from, By::Old(new.memory.id))),
-        }
-    }
-    Decision { changes, ..Decision::default() }
 }
 
 #[cfg(test)]

@@ -19,9 +19,10 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 use std::{borrow::Cow, collections::BTreeMap};
+use uuid::Uuid;
 
 /// Attempts against others who write facts of the same subject at the same time.
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: usize = 32;
 
 /// The job that reads facts from `ids`. Its payload is ids only.
 pub(crate) fn job(deps: &Deps, ids: &[MemoryId]) -> Op {
@@ -88,21 +89,50 @@ fn read(memory: &Memory) -> Result<Vec<Draft>, Skipped> {
 /// Brings one draft together with what is known; whether anything changed.
 async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, draft: &Draft) -> Result<bool> {
     let key = Claim::key_of(&draft.subject, &draft.relation);
-    let mut changed = false;
-    for attempt in 1..=ATTEMPTS {
+    let (mut changed, mut last) = (false, None);
+    for attempt in 0..ATTEMPTS {
         let now = held.deps.clock.now();
         let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
         // Facts of different users or agents are never compared.
         known.retain(|m| m.user_id == source.user_id && m.agent_id == source.agent_id && !m.is_expired(now));
         let heard = heard(held, ctx, draft, &known).await?;
-        let Some(decision) = facts::decide(draft, source.id, &known, &heard) else { break };
-        match write(held, ctx, source, draft, &known, decision).await {
+        let Some(decision) = facts::decide(draft, source.id, &known, &heard) else { return Ok(changed) };
+        let state = state(source, &key, &known);
+        // The same state twice: what was written from it is gone again, and its name is used up.
+        let salt = (last == Some(state)).then(|| held.deps.ids.next_uuid(now));
+        last = Some(state);
+        let batch = batch_id(state, salt);
+        match write(held, ctx, source, draft, &known, (decision, batch)).await {
             Ok(()) => changed = true,
-            Err(error) if error.kind() == ErrorKind::Conflict && is_race(&error) && attempt < ATTEMPTS => {}
+            Err(error) if error.kind() == ErrorKind::Conflict && is_race(&error) && attempt + 1 < ATTEMPTS => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(changed)
+    Err(Error::conflict("others kept changing the same facts; the job is tried again"))
+}
+
+/// What the facts of one subject and attribute are, in short. Any change to one of them changes it.
+fn state(source: &Memory, key: &[u8; 16], known: &[Memory]) -> blake3::Hash {
+    let mut hash = blake3::Hasher::new();
+    let owner = [source.scope.tenant(), source.scope.project()].map(Some);
+    for part in owner.into_iter().chain([source.user_id.as_deref(), source.agent_id.as_deref()]) {
+        hash.update(&part.map_or(u64::MAX, |p| p.len() as u64).to_le_bytes());
+        hash.update(part.unwrap_or_default().as_bytes());
+    }
+    hash.update(key);
+    for memory in known {
+        hash.update(memory.id.0.as_bytes());
+        hash.update(&memory.seq.to_le_bytes());
+    }
+    hash.finalize()
+}
+
+/// A batch is applied once: of two who decided from the same state, the second writes nothing, looks again and decides anew.
+fn batch_id(state: blake3::Hash, salt: Option<Uuid>) -> Uuid {
+    let seed = [state.as_bytes().as_slice(), salt.as_ref().map_or(&[], |salt| salt.as_bytes().as_slice())].concat();
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(blake3::hash(&seed).as_bytes()).for_each(|(to, from)| *to = *from);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
 /// When the sources of facts were said that a draft may end.
@@ -132,7 +162,7 @@ async fn write(
     source: &Memory,
     draft: &Draft,
     known: &[Memory],
-    decision: Decision,
+    (decision, batch): (Decision, Uuid),
 ) -> Result<()> {
     let deps = held.deps;
     let now = deps.clock.now();
@@ -172,7 +202,7 @@ async fn write(
     }
     // What it takes to undo it: docs/concepts/facts.md.
     ops.push(Op::Audit(Audit { action: "facts".to_owned(), details }));
-    held.apply_if(preconditions, ops).await
+    held.apply_as(batch, preconditions, ops).await
 }
 
 /// Writes a new fact with its vector, or owes that.

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     guard::within,
     limits::{JOB_ATTEMPTS_MAX, JOB_RETRY_SECONDS_MAX, JOB_SECONDS_MAX},
-    model::{JobKind, Lease, Op, Precondition, Schedule, Scope, Timestamp},
+    model::{JobKind, Lease, Op, Precondition, Schedule, Scope, Timestamp, WriteBatch},
     ops,
 };
 use futures::{
@@ -216,6 +216,13 @@ impl Held<'_> {
     pub(super) async fn apply_if(&self, mut preconditions: Vec<Precondition>, ops: Vec<Op>) -> Result<()> {
         preconditions.push(Precondition::LeaseHeld(self.lease.job.id, self.lease.fence));
         self.deps.relational.apply(&self.ctx, self.deps.batch_if(preconditions, ops)).await.map(|_| ())
+    }
+
+    /// The same under an id of the caller's: what was applied under it already is not applied again.
+    pub(super) async fn apply_as(&self, id: Uuid, mut held: Vec<Precondition>, ops: Vec<Op>) -> Result<()> {
+        held.push(Precondition::LeaseHeld(self.lease.job.id, self.lease.fence));
+        let batch = WriteBatch { id, ..self.deps.batch_if(held, ops) };
+        self.deps.relational.apply(&self.ctx, batch).await.map(|_| ())
     }
 
     /// Prolongs the lease again and again; ends when it is lost.
