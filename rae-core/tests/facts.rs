@@ -120,7 +120,7 @@ fn a_fact_said_again_merges_and_reading_again_changes_nothing() {
             assert_eq!((before[0].witness_count, before[0].provenance.derived_from.len()), (2, 2));
             // The same turn once more merges, and is read once more.
             let again = b.mem.remember(said("2025-01-01", "I really like tea!")).await.unwrap();
-            assert!(again.merged && b.mem.stats().await.unwrap().jobs.queued == 1);
+            assert!(again.merged && b.mem.stats().await.unwrap().jobs.queued > 0);
             b.mem.maintain(None).await.unwrap();
             assert_eq!(facts(&b.mem).await, before);
             assert_eq!(b.mem.stats().await.unwrap().jobs.queued, 0);
