@@ -6,8 +6,8 @@ mod common;
 
 use common::{Bench, on_every_store, time, turn};
 use rae_core::{
-    Forget, Kind, ListOptions, Memory, MemoryId, MemoryUpdate, NewMemory, Rae, RecallOptions, WorkOptions, block_on,
-    model::JobKind,
+    AuditKind, AuditOptions, Forget, Kind, ListOptions, Memory, MemoryId, MemoryUpdate, NewMemory, Rae, RecallOptions,
+    WorkOptions, block_on, model::JobKind,
 };
 
 fn said(at: &str, content: &str) -> NewMemory {
@@ -158,6 +158,12 @@ fn an_end_closes_a_fact_and_values_of_one_instant_stand_beside_each_other() {
                     is("Ada works at Acme.", "2025-01-01", Some("2025-05-01")),
                 ]
             );
+            tell(b, said("2025-08-01", "My wedding is on 3 September.")).await;
+            tell(b, NewMemory { session_id: Some("t".into()), ..said("2025-08-01", "My wedding is on 4 September.") })
+                .await;
+            let found = b.mem.audit(AuditOptions::default()).await.unwrap().findings;
+            let kinds: Vec<_> = found.iter().map(|f| (f.kind, f.ids.len())).collect();
+            assert_eq!(kinds, [(AuditKind::Contradiction, 2); 2], "{found:?}");
         });
     });
 }

@@ -73,17 +73,13 @@ impl Compared {
     }
 }
 
-/// What is compared of a memory: at most three keys.
+/// What is compared of a memory: at most four keys. What it states is known beside its words.
 pub(crate) fn compared(memory: &Memory, now: Timestamp) -> impl Iterator<Item = Compared> {
     let text = if memory.is_over(now) { None } else { same_text(memory) };
     let has_claims = matches!(memory.kind, Kind::Text | Kind::Fact) && memory.superseded_by.is_none();
-    let [value, denial] = match &memory.claim {
-        _ if !has_claims => [None, None],
-        // What it states is known without reading its words.
-        Some(stated) => [claim_value(memory, stated), None],
-        None => claim::claims(memory),
-    };
-    [text, value, denial].into_iter().flatten()
+    let [value, denial] = if has_claims { claim::claims(memory) } else { [None, None] };
+    let stated = memory.claim.as_ref().filter(|_| has_claims).and_then(|stated| claim_value(memory, stated));
+    [text, stated, value, denial].into_iter().flatten()
 }
 
 /// The value of an attribute that has one at a time.
