@@ -340,6 +340,29 @@ export interface Context {
   degraded: string[];
 }
 
+export interface RelateOptions extends CallOptions {
+  /** How strong the relation is, more than 0 and at most 1,000; default 1. */
+  weight?: number | null;
+  /** How sure it is, 0 to 1; default 1. */
+  confidence?: number | null;
+  /** From when it holds; default now. */
+  validFrom?: Time | null;
+  /** Until when it holds (exclusive); default open. */
+  validTo?: Time | null;
+  /** The memory that says so; forgetting it takes what it alone said. `NotFoundError` where there is none. */
+  sourceId?: string | null;
+}
+
+export interface RelationsOptions extends CallOptions {
+  /** Only those of this subject, whatever its case and spacing. */
+  subject?: string | null;
+  relation?: string | null;
+  object?: string | null;
+  /** 1 to 1,000; default 50. */
+  limit?: number | null;
+  cursor?: string | null;
+}
+
 export type ForgetWhat =
   | string
   | ({ id: string } & CallOptions)
@@ -812,6 +835,15 @@ export class Rae {
 
   /** Says whether a memory helped: strength moves a fifth of the way to 1 or 0, importance a tenth. */
   feedback(id: string, useful: boolean, options?: CallOptions | null): Promise<Memory>;
+
+  /**
+   * Stores a relation: a fact in words ("Ada works at Acme") that carries subject, relation and object as its `claim`. The same with the same
+   * validity merges. The id is that of a memory.
+   */
+  relate(subject: string, relation: string, object: string, options?: RelateOptions | null): Promise<Receipt>;
+
+  /** A page of relations, oldest first: the memories that carry them, past ones too. */
+  relations(options?: RelationsOptions | null): Promise<Page>;
 
   /**
    * Vectors of texts, of unit length; null for one with nothing that the embedder knows. At most 1,000 texts of 1 MiB. role: which side of a

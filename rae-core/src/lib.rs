@@ -48,7 +48,7 @@ pub use ctx::Ctx;
 pub use deps::{CacheStats, IndexStats, ResponseCacheStats};
 pub use error::{Error, ErrorKind, Result};
 pub use futures::executor::block_on;
-pub use ingest::{MemoryUpdate, NewMemory};
+pub use ingest::{MemoryUpdate, NewMemory, NewRelation};
 pub use jobs::feeder::VectorFeedStats;
 pub use jobs::runner::{JobResult, JobRun, WorkOptions};
 pub use model::{Claim, Kind, Layer, Memory, MemoryId, MemoryVersion, Timestamp};
@@ -57,7 +57,7 @@ pub use ops::{
     CostLogOptions, Costs, CostsOptions, CreatedKey, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits,
     Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream,
     Maintained, MeterEnd, Metered, MeteredCall, NewKey, Page, Passage, Presented, RecallOptions, Receipt, Reembedded,
-    Stats, VectorSync,
+    RelationsOptions, Stats, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::Rae;

@@ -5,7 +5,7 @@ use crate::{
     builder::{Builder, Embedding, guarded},
     deps::{CacheStats, Deps, IndexStats},
     error::{Error, ErrorKind},
-    ingest::{MemoryUpdate, NewMemory},
+    ingest::{MemoryUpdate, NewMemory, NewRelation},
     jobs::{
         feeder::VectorFeedStats,
         runner::{self, JobRun, WorkOptions},
@@ -14,7 +14,7 @@ use crate::{
     ops::{
         self, Audit, AuditOptions, Context, ContextOptions, CreatedKey, Exported, Finding, Forget, Forgotten, Hits,
         Imported, JobPage, JobsOptions, KeyCheck, ListOptions, Maintained, NewKey, Page, RecallOptions, Receipt,
-        Reembedded, Stats, VectorSync,
+        Reembedded, RelationsOptions, Stats, VectorSync,
     },
     ports::{EmbedRole, Embedder},
 };
@@ -164,6 +164,17 @@ impl Rae {
     /// The stored vector of a memory under the embedder in use; `None` where it has none. NotFound when there is no memory.
     pub async fn vector(&self, id: MemoryId) -> Result<Option<Vec<f32>>> {
         named("vector", ops::vector(&self.deps, &self.scope, id).await)
+    }
+
+    /// Stores a relation: a fact in words that carries its claim. The same with the same validity merges. NotFound where
+    /// `source_id` names no memory.
+    pub async fn relate(&self, new: NewRelation) -> Result<Receipt> {
+        named("relate", ops::relate(&self.deps, &self.scope, new).await)
+    }
+
+    /// A page of relations, oldest first: the memories that carry them.
+    pub async fn relations(&self, options: RelationsOptions) -> Result<Page> {
+        named("relations", ops::relations(&self.deps, &self.scope, options).await)
     }
 
     /// Numbers about the project and its store.

@@ -68,6 +68,8 @@ test("anything at all in any place is InvalidInput or a sensible answer", async 
     recall: "k layers kinds tags tagsAny filter since until asOf knownAt sessionId agentId userId minScore maxTokens rerank explain signal",
     context: "sessionId maxTokens agentId userId layers tags filter minScore signal",
     list: "limit cursor layer tags filter signal",
+    relate: "weight confidence validFrom validTo sourceId signal",
+    relations: "subject relation object limit cursor signal",
     update: "content kind layer role speaker occurredAt tags metadata importance confidence ttl source trustLevel infoClass validFrom validTo supersededBy expectedVersion",
   };
   const seen = { fine: 0, invalid_input: 0, not_found: 0 };
@@ -82,6 +84,8 @@ test("anything at all in any place is InvalidInput or a sensible answer", async 
     for (const field of fields.recall.split(" ")) calls[`recall ${field}`] = () => mem.recall("x", { [field]: value });
     for (const field of fields.context.split(" ")) calls[`context ${field}`] = () => mem.context("x", { [field]: value });
     for (const field of fields.list.split(" ")) calls[`list ${field}`] = () => mem.list({ [field]: value });
+    for (const field of fields.relate.split(" ")) calls[`relate ${field}`] = () => mem.relate("a", "b", "c", { [field]: value });
+    for (const field of fields.relations.split(" ")) calls[`relations ${field}`] = () => mem.relations({ [field]: value });
     for (const field of fields.update.split(" ")) calls[`update ${field}`] = () => mem.update(id, { [field]: value });
     for (const operator of ["eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "contains", "like"]) {
       for (const field of ["speaker", "importance", "createdAt", "tags", "metadata.a"]) {
@@ -94,6 +98,11 @@ test("anything at all in any place is InvalidInput or a sensible answer", async 
     }
     Object.assign(calls, {
       "remember content": () => mem.remember(value),
+      "relate subject": () => mem.relate(value, "b", "c"),
+      "relate relation": () => mem.relate("a", value, "c"),
+      "relate object": () => mem.relate("a", "b", value),
+      "relate options": () => mem.relate("a", "b", "c", value),
+      "relations options": () => mem.relations(value),
       "remember options": () => mem.remember("x", value),
       items: () => mem.rememberMany(value),
       item: () => mem.rememberMany([value]),

@@ -17,8 +17,11 @@ function fields(name) {
   return [...node.members.map((m) => m.name.text), ...parents].sort();
 }
 
-/** The answer has the fields that its type lists, no more and no fewer. */
-const typed = (value, name) => assert.deepEqual(Object.keys(value).sort(), fields(name), name);
+/** The answer has the fields that its type lists, no more and no fewer; a claim only where the memory states a relation. */
+function typed(value, name) {
+  const listed = fields(name).filter((field) => field !== "claim" || value.claim !== undefined);
+  assert.deepEqual(Object.keys(value).sort(), listed, name);
+}
 
 test("every verb works on a file, and its answer has the fields of its type", async (t) => {
   const at = folder(t);
@@ -73,6 +76,27 @@ test("every verb works on a file, and its answer has the fields of its type", as
   await mem.close();
   const copy = await opened(t, { tenant: "t", project: "p" }, join(at, "b.rae"));
   assert.equal((await copy.stats()).memories, 21);
+});
+
+test("a relation is a memory with a claim, and is listed by its parts", async (t) => {
+  const mem = await opened(t);
+  const source = await mem.remember("Ada has moved to Acme.");
+  const past = { validFrom: new Date("2019-01-01"), validTo: "2020-01-01", weight: 0.5, sourceId: source.id };
+  const { id } = await mem.relate("Ada", "Works at", "Acme", past);
+  const memory = await mem.get(id);
+  typed(memory, "Memory");
+  typed(memory.claim, "Claim");
+  assert.deepEqual(memory.claim, { object: "Acme", relation: "works_at", subject: "Ada", weight: 0.5 });
+  assert.deepEqual([memory.validTo, memory.derivedFrom], ["2020-01-01T00:00:00Z", [source.id]]);
+  typed((await mem.history(id))[0], "MemoryVersion");
+  assert.equal((await mem.relate("ADA", "works_at", "acme", past)).merged, true);
+  assert.equal((await mem.relate("Ada", "works_at", "Acme")).merged, false);
+  assert.deepEqual((await mem.relations({ subject: "ada", limit: 1 })).items.map((m) => m.id), [id]);
+  assert.equal((await mem.list({ filter: { object: "ACME" } })).items.length, 2);
+  assert.equal((await mem.relations()).items.length, 2);
+  await rejected(mem.relate("Ada", "knows", "Bob", { sourceId: id.replace(/^./, "f") }), "not_found");
+  await rejected(mem.relate("Ada", "knows", ""), "invalid_input");
+  await rejected(mem.relate("Ada", "knows"), "invalid_input");
 });
 
 test("a Date and RFC 3339 text of any offset are times, and times come back in UTC, exact to the microsecond", async (t) => {

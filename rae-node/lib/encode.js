@@ -32,6 +32,8 @@ const RECALL = names(
 );
 const CONTEXT = names("sessionId maxTokens agentId userId layers tags filter minScore");
 const LIST = names("limit cursor layer tags filter");
+const RELATE = names("weight confidence validFrom validTo sourceId");
+const RELATIONS = names("subject relation object limit cursor");
 const FORGET = names("id filter scope target");
 const MAINTAIN = names("now");
 const AUDIT = names("limit");
@@ -55,7 +57,7 @@ const NONE = new Set();
 // How each field is read; those that are not here are texts.
 const READERS = readers([
   [time, "occurredAt validFrom validTo since until asOf knownAt now"],
-  [number, "k limit maxTokens minScore importance confidence ttl expectedVersion timeout _testSeed"],
+  [number, "k limit weight maxTokens minScore importance confidence ttl expectedVersion timeout _testSeed"],
   [number, "dailyTokenLimit monthlyTokenLimit warningThreshold temperature topP"],
   [number, "inputTokens cachedInputTokens outputTokens reasoningTokens maxOutputTokens"],
   [money, "dailyLimit monthlyLimit"],
@@ -402,6 +404,8 @@ module.exports = {
   NONE,
   OPEN,
   RECALL,
+  RELATE,
+  RELATIONS,
   REMEMBER,
   SCOPE,
   UPDATE,

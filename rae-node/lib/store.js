@@ -125,6 +125,16 @@ class Rae {
     return this.#call("feedback", call);
   }
 
+  async relate(subject, relation, object, options) {
+    const call = taken("relate", options, encode.RELATE);
+    for (const [name, value] of Object.entries({ subject, relation, object })) call.args[name] = encode.text(name, value);
+    return this.#call("relate", call);
+  }
+
+  async relations(options) {
+    return this.#call("relations", taken("relations", options, encode.RELATIONS));
+  }
+
   async embed(texts, options) {
     const { args, signal } = taken("embed", options, encode.EMBED);
     if (signal?.aborted) throw aborted(signal, "embed");

@@ -11,7 +11,8 @@ use pyo3::{
     types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple},
 };
 use rae_core::{
-    ContextOptions, Error, Forget, ListOptions, MemoryUpdate, NewMemory, RecallOptions, limits::BATCH_ITEMS_MAX,
+    ContextOptions, Error, Forget, ListOptions, MemoryUpdate, NewMemory, NewRelation, RecallOptions, RelationsOptions,
+    limits::BATCH_ITEMS_MAX,
 };
 
 const NEW_FIELDS: [&str; 21] = [
@@ -263,6 +264,49 @@ pub(crate) fn list(fields: &Bound<'_, PyDict>) -> PyResult<ListOptions> {
             "layer" => o.layer = Some(name("layer", &value)?),
             "tags" => o.tags = Some(texts("tags", &value)?),
             "filter" => o.filter = Some(json::filter("filter", &value)?),
+            _ => return Err(invalid(fields.py(), format!("unknown option \"{key}\""))),
+        }
+    }
+    Ok(o)
+}
+
+/// What `relate` takes.
+pub(crate) fn relation(fields: &Bound<'_, PyDict>) -> PyResult<NewRelation> {
+    let mut new = NewRelation::new("", "", "");
+    for (key, value) in fields {
+        let key = key_text(&key)?;
+        if value.is_none() && !matches!(key.as_str(), "subject" | "relation" | "object") {
+            continue;
+        }
+        match key.as_str() {
+            "subject" => new.subject = text("subject", &value)?,
+            "relation" => new.relation = text("relation", &value)?,
+            "object" => new.object = text("object", &value)?,
+            "weight" => new.weight = Some(number("weight", &value)?),
+            "confidence" => new.confidence = Some(number("confidence", &value)?),
+            "valid_from" => new.valid_from = Some(time("valid_from", &value)?),
+            "valid_to" => new.valid_to = Some(time("valid_to", &value)?),
+            "source_id" => new.source_id = Some(id("source_id", &value)?),
+            _ => return Err(invalid(fields.py(), format!("unknown field \"{key}\""))),
+        }
+    }
+    Ok(new)
+}
+
+/// What `relations` takes.
+pub(crate) fn relations(fields: &Bound<'_, PyDict>) -> PyResult<RelationsOptions> {
+    let mut o = RelationsOptions::default();
+    for (key, value) in fields {
+        let key = key_text(&key)?;
+        if value.is_none() && key != "limit" {
+            continue;
+        }
+        match key.as_str() {
+            "subject" => o.subject = Some(text("subject", &value)?),
+            "relation" => o.relation = Some(text("relation", &value)?),
+            "object" => o.object = Some(text("object", &value)?),
+            "limit" => o.limit = integer("limit", &value)?,
+            "cursor" => o.cursor = Some(text("cursor", &value)?),
             _ => return Err(invalid(fields.py(), format!("unknown option \"{key}\""))),
         }
     }

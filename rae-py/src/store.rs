@@ -315,6 +315,14 @@ impl Store {
         })
     }
 
+    fn relate(&self, py: Python<'_>, fields: &Bound<'_, PyDict>) -> PyResult<Receipt> {
+        boundary(py, || drive(py, self.rae(py)?.relate(fields::relation(fields)?)).map(Receipt::from))
+    }
+
+    fn relations(&self, py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Page> {
+        boundary(py, || drive(py, self.rae(py)?.relations(fields::relations(options)?)).map(Page::from))
+    }
+
     fn stats(&self, py: Python<'_>) -> PyResult<Stats> {
         boundary(py, || drive(py, self.rae(py)?.stats()).map(Stats::from))
     }

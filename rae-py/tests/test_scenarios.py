@@ -73,8 +73,6 @@ def plain(value: Any) -> Any:
         value = value.to_dict()
         if "from_" in value:  # `from` is a word of Python's
             value["from"] = value.pop("from_")
-        if value.get("claim", ...) is None:  # absent in JSON where a memory states no relation
-            del value["claim"]
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, datetime):
@@ -82,7 +80,8 @@ def plain(value: Any) -> Any:
         text = value.replace(tzinfo=None).isoformat(timespec="microseconds").rstrip("0")
         return text.rstrip(".") + "Z"
     if isinstance(value, dict):
-        return {key: plain(v) for key, v in value.items()}
+        # A claim is absent in JSON where a memory states no relation.
+        return {key: plain(v) for key, v in value.items() if (key, v) != ("claim", None)}
     if isinstance(value, list):
         return [plain(v) for v in value]
     if isinstance(value, numpy.ndarray):

@@ -25,6 +25,7 @@ def every_value(mem: rae.Rae, folder: Path) -> list[Any]:
     mem.remember("Ada lives in Porto.")
     mem.remember("Ada lives in Ghent.")
     report = mem.audit()
+    claim = mem.get(mem.relate("Ada", "lives_in", "Porto", weight=0.5).id).claim
     return [
         receipt,
         hits,
@@ -33,6 +34,7 @@ def every_value(mem: rae.Rae, folder: Path) -> list[Any]:
         hits[0].passage,
         mem.get(receipt.id),
         *mem.history(receipt.id),
+        claim,
         mem.list(limit=1),
         context,
         context.sources[0],

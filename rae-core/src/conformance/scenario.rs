@@ -36,6 +36,7 @@ pub const FILES: &[(&str, &str)] = files![
     "merging.json",
     "ranking.json",
     "recall.json",
+    "relations.json",
     "stores.json",
     "tenants.json",
     "times.json",

@@ -1,6 +1,6 @@
 //! The filter language of `recall`, `list` and `forget`: `{field: value | {op: value}}` with `and`, `or`, `not`.
 
-use super::{Memory, Timestamp};
+use super::{Claim, Memory, Timestamp};
 use crate::{
     error::{Error, Result},
     limits::{FILTER_DEPTH_MAX, FILTER_TERMS_MAX},
@@ -49,6 +49,11 @@ pub enum Field {
     ValidFrom,
     ValidTo,
     ExpiresAt,
+    /// Of the claim, folded as names of entities are.
+    Subject,
+    Relation,
+    /// Folded.
+    Object,
     /// A path into the metadata.
     Metadata(Vec<String>),
 }
@@ -106,6 +111,17 @@ impl Filter {
             Self::Not(inner) => inner.is_trivial(),
             Self::Cmp(..) => false,
         }
+    }
+
+    /// The key of the claims that are asked for, where all of these together name a subject and a relation.
+    pub fn claim_key(all: &[Self]) -> Option<[u8; 16]> {
+        let named = |wanted: &Field| {
+            all.iter().find_map(|filter| match filter {
+                Self::Cmp(field, Cmp::Eq(Value::Text(text))) if field == wanted => Some(text),
+                _ => None,
+            })
+        };
+        Some(Claim::key_of(named(&Field::Subject)?, named(&Field::Relation)?))
     }
 
     /// Whether `memory` is in.
@@ -221,6 +237,9 @@ impl Field {
             "valid_from" => Self::ValidFrom,
             "valid_to" => Self::ValidTo,
             "expires_at" => Self::ExpiresAt,
+            "subject" => Self::Subject,
+            "relation" => Self::Relation,
+            "object" => Self::Object,
             _ => match key.strip_prefix("metadata.") {
                 Some(path) if !path.split('.').any(str::is_empty) => {
                     Self::Metadata(path.split('.').map(str::to_owned).collect())
@@ -267,10 +286,18 @@ impl Field {
                 Self::Layer => {
                     Value::Text(s.parse::<super::Layer>().map_err(|e| e.with_code("invalid_filter"))?.to_string())
                 }
+                // However they are spelt.
+                Self::Subject | Self::Object => Value::Text(Claim::name_key(s)),
+                Self::Relation => Value::Text(Claim::relation_key(s).map_err(|e| e.with_code("invalid_filter"))?),
                 _ => Value::Text(s.clone()),
             },
             _ => return Err(wrong("a text")),
         })
+    }
+
+    /// Whether it is a part of the claim.
+    pub fn is_of_claim(&self) -> bool {
+        matches!(self, Self::Subject | Self::Relation | Self::Object)
     }
 
     fn is_list(&self, memory: &Memory) -> bool {
@@ -314,6 +341,9 @@ impl Field {
             Self::ValidFrom => time(Some(m.valid_start())),
             Self::ValidTo => time(m.valid_to),
             Self::ExpiresAt => time(m.expires_at),
+            Self::Subject => text(m.claim.as_ref().map(|c| Claim::name_key(&c.subject)).as_deref()),
+            Self::Relation => text(m.claim.as_ref().map(|c| c.relation.as_str())),
+            Self::Object => text(m.claim.as_ref().map(|c| Claim::name_key(&c.object)).as_deref()),
             Self::Metadata(path) => match lookup(m, path) {
                 None | Some(Json::Null | Json::Object(_)) => Vec::new(),
                 Some(Json::Array(list)) => list.iter().filter_map(scalar).collect(),

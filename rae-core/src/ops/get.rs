@@ -1,6 +1,7 @@
 //! `get`, `list` and `history`: reading what is stored.
 
 use crate::{
+    ctx::Ctx,
     deps::Deps,
     error::{Error, Result},
     ingest::check_tags,
@@ -78,12 +79,23 @@ pub(crate) async fn list(deps: &Deps, scope: &Scope, options: ListOptions) -> Re
     }
     all.extend(options.filter.map(|f| Filter::parse(&f)).transpose()?.filter(|f| !f.is_trivial()));
     let filter = if all.is_empty() { None } else { Some(Filter::And(all)) };
-    let after = options.cursor.as_deref().map(Cursor::decode).transpose()?;
+    page_of(deps, &ctx, filter, options.cursor.as_deref(), limit).await
+}
+
+/// A page of what matches and has not expired.
+pub(super) async fn page_of(
+    deps: &Deps,
+    ctx: &Ctx,
+    filter: Option<Filter>,
+    cursor: Option<&str>,
+    limit: usize,
+) -> Result<Page> {
+    let after = cursor.map(Cursor::decode).transpose()?;
     let now = deps.clock.now();
     let mut scan = Scan { filter, after, limit };
     let mut items: Vec<Memory> = Vec::with_capacity(limit.min(64));
     loop {
-        let page = deps.relational.scan(&ctx, &scan).await?;
+        let page = deps.relational.scan(ctx, &scan).await?;
         let Some(last) = page.last() else { return Ok(Page { items, next_cursor: None }) };
         scan.after = Some(Cursor(last.id));
         let full = page.len() == limit;

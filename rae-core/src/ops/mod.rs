@@ -19,6 +19,7 @@ mod maintain;
 mod meter;
 mod recall;
 mod reembed;
+mod relate;
 mod remember;
 mod stats;
 mod sync_vectors;
@@ -40,6 +41,7 @@ pub use maintain::{Finding, Maintained};
 pub use meter::{MeterEnd, Metered, MeteredCall};
 pub use recall::{Hit, Hits, Passage, RecallOptions};
 pub use reembed::Reembedded;
+pub use relate::RelationsOptions;
 pub use remember::Receipt;
 pub use stats::Stats;
 pub use sync_vectors::VectorSync;
@@ -62,6 +64,7 @@ pub(crate) use maintain::{doctor, flush_access, housekeep, maintain};
 pub(crate) use meter::{end_by_id, meter, meter_by_id};
 pub(crate) use recall::recall;
 pub(crate) use reembed::reembed;
+pub(crate) use relate::{relate, relations};
 pub(crate) use remember::{remember, remember_many};
 pub(crate) use stats::stats;
 pub(crate) use sync_vectors::sync_vectors;
@@ -74,5 +77,6 @@ pub(crate) use {
     embed::check_texts,
     export::{MARK, io_error, refuse_foreign_target},
     get::page_size,
+    relate::check_relation,
     remember::{check_items, with_prefix},
 };

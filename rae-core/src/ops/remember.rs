@@ -27,10 +27,10 @@ pub struct Receipt {
 }
 
 /// One memory with what its write needs beside it.
-struct Item {
-    memory: Memory,
-    idempotency: Option<Idempotency>,
-    infer: bool,
+pub(super) struct Item {
+    pub memory: Memory,
+    pub idempotency: Option<Idempotency>,
+    pub infer: bool,
 }
 
 pub(crate) async fn remember(deps: &Deps, scope: &Scope, new: NewMemory) -> Result<Receipt> {
@@ -45,7 +45,7 @@ pub(crate) async fn remember_many(deps: &Deps, scope: &Scope, items: Vec<NewMemo
     let mut rest = items.into_iter().peekable();
     while rest.peek().is_some() {
         let chunk = next_chunk(&mut rest);
-        match commit(deps, &ctx, chunk).await {
+        match commit(deps, &ctx, chunk, Vec::new()).await {
             Ok(mut done) => receipts.append(&mut done),
             Err(error) if receipts.is_empty() => return Err(error),
             Err(error) => return Err(with_prefix(error, &receipts)),
@@ -116,7 +116,13 @@ fn next_chunk(rest: &mut std::iter::Peekable<std::vec::IntoIter<Item>>) -> Vec<I
     chunk
 }
 
-async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>) -> Result<Vec<Receipt>> {
+/// Embeds and writes items in one transaction, where what they need besides still holds.
+pub(super) async fn commit(
+    deps: &Deps,
+    ctx: &crate::Ctx,
+    chunk: Vec<Item>,
+    mut needed: Vec<Precondition>,
+) -> Result<Vec<Receipt>> {
     let embedder = deps.embedder();
     let (memories, extras): (Vec<Memory>, Vec<_>) =
         chunk.into_iter().map(|i| (i.memory, (i.idempotency, i.infer))).unzip();
@@ -144,8 +150,8 @@ async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>) -> Result<Vec<R
     if !asked.is_empty() {
         ops.push(extract::job(deps, &asked));
     }
-    let same_embedder = Precondition::EmbedderIs(embedder.id().to_owned());
-    let applied = deps.relational.apply(ctx, deps.batch_if(vec![same_embedder], ops)).await?;
+    needed.push(Precondition::EmbedderIs(embedder.id().to_owned()));
+    let applied = deps.relational.apply(ctx, deps.batch_if(needed, ops)).await?;
     let mut outcomes = applied.outcomes.into_iter();
     let puts: Vec<Outcome> = outcomes.by_ref().take(ids.len()).collect();
     let trimmed: HashSet<MemoryId> =

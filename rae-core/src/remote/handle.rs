@@ -4,12 +4,12 @@ use super::{Remote, runtime, runtime::Streamed};
 use crate::{
     Embedding, MemoryId, Rae,
     error::{Error, Result},
-    ingest::{MemoryUpdate, NewMemory},
+    ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp, Usd},
     ops::{
         Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
         Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions,
-        Maintained, MeterEnd, MeteredCall, Page, RecallOptions, Receipt, Reembedded, Stats,
+        Maintained, MeterEnd, MeteredCall, Page, RecallOptions, Receipt, Reembedded, RelationsOptions, Stats,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
@@ -54,6 +54,8 @@ impl Handle {
         feedback(id: MemoryId, useful: bool) -> Memory;
         embed(texts: &[&str], role: EmbedRole) -> Vec<Option<Vec<f32>>>;
         vector(id: MemoryId) -> Option<Vec<f32>>;
+        relate(new: NewRelation) -> Receipt;
+        relations(options: RelationsOptions) -> Page;
         stats() -> Stats;
         export(path: &Path) -> Exported;
         import(path: &Path) -> Imported;

@@ -4,11 +4,11 @@
 use super::{Remote, transport::Request};
 use crate::{
     error::{Error, Result},
-    ingest::{MemoryUpdate, NewMemory},
+    ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{Memory, MemoryId, MemoryVersion, Timestamp},
     ops::{
         self, Audit, AuditOptions, Context, ContextOptions, Finding, Forget, Forgotten, Hits, ListOptions, Maintained,
-        Page, RecallOptions, Receipt, Stats,
+        Page, RecallOptions, Receipt, RelationsOptions, Stats,
     },
     ports::EmbedRole,
     wire,
@@ -46,6 +46,13 @@ struct Findings {
 struct Items {
     items: Vec<Value>,
     next_cursor: Option<String>,
+}
+
+impl Items {
+    fn read(self) -> Result<Page> {
+        let items = self.items.into_iter().map(read).collect::<Result<_>>()?;
+        Ok(Page { items, next_cursor: self.next_cursor })
+    }
 }
 
 #[derive(Deserialize)]
@@ -136,8 +143,7 @@ impl Remote {
             query.extend(options.tags.into_iter().flatten().map(|tag| ("tags", tag)));
             query.extend(options.filter.map(|filter| ("filter", filter.to_string())));
             let page: Items = self.json(Request { query, ..Request::get("v1/memories") }).await?;
-            let items = page.items.into_iter().map(read).collect::<Result<_>>()?;
-            Ok(Page { items, next_cursor: page.next_cursor })
+            page.read()
         })
         .await
     }
@@ -225,6 +231,33 @@ impl Remote {
         named("vector", async {
             let Vector { vector } = self.json(Request::get(format!("v1/memories/{id}/vector"))).await?;
             Ok(vector)
+        })
+        .await
+    }
+
+    /// As [`crate::Rae::relate`].
+    pub async fn relate(&self, new: NewRelation) -> Result<Receipt> {
+        named("relate", async {
+            ops::check_relation(&new)?;
+            self.json(Request::post("v1/graph/relations", &fields(&new)?)?).await
+        })
+        .await
+    }
+
+    /// As [`crate::Rae::relations`].
+    pub async fn relations(&self, options: RelationsOptions) -> Result<Page> {
+        named("relations", async {
+            ops::page_size(options.limit)?;
+            let mut query = vec![("limit", options.limit.to_string())];
+            let given = [
+                ("subject", options.subject),
+                ("relation", options.relation),
+                ("object", options.object),
+                ("cursor", options.cursor),
+            ];
+            query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
+            let page: Items = self.json(Request { query, ..Request::get("v1/graph/relations") }).await?;
+            page.read()
         })
         .await
     }

@@ -3,9 +3,9 @@
 
 use crate::{
     error::{Error, Result},
-    ingest::{MemoryUpdate, NewMemory},
+    ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{Role, Timestamp},
-    ops::{AuditOptions, ContextOptions, Forget, ForgetScope, ListOptions, NewKey, RecallOptions},
+    ops::{AuditOptions, ContextOptions, Forget, ForgetScope, ListOptions, NewKey, RecallOptions, RelationsOptions},
     ports::EmbedRole,
 };
 use serde_json::{Map, Value};
@@ -266,6 +266,37 @@ pub fn list(fields: Map<String, Value>) -> Result<ListOptions> {
         layer: f.optional("layer", name)?,
         tags: f.optional("tags", texts)?,
         filter: f.optional("filter", any)?,
+    };
+    f.finish()?;
+    Ok(options)
+}
+
+/// What `relate` takes. null is the same as no value.
+pub fn relation(fields: Map<String, Value>) -> Result<NewRelation> {
+    let mut f = Fields::new(fields);
+    let new = NewRelation {
+        subject: f.required("subject", text)?,
+        relation: f.required("relation", text)?,
+        object: f.required("object", text)?,
+        weight: f.optional("weight", number)?,
+        confidence: f.optional("confidence", number)?,
+        valid_from: f.optional("valid_from", time)?,
+        valid_to: f.optional("valid_to", time)?,
+        source_id: f.optional("source_id", name)?,
+    };
+    f.finish()?;
+    Ok(new)
+}
+
+/// What `relations` takes.
+pub fn relations(fields: Map<String, Value>) -> Result<RelationsOptions> {
+    let (mut f, default) = (Fields::new(fields), RelationsOptions::default());
+    let options = RelationsOptions {
+        subject: f.optional("subject", text)?,
+        relation: f.optional("relation", text)?,
+        object: f.optional("object", text)?,
+        limit: f.optional("limit", integer)?.unwrap_or(default.limit),
+        cursor: f.optional("cursor", text)?,
     };
     f.finish()?;
     Ok(options)

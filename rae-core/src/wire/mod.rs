@@ -18,7 +18,10 @@ use crate::{
 use input::Fields;
 use serde_json::{Map, Value};
 
-pub use input::{audit, context, embed, forget, list, new_key, new_memories, new_memory, new_tenant, recall, update};
+pub use input::{
+    audit, context, embed, forget, list, new_key, new_memories, new_memory, new_tenant, recall, relation, relations,
+    update,
+};
 pub use money::{
     MeterStart, budget_change, chat, cost_log, costs, llm_answer, llm_chunk, llm_end, llm_estimate, metered_call,
     metered_end, prices, sums,
@@ -30,7 +33,7 @@ pub use output::{memory, version};
 pub use providers::providers;
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
-pub const VERBS: [&str; 28] = [
+pub const VERBS: [&str; 30] = [
     "remember",
     "remember_many",
     "recall",
@@ -43,6 +46,8 @@ pub const VERBS: [&str; 28] = [
     "feedback",
     "embed",
     "vector",
+    "relate",
+    "relations",
     "stats",
     "export",
     "import",
@@ -99,6 +104,8 @@ macro_rules! dispatch {
                 output::plain(&$rae.embed(&texts, role).await?)?
             }
             "vector" => output::plain(&$rae.vector(id(args)?).await?)?,
+            "relate" => output::plain(&$rae.relate(relation(args.rest())?).await?)?,
+            "relations" => output::page(&$rae.relations(relations(args.rest())?).await?)?,
             "stats" => {
                 args.finish()?;
                 output::plain(&$rae.stats().await?)?

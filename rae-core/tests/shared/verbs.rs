@@ -685,10 +685,13 @@ fn a_wrong_line_far_into_an_export_leaves_nothing_of_it() {
                 ("/access", json!([u64::MAX, "2026-01-01T00:00:00Z"])),
                 ("/memory/superseded_by", own),
                 ("/memory/provenance", json!({ "sources": names })),
+                ("/memory/claim", json!({ "subject": "a", "relation": "b", "object": " ", "weight": 1.0 })),
+                ("/memory/claim", json!({ "subject": "a", "relation": "b", "object": "c", "weight": 0.0 })),
             ] {
                 let mut lines = good.clone();
                 lines[1_001]["history"] = json!([]);
                 lines[1_001]["access"] = json!(null);
+                lines[1_001]["memory"]["claim"] = json!(null);
                 *lines[1_001].pointer_mut(place).unwrap() = value.clone();
                 let error = copy.import(export_file(b, &lines)).await.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::InvalidInput, "{place} {value}");

@@ -38,6 +38,8 @@ const verbs = {
   history: (mem, { id }) => mem.history(id),
   // An id beside something else can only be said as an option, and is as invalid there as elsewhere.
   forget: (mem, args) => mem.forget("id" in args && Object.keys(args).length === 1 ? args.id : camelOptions(args)),
+  relate: (mem, { subject, relation, object, ...options }) => mem.relate(subject, relation, object, camelOptions(options)),
+  relations: (mem, args) => mem.relations(camelOptions(args)),
   feedback: (mem, { id, useful }) => mem.feedback(id, useful),
   embed: (mem, { texts, ...rest }) => mem.embed(texts, camelOptions(rest)),
   vector: (mem, { id }) => mem.vector(id),

@@ -1,5 +1,5 @@
 // Compiled, never run: what people write must type-check, and what is wrong must not.
-import { connect, open, InvalidInputError, RaeError, Hits, type EmbedderFunction, type Filter, type Memory, type NewMemory } from "rae";
+import { connect, open, InvalidInputError, RaeError, Hits, type EmbedderFunction, type Filter, type Memory, type NewMemory, type Receipt } from "rae";
 
 const embedder: EmbedderFunction = async (texts) => texts.map(() => new Float32Array(4));
 embedder.raeId = "mine@1/4";
@@ -17,6 +17,9 @@ for (const hit of hits) console.log(hit.signals.dense, hit.passage.start, hits.d
 console.log((await mem.context({ sessionId: "s1" })).tokenCount, (await mem.context("q", { maxTokens: 9 })).sources);
 const memory: Memory = await mem.get(id);
 await mem.update(id, { content: "b", speaker: null }, { signal: null });
+const edge: Receipt = await mem.relate("Ada", "works_at", "Acme", { weight: 2, validFrom: new Date(), sourceId: id });
+const claimed = (await mem.relations({ subject: "ada", limit: 1 })).items[0]?.claim;
+const weight: number | undefined = claimed?.weight;
 await mem.forget({ scope: "session", target: "s1" });
 await mem.forget({ filter });
 await mem.export(new URL("file:///tmp/dump.jsonl"));

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Literal
 
 from rae import _client
-from rae._averbs import models, money, reading, upkeep, writing
+from rae._averbs import models, money, reading, relations, upkeep, writing
 from rae._averbs.base import Pool
 from rae._averbs.models import AsyncLlmStream, AsyncMeter
 from rae._types import Embedder, Path, Prices, Providers, Time, UnknownModel
@@ -96,7 +96,12 @@ async def aconnect(
 
 
 class AsyncRae(
-    writing.AsyncRae, reading.AsyncRae, upkeep.AsyncRae, money.AsyncRae, models.AsyncRae
+    writing.AsyncRae,
+    reading.AsyncRae,
+    relations.AsyncRae,
+    upkeep.AsyncRae,
+    money.AsyncRae,
+    models.AsyncRae,
 ):
     """A store, for one tenant and project; `aopen` makes it, and `aconnect` one on a server.
 

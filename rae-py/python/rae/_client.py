@@ -11,7 +11,7 @@ from typing import Any, Literal
 from rae import _rae
 from rae._money import amount
 from rae._types import Embedder, Path, Prices, Providers, Time, UnknownModel
-from rae._verbs import models, money, reading, upkeep, writing
+from rae._verbs import models, money, reading, relations, upkeep, writing
 
 
 def open(
@@ -123,7 +123,7 @@ def connect(
     return Rae(native)
 
 
-class Rae(writing.Rae, reading.Rae, upkeep.Rae, money.Rae, models.Rae):
+class Rae(writing.Rae, reading.Rae, relations.Rae, upkeep.Rae, money.Rae, models.Rae):
     """A store, for one tenant and project; `open` makes it, and `connect` one on a server.
 
     Safe to use from several threads; the interpreter is free while a call runs, and Ctrl-C ends it.

@@ -47,6 +47,9 @@ def blocking() -> None:
         page: rae.Page = mem.list(10, None, layer="working")
         cursor: str | None = page.next_cursor
         mem.update(memory.id, content="y", speaker=None, tags=None, expected_version=1)
+        edge = mem.relate("Ada", "works_at", "Acme", weight=2, source_id=memory.id)
+        claim: rae.Claim | None = mem.get(edge.id).claim
+        print(claim.object if claim else mem.relations("Ada", limit=1).next_cursor)
         versions: list[rae.MemoryVersion] = mem.history(memory.id)
         replaced: datetime | None = versions[0].replaced_at
         forgotten: rae.Forgotten = mem.forget(scope="session", target="s")

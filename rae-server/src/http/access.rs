@@ -32,6 +32,9 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("DELETE", "/v1/memories/{id}", ROLE(Developer)),
     ("GET", "/v1/memories/{id}/history", ROLE(Viewer)),
     ("POST", "/v1/memories/{id}/feedback", ROLE(Developer)),
+    ("POST", "/v1/graph/relations", ROLE(Developer)),
+    ("GET", "/v1/graph/relations", ROLE(Viewer)),
+    ("DELETE", "/v1/graph/relations/{id}", ROLE(Developer)),
     ("POST", "/v1/context", ROLE(Viewer)),
     // The handler looks closer: a user needs an admin, a project an owner, a tenant the operator.
     ("POST", "/v1/erasure", ROLE(Developer)),

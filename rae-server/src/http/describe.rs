@@ -123,6 +123,10 @@ fn complete(method: &Method, path: &str, operation: &mut Operation) {
         {
             errors.push((404, "There is no such memory in this project"));
         }
+        "/v1/graph/relations" if *method == Method::POST => {
+            errors.push((404, "`source_id` names no memory of this project"));
+        }
+        "/v1/graph/relations/{id}" => errors.push((404, "There is no such relation in this project")),
         "/v1/tenants/{id}" if *method == Method::GET => errors.push((404, "There is no such tenant")),
         "/v1/api-keys/{id}" => errors.push((404, "There is no such key")),
         "/v1/tenants" if *method == Method::POST => errors.push((409, "The tenant is registered already")),

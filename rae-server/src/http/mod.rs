@@ -12,6 +12,7 @@ mod edge;
 mod error;
 mod gate;
 mod gateway;
+mod graph;
 mod health;
 mod jobs;
 mod keys;
@@ -57,6 +58,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(memories::get, memories::update, memories::forget))
         .routes(routes!(memories::history))
         .routes(routes!(memories::feedback))
+        .routes(routes!(graph::relate, graph::relations))
+        .routes(routes!(graph::forget_relation))
         .routes(routes!(memories::context))
         .routes(routes!(memories::erase))
         .routes(routes!(memories::stats))

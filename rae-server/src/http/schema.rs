@@ -5,6 +5,7 @@
 
 mod costs;
 mod gateway;
+mod graph;
 mod jobs;
 mod keys;
 mod names;
@@ -19,6 +20,7 @@ pub use costs::{
     MeteredCall, MeteredEnd, Reservation, Settled,
 };
 pub use gateway::{AgentAnswer, AgentRequest, ChatCompletion, ChatCompletions, Models};
+pub use graph::{NewRelation, RelationParameters};
 pub use jobs::{AllJobsPage, JobPage, JobParameters, Requeued};
 pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, Tenant, Tenants};
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};

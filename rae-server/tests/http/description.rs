@@ -61,7 +61,7 @@ fn every_field_that_the_engine_takes_is_documented_and_no_other() {
 fn every_documented_field_is_read_by_the_engines_parser() {
     let api = description();
     type Read = fn(Map<String, Value>) -> rae_core::Result<()>;
-    let shapes: [(&str, &[&str], Read); 6] = [
+    let shapes: [(&str, &[&str], Read); 7] = [
         ("EmbedRequest", &["texts"], |mut m| {
             m.insert("texts".to_owned(), json!([]));
             m.remove("content");
@@ -69,6 +69,13 @@ fn every_documented_field_is_read_by_the_engines_parser() {
         }),
         ("NewMemory", &[], |m| wire::new_memory(m).map(drop)),
         ("Update", &[], |m| wire::update(m).map(drop)),
+        ("NewRelation", &[], |mut m| {
+            m.remove("content");
+            for needed in ["subject", "relation", "object"] {
+                m.entry(needed).or_insert_with(|| json!("x"));
+            }
+            wire::relation(m).map(drop)
+        }),
         ("Recall", &["query"], |m| wire::recall(m).map(drop)),
         ("ContextRequest", &["query"], |m| wire::context(m).map(drop)),
         ("Erasure", &[], |m| wire::forget(m).map(drop)),
@@ -119,6 +126,12 @@ fn answers_have_the_documented_fields_and_no_others() {
     let history = server.get(&format!("/v1/memories/{}/history", receipt["id"].as_str().unwrap())).json();
     check("History", &history);
     without_claim("MemoryVersion", &history["versions"][0]);
+    let relation = json!({ "subject": "Ada", "relation": "works_at", "object": "Acme" });
+    check("Receipt", &server.post("/v1/graph/relations", relation).json());
+    let relations = server.get("/v1/graph/relations").json();
+    check("Page", &relations);
+    check("Memory", &relations["items"][0]);
+    check("Claim", &relations["items"][0]["claim"]);
     check("Vectors", &server.post("/v1/embed", json!({ "texts": ["one"] })).json());
     check("Vector", &server.get(&format!("/v1/memories/{}/vector", receipt["id"].as_str().unwrap())).json());
     server.post("/v1/memories", json!({ "content": "Two!" }));

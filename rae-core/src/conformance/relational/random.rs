@@ -69,6 +69,8 @@ struct Maker {
     /// Ids that were put somewhere, and a few that never are.
     known: Vec<MemoryId>,
     money: MoneyMaker,
+    /// For claims alone, so that the rest of a seed stays what it was before there were any.
+    claims: Rng,
 }
 
 const SESSIONS: [&str; 3] = ["s", "S", "s%"];
@@ -92,10 +94,11 @@ impl Maker {
 
     /// Few names and relations, so that keys are shared.
     fn claim(&mut self) -> Option<Claim> {
-        let (subject, object) = (SESSIONS[self.rng.usize(..3)], SESSIONS[self.rng.usize(..3)]);
-        let relation = if self.rng.bool() { "knows" } else { "works at" };
-        let weight = f64::from(self.rng.u32(1..5)) / 3.0;
-        self.one_in(2).then(|| Claim::new(subject, relation, object, weight).unwrap())
+        let rng = &mut self.claims;
+        let (subject, object) = (SESSIONS[rng.usize(..3)], SESSIONS[rng.usize(..3)]);
+        let relation = if rng.bool() { "knows" } else { "works at" };
+        let weight = f64::from(rng.u32(1..5)) / 3.0;
+        rng.bool().then(|| Claim::new(subject, relation, object, weight).unwrap())
     }
 
     fn memory(&mut self, scope: &Scope) -> Memory {
@@ -130,7 +133,7 @@ impl Maker {
             importance: self.one_in(2).then(|| self.rng.f64()),
             expires_at: self.one_in(3).then(|| self.time()),
             superseded_by: self.one_in(4).then(|| Some(self.pick_id())),
-            claim: self.one_in(4).then(|| self.claim()),
+            claim: (self.claims.u32(..4) == 0).then(|| self.claim()),
             ..MemoryPatch::default()
         };
         let mode = if self.one_in(3) { PatchMode::InPlace } else { PatchMode::NewVersion };
@@ -225,7 +228,8 @@ pub fn random_ops(seed: u64) -> Vec<Step> {
     let now = start().saturating_add_seconds(days * DAY);
     let ids = IdGenerator::seeded(seed);
     let known = (0..2).map(|_| ids.next(now)).collect();
-    let mut maker = Maker { rng: Rng::with_seed(seed), ids, now, scopes, known, money: MoneyMaker::new(seed) };
+    let (rng, claims, money) = (Rng::with_seed(seed), Rng::with_seed(!seed), MoneyMaker::new(seed));
+    let mut maker = Maker { rng, ids, now, scopes, known, money, claims };
     let mut steps: Vec<Step> = Vec::new();
     for _ in 0..STEPS {
         // Mostly one second, sometimes past the day that keys and batch ids are kept.

@@ -4,7 +4,7 @@ use crate::{
     conformance::fixtures::{DAY, EMBEDDER, Rig, filter, object, put, put_with_vector, unit},
     error::ErrorKind,
     limits::PAGE_MAX,
-    model::{Audit, Cursor, Filter, Kind, Layer, Memory, Op, Provenance, Scan, TrustLevel},
+    model::{Audit, Claim, Cursor, Filter, Kind, Layer, Memory, Op, Provenance, Scan, TrustLevel},
     ports::{ManualClock, RelationalStore},
 };
 use serde_json::{Value, json};
@@ -62,6 +62,10 @@ fn corpus(rig: &Rig<'_>) -> Vec<Memory> {
                 valid_to: time(5),
                 expires_at: time(7),
                 witness_count: u32::try_from(i % 5 + 1).unwrap(),
+                claim: (i % 3 > 0).then(|| {
+                    let (subject, object) = (["Ada", "ADA ", "Zoë", "A%"][i % 4], ["Acme", "acme", "B"][i % 5 % 3]);
+                    Claim::new(subject, ["knows", "works_at"][i % 2], object, 1.0).unwrap()
+                }),
                 ..rig.memory(&format!("content {} 100% _done_ [a-z]* {i}", i % 9))
             }
         })
@@ -76,6 +80,20 @@ fn filters() -> Vec<Value> {
         json!({"role": "user"}),
         json!({"role": null}),
         json!({"role": {"ne": null}}),
+        json!({"subject": "ada"}),
+        json!({"subject": {"in": ["ZOË", "a%"]}}),
+        json!({"subject": {"in": ["ZOË", null]}}),
+        json!({"subject": {"ne": "ada"}}),
+        json!({"object": null}),
+        json!({"object": {"ne": null}}),
+        json!({"object": {"contains": "CM"}}),
+        json!({"object": {"gt": "acme"}}),
+        json!({"relation": "Works at"}),
+        json!({"relation": {"nin": ["knows"]}}),
+        json!({"subject": "Ada", "relation": "works_at", "object": "ACME"}),
+        json!({"subject": "Ada", "relation": {"ne": "works_at"}}),
+        json!({"or": [{"subject": "Ada", "relation": "knows"}, {"speaker": "Ada"}]}),
+        json!({"not": {"subject": "Ada", "relation": "knows"}}),
         json!({"speaker": "Ada"}),
         json!({"speaker": "A%"}),
         json!({"speaker": "A_a"}),

@@ -29,7 +29,11 @@ impl Prefilter {
     fn translate(&mut self, filter: &Filter, first: usize) -> Option<String> {
         match filter {
             Filter::And(list) => {
-                let parts: Vec<_> = list.iter().filter_map(|f| self.translate(f, first)).collect();
+                let mut parts: Vec<_> = list.iter().filter_map(|f| self.translate(f, first)).collect();
+                // In place of `IS NOT NULL` alone: the index by key.
+                if let Some(key) = Filter::claim_key(list) {
+                    parts.push(format!("m.claim_key = {}", self.push(Box::new(key), first)));
+                }
                 (!parts.is_empty()).then(|| format!("({})", parts.join(" AND ")))
             }
             Filter::Or(list) => {
@@ -47,6 +51,9 @@ impl Prefilter {
     }
 
     fn compare(&mut self, field: &Field, cmp: &Cmp, first: usize) -> Option<String> {
+        if field.is_of_claim() {
+            return Self::claim_cmp(cmp);
+        }
         let column = column(field)?;
         let (op, value) = match cmp {
             Cmp::Eq(Value::Null) => return Some(format!("m.{column} IS NULL")),
@@ -68,6 +75,19 @@ impl Prefilter {
         }
         let value = bind(field, value)?;
         Some(format!("m.{column} {op} {}", self.push(value, first)))
+    }
+
+    /// Parts of claims are compared folded, which SQL cannot do: but only what has a claim has them.
+    fn claim_cmp(cmp: &Cmp) -> Option<String> {
+        match cmp {
+            Cmp::Eq(Value::Null) => Some("m.claim_key IS NULL".to_owned()),
+            Cmp::Ne(Value::Null) => Some("m.claim_key IS NOT NULL".to_owned()),
+            Cmp::Ne(_) | Cmp::Nin(_) => None,
+            Cmp::In(values) if values.contains(&Value::Null) => None,
+            Cmp::Eq(_) | Cmp::In(_) | Cmp::Gt(_) | Cmp::Gte(_) | Cmp::Lt(_) | Cmp::Lte(_) | Cmp::Contains(_) => {
+                Some("m.claim_key IS NOT NULL".to_owned())
+            }
+        }
     }
 
     fn push(&mut self, value: Box<dyn ToSql>, first: usize) -> String {
@@ -145,6 +165,12 @@ mod tests {
         assert_eq!(sql(json!({"and": [{"or": [{"role": "a"}, {"tags": "x"}]}, {"role": "b"}]})).1, 1);
         assert_eq!(sql(json!({"kind": {"in": ["fact", "text"]}})), (" AND m.kind IN (?2, ?3)".into(), 2));
         assert_eq!(sql(json!({"kind": {"in": ["fact", null]}})), (String::new(), 0));
+        let has = " AND m.claim_key IS NOT NULL";
+        assert_eq!(sql(json!({"subject": "Ada"})), (has.into(), 0));
+        assert_eq!(sql(json!({"object": {"ne": "Ada"}})), (String::new(), 0));
+        assert_eq!(sql(json!({"relation": {"in": ["knows", null]}})), (String::new(), 0));
+        let (condition, bound) = sql(json!({"subject": "Ada", "relation": "knows"}));
+        assert!(condition.contains("m.claim_key = ?2") && bound == 1, "{condition}");
     }
 
     #[test]

@@ -38,8 +38,12 @@ impl Prefilter {
     fn translate(&mut self, filter: &Filter, first: usize) -> Option<String> {
         match filter {
             Filter::And(list) => {
-                let parts: Vec<_> = list.iter().filter_map(|f| self.translate(f, first)).collect();
+                let mut parts: Vec<_> = list.iter().filter_map(|f| self.translate(f, first)).collect();
                 self.is_exact &= parts.len() == list.len();
+                // In place of `IS NOT NULL` alone: the index by key.
+                if let Some(key) = Filter::claim_key(list) {
+                    parts.push(format!("m.claim_key = {}", self.push(Box::new(key.to_vec()), Kind::Bytes, first)));
+                }
                 (!parts.is_empty()).then(|| format!("({})", parts.join(" AND ")))
             }
             Filter::Or(list) => {
@@ -65,6 +69,9 @@ impl Prefilter {
     }
 
     fn compare(&mut self, field: &Field, cmp: &Cmp, first: usize) -> Option<String> {
+        if field.is_of_claim() {
+            return self.claim_cmp(cmp);
+        }
         if *field == Field::Tags {
             return self.has_tag(cmp, first);
         }
@@ -102,6 +109,19 @@ impl Prefilter {
         let quoted = serde_json::to_string(tag).ok()?;
         let name = self.push(Box::new(quoted), Kind::Text, first);
         Some(format!("position({name} in m.tags) > 0"))
+    }
+
+    /// Parts of claims are compared folded, which SQL cannot do: but only what has a claim has them.
+    fn claim_cmp(&mut self, cmp: &Cmp) -> Option<String> {
+        match cmp {
+            Cmp::Eq(Value::Null) => return Some("m.claim_key IS NULL".to_owned()),
+            Cmp::Ne(Value::Null) => return Some("m.claim_key IS NOT NULL".to_owned()),
+            Cmp::Ne(_) | Cmp::Nin(_) => return None,
+            Cmp::In(values) if values.contains(&Value::Null) => return None,
+            Cmp::Eq(_) | Cmp::In(_) | Cmp::Gt(_) | Cmp::Gte(_) | Cmp::Lt(_) | Cmp::Lte(_) | Cmp::Contains(_) => {}
+        }
+        self.is_exact = false;
+        Some("m.claim_key IS NOT NULL".to_owned())
     }
 
     fn push(&mut self, value: Param, kind: Kind, first: usize) -> String {
@@ -205,6 +225,11 @@ mod tests {
             (" AND m.kind IN ($2::text, $3::text)".into(), 2, true)
         );
         assert_eq!(of(json!({"kind": {"in": ["fact", null]}})), (String::new(), 0, false));
+        assert_eq!(of(json!({"subject": "Ada"})), (" AND m.claim_key IS NOT NULL".into(), 0, false));
+        assert_eq!(of(json!({"subject": null})), (" AND m.claim_key IS NULL".into(), 0, true));
+        assert_eq!(of(json!({"object": {"ne": "Ada"}})), (String::new(), 0, false));
+        let (condition, bound, is_exact) = of(json!({"subject": "Ada", "relation": "knows"}));
+        assert!(condition.contains("m.claim_key = $2::bytea") && bound == 1 && !is_exact, "{condition}");
         assert_eq!(of(json!({})), (String::new(), 0, true));
         assert!(of(json!({"content": {"contains": "%"}})).2);
         assert!(!of(json!({"tags": "x"})).2, "a tag may stand inside another one, quoted");
