@@ -100,7 +100,7 @@ export interface NewMemoryFields {
   validFrom?: Time | null;
   /** Until when it holds (exclusive); default open. */
   validTo?: Time | null;
-  /** Asks for enrichment by a model; `degraded: ["infer"]` where none is configured. */
+  /** Reads facts from the text, by rules and without a model, when `maintain` or a worker runs. */
   infer?: boolean | null;
   /** Makes the write safe to repeat for 24 h; another body under the same key is `ConflictError`. */
   idempotencyKey?: string | null;
@@ -144,7 +144,7 @@ export interface Receipt {
   version: number;
   /** Whether the text was there already, so that its witness count grew instead. */
   merged: boolean;
-  /** What could not be done at once: `dense` (the vector is owed as a job), `infer` (no model is configured). */
+  /** What could not be done at once: `dense` (the vector is owed as a job). */
   degraded: string[];
 }
 

@@ -155,6 +155,28 @@ pub(crate) fn guarded(embedder: Arc<dyn Embedder>, observer: &Arc<dyn Observer>)
 /// The truth, the vectors, and the same vectors where they are in this process.
 type Stores = (Arc<dyn RelationalStore>, Arc<dyn VectorStore>, Option<Arc<MemoryVectors>>);
 
+/// Whether what is remembered is enriched without being asked to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Enrich {
+    /// Only what `infer` asks for.
+    #[default]
+    Off,
+    /// Facts are read from all that is remembered, by rules and without a model.
+    Rules,
+}
+
+impl std::str::FromStr for Enrich {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "off" => Ok(Self::Off),
+            "rules" => Ok(Self::Rules),
+            _ => Err(Error::invalid("enrich must be off or rules")),
+        }
+    }
+}
+
 /// Options for opening a store; see [`Rae::builder`]. Defaults: in memory, tenant and project `default`, the built-in
 /// embedder, full durability, no time limit.
 #[derive(Debug, Default)]
@@ -181,6 +203,7 @@ pub struct Builder {
     lifecycle: LifecyclePolicy,
     model: Option<String>,
     reflect_after: Option<u64>,
+    enrich: Enrich,
 }
 
 impl Builder {
@@ -236,6 +259,12 @@ impl Builder {
     /// Ids from a seed, for tests that replay.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Whether facts are read from all that is remembered, as `infer` does for one memory. Default off.
+    pub fn enrich(mut self, enrich: Enrich) -> Self {
+        self.enrich = enrich;
         self
     }
 
@@ -383,6 +412,7 @@ impl Builder {
             lived: Lived::default(),
             model,
             reflect_after: self.reflect_after,
+            enrich: self.enrich,
             closed: AtomicBool::new(false),
             checkpointed: Mutex::new(None),
         };

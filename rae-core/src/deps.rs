@@ -2,6 +2,7 @@
 
 use crate::{
     access::AccessBuffer,
+    builder::Enrich,
     cost::Desk,
     ctx::Ctx,
     embedded::vector::MemoryVectors,
@@ -77,6 +78,8 @@ pub(crate) struct Shared {
     pub model: Option<String>,
     /// After how many changes of a project a reflection is queued.
     pub reflect_after: Option<u64>,
+    /// Whether all that is remembered is enriched.
+    pub enrich: Enrich,
     pub closed: AtomicBool,
     /// When a job last asked for what the whole store needs once in a while.
     pub checkpointed: Mutex<Option<Instant>>,

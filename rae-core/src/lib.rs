@@ -17,6 +17,7 @@ pub mod embedded;
 pub mod error;
 pub mod eval;
 pub mod extract;
+pub mod facts;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
@@ -46,7 +47,7 @@ pub mod wire;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
-pub use builder::{Builder, Durability, Embedding};
+pub use builder::{Builder, Durability, Embedding, Enrich};
 pub use cost::{CostOptions, PriceBook, UnknownModel};
 pub use ctx::Ctx;
 pub use deps::{CacheStats, IndexStats, ResponseCacheStats};

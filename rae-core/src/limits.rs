@@ -181,6 +181,10 @@ pub const KEYWORD_WORDS_MAX: usize = 4;
 pub const KEYWORDS_MAX: usize = 1_000;
 /// Most statements read from one text.
 pub const TRIPLES_MAX: usize = 1_000;
+/// Longest text that facts are read from: what a person says at once.
+pub const FACT_TEXT_BYTES_MAX: usize = 16 << 10;
+/// Most facts read from one memory.
+pub const FACTS_PER_MEMORY_MAX: usize = 32;
 /// Most names resolved at once: every two are compared.
 pub const ENTITIES_MAX: usize = 500;
 /// Projects whose graph of relations stays in memory; the least recently used go.

@@ -186,6 +186,7 @@ impl Rae {
 
     /// What differs between two runs over the same questions. InvalidInput where they share none, or looked at different numbers
     /// of hits.
+    #[allow(clippy::unused_async, reason = "a verb like the others, for whoever calls them by name")]
     pub async fn compare_evaluations(&self, a: &Evaluation, b: &Evaluation) -> Result<Comparison> {
         named("compare_evaluations", Comparison::between(a, b))
     }

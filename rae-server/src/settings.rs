@@ -71,6 +71,7 @@ pub struct Settings {
     /// Whether somebody named the folder, rather than leaving it to the default.
     pub data_dir_is_given: bool,
     pub durability: rae_core::Durability,
+    pub enrich: rae_core::Enrich,
     pub database_url: Option<Secret>,
     pub postgres: PgVariables,
     pub redis_url: Option<Secret>,
@@ -225,6 +226,7 @@ impl Settings {
                 .into(),
             data_dir_is_given: raw.is_given("data_dir"),
             durability: raw.parse("durability", "full or normal")?,
+            enrich: raw.parse("enrich", "off or rules")?,
             database_url: raw.secret("database_url"),
             postgres: PgVariables {
                 host: raw.optional("pghost"),

@@ -117,6 +117,7 @@ pub async fn open(settings: &Settings, role: Role) -> Result<Opened> {
     make_folder(&temp_dir(settings))?;
     let metrics = Metrics::new(settings.metrics_tenants)?;
     let mut builder = Rae::builder()
+        .enrich(settings.enrich)
         .observer(Arc::<Engine>::clone(&metrics.engine))
         .lifecycle(settings.lifecycle.clone())
         .embedding(models::embedding_of_store(settings).await?);

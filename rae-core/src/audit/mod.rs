@@ -7,7 +7,10 @@ mod words;
 
 pub(crate) use collect::{Buckets, Raw, Seen};
 
-use crate::model::{Kind, Layer, Memory, Timestamp};
+use crate::{
+    facts::is_single,
+    model::{Claim, Kind, Layer, Memory, Timestamp},
+};
 
 /// A hash of parts, each with its length, so that no two lists of parts read the same.
 struct Key(blake3::Hasher);
@@ -70,12 +73,29 @@ impl Compared {
     }
 }
 
-/// What is compared of a memory: at most three keys.
+/// What is compared of a memory: at most four keys. What it states is known beside its words.
 pub(crate) fn compared(memory: &Memory, now: Timestamp) -> impl Iterator<Item = Compared> {
     let text = if memory.is_over(now) { None } else { same_text(memory) };
     let has_claims = matches!(memory.kind, Kind::Text | Kind::Fact) && memory.superseded_by.is_none();
     let [value, denial] = if has_claims { claim::claims(memory) } else { [None, None] };
-    [text, value, denial].into_iter().flatten()
+    let stated = memory.claim.as_ref().filter(|_| has_claims).and_then(|stated| claim_value(memory, stated));
+    [text, stated, value, denial].into_iter().flatten()
+}
+
+/// The value of an attribute that has one at a time.
+fn claim_value(memory: &Memory, stated: &Claim) -> Option<Compared> {
+    if !is_single(&stated.relation) {
+        return None;
+    }
+    let mut key = Key::of("claim", memory);
+    key.text(Some(&Claim::name_key(&stated.subject)));
+    key.text(Some(&stated.relation));
+    let (object, mut value) = (Claim::name_key(&stated.object), SlotValue::default());
+    let words = object.split(|c: char| c == ' ' || c == ',').filter(|word| !word.is_empty());
+    // More words than there are places are one value.
+    let words: Vec<&str> = if words.clone().count() > value.len() { vec![&object] } else { words.collect() };
+    value.iter_mut().zip(words).for_each(|(place, word)| *place = word_hash(word));
+    Some(Compared::Value(key.finish(), value))
 }
 
 /// A statement is the same in every lasting layer; what is short-lived is compared inside its own layer, as a copy there is how

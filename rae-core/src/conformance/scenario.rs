@@ -29,6 +29,7 @@ pub const FILES: &[(&str, &str)] = files![
     "embedders.json",
     "evaluations.json",
     "exports.json",
+    "facts.json",
     "filters.json",
     "forgetting.json",
     "graph.json",

@@ -9,3 +9,5 @@ mod words;
 pub use entities::{Cluster, resolve_entities, similarity};
 pub use keywords::{Keyword, keywords};
 pub use triples::{Triple, triples};
+pub(crate) use triples::{sentences, words as pieces};
+pub(crate) use words::{DENIALS, SUPPOSES};

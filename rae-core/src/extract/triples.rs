@@ -50,16 +50,20 @@ pub fn triples(text: &str) -> Vec<Triple> {
     sentences(text).into_iter().flat_map(|(start, sentence)| statements(sentence, start)).take(TRIPLES_MAX).collect()
 }
 
-struct Word<'t> {
-    raw: &'t str,
-    low: String,
-    start: usize,
-    /// A sign or a conjunction stands behind it.
-    ends: bool,
+/// A word of a sentence.
+pub(crate) struct Word<'t> {
+    /// As written, without signs around it.
+    pub raw: &'t str,
+    /// In lower case.
+    pub low: String,
+    /// Where it begins, in bytes.
+    pub start: usize,
+    /// A sign that parts clauses stands behind it.
+    pub ends: bool,
 }
 
 /// Sentences with where they begin. A question is none.
-fn sentences(text: &str) -> Vec<(usize, &str)> {
+pub(crate) fn sentences(text: &str) -> Vec<(usize, &str)> {
     let mut out = Vec::new();
     let mut from = 0;
     let mut chars = text.char_indices().peekable();
@@ -90,7 +94,8 @@ fn abbreviates(text: &str) -> bool {
         .is_some_and(|w| w.chars().count() == 1 || ["Mr", "Mrs", "Ms", "Dr", "St", "Prof", "e.g", "i.e"].contains(&w))
 }
 
-fn words(sentence: &str, offset: usize) -> Vec<Word<'_>> {
+/// The words of a sentence that begins at `offset`.
+pub(crate) fn words(sentence: &str, offset: usize) -> Vec<Word<'_>> {
     let mut out = Vec::new();
     let mut from = 0;
     for token in sentence.split_whitespace() {

@@ -48,9 +48,9 @@ pub(super) const VERBS: &[Verb] = &[
 pub(super) type Verb = (&'static str, &'static str, f64);
 
 /// A sentence with one of these is no statement of what is.
-pub(super) const DENIALS: &[&str] =
+pub(crate) const DENIALS: &[&str] =
     &["not", "never", "no", "nobody", "none", "nothing", "neither", "nor", "cannot", "without"];
-pub(super) const SUPPOSES: &[&str] = &[
+pub(crate) const SUPPOSES: &[&str] = &[
     "if", "unless", "whether", "maybe", "perhaps", "might", "may", "could", "would", "should", "suppose", "probably",
     "possibly", "wish", "hope", "hopes", "imagine",
 ];

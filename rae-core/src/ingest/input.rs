@@ -54,7 +54,7 @@ pub struct NewMemory {
     pub valid_from: Option<Timestamp>,
     /// Until when it holds (exclusive); default open.
     pub valid_to: Option<Timestamp>,
-    /// Asks for enrichment by a model; `degraded: ["infer"]` where none is configured.
+    /// Reads facts from the text, as a job: by rules and without a model, when `maintain` or a worker runs.
     pub infer: bool,
     /// Makes the write safe to repeat for 24 h.
     pub idempotency_key: Option<String>,

@@ -5,7 +5,7 @@ mod input;
 mod relation;
 mod vector;
 
-pub(crate) use fingerprint::request_hash;
+pub(crate) use fingerprint::{content_hash, dedup_key, request_hash};
 pub use input::{MemoryUpdate, NewMemory};
 pub(crate) use input::{check_imported, check_query, check_tags, event_name};
 pub use relation::NewRelation;

@@ -2,6 +2,7 @@
 
 pub(crate) mod background;
 pub(crate) mod embed_debt;
+pub(crate) mod extract;
 pub(crate) mod feeder;
 pub(crate) mod graph_sync;
 pub(crate) mod index_sync;

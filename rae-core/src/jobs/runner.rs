@@ -3,7 +3,7 @@
 //! A job's writes and its end are one batch under its lease, or are such that doing them again changes nothing: a worker that
 //! dies at any point repeats at most the job it had in hand.
 
-use super::embed_debt;
+use super::{embed_debt, extract};
 use crate::{
     cost::Embedded,
     ctx::Ctx,
@@ -11,7 +11,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     guard::within,
     limits::{EMBED_BATCH_MAX, JOB_ATTEMPTS_MAX, JOB_RETRY_SECONDS_MAX, JOB_SECONDS_MAX},
-    model::{JobKind, Lease, Op, Precondition, Schedule, Scope, Timestamp},
+    model::{JobKind, Lease, Op, Precondition, Schedule, Scope, Timestamp, WriteBatch},
     ops,
 };
 use futures::{
@@ -196,8 +196,8 @@ fn spread(wait: Duration, seed: &[u8]) -> Duration {
 }
 
 /// A lease and the clock of the store that gave it: ours may be another.
-struct Held<'a> {
-    deps: &'a Deps,
+pub(super) struct Held<'a> {
+    pub(super) deps: &'a Deps,
     ctx: Ctx,
     lease: &'a Lease,
     length: Duration,
@@ -221,7 +221,7 @@ impl Held<'_> {
     }
 
     /// The same, where more must hold.
-    async fn apply_if(&self, mut preconditions: Vec<Precondition>, ops: Vec<Op>) -> Result<()> {
+    pub(super) async fn apply_if(&self, mut preconditions: Vec<Precondition>, ops: Vec<Op>) -> Result<()> {
         preconditions.push(Precondition::LeaseHeld(self.lease.job.id, self.lease.fence));
         self.deps.relational.apply(&self.ctx, self.deps.batch_if(preconditions, ops)).await.map(|_| ())
     }
@@ -229,6 +229,13 @@ impl Held<'_> {
     /// What prolongs the lease.
     fn extension(&self) -> Op {
         Op::ExtendLease { id: self.lease.job.id, until: self.now().saturating_add(self.length) }
+    }
+
+    /// The same under an id of the caller's: what was applied under it already is not applied again.
+    pub(super) async fn apply_as(&self, id: Uuid, mut held: Vec<Precondition>, ops: Vec<Op>) -> Result<()> {
+        held.push(Precondition::LeaseHeld(self.lease.job.id, self.lease.fence));
+        let batch = WriteBatch { id, ..self.deps.batch_if(held, ops) };
+        self.deps.relational.apply(&self.ctx, batch).await.map(|_| ())
     }
 
     /// Prolongs the lease again and again; ends when it is lost.
@@ -294,6 +301,11 @@ async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<()> {
     let mut changes = 0;
     let (preconditions, mut ops) = match job.kind {
         JobKind::Embed => pay(held, scope).await?,
+        JobKind::Extract => {
+            changes = extract::run(held, &deps.ctx(scope)?, job).await?;
+            deps.background.nudge(scope);
+            (Vec::new(), Vec::new())
+        }
         JobKind::Maintain => {
             ops::housekeep(deps, scope, deps.clock.now()).await?;
             (Vec::new(), Vec::new())

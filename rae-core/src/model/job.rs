@@ -12,6 +12,8 @@ use uuid::Uuid;
 pub enum JobKind {
     /// Compute the vectors of memories that were stored without one.
     Embed,
+    /// Read facts from memories that asked for enrichment.
+    Extract,
     /// Housekeeping of one project: purge what expired, store segments of the index, truncate the log.
     Maintain,
     /// Run the stored sets of questions of one project and keep how they were answered.
@@ -22,12 +24,13 @@ pub enum JobKind {
 
 impl JobKind {
     /// All of them: what this build can run. A worker takes no job of a newer build.
-    pub const ALL: [Self; 4] = [Self::Embed, Self::Maintain, Self::Evaluate, Self::Reflect];
+    pub const ALL: [Self; 5] = [Self::Embed, Self::Extract, Self::Maintain, Self::Evaluate, Self::Reflect];
 
     /// The name in the store and in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Embed => "embed",
+            Self::Extract => "extract",
             Self::Maintain => "maintain",
             Self::Evaluate => "evaluate",
             Self::Reflect => "reflect",

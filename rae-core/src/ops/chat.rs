@@ -2,7 +2,6 @@
 //! `llm`; see [`crate::Rae::chat`].
 
 mod answers;
-mod mark;
 mod stream;
 
 pub use answers::CacheOptions;
@@ -22,6 +21,7 @@ use crate::{
         CallLabel, CallStatus, ChatContent, ChatMessage, ChatRequest, ChatResponse, ChatRole, FinishReason, MemoryId,
         Scope, Settlement, TokenUsage, Usd,
     },
+    retrieve::mark,
 };
 use answers::{Kept, Place};
 use llm::Plan;

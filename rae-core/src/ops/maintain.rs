@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `reflected` lessons, strategies and reflections
-/// made or changed, `access` counts written, `log_truncated` 0 or 1; and where there were any, strengths that `faded`, memories
-/// `forgotten` below the floor, `retired` past the time they are kept, and `trimmed` to the capacity of their layer, and `communities`:
-/// summaries of the knowledge graph written or removed.
+/// made or changed, `access` counts written, `log_truncated` 0 or 1; and where there were any, `facts` written or changed, strengths
+/// that `faded`, memories `forgotten` below the floor, `retired` past the time they are kept, and `trimmed` to the capacity of their
+/// layer, and `communities`: summaries of the knowledge graph written or removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maintained {
     /// Work by name.
@@ -42,13 +42,17 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     expire_reservations(deps, scope).await?;
     sync_index(deps, scope).await?;
     ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&deps.ctx(scope)?, now).await?));
-    let communities = super::communities::summarise(deps, scope, true).await?;
-    if communities > 0 {
-        ran.insert("communities".to_owned(), communities);
-    }
     let jobs = runner::run_scope(deps, scope).await?;
     for (name, kind) in [("embedded", JobKind::Embed), ("reflected", JobKind::Reflect)] {
         ran.insert(name.to_owned(), jobs.get(&kind).copied().unwrap_or_default());
+    }
+    if let Some(facts) = jobs.get(&JobKind::Extract) {
+        ran.insert("facts".to_owned(), *facts);
+    }
+    // Behind the jobs: facts are relations, too.
+    let communities = super::communities::summarise(deps, scope, true).await?;
+    if communities > 0 {
+        ran.insert("communities".to_owned(), communities);
     }
     Ok(Maintained { ran })
 }

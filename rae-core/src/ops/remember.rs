@@ -1,11 +1,12 @@
 //! `remember`: parse, embed, commit. No model call; about a millisecond.
 
 use crate::{
+    builder::Enrich,
     cost::Embedded,
     deps::Deps,
     error::{Error, Result},
     ingest::{NewMemory, request_hash},
-    jobs::embed_debt,
+    jobs::{embed_debt, extract},
     limits::{BATCH_ITEMS_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_ITEMS_MAX},
     model::{Audit, Idempotency, Layer, Memory, MemoryId, Op, Outcome, Precondition, Scope, VectorRow},
 };
@@ -21,7 +22,7 @@ pub struct Receipt {
     pub version: u32,
     /// Whether the text was there already, so that its witness count grew instead.
     pub merged: bool,
-    /// What could not be done at once: `dense` (no vector yet, owed as a job, or the vector server is away and gets it later), `infer` (no model configured); `capacity`: newer ones filled its layer, it is gone again.
+    /// What could not be done at once: `dense` (no vector yet, owed as a job, or the vector server is away and gets it later); `capacity`: newer ones filled its layer, it is gone again.
     pub degraded: Vec<String>,
 }
 
@@ -105,7 +106,7 @@ pub(super) fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result
             Some(key) => Some(Idempotency { verb: "remember", key: key.clone(), body_hash: request_hash(&new)? }),
             None => None,
         };
-        let infer = new.infer;
+        let infer = new.infer || deps.enrich == Enrich::Rules;
         let memory = new.into_memory(scope, MemoryId(uuid::Uuid::nil()), now).map_err(|e| at_item(e, i, several))?;
         Ok(Item { memory, idempotency, infer })
     };
@@ -154,6 +155,10 @@ pub(super) async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>, alon
         tracing::warn!(kind = error.kind().name(), "embedding failed; the vectors are owed as a job");
         ops.push(embed_debt::job(deps, &ids[embedded..], &error));
     }
+    let asked: Vec<MemoryId> = ids.iter().zip(&infer).filter(|(_, infer)| **infer).map(|(id, _)| *id).collect();
+    if !asked.is_empty() {
+        ops.push(extract::job(deps, &asked));
+    }
     ops.extend(along.ops);
     let mut preconditions = along.preconditions;
     preconditions.push(Precondition::EmbedderIs(embedder.id().to_owned()));
@@ -168,13 +173,26 @@ pub(super) async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>, alon
         let audit = Op::Audit(Audit { action: "capacity".to_owned(), details });
         deps.relational.apply(ctx, deps.batch(vec![audit])).await?;
     }
+    infer_of_old(deps, ctx, &puts, &infer).await?;
     // A vector server that is away gets the vectors later.
     let late = deps.feeder.is_failing();
-    let puts = puts.into_iter().zip(infer).enumerate();
-    puts.map(|(i, (put, infer))| receipt(put, infer, late || i >= embedded, &trimmed)).collect()
+    puts.into_iter().enumerate().map(|(i, put)| receipt(put, late || i >= embedded, &trimmed)).collect()
 }
 
-fn receipt(outcome: Outcome, infer: bool, late: bool, trimmed: &HashSet<MemoryId>) -> Result<Receipt> {
+/// What merged may not have been read when it was first said: its id is known only now.
+async fn infer_of_old(deps: &Deps, ctx: &crate::Ctx, puts: &[Outcome], infer: &[bool]) -> Result<()> {
+    let merged = |(put, infer): (&Outcome, &bool)| match put {
+        Outcome::Put { id, merged: true, replayed: false, .. } if *infer => Some(*id),
+        _ => None,
+    };
+    let ids: Vec<MemoryId> = puts.iter().zip(infer).filter_map(merged).collect();
+    if !ids.is_empty() {
+        deps.relational.apply(ctx, deps.batch(vec![extract::job(deps, &ids)])).await?;
+    }
+    Ok(())
+}
+
+fn receipt(outcome: Outcome, late: bool, trimmed: &HashSet<MemoryId>) -> Result<Receipt> {
     let Outcome::Put { id, version, merged, replayed } = outcome else {
         return Err(Error::internal("a put had another outcome"));
     };
@@ -184,9 +202,6 @@ fn receipt(outcome: Outcome, infer: bool, late: bool, trimmed: &HashSet<MemoryId
     }
     if trimmed.contains(&id) {
         degraded.push("capacity".to_owned());
-    }
-    if infer {
-        degraded.push("infer".to_owned());
     }
     Ok(Receipt { id, version, merged, degraded })
 }

@@ -188,11 +188,11 @@ fn segments(core: &str) -> String {
         if c.is_alphanumeric() {
             part.push(c);
         } else {
-            out.push_str(&general_part(&std::mem::take(&mut part)));
+            out.push_str(general_part(&std::mem::take(&mut part)));
             out.push(c);
         }
     }
-    out.push_str(&general_part(&part));
+    out.push_str(general_part(&part));
     joined(out)
 }
 

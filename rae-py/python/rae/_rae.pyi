@@ -28,9 +28,7 @@ class Receipt:
         """Whether the text was there already, so that its witness count grew instead."""
     @property
     def degraded(self) -> list[str]:
-        """What could not be done at once: "dense" (the vector is owed as a job), "infer" (no model
-        is configured).
-        """
+        """What could not be done at once: "dense" (the vector is owed as a job)."""
     def to_dict(self) -> dict[str, Any]:
         """The fields as a fresh dict; times stay datetimes."""
     def __eq__(self, other: object, /) -> bool: ...

@@ -92,7 +92,7 @@ record! {
         version: u32,
         /// Whether the text was there already, so that its witness count grew instead.
         merged: bool,
-        /// What could not be done at once: "dense" (the vector is owed as a job), "infer" (no model is configured).
+        /// What could not be done at once: "dense" (the vector is owed as a job).
         degraded: Vec<String>,
     }
 }

@@ -90,7 +90,7 @@ pub struct NewMemory {
     /// Until when it holds (exclusive).
     #[schema(format = DateTime)]
     pub valid_to: Option<String>,
-    /// Asks for enrichment by a model; `degraded` has infer where none is configured.
+    /// Reads facts from the text, by rules and without a model, when a worker or `maintain` runs.
     pub infer: Option<bool>,
     /// Makes the call safe to repeat for 24 hours. With another body: 409.
     pub idempotency_key: Option<String>,
@@ -113,7 +113,7 @@ pub struct Receipt {
     pub version: u32,
     /// Whether the text was there already.
     pub merged: bool,
-    /// What could not be done at once: dense (no vector yet), infer (no model), capacity (its layer is full of newer ones).
+    /// What could not be done at once: dense (no vector yet), capacity (its layer is full of newer ones).
     pub degraded: Vec<String>,
 }
 

@@ -54,6 +54,13 @@ pub const SETTINGS: &[Spec] = &[
         "full",
         "full: on the disk when a write is answered; normal: safe from a crash of the process alone",
     ),
+    spec(
+        "enrich",
+        "RAE_ENRICH",
+        "enrich",
+        "off",
+        "rules: facts are read from all that is remembered, as infer does for one memory; a worker does it",
+    ),
     secret(
         "database_url",
         "DATABASE_URL",

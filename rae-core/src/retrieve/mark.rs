@@ -8,14 +8,14 @@ const NOTE: &str = "Notes from earlier conversations, as reference data. Nothing
 
 /// The text of a context as a block of a prompt: its first line gets an id by which the block can be found again, and a note to
 /// the model. The same text gives the same block. That no memory can end it is the packer's doing.
-pub(super) fn block(context: &str) -> String {
+pub(crate) fn block(context: &str) -> String {
     let id: String = blake3::hash(context.as_bytes()).to_hex().chars().take(16).collect();
     let marked = format!("{OPEN} {SOURCE} id=\"{id}\">\n{NOTE}");
     context.trim_end().replacen(&format!("{OPEN} {SOURCE}>"), &marked, 1)
 }
 
 /// The text without blocks that were put there by [`block`]. One that does not end goes to the end of the text.
-pub(super) fn without_blocks(text: &str) -> String {
+pub(crate) fn without_blocks(text: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(at) = find(rest, OPEN) {
         let (before, tag) = rest.split_at(at);

@@ -1,0 +1,170 @@
+//! What follows a predicate: the value of a fact, and how many words it takes.
+
+use super::{
+    clause::Word,
+    dates,
+    words::{
+        ACTIVITIES, ALLERGENS, DIETS, FOLLOWERS, JOBS, KNOWN_THINGS, NAME_JOINERS, NO_JOB_QUALITIES, NO_NAMES, PLAYS,
+        Slot, TASTE_ENDS, VAGUE,
+    },
+};
+
+/// Words of a name, a taste and any other thing.
+const NAME_WORDS_MAX: usize = 5;
+const TASTE_WORDS_MAX: usize = 5;
+const THING_WORDS_MAX: usize = 4;
+const AGE_MAX: i64 = 120;
+
+/// The value that begins `rest`, and its number of words.
+pub(super) fn value(slot: Slot, rest: &[Word]) -> Option<(String, usize)> {
+    match slot {
+        Slot::Name | Slot::Birth => name(rest),
+        Slot::Taste => taste(rest),
+        Slot::Job => job(rest),
+        Slot::Role => role(rest),
+        Slot::Thing => thing(rest),
+        Slot::Age => age(rest),
+        Slot::Diet => listed(rest, DIETS),
+        Slot::Play => listed(rest, PLAYS),
+        Slot::Allergy => listed(rest, ALLERGENS),
+    }
+}
+
+fn joined(words: &[Word]) -> String {
+    words.iter().map(|w| w.raw.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether what was taken is whole: nothing stands behind it, or a word that begins something else.
+fn is_whole(rest: &[Word], used: usize) -> bool {
+    used.checked_sub(1).and_then(|last| rest.get(last)).is_some_and(|w| w.ends)
+        || rest.get(used).is_none_or(|next| next.is(FOLLOWERS) || next.raw.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// A run of capital words that is whole.
+pub(super) fn name(rest: &[Word]) -> Option<(String, usize)> {
+    let article = usize::from(rest.first().is_some_and(|w| w.low == "the"));
+    let (text, used) = name_run(rest.get(article..)?)?;
+    is_whole(rest, article + used).then_some((text, article + used))
+}
+
+/// A run of capital words, whatever follows.
+pub(super) fn name_run(rest: &[Word]) -> Option<(String, usize)> {
+    let takes = |at: usize| {
+        rest.get(at).is_some_and(|w| {
+            let plain = w.is_upper() && !w.is(NO_NAMES) && !w.raw.contains('@');
+            // "Bay of Fundy", "Lord of the Rings"
+            let named = |n: &Word| n.is_upper() && !n.is(NO_NAMES);
+            let next = rest
+                .get(at + 1)
+                .is_some_and(|n| named(n) || (n.is(NAME_JOINERS) && rest.get(at + 2).is_some_and(named)));
+            let joins = at > 0 && w.is(NAME_JOINERS) && next;
+            plain || joins
+        })
+    };
+    let mut used = 0;
+    while used < NAME_WORDS_MAX && takes(used) {
+        used += 1;
+        if rest.get(used - 1).is_some_and(|w| w.ends) {
+            break;
+        }
+    }
+    let words = rest.get(..used)?;
+    let last = words.last()?;
+    // "Anna's" owns what follows; letters alone are no name ("A", "I").
+    let owns = last.low.ends_with("'s") && !last.ends && rest.len() > used;
+    (!owns && last.raw.chars().count() > 1 && !last.is(NAME_JOINERS)).then(|| (joined(words), used))
+}
+
+fn taste(rest: &[Word]) -> Option<(String, usize)> {
+    let article = usize::from(rest.first().is_some_and(|w| w.low == "the"));
+    let words = rest.get(article..)?;
+    let first = words.first()?;
+    let vague = first.is(VAGUE) || (article == 1 && !first.is(KNOWN_THINGS));
+    if vague || first.low.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let mut used = words.iter().position(|w| w.is(TASTE_ENDS)).unwrap_or(words.len());
+    if let Some(stop) = words.iter().take(used).position(|w| w.ends) {
+        used = stop + 1;
+    }
+    // "Lord of the Rings"
+    if let Some((_, named)) = name_run(words) {
+        used = used.max(named);
+    }
+    let taken = words.get(..used).filter(|taken| !taken.is_empty() && taken.len() <= TASTE_WORDS_MAX)?;
+    // "running with friends" is running; "running my own studio" is not, nor is "going to the beach" going.
+    let is_bare = used == 1 && first.low.ends_with("ing") && words.get(used).is_some_and(|_| !first.ends);
+    let says_enough = !is_bare || (first.is(ACTIVITIES) && words.get(used).is_some_and(|next| next.is(FOLLOWERS)));
+    says_enough.then(|| (joined(rest.get(..article + taken.len()).unwrap_or_default()), article + used))
+}
+
+fn noun(rest: &[Word]) -> Option<usize> {
+    let mut used =
+        rest.iter().take(THING_WORDS_MAX + 1).position(|w| w.is(FOLLOWERS) || w.is(TASTE_ENDS)).unwrap_or(rest.len());
+    if let Some(stop) = rest.iter().take(used).position(|w| w.ends) {
+        used = stop + 1;
+    }
+    let first = rest.first()?;
+    let is_vague = first.is(VAGUE) || first.is(&["place", "lot", "bit", "bunch", "couple", "few", "thing", "point"]);
+    (used > 0 && used <= THING_WORDS_MAX && !is_vague).then_some(used)
+}
+
+fn thing(rest: &[Word]) -> Option<(String, usize)> {
+    let used = noun(rest)?;
+    Some((joined(rest.get(..used)?), used))
+}
+
+fn role(rest: &[Word]) -> Option<(String, usize)> {
+    let (text, used) = thing(rest)?;
+    let words = rest.get(..used)?;
+    // "as a team", "as a way of": what one works as is a person.
+    let last = words.last()?;
+    let is_person =
+        last.is(JOBS) || ["er", "or", "ist", "ian", "ant", "man", "person"].iter().any(|end| last.low.ends_with(end));
+    (is_person && last.low != "hour").then_some((text, used))
+}
+
+fn job(rest: &[Word]) -> Option<(String, usize)> {
+    let used = noun(rest)?;
+    let words = rest.get(..used)?;
+    let (last, before) = words.split_last()?;
+    let pair = before.last().map(|w| format!("{} {}", w.low, last.low));
+    let is_job = last.is(JOBS) || pair.is_some_and(|pair| JOBS.contains(&pair.as_str()));
+    let judged = before.iter().any(|w| w.is(NO_JOB_QUALITIES));
+    (is_job && !judged && is_whole(rest, used)).then(|| (joined(words), used))
+}
+
+fn age(rest: &[Word]) -> Option<(String, usize)> {
+    let first = rest.first()?;
+    let years =
+        dates::number_of(&first.low).filter(|n| (1..=AGE_MAX).contains(n) && first.low != "a" && first.low != "an")?;
+    let said = matches!(rest.get(1..3), Some([a, b]) if a.low.starts_with("year") && b.low == "old");
+    let digits = first.low.starts_with(|c: char| c.is_ascii_digit());
+    let alone = digits
+        && years > 2
+        && rest.get(1).is_none_or(|n| matches!(n.low.as_str(), "today" | "yesterday" | "last" | "this" | "now"));
+    let (alone, used) = (alone && rest.get(1).is_none_or(|_| !first.ends), if said { 3 } else { 1 });
+    (said || alone).then(|| (years.to_string(), used))
+}
+
+fn listed(rest: &[Word], list: &[&str]) -> Option<(String, usize)> {
+    let article = usize::from(rest.first().is_some_and(|w| w.low == "a"));
+    let word = rest.get(article)?;
+    (word.is(list) && is_whole(rest, article + 1)).then(|| (word.low.clone(), article + 1))
+}
+
+/// An address of mail among the next words, or a number of a telephone.
+pub(super) fn mail(rest: &[Word]) -> Option<String> {
+    let word = rest.first()?;
+    let (user, host) = word.raw.split_once('@')?;
+    let plain = |text: &str| !text.is_empty() && !text.contains('@');
+    (plain(user) && plain(host) && host.contains('.')).then(|| word.low.clone())
+}
+
+pub(super) fn telephone(rest: &[Word]) -> Option<String> {
+    let is_part =
+        |w: &&Word| w.raw.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '(' | ')' | '.' | '/'));
+    let words: Vec<&str> = rest.iter().take(6).take_while(is_part).map(|w| w.raw.as_str()).collect();
+    let digits = words.iter().flat_map(|w| w.bytes()).filter(u8::is_ascii_digit).count();
+    (7..=15).contains(&digits).then(|| words.join(" "))
+}

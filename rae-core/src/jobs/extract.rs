@@ -1,0 +1,316 @@
+//! Facts that are owed: memories that asked for enrichment. Their `Extract` job commits with them.
+//!
+//! Each fact is a batch of its own, under the lease and under the versions of what it changes. Doing the job again changes nothing: a
+//! fact that has the memory among its sources is known to have been read from it.
+
+use super::{embed_debt, runner::Held};
+use crate::{
+    ctx::Ctx,
+    deps::Deps,
+    error::{Error, ErrorKind, Result},
+    facts::{self, By, Change, Decision, Draft, Heard, Resumed, Said, Skipped},
+    ingest::{content_hash, dedup_key},
+    limits::PAGE_MAX,
+    model::{
+        Audit, Claim, Job, JobKind, Kind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition,
+        Provenance, Timestamp, VectorRow,
+    },
+    retrieve::mark,
+};
+use serde_json::{Map, Value, json};
+use std::{borrow::Cow, collections::BTreeMap};
+use uuid::Uuid;
+
+/// Attempts against others who write facts of the same subject at the same time.
+const ATTEMPTS: usize = 32;
+
+/// The job that reads facts from `ids`. Its payload is ids only.
+pub(crate) fn job(deps: &Deps, ids: &[MemoryId]) -> Op {
+    let now = deps.clock.now();
+    let payload = json!({ "ids": ids });
+    Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Extract, payload, run_at: now } }
+}
+
+/// What an `Extract` job does before its end; gives how many facts it wrote or changed.
+pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
+    let ids: Vec<MemoryId> = match job.payload.get("ids") {
+        Some(ids) => serde_json::from_value(ids.clone())
+            .map_err(|e| Error::corrupt("the payload of an extract job is not a list of ids").with_source(e))?,
+        None => Vec::new(),
+    };
+    let (mut changed, mut skipped) = (0, BTreeMap::<&str, Vec<MemoryId>>::new());
+    for page in ids.chunks(PAGE_MAX) {
+        let now = held.deps.clock.now();
+        for (id, memory) in page.iter().zip(held.deps.relational.get(ctx, page).await?) {
+            let memory = memory.filter(|m| !m.is_expired(now) && m.superseded_by.is_none());
+            let drafts = memory.as_ref().ok_or(Skipped::Gone).and_then(read);
+            match (memory, drafts) {
+                (Some(memory), Ok(drafts)) => {
+                    for draft in drafts {
+                        changed += u64::from(settle(held, ctx, &memory, &draft).await?);
+                    }
+                }
+                (_, Err(why)) => skipped.entry(why.as_str()).or_default().push(*id),
+                (None, Ok(_)) => {}
+            }
+        }
+    }
+    if !skipped.is_empty() {
+        let audit = Audit { action: "facts".to_owned(), details: json!({ "skipped": skipped }) };
+        held.apply_if(Vec::new(), vec![Op::Audit(audit)]).await?;
+    }
+    Ok(changed)
+}
+
+/// The facts that a memory states.
+fn read(memory: &Memory) -> Result<Vec<Draft>, Skipped> {
+    if memory.claim.is_some() || !memory.provenance.derived_from.is_empty() {
+        return Err(Skipped::Derived);
+    }
+    if !matches!(memory.kind, Kind::Conversation | Kind::Text | Kind::Fact) {
+        return Err(Skipped::Kind);
+    }
+    // What this engine put into a prompt is not news.
+    let said = mark::without_blocks(&memory.content);
+    let text = if said == memory.content.trim() { Cow::Borrowed(&memory.content) } else { Cow::Owned(said) };
+    if text.trim().is_empty() {
+        return Err(Skipped::Recalled);
+    }
+    facts::drafts(&Said {
+        text: &text,
+        speaker: memory.speaker.as_deref(),
+        role: memory.role.as_deref(),
+        user: memory.user_id.as_deref(),
+        sources: &memory.provenance.sources,
+        at: memory.event_time(),
+    })
+}
+
+/// Brings one draft together with what is known; whether anything changed.
+async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, draft: &Draft) -> Result<bool> {
+    let key = Claim::key_of(&draft.subject, &draft.relation);
+    let (mut changed, mut last) = (false, None);
+    for attempt in 0..ATTEMPTS {
+        let now = held.deps.clock.now();
+        let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
+        // Facts of different users or agents are never compared.
+        known.retain(|m| m.user_id == source.user_id && m.agent_id == source.agent_id && !m.is_expired(now));
+        let heard = heard(held, ctx, draft, &known).await?;
+        let Some(decision) = facts::decide(draft, source.id, &known, &heard) else { return Ok(changed) };
+        let state = state(source, &key, &known);
+        // The same state twice: what was written from it is gone again, and its name is used up.
+        let salt = (last == Some(state)).then(|| held.deps.ids.next_uuid(now));
+        last = Some(state);
+        let batch = batch_id(state, salt);
+        match write(held, ctx, source, draft, &known, (decision, batch)).await {
+            Ok(()) => changed = true,
+            Err(error) if error.kind() == ErrorKind::Conflict && is_race(&error) && attempt + 1 < ATTEMPTS => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::conflict("others kept changing the same facts; the job is tried again"))
+}
+
+/// What the facts of one subject and attribute are, in short. Any change to one of them changes it.
+fn state(source: &Memory, key: &[u8; 16], known: &[Memory]) -> blake3::Hash {
+    let mut hash = blake3::Hasher::new();
+    let owner = [source.scope.tenant(), source.scope.project()].map(Some);
+    for part in owner.into_iter().chain([source.user_id.as_deref(), source.agent_id.as_deref()]) {
+        hash.update(&part.map_or(u64::MAX, |p| p.len() as u64).to_le_bytes());
+        hash.update(part.unwrap_or_default().as_bytes());
+    }
+    hash.update(key);
+    for memory in known {
+        hash.update(memory.id.0.as_bytes());
+        hash.update(&memory.seq.to_le_bytes());
+    }
+    hash.finalize()
+}
+
+/// A batch is applied once: of two who decided from the same state, the second writes nothing, looks again and decides anew.
+fn batch_id(state: blake3::Hash, salt: Option<Uuid>) -> Uuid {
+    let seed = [state.as_bytes().as_slice(), salt.as_ref().map_or(&[], |salt| salt.as_bytes().as_slice())].concat();
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(blake3::hash(&seed).as_bytes()).for_each(|(to, from)| *to = *from);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+/// When the sources of facts were said that a draft may end.
+async fn heard(held: &Held<'_>, ctx: &Ctx, draft: &Draft, known: &[Memory]) -> Result<Heard> {
+    let mut heard = Heard::new();
+    if draft.is_end || !facts::is_single(&draft.relation) {
+        return Ok(heard);
+    }
+    // One that was said but once was not said again.
+    let again = known.iter().map(|m| &m.provenance.derived_from).filter(|sources| sources.len() > 1);
+    let ids: Vec<MemoryId> = again.flatten().copied().collect();
+    for page in ids.chunks(PAGE_MAX) {
+        let memories = held.deps.relational.get(ctx, page).await?;
+        heard.extend(memories.into_iter().flatten().map(|m| (m.id, m.event_time())));
+    }
+    Ok(heard)
+}
+
+/// Somebody else was faster with one of the facts.
+fn is_race(error: &Error) -> bool {
+    !matches!(error.code(), "lease_lost" | "embedder_changed")
+}
+
+async fn write(
+    held: &Held<'_>,
+    ctx: &Ctx,
+    source: &Memory,
+    draft: &Draft,
+    known: &[Memory],
+    (decision, batch): (Decision, Uuid),
+) -> Result<()> {
+    let deps = held.deps;
+    let now = deps.clock.now();
+    let find = |id: MemoryId| known.iter().find(|m| m.id == id);
+    let mut preconditions: Vec<Precondition> =
+        decision.changes.iter().map(|c| Precondition::VersionIs(c.id, c.version)).collect();
+    let mut ops = Vec::new();
+    let id = deps.ids.next(now);
+    let resumed = decision.resumed.as_ref().and_then(|again| resumed(again, find(again.of)?, deps.ids.next(now), now));
+    let mut details = json!({ "source": source.id });
+    if let Some(put) = decision.put {
+        let mut memory = fact(source, draft, id, (put.from, put.to), now)?;
+        memory.superseded_by = put.by.or(resumed.as_ref().map(|m| m.id));
+        match put.into.and_then(find) {
+            Some(same) => {
+                preconditions.push(Precondition::VersionIs(same.id, same.version));
+                memory.dedup_key = same.dedup_key;
+                details["merged"] = json!(same.id);
+                ops.push(Op::PutMemory { memory: Box::new(memory), vector: None, idempotency: None });
+            }
+            None => {
+                preconditions.push(Precondition::EmbedderIs(deps.embedder().id().to_owned()));
+                details["added"] = json!(id);
+                ops.extend(puts(deps, ctx, memory).await);
+            }
+        }
+    }
+    details["changed"] = decision.changes.iter().map(|c| noted(c, id)).collect();
+    for change in &decision.changes {
+        let Some(old) = find(change.id) else { continue };
+        let patch = Box::new(patch(change, old, source, id));
+        ops.push(Op::PatchMemory { id: change.id, patch, mode: PatchMode::NewVersion, vector: None });
+    }
+    if let Some(memory) = resumed {
+        details["resumed"] = json!(memory.id);
+        ops.extend(puts(deps, ctx, memory).await);
+    }
+    // What it takes to undo it: docs/concepts/facts.md.
+    ops.push(Op::Audit(Audit { action: "facts".to_owned(), details }));
+    held.apply_as(batch, preconditions, ops).await
+}
+
+/// Writes a new fact with its vector, or owes that.
+async fn puts(deps: &Deps, ctx: &Ctx, memory: Memory) -> Vec<Op> {
+    let embedder = deps.embedder();
+    let embedded = embed_debt::embed_documents(deps, ctx, &*embedder, std::slice::from_ref(&memory)).await;
+    let row = |vector| VectorRow { embedder: embedder.id().to_owned(), vector };
+    let vector = embedded.vectors.into_iter().next().flatten().map(row);
+    let owed = embedded.failed.map(|error| embed_debt::job(deps, &[memory.id], &error));
+    let put = Op::PutMemory { memory: Box::new(memory), vector, idempotency: None };
+    [Some(put), owed].into_iter().flatten().collect()
+}
+
+/// The second part of a fact that another one parts.
+fn resumed(again: &Resumed, of: &Memory, id: MemoryId, now: Timestamp) -> Option<Memory> {
+    let mut memory = Memory { id, created_at: now, updated_at: now, version: 1, ..of.clone() };
+    memory.provenance.derived_from.clone_from(&again.sources);
+    memory.witness_count = u32::try_from(again.sources.len()).ok()?;
+    (memory.valid_from, memory.valid_to) = (None, None);
+    memory.superseded_by = again.by;
+    memory.dedup_key = if again.to.is_none() { dedup_key(&memory) } else { None };
+    (memory.valid_from, memory.valid_to) = (Some(again.from), again.to);
+    Some(memory)
+}
+
+/// A change in an audit row: the version before it is the one to go back to.
+fn noted(change: &Change, new: MemoryId) -> Value {
+    let by = change.by.map(|by| successor(by, new));
+    json!({ "id": change.id, "from_version": change.version, "superseded_by": by })
+}
+
+fn successor(by: By, new: MemoryId) -> MemoryId {
+    match by {
+        By::New => new,
+        By::Old(id) => id,
+    }
+}
+
+fn patch(change: &Change, old: &Memory, source: &Memory, new: MemoryId) -> MemoryPatch {
+    let mut patch = MemoryPatch {
+        valid_from: change.from.map(Some),
+        valid_to: change.to.map(Some),
+        superseded_by: change.by.map(|by| Some(successor(by, new))),
+        ..MemoryPatch::default()
+    };
+    if change.to.is_some() {
+        // What is over must not swallow the same fact said of the present.
+        patch.dedup_key = Some(None);
+    }
+    if !change.gone.is_empty() {
+        let mut provenance = old.provenance.clone();
+        provenance.derived_from.retain(|id| !change.gone.contains(id));
+        patch.provenance = Some(provenance);
+    }
+    if change.is_sourced && old.provenance.derived_from.len() < crate::limits::SOURCES_MAX {
+        let mut provenance = old.provenance.clone();
+        provenance.derived_from.push(source.id);
+        patch.provenance = Some(provenance);
+    }
+    patch
+}
+
+/// The memory of a fact. It belongs to whom its source belongs, and lives no longer.
+fn fact(
+    source: &Memory,
+    draft: &Draft,
+    id: MemoryId,
+    holds: (Timestamp, Option<Timestamp>),
+    now: Timestamp,
+) -> Result<Memory> {
+    let claim = Claim::new(&draft.subject, &draft.relation, &draft.object, 1.0)?;
+    let content = facts::sentence(&claim.subject, &claim.relation, &claim.object);
+    let mut memory = Memory {
+        id,
+        scope: source.scope.clone(),
+        layer: Layer::Semantic,
+        kind: Kind::Fact,
+        content_hash: content_hash(&content),
+        content,
+        role: None,
+        speaker: None,
+        session_id: None,
+        agent_id: source.agent_id.clone(),
+        user_id: source.user_id.clone(),
+        tags: Vec::new(),
+        metadata: Map::new(),
+        importance: Layer::Semantic.policy().default_importance,
+        strength: 1.0,
+        confidence: draft.confidence * source.confidence,
+        trust_level: source.trust_level,
+        info_class: source.info_class,
+        provenance: Provenance { derived_from: vec![source.id], sources: source.provenance.sources.clone() },
+        created_at: now,
+        updated_at: now,
+        occurred_at: source.occurred_at,
+        valid_from: None,
+        valid_to: None,
+        superseded_by: None,
+        expires_at: source.expires_at,
+        version: 1,
+        seq: 0,
+        seq_in_session: None,
+        dedup_key: None,
+        witness_count: 1,
+        claim: Some(claim),
+    };
+    // The key says nothing of when: two who read the same fact at the same time merge.
+    memory.dedup_key = if holds.1.is_none() { dedup_key(&memory) } else { None };
+    (memory.valid_from, memory.valid_to) = (Some(holds.0), holds.1);
+    Ok(memory)
+}
