@@ -137,6 +137,20 @@ impl Work<'_> {
                 Outcome::Done
             }
             Op::RevokeKey { id } => done(self.state.revoke_key(self.scope.tenant(), *id, at)),
+            Op::PutRecord { record } => {
+                let key = (record.kind, record.name.clone());
+                self.scope_mut().records.insert(key, Record { at, ..(**record).clone() });
+                Outcome::Done
+            }
+            Op::DropRecord { kind, name } => done(self.scope_mut().records.remove(&(*kind, name.clone())).is_some()),
+            op => return self.money(op),
+        })
+    }
+
+    /// What concerns budgets and the ledger: all that is left.
+    fn money(&mut self, op: &Op) -> Result<Outcome> {
+        let now = self.now;
+        Ok(match op {
             Op::SetBudget { level, change } => self.state.set_budget(self.scope, *level, change)?,
             Op::Reserve { reservation } => self.state.reserve(self.scope, reservation, now)?,
             Op::MarkSent { id } => done(self.state.mark_sent(self.scope, *id)),
@@ -147,12 +161,7 @@ impl Work<'_> {
             Op::Release { id } => done(self.state.release(self.scope, *id, now)),
             Op::Book { booking } => self.state.book(self.scope, booking, now)?,
             Op::ExpireReservations => self.state.expire_reservations(self.scope, now),
-            Op::PutRecord { record } => {
-                let key = (record.kind, record.name.clone());
-                self.scope_mut().records.insert(key, Record { at, ..(**record).clone() });
-                Outcome::Done
-            }
-            Op::DropRecord { kind, name } => done(self.scope_mut().records.remove(&(*kind, name.clone())).is_some()),
+            _ => return Err(Error::internal("the reference store does not know this change")),
         })
     }
 

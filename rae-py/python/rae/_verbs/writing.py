@@ -57,7 +57,8 @@ class Rae(Handle):
         ttl: seconds to live, or a timedelta; default by layer (sensory a day, working a week).
         source: name of its source; sources join when statements merge.
         valid_from, valid_to: when the statement holds; `recall(as_of=...)` asks for it.
-        infer: reads facts from the text, by rules and without a model, when `maintain` or a worker runs.
+        infer: reads facts from the text, by rules and without a model, when `maintain` or a worker
+            runs.
         idempotency_key: makes the call safe to repeat for 24 hours.
 
         The same statement (text, fact, document, lesson, strategy) in the same layer merges, and so
