@@ -58,7 +58,7 @@ fn what_came_back_by_an_import_is_found_where_it_lies() {
         block_on(async {
             let (receipt, before) = erase(b).await;
             b.mem.import(&before).await.unwrap();
-            let report = b.mem.verify_erasure(&receipt, &[before.clone()]).await.unwrap();
+            let report = b.mem.verify_erasure(&receipt, std::slice::from_ref(&before)).await.unwrap();
             assert!(!report.clean);
             let export = format!("export {}", before.display());
             let expected = [("memories", 1), ("history", 1), ("vectors", 1), ("access", 1), ("words", 1), (&export, 1)];

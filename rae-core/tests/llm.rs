@@ -277,7 +277,7 @@ fn what_runs_out_is_told_once_by_whoever_ends_it_and_an_end_that_came_late_is_no
         let told = || std::mem::take(&mut *rig.told.booked.lock().unwrap());
         let unconfirmed = |project: &str| (project.to_owned(), CallStatus::Unconfirmed, CALL);
         let used = || {
-            let usage = TokenUsage { input_tokens: 3, output_tokens: 4, ..TokenUsage::default() };
+            let usage = Usage { input_tokens: 3, output_tokens: 4, ..Usage::default() };
             MeterEnd::Used { usage, status: CallStatus::Ok }
         };
         // The next call of the tenant ends it, in whatever project it was.

@@ -91,7 +91,7 @@ fn claim_value(memory: &Memory, stated: &Claim) -> Option<Compared> {
     key.text(Some(&Claim::name_key(&stated.subject)));
     key.text(Some(&stated.relation));
     let (object, mut value) = (Claim::name_key(&stated.object), SlotValue::default());
-    let words = object.split(|c: char| c == ' ' || c == ',').filter(|word| !word.is_empty());
+    let words = object.split([' ', ',']).filter(|word| !word.is_empty());
     // More words than there are places are one value.
     let words: Vec<&str> = if words.clone().count() > value.len() { vec![&object] } else { words.collect() };
     value.iter_mut().zip(words).for_each(|(place, word)| *place = word_hash(word));

@@ -76,7 +76,7 @@ fn a_later_value_of_what_has_one_ends_the_earlier() {
 fn an_earlier_value_is_over_when_it_comes() {
     let bergen = fact(1, "lives_in", "Bergen", 5, None);
     let over = Put { to: Some(at(5)), by: Some(id(1)), ..put(2) };
-    assert_eq!(decided(&draft("lives_in", "Oslo", 2), &[bergen.clone()]), Some((Some(over), vec![])));
+    assert_eq!(decided(&draft("lives_in", "Oslo", 2), std::slice::from_ref(&bergen)), Some((Some(over), vec![])));
     // Between two it ends the first.
     let rome = fact(2, "lives_in", "Rome", 1, Some(5));
     let expected = (Some(over), vec![Change { to: Some(at(2)), by: Some(By::New), ..change(2) }]);

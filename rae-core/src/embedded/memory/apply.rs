@@ -70,7 +70,7 @@ impl Work<'_> {
     }
 
     fn run(&mut self, op: &Op) -> Result<Outcome> {
-        let (at, now) = (self.batch.now, self.now);
+        let at = self.batch.now;
         Ok(match op {
             Op::PutMemory { memory, vector, idempotency } => self.put(memory, vector.as_ref(), idempotency.as_ref())?,
             Op::RestoreMemory { memory, vector, history, access } => {
