@@ -7,9 +7,7 @@ use crate::{
     error::{Error, Result},
     eval::{Answered, Comparison, Evaluation, Judged, Metrics, Question, check},
     ingest::check_query,
-    limits::{
-        EVAL_KEPT_MAX, EVAL_SETS_MAX, EVAL_STORED_K_MAX, EVAL_STORED_QUESTIONS_MAX, NAME_BYTES_MAX, PAGE_MAX,
-    },
+    limits::{EVAL_KEPT_MAX, EVAL_SETS_MAX, EVAL_STORED_K_MAX, EVAL_STORED_QUESTIONS_MAX, NAME_BYTES_MAX, PAGE_MAX},
     model::{Op, Outcome, Precondition, Record, RecordKind, Scope, Timestamp},
 };
 use serde::{Deserialize, Serialize};
@@ -207,14 +205,13 @@ pub(crate) async fn evaluate_all(deps: &Deps, scope: &Scope, scored: impl Fn(Eva
 async fn evaluate_due(deps: &Deps, scope: &Scope, set: &Record) -> Result<Metrics> {
     let ctx = deps.ctx(scope)?;
     let names = run_names(deps, &ctx, &set.name).await?;
-    // A run that does not read back is no reason not to make a new one.
-    let last = newest(deps, &ctx, &names).await.ok().flatten().map(|run| run.evaluation);
+    let last = newest(deps, &ctx, &names).await?.map(|run| run.evaluation);
     let (options, now) = (RecallOptions::default(), deps.clock.now());
-    let (plain, wanted) = (told(&options)?, i64::from(u32::MAX).min(options.k));
+    let plain = told(&options)?;
     // A run of the user's with other options, or of what the set was before, is no run of this job.
     let is_fresh = |run: &Evaluation| {
         let ends = run.at.saturating_add_seconds(FRESH_SECONDS);
-        (set.at..=now).contains(&run.at) && now < ends && i64::from(run.k) == wanted && run.options == plain
+        (set.at..=now).contains(&run.at) && now < ends && i64::from(run.k) == options.k && run.options == plain
     };
     match last.filter(is_fresh) {
         Some(run) => Ok(run.metrics),

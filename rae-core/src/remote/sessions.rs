@@ -61,7 +61,8 @@ impl Remote {
 /// addresses drop them, and `%2E` is read as the dot, so that the request would go to another route.
 fn route(session: &str, what: &str) -> Result<String> {
     if matches!(session, "." | "..") {
-        let message = format!("Unsupported over HTTP: a session named {session:?} has no address; give it another name");
+        let message =
+            format!("Unsupported over HTTP: a session named {session:?} has no address; give it another name");
         return Err(Error::invalid(message).with_code("invalid_session_id"));
     }
     let mut name = String::with_capacity(session.len());

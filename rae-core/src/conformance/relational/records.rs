@@ -59,7 +59,11 @@ pub async fn a_write_can_depend_on_a_record(store: &dyn RelationalStore, clock: 
     rig.try_apply(is(at), vec![]).await.unwrap();
     rig.erase(DropTarget::Project(rig.ctx.scope().project().to_owned())).await;
     refused(at).await;
-    assert_eq!(store.record(&rig.ctx, run.kind, &run.name).await.unwrap(), None, "nothing of a refused batch is written");
+    assert_eq!(
+        store.record(&rig.ctx, run.kind, &run.name).await.unwrap(),
+        None,
+        "nothing of a refused batch is written"
+    );
 }
 
 /// Pages go by the bytes of names, within one kind of one project.
