@@ -291,6 +291,8 @@ pub const EVAL_QUESTIONS_MAX: usize = 10_000;
 pub const EVAL_LABELS_MAX: usize = 100;
 /// Most questions of a stored set, which jobs run again and again.
 pub const EVAL_STORED_QUESTIONS_MAX: usize = 1_000;
+/// Most hits that a stored run looks at for each question; it keeps their ids.
+pub const EVAL_STORED_K_MAX: i64 = 100;
 /// Most stored sets of questions of a project.
 pub const EVAL_SETS_MAX: usize = 20;
 /// Runs of a set that are kept; the oldest go.

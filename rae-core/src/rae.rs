@@ -202,7 +202,8 @@ impl Rae {
         named("question_sets", ops::question_sets(&self.deps, &self.scope).await)
     }
 
-    /// Runs a stored set now, keeps the run and compares it with the one before. NotFound where there is no such set.
+    /// Runs a stored set now, keeps the run and compares it with the one before. NotFound where there is no such set; Conflict
+    /// (`record_changed`) where it was removed or written anew meanwhile. `k` is at most `limits::EVAL_STORED_K_MAX`.
     pub async fn run_questions(&self, name: &str, options: RecallOptions) -> Result<EvaluationRun> {
         named("run_questions", ops::run_questions(&self.deps, &self.scope, name, options).await)
     }

@@ -10,7 +10,7 @@ use rae_core::{
     CostLogOptions, CostOptions, CostsOptions, ErrorKind, LlmOptions, MeterEnd, MeteredCall, PriceBook, Rae,
     model::{
         BudgetChange, BudgetLevel, CallLabel, CallStatus, ChatMessage, ChatRequest, ChatRole, Funds, LedgerRow,
-        LimitKind, Scope, Settlement, Timestamp, TokenUsage, Usd,
+        LimitKind, Scope, Settlement, Timestamp, Usage, Usd,
     },
     ports::{CostObserver, ManualClock, RetryPolicy},
     providers::{ProviderConfig, ProviderKind, Providers},

@@ -3,6 +3,7 @@
 use super::{Answered, Evaluation, report};
 use crate::{
     error::{Error, Result},
+    limits::EVAL_QUESTIONS_MAX,
     model::MemoryId,
 };
 use serde::{Deserialize, Serialize};
@@ -65,14 +66,14 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Compares `b` with `a`. InvalidInput where they share no question or looked at different numbers of hits. The same two
-    /// runs give the same bounds.
+    /// Compares `b` with `a`. InvalidInput where they share no question, looked at different numbers of hits, or are no
+    /// runs that `evaluate` gives: too many questions, or one twice. The same two runs give the same bounds.
     pub fn between(a: &Evaluation, b: &Evaluation) -> Result<Self> {
         if a.k != b.k {
             let message = format!("one run looked at {} hits and the other at {}; run both with one k", a.k, b.k);
             return Err(Error::invalid(message));
         }
-        let of_a: HashMap<&str, &Answered> = a.questions.iter().map(|q| (q.query.as_str(), q)).collect();
+        let (of_a, _) = (by_query(a)?, by_query(b)?);
         let pairs: Vec<(&Answered, &Answered)> =
             b.questions.iter().filter_map(|q| of_a.get(q.query.as_str()).map(|found| (*found, q))).collect();
         if pairs.is_empty() {
@@ -94,9 +95,10 @@ impl Comparison {
             all
         };
         let count = pairs.len();
+        let left_out = |run: &Evaluation| run.questions.len().saturating_sub(count) as u64;
         Ok(Self {
             questions: count as u64,
-            left_out: (a.questions.len() + b.questions.len() - 2 * count) as u64,
+            left_out: left_out(a).saturating_add(left_out(b)),
             metrics,
             overlap: pairs.iter().map(|(a, b)| overlap(&a.hits, &b.hits)).sum::<f64>() / count as f64,
             unchanged: pairs.iter().filter(|(a, b)| a.hits == b.hits).count() as u64,
@@ -109,6 +111,19 @@ impl Comparison {
     pub fn report(&self) -> String {
         report::comparison(self)
     }
+}
+
+/// The answers of a run by their question. Runs come from callers too, and each has a question once, as [`super::check`] sees to.
+fn by_query(run: &Evaluation) -> Result<HashMap<&str, &Answered>> {
+    let count = run.questions.len();
+    if count > EVAL_QUESTIONS_MAX {
+        return Err(Error::invalid(format!("a run has {count} questions; at most {EVAL_QUESTIONS_MAX} are compared")));
+    }
+    let found: HashMap<&str, &Answered> = run.questions.iter().map(|q| (q.query.as_str(), q)).collect();
+    if found.len() < count {
+        return Err(Error::invalid("a run has a question twice; give the runs as evaluate gave them"));
+    }
+    Ok(found)
 }
 
 fn overlap(a: &[MemoryId], b: &[MemoryId]) -> f64 {
@@ -231,5 +246,17 @@ mod tests {
         assert!(Comparison::between(&a, &b).unwrap_err().message().contains("share no question"));
         b.k = 7;
         assert!(Comparison::between(&a, &b).unwrap_err().message().contains("one k"));
+    }
+
+    #[test]
+    fn a_run_with_a_question_twice_or_too_many_is_refused() {
+        let (a, mut b) = (run(&[Some(1)]), run(&[Some(1), Some(2), Some(3)]));
+        for answered in &mut b.questions {
+            answered.query = "question 0".into();
+        }
+        let long = run(&vec![None; EVAL_QUESTIONS_MAX + 1]);
+        for (x, y, message) in [(&a, &b, "twice"), (&b, &a, "twice"), (&a, &long, "at most"), (&long, &a, "at most")] {
+            assert!(Comparison::between(x, y).unwrap_err().message().contains(message));
+        }
     }
 }

@@ -311,8 +311,8 @@ async fn attempt(held: &Held<'_>, scope: &Scope) -> Result<()> {
             (Vec::new(), Vec::new())
         }
         JobKind::Evaluate => {
-            let scores = ops::evaluate_all(deps, scope).await?;
-            held.evaluated.lock().extend(scores);
+            // Told as they come: what was asked stands, however the job ends.
+            ops::evaluate_all(deps, scope, |score| held.evaluated.lock().push(score)).await?;
             (Vec::new(), Vec::new())
         }
         JobKind::Reflect => {

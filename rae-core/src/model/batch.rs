@@ -1,6 +1,6 @@
 //! Writes are data: one [`WriteBatch`] goes through one `apply` in one transaction, all or nothing.
 
-use super::{JobKind, Memory, MemoryId, MemoryPatch, Timestamp};
+use super::{JobKind, Memory, MemoryId, MemoryPatch, RecordKind, Timestamp};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -32,6 +32,9 @@ pub enum Precondition {
     EmbedderIs(String),
     /// The job is leased with this fencing number and the lease has not run out; else Conflict.
     LeaseHeld(Uuid, u64),
+    /// There is a record of this kind and name, written at this instant; else Conflict with code `record_changed`. For what was
+    /// made from a record over a long time: an erasure or a removal meanwhile stands.
+    RecordIs(RecordKind, String, Timestamp),
 }
 
 /// A key that makes a write safe to repeat, unique per tenant, project and verb for 24 h.

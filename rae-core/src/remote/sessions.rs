@@ -6,7 +6,7 @@ use super::{
     verbs::{fields, named, page_of},
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     ops::{self, EventsOptions, NewEvent, Page, Receipt, ReflectOptions, Reflected, SessionEnd},
 };
 
@@ -17,7 +17,7 @@ impl Remote {
             ops::check_event(session, event.clone())?;
             let key = event.idempotency_key.clone().or_else(|| Some(uuid::Uuid::new_v4().to_string()));
             let body = fields(&NewEvent { idempotency_key: key.clone(), ..event })?;
-            self.json(Request { key, ..Request::post(route(session, "events"), &body)? }).await
+            self.json(Request { key, ..Request::post(route(session, "events")?, &body)? }).await
         })
         .await
     }
@@ -26,7 +26,7 @@ impl Remote {
     pub async fn end_session(&self, session: &str, end: SessionEnd) -> Result<Receipt> {
         named("end_session", async {
             ops::check_end(session, &end)?;
-            self.json(Request::post(route(session, "end"), &fields(&end)?)?).await
+            self.json(Request::post(route(session, "end")?, &fields(&end)?)?).await
         })
         .await
     }
@@ -35,7 +35,7 @@ impl Remote {
     pub async fn events(&self, session: &str, options: EventsOptions) -> Result<Page> {
         named("events", async {
             ops::check_session(session)?;
-            page_of(self, route(session, "events"), options).await
+            page_of(self, route(session, "events")?, options).await
         })
         .await
     }
@@ -57,8 +57,14 @@ impl Remote {
     }
 }
 
-/// A route of a session. Every byte of its name that could be read as anything else is escaped.
-fn route(session: &str, what: &str) -> String {
+/// A route of a session. Every byte of its name that could be read as anything else is escaped. No escape helps the names `.` and `..`:
+/// addresses drop them, and `%2E` is read as the dot, so that the request would go to another route.
+fn route(session: &str, what: &str) -> Result<String> {
+    if matches!(session, "." | "..") {
+        let message =
+            format!("Unsupported over HTTP: a session named {session:?} has no address; give it another name");
+        return Err(Error::invalid(message).with_code("invalid_session_id"));
+    }
     let mut name = String::with_capacity(session.len());
     for byte in session.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
@@ -67,5 +73,19 @@ fn route(session: &str, what: &str) -> String {
             name.push_str(&format!("%{byte:02X}"));
         }
     }
-    format!("v1/sessions/{name}/{what}")
+    Ok(format!("v1/sessions/{name}/{what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_has_a_route_of_its_own_or_none() {
+        assert_eq!(route("a/.. b", "end").unwrap(), "v1/sessions/a%2F%2E%2E%20b/end");
+        assert_eq!(route("...", "end").unwrap(), "v1/sessions/%2E%2E%2E/end");
+        for dots in [".", ".."] {
+            assert_eq!(route(dots, "events").unwrap_err().code(), "invalid_session_id");
+        }
+    }
 }

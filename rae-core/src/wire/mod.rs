@@ -13,6 +13,7 @@ mod output;
 mod providers;
 pub mod services;
 mod sessions;
+mod usage;
 
 use crate::{
     MemoryId, Rae,

@@ -4,6 +4,7 @@
 use super::{
     input::{Fields, any, flag, integer, names, number, object, text, time},
     output::plain,
+    usage::usage,
 };
 use crate::{
     cost::{PriceBook, UnknownModel, input_tokens_at_most},
@@ -241,53 +242,6 @@ fn own_usage(field: &str, value: Value) -> Result<Usage> {
     Ok(usage)
 }
 
-/// A usage of any of these shapes: ours, OpenAI's chat completions, OpenAI's responses, Anthropic's messages, Google's in the names of its
-/// JSON or of its Python client.
-fn usage(field: &str, value: Value) -> Result<Usage> {
-    let value = Value::Object(object(field, value)?);
-    let at = |place: &str| value.pointer(place).and_then(Value::as_u64);
-    let first = |places: &[&str]| places.iter().find_map(|place| at(place)).unwrap_or_default();
-    if let Some(usage) = Usage::from_openai(&value) {
-        return Ok(usage);
-    }
-    let google = at("/prompt_token_count").or_else(|| at("/promptTokenCount"));
-    let read = match (at("/input_tokens"), google) {
-        (Some(input), _) => {
-            // Anthropic counts what its cache gave and took beside the input, OpenAI and we within.
-            let (given, taken) = (first(&["/cache_read_input_tokens"]), first(&["/cache_creation_input_tokens"]));
-            Usage {
-                input_tokens: input.saturating_add(given).saturating_add(taken),
-                cached_input_tokens: first(&[
-                    "/cached_input_tokens",
-                    "/input_tokens_details/cached_tokens",
-                    "/cache_read_input_tokens",
-                ]),
-                cache_write_tokens: first(&["/cache_write_tokens", "/cache_creation_input_tokens"]),
-                output_tokens: first(&["/output_tokens"]),
-                reasoning_tokens: first(&["/reasoning_tokens", "/output_tokens_details/reasoning_tokens"]),
-                estimated: value["estimated"] == true,
-            }
-        }
-        (None, Some(input)) => {
-            let reasoning_tokens = first(&["/thoughts_token_count", "/thoughtsTokenCount"]);
-            let shown = first(&["/candidates_token_count", "/candidatesTokenCount"]);
-            let tools = first(&["/tool_use_prompt_token_count", "/toolUsePromptTokenCount"]);
-            Usage {
-                input_tokens: input.saturating_add(tools),
-                cached_input_tokens: first(&["/cached_content_token_count", "/cachedContentTokenCount"]),
-                output_tokens: shown.saturating_add(reasoning_tokens),
-                reasoning_tokens,
-                ..Usage::default()
-            }
-        }
-        (None, None) => {
-            let message = format!("{field} must hold input_tokens and output_tokens, or be the usage of an answer");
-            return Err(Error::invalid(message).with_code("invalid_tokens"));
-        }
-    };
-    Ok(read)
-}
-
 /// What `llm` and `llm_estimate` take: a body of OpenAI's chat completions, with `operation`, `user_id`, `request_id` and `timeout` (seconds)
 /// beside it.
 pub fn chat(fields: Map<String, Value>) -> Result<(ChatRequest, LlmOptions)> {
@@ -468,59 +422,6 @@ mod tests {
             (json!({ "usage": usage, "messages": [] }), "unknown_field"),
         ] {
             assert_eq!(end(wrong.clone(), Words::Api).unwrap_err().code(), code, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_usage_is_read_in_every_shape_that_clients_give_it() {
-        let tokens = |input_tokens, cached_input_tokens, output_tokens, reasoning_tokens| {
-            let counted = Usage { input_tokens, cached_input_tokens, ..Usage::default() };
-            Usage { output_tokens, reasoning_tokens, ..counted }
-        };
-        for (given, read) in [
-            (json!({ "input_tokens": 9, "output_tokens": 3 }), tokens(9, 0, 3, 0)),
-            (
-                json!({ "input_tokens": 9, "cached_input_tokens": 4, "output_tokens": 3, "reasoning_tokens": 2 }),
-                tokens(9, 4, 3, 2),
-            ),
-            (
-                json!({ "prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12,
-                    "prompt_tokens_details": { "cached_tokens": 4 } }),
-                tokens(9, 4, 3, 0),
-            ),
-            (
-                json!({ "input_tokens": 9, "input_tokens_details": { "cached_tokens": 4 }, "output_tokens": 3,
-                    "output_tokens_details": { "reasoning_tokens": 2 } }),
-                tokens(9, 4, 3, 2),
-            ),
-            (
-                json!({ "input_tokens": 5, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 0, "output_tokens": 3 }),
-                tokens(9, 4, 3, 0),
-            ),
-            (
-                json!({ "promptTokenCount": 9, "candidatesTokenCount": 1, "thoughtsTokenCount": 2,
-                    "cachedContentTokenCount": 4 }),
-                tokens(9, 4, 3, 2),
-            ),
-            (json!({ "prompt_token_count": 9, "candidates_token_count": 3 }), tokens(9, 0, 3, 0)),
-        ] {
-            assert_eq!(usage("usage", given.clone()).unwrap(), read, "{given}");
-        }
-        assert_eq!(usage("usage", json!({ "tokens": 3 })).unwrap_err().code(), "invalid_tokens");
-        let written = |read| Usage { cache_write_tokens: 2, ..read };
-        for (given, read) in [
-            (json!({ "input_tokens": 9, "cache_write_tokens": 2, "output_tokens": 3 }), written(tokens(9, 0, 3, 0))),
-            (
-                json!({ "input_tokens": 3, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2, "output_tokens": 3 }),
-                written(tokens(9, 4, 3, 0)),
-            ),
-            (
-                json!({ "prompt_tokens": 9, "completion_tokens": 3,
-                    "prompt_tokens_details": { "cached_tokens": 4, "cache_write_tokens": 2 } }),
-                written(tokens(9, 4, 3, 0)),
-            ),
-        ] {
-            assert_eq!(usage("usage", given.clone()).unwrap(), read, "{given}");
         }
     }
 

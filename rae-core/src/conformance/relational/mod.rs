@@ -136,6 +136,7 @@ macro_rules! conformance_relational {
             tenants_take_turns,
             a_record_is_replaced_by_the_next_of_its_name,
             records_are_listed_by_name_in_their_own_project,
+            a_write_can_depend_on_a_record,
             erasing_a_project_takes_its_records,
             a_lease_of_any_scope_is_fenced,
             only_the_kinds_asked_for_are_taken,

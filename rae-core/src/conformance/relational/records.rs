@@ -3,7 +3,7 @@
 use super::scopes::LOOKALIKES;
 use crate::{
     conformance::fixtures::{Rig, put},
-    model::{DropTarget, Op, Outcome, Record, RecordKind},
+    model::{DropTarget, Op, Outcome, Precondition, Record, RecordKind},
     ports::{ManualClock, RelationalStore},
 };
 use serde_json::json;
@@ -34,6 +34,36 @@ pub async fn a_record_is_replaced_by_the_next_of_its_name(store: &dyn Relational
     assert_eq!(rig.run(gone.clone()).await, Outcome::Done);
     assert_eq!(rig.run(gone).await, Outcome::Skipped);
     assert_eq!(store.record(&rig.ctx, first.kind, &first.name).await.unwrap(), None);
+}
+
+/// What was made from a record is written only while that record stands as it was read.
+pub async fn a_write_can_depend_on_a_record(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let (set, run) = (record(&rig, RecordKind::Questions, "s"), record(&rig, RecordKind::Evaluation, "s/1"));
+    let is = |at| vec![Precondition::RecordIs(set.kind, set.name.clone(), at)];
+    let ops = || vec![Op::PutRecord { record: Box::new(run.clone()) }];
+    let refused = async |at| assert_eq!(rig.try_apply(is(at), ops()).await.unwrap_err().code(), "record_changed");
+    refused(set.at).await;
+    written(&rig, &Record { kind: run.kind, ..set.clone() }).await;
+    written(&rig.at("t", "elsewhere"), &set).await;
+    refused(set.at).await;
+    written(&rig, &set).await;
+    rig.try_apply(is(set.at), ops()).await.unwrap();
+    assert_eq!(store.record(&rig.ctx, run.kind, &run.name).await.unwrap(), Some(run.clone()));
+    rig.run(Op::DropRecord { kind: run.kind, name: run.name.clone() }).await;
+    let before = set.at;
+    clock.advance_seconds(5);
+    let at = rig.now();
+    written(&rig, &Record { at, ..set.clone() }).await;
+    refused(before).await;
+    rig.try_apply(is(at), vec![]).await.unwrap();
+    rig.erase(DropTarget::Project(rig.ctx.scope().project().to_owned())).await;
+    refused(at).await;
+    assert_eq!(
+        store.record(&rig.ctx, run.kind, &run.name).await.unwrap(),
+        None,
+        "nothing of a refused batch is written"
+    );
 }
 
 /// Pages go by the bytes of names, within one kind of one project.

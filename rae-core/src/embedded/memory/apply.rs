@@ -66,6 +66,11 @@ impl Work<'_> {
                 let held = self.scope_mut().jobs.iter().any(held);
                 holds(held, "lease_lost", || format!("job {id} is not leased with this number any more"))
             }
+            Precondition::RecordIs(kind, name, at) => {
+                let found = self.scope_mut().records.get(&(*kind, name.clone())).map(|record| record.at);
+                let text = || format!("the {} {name:?} was written anew or is gone; read it again", kind.as_str());
+                holds(found == Some(*at), "record_changed", text)
+            }
         }
     }
 

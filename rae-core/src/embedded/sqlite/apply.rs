@@ -208,6 +208,11 @@ impl Work<'_> {
                 let held = jobs::is_held(self.conn, self.row.sid, *id, *fence, self.now)?;
                 holds(held, "lease_lost", || format!("job {id} is not leased with this number any more"))?;
             }
+            Precondition::RecordIs(kind, name, at) => {
+                let same = self.record_at(*kind, name)? == Some(*at);
+                let text = || format!("the {} {name:?} was written anew or is gone; read it again", kind.as_str());
+                holds(same, "record_changed", text)?;
+            }
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use super::{
     errors::Res,
     row::{Micros, page},
 };
-use crate::model::{Record, RecordKind, Scope};
-use rusqlite::{Connection, Row, params};
+use crate::model::{Record, RecordKind, Scope, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 fn decode(row: &Row<'_>) -> Res<Record> {
     let body = serde_json::from_str(row.get_ref(3)?.as_str()?)?;
@@ -49,6 +49,14 @@ impl Work<'_> {
         let (sid, kind, at) = (self.row.sid, record.kind.as_str(), self.at.micros());
         self.conn.prepare_cached(sql)?.execute(params![sid, kind, record.name, at, body])?;
         Ok(())
+    }
+
+    /// When a record was written, where there is one.
+    pub fn record_at(&self, kind: RecordKind, name: &str) -> Res<Option<Timestamp>> {
+        let sql = "SELECT at FROM records WHERE scope = ?1 AND kind = ?2 AND name = ?3";
+        let mut select = self.conn.prepare_cached(sql)?;
+        let at = select.query_row(params![self.row.sid, kind.as_str(), name], |row| row.get::<_, Micros>(0));
+        Ok(at.optional()?.map(|at| at.0))
     }
 
     /// Whether there was one.

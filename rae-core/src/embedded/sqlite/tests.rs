@@ -370,6 +370,7 @@ fn a_failing_precondition_is_named_and_writes_nothing() {
         (Precondition::Absent(id), "exists"),
         (Precondition::EmbedderIs("e".into()), "embedder_changed"),
         (Precondition::LeaseHeld(Uuid::nil(), 1), "lease_lost"),
+        (Precondition::RecordIs(RecordKind::Questions, "s".into(), f.now), "record_changed"),
     ];
     for (precondition, code) in cases {
         let mut batch = f.batch(vec![f.put("b")]);

@@ -6,7 +6,7 @@ use super::{
     row::{named, page, text, time},
     session::{Params, Tx},
 };
-use rae_core::model::{Record, RecordKind};
+use rae_core::model::{Record, RecordKind, Timestamp};
 use tokio_postgres::Row;
 
 fn decode(row: &Row) -> Res<Record> {
@@ -39,6 +39,13 @@ impl Work<'_> {
         let (row, kind, at) = (&self.row, record.kind.as_str(), self.at.micros());
         self.tx.execute(sql, &[&row.tid, &row.sid, &kind, &record.name.as_bytes(), &at, &body]).await?;
         Ok(())
+    }
+
+    /// When a record was written, where there is one.
+    pub async fn record_at(&self, kind: RecordKind, name: &str) -> Res<Option<Timestamp>> {
+        let sql = "SELECT at FROM rae.records WHERE scope = $1 AND kind = $2 AND name = $3";
+        let row = self.tx.query_opt(sql, &[&self.row.sid, &kind.as_str(), &name.as_bytes()]).await?;
+        row.map(|row| time(&row, 0)).transpose()
     }
 
     /// Whether there was one.
