@@ -9,8 +9,11 @@ use crate::{
     ingest::event_name,
     jobs::{feeder::feed, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
-    model::{Audit, DropTarget, Filter, KeyedIds, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
+    model::{
+        Audit, DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope,
+    },
     ports::VectorFeed,
+    reflect::is_of_model,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -179,7 +182,7 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
     Ok(json!({ "scope": name }))
 }
 
-/// Deletes `asked` and before it, wave by wave, what was derived from nothing else. Interrupted, what was asked for is still
+/// Deletes `asked` and before it, wave by wave, what was derived from nothing else or repeats it. Interrupted, what was asked for is still
 /// there, and asking again goes on.
 async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Gone) -> Result<()> {
     gone.ids.extend(asked.iter().copied());
@@ -216,7 +219,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
     Ok(())
 }
 
-/// Memories derived from `wave`, a page of them: those with no source left, and for the others the ops that take the sources
+/// Memories derived from `wave`, a page of them: those with no source left or that may repeat one that goes, and for the others the ops that take the sources
 /// from them which go. Both are gone from the next page.
 async fn derived(
     deps: &Deps,
@@ -232,7 +235,7 @@ async fn derived(
             }
             let mut provenance = memory.provenance.clone();
             provenance.derived_from.retain(|id| !going.contains(id));
-            if provenance.derived_from.is_empty() {
+            if provenance.derived_from.is_empty() || repeats_sources(deps, ctx, &memory).await? {
                 orphans.push(memory.id);
             } else {
                 let patch = Box::new(MemoryPatch { provenance: Some(provenance), ..MemoryPatch::default() });
@@ -241,6 +244,20 @@ async fn derived(
         }
     }
     Ok((orphans, shared))
+}
+
+/// Whether a memory may say what one of its sources says. Summaries quote them word for word. Of a lesson or strategy the words
+/// of a model may, also in an older version; those of the rules have the error in its general form alone.
+async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
+    match memory.kind {
+        Kind::Reflection | Kind::EntitySummary => Ok(true),
+        Kind::Lesson | Kind::Strategy if is_of_model(memory) => Ok(true),
+        Kind::Lesson | Kind::Strategy if memory.version > 1 => {
+            let history = deps.relational.history(ctx, memory.id).await?;
+            Ok(history.iter().any(|version| is_of_model(&version.memory)))
+        }
+        _ => Ok(false),
+    }
 }
 
 async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgotten> {

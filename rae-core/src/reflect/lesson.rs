@@ -41,6 +41,11 @@ pub(crate) fn fixed_id(scope: &Scope, what: &str, parts: &[&str]) -> MemoryId {
     MemoryId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }
 
+/// Whether an id may follow from what the memory is for, so that others make it again.
+pub(crate) fn is_fixed(id: MemoryId) -> bool {
+    id.0.as_bytes().iter().take(6).all(|byte| *byte == 0xff)
+}
+
 fn hash_of(scope: &Scope, what: &str, parts: &[&str]) -> [u8; 32] {
     let mut hash = blake3::Hasher::new();
     for part in [scope.tenant(), scope.project(), what].iter().chain(parts) {
@@ -317,6 +322,11 @@ pub(crate) fn explained(old: &Memory, said: &Said) -> MemoryPatch {
     metadata.insert("prompt".to_owned(), json!(PROMPT));
     let content = (lesson_text(&old.metadata) == old.content).then(|| lesson_text(&metadata));
     reworded(old, content, metadata)
+}
+
+/// Whether words of a model are, or may be, in a memory.
+pub(crate) fn is_of_model(memory: &Memory) -> bool {
+    ["cause", "rule", "prompt"].iter().any(|key| memory.metadata.contains_key(*key))
 }
 
 /// What changes of a summary when a model was asked about the session up to a place.
