@@ -146,11 +146,16 @@ pub(crate) async fn reflect_after(deps: &Deps, ctx: &Ctx, (before, now): (u64, u
     let Some(every) = deps.reflect_after.filter(|every| before / every != now / every) else { return };
     let (id, payload) = (fixed_id(ctx.scope(), "reflect_after", &[]).0, json!({}));
     let job = NewJob { id, kind: JobKind::Reflect, payload, run_at: deps.clock.now() };
-    match deps.relational.apply(ctx, deps.batch(vec![Op::EnqueueJob { job }])).await {
-        Err(error) if error.code() != "exists" => {
-            tracing::warn!(kind = error.kind().name(), every, "a reflection could not be queued");
+    let done = match deps.relational.apply(ctx, deps.batch(vec![Op::EnqueueJob { job }])).await {
+        // It waits already; one that is a dead letter would wait for ever.
+        Err(error) if error.code() == "exists" => {
+            let again = deps.relational.apply(ctx, deps.batch(vec![Op::RequeueJob { id }])).await;
+            again.map(|_| ())
         }
-        _ => {}
+        queued => queued.map(|_| ()),
+    };
+    if let Err(error) = done {
+        tracing::warn!(kind = error.kind().name(), every, "a reflection could not be queued");
     }
 }
 
