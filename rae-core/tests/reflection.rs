@@ -289,6 +289,12 @@ fn words_that_somebody_changed_and_what_somebody_ended_stay() {
         assert_eq!((again[0].content.as_str(), again[0].count), ("Ask the cache first.", Some(2)));
         let ended = Some(Some(Timestamp::parse("2026-01-01T00:00:01Z").unwrap()));
         mem.update(lesson, rae_core::MemoryUpdate { valid_to: ended, ..Default::default() }).await.unwrap();
+        let before = mem.get(lesson).await.unwrap();
+        call(&mem, "c", "fetch", "", "-", Some("HTTP 503")).await;
+        let learnt = mem.reflect(of("c")).await.unwrap();
+        assert!(learnt.iter().all(|made| made.id != lesson), "{learnt:#?}");
+        let after = mem.get(lesson).await.unwrap();
+        assert_eq!((after.version, after.content), (before.version, before.content));
         mem.close().await.unwrap();
     });
 }
