@@ -9,9 +9,7 @@ use crate::{
     ingest::event_name,
     jobs::{feeder::feed, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
-    model::{
-        Audit, DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope,
-    },
+    model::{Audit, DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
     ports::VectorFeed,
     reflect::is_of_model,
 };
@@ -186,8 +184,9 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
 /// there, and asking again goes on.
 async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Gone) -> Result<()> {
     gone.ids.extend(asked.iter().copied());
-    let mut waves: Vec<Vec<MemoryId>> = vec![asked.into_iter().collect()];
-    while let Some(wave) = waves.last() {
+    let mut waves: Vec<(bool, Vec<MemoryId>)> = vec![(true, asked.into_iter().collect())];
+    while let Some((is_asked, wave)) = waves.last() {
+        let is_asked = *is_asked;
         if waves.len() > CASCADE_DEPTH_MAX {
             return Err(Error::internal(
                 "memories derived from one another form too long a chain; forget the last ones first",
@@ -199,7 +198,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         }
         if !orphans.is_empty() {
             gone.ids.extend(orphans.iter().copied());
-            waves.push(orphans);
+            waves.push((false, orphans));
             continue;
         }
         let mut existed = 0;
@@ -209,12 +208,22 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
             existed +=
                 applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
         }
-        if waves.len() == 1 {
+        if is_asked {
             gone.deleted += existed
         } else {
             gone.derived += existed
         }
+        // Whoever reflects at the same time may have written between the look and the erasure. Later ones fail: they ask for
+        // their sources to be there.
+        let (late, shared) = derived(deps, ctx, wave, &gone.ids).await?;
         waves.pop();
+        if !shared.is_empty() {
+            deps.relational.apply(ctx, deps.batch(shared)).await?;
+        }
+        if !late.is_empty() {
+            gone.ids.extend(late.iter().copied());
+            waves.push((false, late));
+        }
     }
     Ok(())
 }

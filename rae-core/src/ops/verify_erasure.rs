@@ -215,7 +215,10 @@ async fn memories(
     report.add("memories", live.len() as u64, "it is there again, perhaps from an import; forget it again");
     report.add("history", versions, "older versions of it are there; forget it again");
     report.add_kept("references", references, "other memories name it as their source or successor, a bare id");
-    report.add_kept("made again", again.len() as u64, "made after the erasure under an id that follows from its subject");
+    if !again.is_empty() {
+        let note = "made after the erasure under an id that follows from its subject";
+        report.add_kept("made again", again.len() as u64, note);
+    }
     Ok((live, again))
 }
 

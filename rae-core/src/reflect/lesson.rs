@@ -383,12 +383,7 @@ pub(crate) fn is_of_model(memory: &Memory) -> bool {
 }
 
 /// What changes of a summary when a model was asked about the session up to a place.
-pub(crate) fn asked(
-    old: &Memory,
-    insight: Option<&str>,
-    (upto, failed): (u32, bool),
-    shown: &[Cited],
-) -> MemoryPatch {
+pub(crate) fn asked(old: &Memory, insight: Option<&str>, (upto, failed): (u32, bool), shown: &[Cited]) -> MemoryPatch {
     let mut metadata = old.metadata.clone();
     if failed {
         metadata.insert("model_failed".to_owned(), json!(upto));
@@ -410,11 +405,7 @@ pub(crate) fn asked(
         }
     }
     let ends = shown.iter().filter_map(|event| event.expires_at).chain(old.expires_at).min();
-    MemoryPatch {
-        provenance: Some(provenance),
-        expires_at: Some(ends),
-        ..reworded(old, Some(content), metadata)
-    }
+    MemoryPatch { provenance: Some(provenance), expires_at: Some(ends), ..reworded(old, Some(content), metadata) }
 }
 
 fn reworded(old: &Memory, content: Option<String>, metadata: Map<String, Value>) -> MemoryPatch {
@@ -453,19 +444,7 @@ impl Draft {
     ) -> Self {
         let (kind, key, replaces) = (Kind::Reflection, None, None);
         let (importance, confidence) = (SUMMARY_IMPORTANCE, 1.0);
-        Self {
-            id,
-            kind,
-            key,
-            content,
-            metadata,
-            importance,
-            confidence,
-            sources,
-            info_class,
-            owner,
-            replaces,
-        }
+        Self { id, kind, key, content, metadata, importance, confidence, sources, info_class, owner, replaces }
     }
 
     /// What it was made from, as it was read: it may be written only while that is there unchanged.

@@ -10,8 +10,8 @@ use crate::{
     model::{JobKind, Memory, MemoryId, NewJob, Op},
     ops::{LlmOptions, llm},
     reflect::{
-        Answer, Cited, Event, evaluate, explained, is_of_one, lesson_ids, model_failed, model_request, read_answer, repair,
-        was_asked,
+        Answer, Cited, Event, evaluate, explained, is_of_one, lesson_ids, model_failed, model_request, read_answer,
+        repair, was_asked,
     },
 };
 use serde_json::json;

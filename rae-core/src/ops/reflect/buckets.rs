@@ -67,12 +67,7 @@ async fn once(deps: &Deps, ctx: &Ctx, weeks: &BTreeSet<i64>) -> Result<Vec<Refle
 type Days = BTreeMap<i64, Bucket>;
 
 /// What each owner said on each day of these weeks.
-async fn read_days(
-    deps: &Deps,
-    ctx: &Ctx,
-    weeks: &BTreeSet<i64>,
-    now: Timestamp,
-) -> Result<BTreeMap<Owner, Days>> {
+async fn read_days(deps: &Deps, ctx: &Ctx, weeks: &BTreeSet<i64>, now: Timestamp) -> Result<BTreeMap<Owner, Days>> {
     let mut days: BTreeMap<Owner, Days> = BTreeMap::new();
     let (Some(first), Some(last)) = (weeks.first(), weeks.last()) else { return Ok(days) };
     let span = json!({ "gte": start(*first)?, "lt": start(last + 7)? });
