@@ -216,13 +216,15 @@ fn a_model_without_a_provider_or_a_price_is_refused_when_the_store_is_opened() {
 #[test]
 fn a_lesson_with_words_of_a_model_goes_with_any_of_its_sources_and_one_of_the_rules_stays() {
     run(async {
-        let Rig { mem, .. } = rig().await;
+        let Rig { fake, mem, .. } = rig().await;
         for session in ["a", "b"] {
             fails(&mem, session, "Error: timeout after 30 s").await;
         }
         mem.reflect(ReflectOptions::default()).await.unwrap();
-        assert!(lesson(&mem).await.metadata.contains_key("cause"));
+        let said = lesson(&mem).await;
+        assert!(said.metadata.contains_key("cause"), "{said:#?}");
         mem.forget(Forget::Scope(ForgetScope::Session, "a".into())).await.unwrap();
+        drop(fake);
         let left = mem.reflections(EventsOptions::default()).await.unwrap().items;
         assert!(left.iter().all(|memory| memory.kind == Kind::Reflection), "{left:#?}");
 
