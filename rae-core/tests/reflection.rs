@@ -279,7 +279,7 @@ fn turns_that_were_remembered_are_events_and_an_error_said_twice_is_one() {
 #[test]
 fn words_that_somebody_changed_and_what_somebody_ended_stay() {
     block_on(async {
-        let (mem, _) = open().await;
+        let (mem, clock) = open().await;
         call(&mem, "a", "fetch", "", "-", Some("HTTP 503")).await;
         let lesson = mem.reflect(of("a")).await.unwrap()[0].id;
         let content = Some("Ask the cache first.".to_owned());
@@ -289,6 +289,13 @@ fn words_that_somebody_changed_and_what_somebody_ended_stay() {
         assert_eq!((again[0].content.as_str(), again[0].count), ("Ask the cache first.", Some(2)));
         let ended = Some(Some(Timestamp::parse("2026-01-01T00:00:01Z").unwrap()));
         mem.update(lesson, rae_core::MemoryUpdate { valid_to: ended, ..Default::default() }).await.unwrap();
+        clock.advance_seconds(2);
+        let before = mem.get(lesson).await.unwrap();
+        call(&mem, "c", "fetch", "", "-", Some("HTTP 503")).await;
+        let learnt = mem.reflect(of("c")).await.unwrap();
+        assert!(learnt.iter().all(|made| made.id != lesson), "{learnt:#?}");
+        let after = mem.get(lesson).await.unwrap();
+        assert_eq!((after.version, after.content), (before.version, before.content));
         mem.close().await.unwrap();
     });
 }
@@ -386,4 +393,116 @@ fn what_is_wrong_with_an_event_is_said_before_anything_is_written() {
         assert_eq!(mem.stats().await.unwrap().memories, 0);
         mem.close().await.unwrap();
     });
+}
+
+/// A turn of a user in a session.
+fn turn(session: &str, user: &str, text: &str) -> NewMemory {
+    NewMemory {
+        kind: Some(Kind::Conversation),
+        session_id: Some(session.into()),
+        user_id: Some(user.into()),
+        role: Some("user".into()),
+        ..NewMemory::new(text)
+    }
+}
+
+const ALICE: [&str; 2] = [
+    "The orchard of Alice grows purple plums near the river.",
+    "Alice sells the purple plums of the orchard on the market.",
+];
+const BOB: [&str; 2] =
+    ["The workshop of Bob repairs old clocks for the museum.", "Bob oils the clocks of the museum in the workshop."];
+
+#[test]
+fn summaries_are_of_one_user_and_nothing_of_a_forgotten_one_stays() {
+    block_on(async {
+        let (mem, _) = open().await;
+        for (n, (alice, bob)) in ALICE.iter().zip(BOB).enumerate() {
+            mem.remember(turn(&format!("a{n}"), "alice", alice)).await.unwrap();
+            mem.remember(turn(&format!("b{n}"), "bob", bob)).await.unwrap();
+            mem.remember(turn("both", "alice", alice)).await.unwrap();
+            mem.reflect(of("both")).await.unwrap();
+            mem.remember(turn("both", "bob", bob)).await.unwrap();
+        }
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let all = mem.reflections(EventsOptions::default()).await.unwrap().items;
+        for memory in &all {
+            for version in mem.history(memory.id).await.unwrap() {
+                let text = &version.memory.content;
+                let owner = version.memory.user_id.as_deref();
+                assert!(owner == Some("alice") || !ALICE.iter().any(|said| text.contains(said)), "{owner:?}: {text}");
+                assert!(owner == Some("bob") || !BOB.iter().any(|said| text.contains(said)), "{owner:?}: {text}");
+            }
+        }
+        assert_eq!(all.iter().filter(|m| m.metadata.contains_key("bucket")).count(), 2, "a day of each: {all:#?}");
+        mem.forget(Forget::Scope(ForgetScope::User, "alice".into())).await.unwrap();
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let left = mem.reflections(EventsOptions::default()).await.unwrap().items;
+        assert!(!left.is_empty());
+        for memory in &left {
+            for version in mem.history(memory.id).await.unwrap() {
+                let text = &version.memory.content;
+                assert!(!ALICE.iter().any(|said| text.contains(said)), "{text}");
+            }
+        }
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_summary_goes_with_any_of_what_it_quotes_and_no_later_than_it() {
+    block_on(async {
+        let (mem, _) = open().await;
+        let ends = Timestamp::parse("2026-01-02").unwrap();
+        let first = mem.remember(turn("s", "alice", ALICE[0])).await.unwrap().id;
+        let short = NewMemory { ttl: Some(86_400.0), ..turn("s", "alice", BOB[0]) };
+        mem.remember(short).await.unwrap();
+        let summary = mem.reflect(of("s")).await.unwrap()[0].clone();
+        assert!(summary.content.contains(ALICE[0]) && summary.content.contains(BOB[0]), "{summary:#?}");
+        assert_eq!(mem.get(summary.id).await.unwrap().expires_at, Some(ends));
+        let gone = mem.forget(Forget::Id(first)).await.unwrap();
+        assert_eq!((gone.deleted, gone.derived), (1, 1));
+        assert_eq!(mem.reflections(EventsOptions::default()).await.unwrap().items, []);
+        // It is made again, from what is left, and that is no leftover.
+        let again = mem.reflect(of("s")).await.unwrap();
+        assert_eq!((again[0].id, again[0].content.contains(ALICE[0])), (summary.id, false));
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn what_is_made_again_after_an_erasure_is_no_leftover_of_it() {
+    block_on(async {
+        let (mem, clock) = open().await;
+        call(&mem, "a", "fetch", "", "-", Some("HTTP 503")).await;
+        let lesson = mem.reflect(of("a")).await.unwrap()[0].id;
+        let gone = mem.forget(Forget::Scope(ForgetScope::Session, "a".into())).await.unwrap();
+        clock.advance_seconds(60);
+        call(&mem, "b", "fetch", "", "-", Some("HTTP 503")).await;
+        assert_eq!(mem.reflect(of("b")).await.unwrap()[0].id, lesson);
+        let report = mem.verify_erasure(&gone.receipt, &[]).await.unwrap();
+        assert!(report.clean, "{report:#?}");
+        let again = report.places.iter().find(|place| place.place == "made again").unwrap();
+        assert_eq!((again.found, again.state.as_str()), (1, "kept"));
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn who_reflects_while_others_forget_brings_nothing_back() {
+    let (mem, _) = block_on(open());
+    for n in 0..20 {
+        let session = format!("s{n}");
+        let first = block_on(mem.remember(turn(&session, "alice", ALICE[0]))).unwrap().id;
+        block_on(mem.remember(turn(&session, "alice", BOB[0]))).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| block_on(mem.reflect(ReflectOptions::default())).unwrap());
+            scope.spawn(|| block_on(mem.forget(Forget::Id(first))).unwrap());
+        });
+        let page = block_on(mem.reflections(EventsOptions { limit: 1_000, ..EventsOptions::default() })).unwrap();
+        for memory in page.items {
+            assert!(!memory.content.contains(ALICE[0]), "{n}: {}", memory.content);
+        }
+    }
+    block_on(mem.close()).unwrap();
 }

@@ -6,8 +6,8 @@ mod provider_support;
 
 use provider_support::{Behaviour, FakeProvider, Fault};
 use rae_core::{
-    CostOptions, CostsOptions, ErrorKind, EventType, EventsOptions, JobResult, JobsOptions, Kind, NewEvent, PriceBook,
-    Rae, ReflectOptions, SessionEnd, SessionOutcome, Timestamp, WorkOptions,
+    CostOptions, CostsOptions, ErrorKind, EventType, EventsOptions, Forget, ForgetScope, JobResult, JobsOptions, Kind,
+    NewEvent, PriceBook, Rae, ReflectOptions, SessionEnd, SessionOutcome, Timestamp, WorkOptions,
     model::{BudgetChange, BudgetLevel, JobState, LimitKind},
     ports::{Clock, ManualClock, RetryPolicy},
     providers::{ProviderConfig, ProviderKind, Providers},
@@ -210,5 +210,31 @@ fn a_model_without_a_provider_or_a_price_is_refused_when_the_store_is_opened() {
         let providers = Arc::new(Providers::new([config]).unwrap());
         let none = Rae::builder().providers(providers).model("fake:m-1").open().await.unwrap_err();
         assert_eq!((none.kind(), none.code()), (ErrorKind::InvalidInput, "unknown_model_price"));
+    });
+}
+
+#[test]
+fn a_lesson_with_words_of_a_model_goes_with_any_of_its_sources_and_one_of_the_rules_stays() {
+    run(async {
+        let Rig { fake, mem, .. } = rig().await;
+        for session in ["a", "b"] {
+            fails(&mem, session, "Error: timeout after 30 s").await;
+        }
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let said = lesson(&mem).await;
+        assert!(said.metadata.contains_key("cause"), "{said:#?}");
+        mem.forget(Forget::Scope(ForgetScope::Session, "a".into())).await.unwrap();
+        drop(fake);
+        let left = mem.reflections(EventsOptions::default()).await.unwrap().items;
+        assert!(left.iter().all(|memory| memory.kind == Kind::Reflection), "{left:#?}");
+
+        let mem = Rae::builder().open().await.unwrap();
+        for session in ["a", "b"] {
+            fails(&mem, session, "Error: timeout after 30 s").await;
+        }
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        mem.forget(Forget::Scope(ForgetScope::Session, "a".into())).await.unwrap();
+        assert_eq!(lesson(&mem).await.provenance.derived_from.len(), 2);
+        mem.close().await.unwrap();
     });
 }

@@ -27,6 +27,15 @@ impl KeyedIds {
         self.hashes.contains(&Self::hash(&self.key, id))
     }
 
+    /// The same without these ids.
+    pub fn without(&self, ids: &[MemoryId]) -> Self {
+        let mut hashes = HashSet::clone(&self.hashes);
+        for id in ids {
+            hashes.remove(&Self::hash(&self.key, *id));
+        }
+        Self { key: self.key, hashes: Arc::new(hashes) }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.hashes.len()

@@ -9,8 +9,9 @@ use crate::{
     ingest::event_name,
     jobs::{feeder::feed, graph_sync, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
-    model::{Audit, DropTarget, Filter, KeyedIds, Kind, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
+    model::{Audit, DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
     ports::VectorFeed,
+    reflect::is_of_model,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -180,12 +181,13 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
     Ok(json!({ "scope": name }))
 }
 
-/// Deletes `asked` and before it, wave by wave, what was derived from nothing else. Interrupted, what was asked for is still
+/// Deletes `asked` and before it, wave by wave, what was derived from nothing else or repeats it. Interrupted, what was asked for is still
 /// there, and asking again goes on.
 async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Gone) -> Result<()> {
     gone.ids.extend(asked.iter().copied());
-    let mut waves: Vec<Vec<MemoryId>> = vec![asked.into_iter().collect()];
-    while let Some(wave) = waves.last() {
+    let mut waves: Vec<(bool, Vec<MemoryId>)> = vec![(true, asked.into_iter().collect())];
+    while let Some((is_asked, wave)) = waves.last() {
+        let is_asked = *is_asked;
         if waves.len() > CASCADE_DEPTH_MAX {
             return Err(Error::internal(
                 "memories derived from one another form too long a chain; forget the last ones first",
@@ -197,7 +199,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         }
         if !orphans.is_empty() {
             gone.ids.extend(orphans.iter().copied());
-            waves.push(orphans);
+            waves.push((false, orphans));
             continue;
         }
         let mut existed = 0;
@@ -207,17 +209,27 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
             existed +=
                 applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
         }
-        if waves.len() == 1 {
+        if is_asked {
             gone.deleted += existed
         } else {
             gone.derived += existed
         }
+        // Whoever reflects at the same time may have written between the look and the erasure. Later ones fail: they ask for
+        // their sources to be there.
+        let (late, shared) = derived(deps, ctx, wave, &gone.ids).await?;
         waves.pop();
+        if !shared.is_empty() {
+            deps.relational.apply(ctx, deps.batch(shared)).await?;
+        }
+        if !late.is_empty() {
+            gone.ids.extend(late.iter().copied());
+            waves.push((false, late));
+        }
     }
     Ok(())
 }
 
-/// Memories derived from `wave`, a page of them: those with no source left, and for the others the ops that take the sources
+/// Memories derived from `wave`, a page of them: those with no source left or that may repeat one that goes, and for the others the ops that take the sources
 /// from them which go. Both are gone from the next page.
 async fn derived(
     deps: &Deps,
@@ -233,8 +245,7 @@ async fn derived(
             }
             let mut provenance = memory.provenance.clone();
             provenance.derived_from.retain(|id| !going.contains(id));
-            // A summary repeats what each of its sources says: it goes with any of them, and `maintain` writes it anew.
-            if provenance.derived_from.is_empty() || memory.kind == Kind::EntitySummary {
+            if provenance.derived_from.is_empty() || repeats_sources(deps, ctx, &memory).await? {
                 orphans.push(memory.id);
             } else {
                 let patch = Box::new(MemoryPatch { provenance: Some(provenance), ..MemoryPatch::default() });
@@ -243,6 +254,20 @@ async fn derived(
         }
     }
     Ok((orphans, shared))
+}
+
+/// Whether a memory may say what one of its sources says. Summaries quote them word for word. Of a lesson or strategy the words
+/// of a model may, also in an older version; those of the rules have the error in its general form alone.
+async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
+    match memory.kind {
+        Kind::Reflection | Kind::EntitySummary => Ok(true),
+        Kind::Lesson | Kind::Strategy if is_of_model(memory) => Ok(true),
+        Kind::Lesson | Kind::Strategy if memory.version > 1 => {
+            let history = deps.relational.history(ctx, memory.id).await?;
+            Ok(history.iter().any(|version| is_of_model(&version.memory)))
+        }
+        _ => Ok(false),
+    }
 }
 
 async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgotten> {

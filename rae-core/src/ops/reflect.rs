@@ -21,11 +21,11 @@ use crate::{
         Cursor, Filter, Job, JobKind, Kind, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition, Scan,
         Scope, Timestamp, VectorRow,
     },
-    reflect::{Draft, Event, drafts, evaluate, fixed_id, ids, summary_id},
+    reflect::{Cited, Draft, Event, drafts, evaluate, fixed_id, ids, summary_id},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Attempts against others who reflect on the same at the same time.
 const ATTEMPTS: usize = 8;
@@ -146,11 +146,16 @@ pub(crate) async fn reflect_after(deps: &Deps, ctx: &Ctx, (before, now): (u64, u
     let Some(every) = deps.reflect_after.filter(|every| before / every != now / every) else { return };
     let (id, payload) = (fixed_id(ctx.scope(), "reflect_after", &[]).0, json!({}));
     let job = NewJob { id, kind: JobKind::Reflect, payload, run_at: deps.clock.now() };
-    match deps.relational.apply(ctx, deps.batch(vec![Op::EnqueueJob { job }])).await {
-        Err(error) if error.code() != "exists" => {
-            tracing::warn!(kind = error.kind().name(), every, "a reflection could not be queued");
+    let done = match deps.relational.apply(ctx, deps.batch(vec![Op::EnqueueJob { job }])).await {
+        // It waits already; one that is a dead letter would wait for ever.
+        Err(error) if error.code() == "exists" => {
+            let again = deps.relational.apply(ctx, deps.batch(vec![Op::RequeueJob { id }])).await;
+            again.map(|_| ())
         }
-        _ => {}
+        queued => queued.map(|_| ()),
+    };
+    if let Err(error) = done {
+        tracing::warn!(kind = error.kind().name(), every, "a reflection could not be queued");
     }
 }
 
@@ -258,7 +263,7 @@ async fn try_once(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp
     };
     tracing::debug!(events = events.len(), last = last.seq, "reflecting on a session");
     let verdict = evaluate(&events, mark);
-    let ids = ids(scope, session, &verdict);
+    let ids = ids(scope, session, (&events, &verdict));
     let mut known: HashMap<MemoryId, Memory> = HashMap::new();
     for page in ids.chunks(PAGE_MAX) {
         known.extend(deps.relational.get(ctx, page).await?.into_iter().flatten().map(|memory| (memory.id, memory)));
@@ -312,7 +317,8 @@ async fn write(
         None => Ok(Change { memory: draft.into_memory(ctx.scope(), now), patch: None }),
         Some(old) => patched(old, draft.into_patch(old)),
     };
-    apply(deps, ctx, drafts.into_iter().map(change).collect::<Result<_>>()?).await
+    let cited: Vec<Cited> = drafts.iter().flat_map(|draft| draft.cited().copied()).collect();
+    apply(deps, ctx, drafts.into_iter().map(change).collect::<Result<_>>()?, &cited).await
 }
 
 /// A memory as it will be, and for one that is there the change and the version that it has.
@@ -331,8 +337,9 @@ fn patched(old: &Memory, patch: MemoryPatch) -> Result<Change> {
     Ok(Change { memory, patch: Some((patch, old.version)) })
 }
 
-/// Makes the changes in one batch, each under the version that was read. A vector that fails is owed as a job.
-async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>) -> Result<Vec<Reflected>> {
+/// Makes the changes in one batch, each under the version that was read, and while what they cite is there as it was read: what
+/// was forgotten meanwhile must not come back. A vector that fails is owed as a job.
+async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>, cited: &[Cited]) -> Result<Vec<Reflected>> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }
@@ -342,6 +349,8 @@ async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>) -> Result<Vec<Refle
     let owed: Vec<MemoryId> = memories.iter().skip(vectors.len()).map(|memory| memory.id).collect();
     vectors.resize(memories.len(), None);
     let mut preconditions = vec![Precondition::EmbedderIs(embedder.id().to_owned())];
+    let sources: BTreeMap<MemoryId, u32> = cited.iter().map(|source| (source.id, source.version)).collect();
+    preconditions.extend(sources.into_iter().map(|(id, version)| Precondition::VersionIs(id, version)));
     let (mut ops, mut reflected) = (Vec::new(), Vec::new());
     for (Change { memory, patch }, vector) in changes.into_iter().zip(vectors) {
         reflected.push(Reflected::of(&memory, patch.is_none()));

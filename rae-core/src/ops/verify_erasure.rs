@@ -14,7 +14,8 @@ use crate::{
     error::{Error, Result},
     jobs::index_sync,
     limits::{AUDIT_PAGE, PAGE_MAX, RECEIPT_IDS_MAX},
-    model::{Cursor, KeptIds, KeyedIds, Memory, MemoryId, Scan, Scope},
+    model::{Cursor, KeptIds, KeyedIds, Memory, MemoryId, Scan, Scope, Timestamp},
+    reflect::is_fixed,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,7 +28,7 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasurePlace {
     /// Which: `memories`, `history`, `vectors`, `access`, `words`, `segments`, `idempotency`, `jobs`, `cache`, `log`, `export <path>`,
-    /// and those that keep bare ids: `references`, `batches`, `tombstones`.
+    /// those that keep bare ids: `references`, `batches`, `tombstones`, and what is new: `made again`.
     pub place: String,
     /// How many of the ids were found there.
     pub found: u64,
@@ -84,11 +85,14 @@ pub(crate) async fn verify_erasure(
     exports: &[PathBuf],
 ) -> Result<ErasureReport> {
     let key = deps.relational.receipt_key().await?;
-    let (wanted, bound) = read_receipt(receipt, key, scope)?;
-    let mut report = ErasureReport { clean: true, ids: wanted.len() as u64, bound, places: Vec::new() };
+    let (named, bound) = read_receipt(receipt, key, scope)?;
+    let at = receipt_time(receipt);
+    let mut report = ErasureReport { clean: true, ids: named.len() as u64, bound, places: Vec::new() };
     let ctx = deps.ctx(scope)?;
+    let (live, again) = memories(deps, scope, (&named, at), &mut report).await?;
+    // What lies elsewhere under an id that was made again belongs to the new memory.
+    let wanted = named.without(&again);
     let known = tombstones(deps, &ctx, &wanted).await?;
-    let live = memories(deps, scope, &wanted, &mut report).await?;
     // Ids are known again where a memory or a tombstone tells them: what can only be asked about by id is asked about these.
     let ids: Vec<MemoryId> = known.iter().chain(&live).copied().collect::<BTreeSet<_>>().into_iter().collect();
     derived(deps, &ctx, &ids, &wanted, &mut report).await?;
@@ -100,7 +104,7 @@ pub(crate) async fn verify_erasure(
     let emptied = deps.relational.checkpoint(&ctx, deps.clock.now()).await?;
     report.add("log", u64::from(!emptied), "a reader keeps the log from being truncated; check again later");
     for path in exports {
-        let found = export(path, &wanted)?;
+        let found = export(path, (&named, at))?;
         report.add(&format!("export {}", path.display()), found, "remove the file, or export anew");
     }
     report.add_kept("batches", batches, "answers of writes, bare ids; they go after a day");
@@ -146,6 +150,18 @@ fn read_receipt(receipt: &Value, key: [u8; 32], scope: &Scope) -> Result<(KeyedI
     Ok((KeyedIds::new(key, hashes), bound))
 }
 
+/// When the erasure was; `None` where the receipt does not say.
+fn receipt_time(receipt: &Value) -> Option<Timestamp> {
+    let receipt = receipt.get("receipt").unwrap_or(receipt);
+    serde_json::from_value(receipt.get("at")?.clone()).ok()
+}
+
+/// Whether a memory was made after an erasure under an id that follows from its subject: no leftover, as an import keeps the
+/// time at which a memory was made.
+fn is_made_again(memory: &Memory, at: Option<Timestamp>) -> bool {
+    is_fixed(memory.id) && at.is_some_and(|at| memory.created_at > at)
+}
+
 /// Deleted ids that a tombstone still tells.
 async fn tombstones(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds) -> Result<Vec<MemoryId>> {
     let (embedder, head) = (deps.embedder(), deps.relational.head(ctx).await?);
@@ -162,9 +178,15 @@ async fn tombstones(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds) -> Result<Vec<Mem
     Ok(found)
 }
 
-/// Live memories with their versions, and what other memories say of the ids.
-async fn memories(deps: &Deps, scope: &Scope, wanted: &KeyedIds, report: &mut ErasureReport) -> Result<Vec<MemoryId>> {
-    let (mut live, mut versions, mut references) = (Vec::new(), 0, 0);
+/// Live memories with their versions, and what other memories say of the ids. Gives those that are there, and those that were
+/// made again.
+async fn memories(
+    deps: &Deps,
+    scope: &Scope,
+    (wanted, at): (&KeyedIds, Option<Timestamp>),
+    report: &mut ErasureReport,
+) -> Result<(Vec<MemoryId>, Vec<MemoryId>)> {
+    let (mut live, mut again, mut versions, mut references) = (Vec::new(), Vec::new(), 0, 0);
     let mut scan = Scan { filter: None, after: None, limit: AUDIT_PAGE };
     loop {
         let ctx = deps.ctx(scope)?;
@@ -172,9 +194,12 @@ async fn memories(deps: &Deps, scope: &Scope, wanted: &KeyedIds, report: &mut Er
         let Some(last) = page.last() else { break };
         scan.after = Some(Cursor(last.id));
         for memory in &page {
-            let is_wanted = wanted.contains(memory.id);
+            let is_named = wanted.contains(memory.id);
+            let is_wanted = is_named && !is_made_again(memory, at);
             if is_wanted {
                 live.push(memory.id);
+            } else if is_named {
+                again.push(memory.id);
             }
             references += refers(memory, wanted);
             if memory.version > 1 {
@@ -190,7 +215,11 @@ async fn memories(deps: &Deps, scope: &Scope, wanted: &KeyedIds, report: &mut Er
     report.add("memories", live.len() as u64, "it is there again, perhaps from an import; forget it again");
     report.add("history", versions, "older versions of it are there; forget it again");
     report.add_kept("references", references, "other memories name it as their source or successor, a bare id");
-    Ok(live)
+    if !again.is_empty() {
+        let note = "made after the erasure under an id that follows from its subject";
+        report.add_kept("made again", again.len() as u64, note);
+    }
+    Ok((live, again))
 }
 
 /// How often a memory names others that are wanted.
@@ -257,7 +286,7 @@ fn ids_in(json: &Value, wanted: &KeyedIds) -> u64 {
 }
 
 /// Memories of an export file that are wanted, with their versions and what names them.
-fn export(path: &Path, wanted: &KeyedIds) -> Result<u64> {
+fn export(path: &Path, (wanted, at): (&KeyedIds, Option<Timestamp>)) -> Result<u64> {
     let mut lines = Lines::open(path)?;
     let header = lines.next_line()?;
     if header.is_none_or(|line| serde_json::from_str::<super::export::Header>(&line).is_err()) {
@@ -268,7 +297,7 @@ fn export(path: &Path, wanted: &KeyedIds) -> Result<u64> {
     while let Some(text) = lines.next_line()? {
         match serde_json::from_str::<Line>(&text) {
             // What merely names it is a bare id, as in the store.
-            Ok(line) => found += u64::from(wanted.contains(line.memory.id)),
+            Ok(line) => found += u64::from(wanted.contains(line.memory.id) && !is_made_again(&line.memory, at)),
             Err(_) if serde_json::from_str::<super::export::Trailer>(&text).is_ok() => return Ok(found),
             Err(e) => return Err(io_error("read as an export", path, e.into())),
         }

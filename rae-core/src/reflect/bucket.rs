@@ -1,7 +1,7 @@
-//! What was said on a day, and in a week, over all sessions: the central sentences of the day, and of the days of a week.
+//! What was said on a day, and in a week, over all sessions of one owner: the central sentences of the day, and of the days of a week.
 
 use super::{
-    event::Event,
+    event::{Event, Owner},
     lesson::{Draft, fixed_id},
     summary::{Sentence, central, sentences},
 };
@@ -25,50 +25,17 @@ pub(crate) struct Bucket {
     events: u64,
     sentences: Vec<Sentence>,
     info_class: InfoClass,
-    agent_id: Only,
-    user_id: Only,
-}
-
-/// The one value that all have, while there is one.
-#[derive(Default, Clone)]
-enum Only {
-    #[default]
-    Nobody,
-    One(Option<String>),
-    Several,
-}
-
-impl Only {
-    fn see(&mut self, value: &Option<String>) {
-        *self = match &*self {
-            Self::Nobody => Self::One(value.clone()),
-            Self::One(one) if one != value => Self::Several,
-            Self::One(_) | Self::Several => return,
-        };
-    }
-
-    fn join(&mut self, other: Self) {
-        match other {
-            Self::Nobody => {}
-            Self::One(one) => self.see(&one),
-            Self::Several => *self = Self::Several,
-        }
-    }
-
-    fn value(self) -> Option<String> {
-        if let Self::One(one) = self { one } else { None }
-    }
+    owner: Owner,
 }
 
 impl Bucket {
     /// An empty one.
-    pub fn new(name: &'static str, from: String) -> Self {
-        let (agent_id, user_id) = Default::default();
+    pub fn new(name: &'static str, from: String, owner: Owner) -> Self {
         let (sessions, sentences) = (BTreeSet::new(), Vec::new());
-        Self { name, from, sessions, events: 0, sentences, info_class: InfoClass::Public, agent_id, user_id }
+        Self { name, from, sessions, events: 0, sentences, info_class: InfoClass::Public, owner }
     }
 
-    /// Takes in an event of a session. Of a long day the newest sentences stay.
+    /// Takes in an event of a session of its owner. Of a long day the newest sentences stay.
     pub fn take(&mut self, session: &str, event: &Event) {
         let said = sentences(event);
         self.events += 1;
@@ -79,8 +46,6 @@ impl Bucket {
             self.sessions.insert(session.to_owned());
         }
         self.info_class = self.info_class.max(event.info_class);
-        self.agent_id.see(&event.agent_id);
-        self.user_id.see(&event.user_id);
         self.sentences.extend(said);
         let drop = self.sentences.len().saturating_sub(REFLECT_CANDIDATES_MAX);
         self.sentences.drain(..drop);
@@ -97,13 +62,12 @@ impl Bucket {
         self.sessions.extend(day.sessions);
         self.sentences.extend(day.sentences);
         self.info_class = self.info_class.max(day.info_class);
-        self.agent_id.join(day.agent_id);
-        self.user_id.join(day.user_id);
     }
 
     /// The id of its summary.
     fn id(&self, scope: &Scope) -> MemoryId {
-        fixed_id(scope, self.name, &[&self.from])
+        let [user, agent] = self.owner.parts();
+        fixed_id(scope, self.name, &[&self.from, &user, &agent])
     }
 
     /// Its summary, where it is worth one.
@@ -127,14 +91,14 @@ impl Bucket {
         metadata.insert("from".to_owned(), json!(self.from));
         metadata.insert("sessions".to_owned(), json!(self.sessions.len()));
         metadata.insert("events".to_owned(), json!(self.events));
-        let whose = (self.info_class, self.agent_id.clone().value(), self.user_id.clone().value());
+        let whose = (self.info_class, self.owner.clone());
         (!sources.is_empty()).then(|| Draft::reflection(self.id(scope), text, metadata, sources, whose))
     }
 }
 
 /// The summaries of the days of one week, and of the week where two days of it have something to say.
-pub(crate) fn week(scope: &Scope, from: String, days: Vec<Bucket>) -> Vec<Draft> {
-    let (mut week, mut drafts, mut telling) = (Bucket::new("week", from), Vec::new(), 0);
+pub(crate) fn week(scope: &Scope, from: String, owner: Owner, days: Vec<Bucket>) -> Vec<Draft> {
+    let (mut week, mut drafts, mut telling) = (Bucket::new("week", from, owner), Vec::new(), 0);
     for mut day in days {
         day.choose();
         drafts.extend(day.draft(scope));

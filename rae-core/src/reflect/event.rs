@@ -2,7 +2,7 @@
 
 use crate::{
     limits::{REFLECT_EVENT_CHARS_MAX, REFLECT_TOOL_CHARS_MAX},
-    model::{EventType, InfoClass, Kind, Memory, MemoryId, SessionOutcome},
+    model::{EventType, InfoClass, Kind, Memory, MemoryId, SessionOutcome, Timestamp},
 };
 use serde_json::{Map, Value};
 
@@ -24,10 +24,42 @@ pub(crate) enum What {
     End(SessionOutcome, Option<String>),
 }
 
+/// Whose something is: the memories that sum up are each of one owner, so that nobody's carry what another said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Owner {
+    pub user_id: Option<String>,
+    pub agent_id: Option<String>,
+}
+
+impl Owner {
+    /// The owner of a memory.
+    pub fn of(memory: &Memory) -> Self {
+        Self { user_id: memory.user_id.clone(), agent_id: memory.agent_id.clone() }
+    }
+
+    /// What tells it from all others in an id.
+    pub fn parts(&self) -> [String; 2] {
+        [&self.user_id, &self.agent_id].map(|name| match name {
+            Some(name) => format!("={name}"),
+            None => String::new(),
+        })
+    }
+}
+
+/// An event that a memory is derived from, as it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cited {
+    pub id: MemoryId,
+    pub version: u32,
+    pub expires_at: Option<Timestamp>,
+}
+
 /// One event of a session.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     pub id: MemoryId,
+    pub version: u32,
+    pub expires_at: Option<Timestamp>,
     /// Its place in the session.
     pub seq: u32,
     pub what: What,
@@ -35,8 +67,7 @@ pub(crate) struct Event {
     pub text: String,
     pub metadata: Map<String, Value>,
     pub info_class: InfoClass,
-    pub agent_id: Option<String>,
-    pub user_id: Option<String>,
+    pub owner: Owner,
 }
 
 impl Event {
@@ -61,14 +92,25 @@ impl Event {
         };
         Some(Self {
             id: memory.id,
+            version: memory.version,
+            expires_at: memory.expires_at,
+            owner: Owner::of(&memory),
             seq,
             what,
             text: cut(&memory.content, REFLECT_EVENT_CHARS_MAX),
             metadata: memory.metadata,
             info_class: memory.info_class,
-            agent_id: memory.agent_id,
-            user_id: memory.user_id,
         })
+    }
+
+    /// It as a source.
+    pub fn cited(&self) -> Cited {
+        Cited { id: self.id, version: self.version, expires_at: self.expires_at }
+    }
+
+    /// Whether it ends the session. An end is nobody's own.
+    pub fn is_end(&self) -> bool {
+        matches!(self.what, What::End(..))
     }
 
     /// The text as the JSON object that it may be.

@@ -2,8 +2,8 @@
 
 use super::{
     error_text::advice,
-    evaluate::{Failing, Times, Verdict},
-    event::Event,
+    evaluate::{Failing, Times, Verdict, evaluate},
+    event::{Cited, Event, Owner},
     model::{PROMPT, Said},
     summary,
 };
@@ -12,7 +12,10 @@ use crate::{
     model::{InfoClass, Kind, Layer, Memory, MemoryId, MemoryPatch, Provenance, Scope, Timestamp, TrustLevel},
 };
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 /// A memory as it should be: new, or a change of the one that has its id.
 #[derive(Debug, Clone)]
@@ -24,10 +27,9 @@ pub(crate) struct Draft {
     pub metadata: Map<String, Value>,
     importance: f64,
     confidence: f64,
-    sources: Vec<MemoryId>,
+    sources: Vec<Cited>,
     info_class: InfoClass,
-    agent_id: Option<String>,
-    user_id: Option<String>,
+    owner: Owner,
     /// The words that the memory has now, where they are still those of its numbers.
     replaces: Option<String>,
 }
@@ -39,6 +41,11 @@ pub(crate) fn fixed_id(scope: &Scope, what: &str, parts: &[&str]) -> MemoryId {
     bytes.iter_mut().zip(hash_of(scope, what, parts)).for_each(|(to, from)| *to = from);
     bytes.iter_mut().take(6).for_each(|byte| *byte = 0xff);
     MemoryId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+/// Whether an id may follow from what the memory is for, so that others make it again.
+pub(crate) fn is_fixed(id: MemoryId) -> bool {
+    id.0.as_bytes().iter().take(6).all(|byte| *byte == 0xff)
 }
 
 fn hash_of(scope: &Scope, what: &str, parts: &[&str]) -> [u8; 32] {
@@ -54,6 +61,22 @@ pub(crate) fn summary_id(scope: &Scope, session: &str) -> MemoryId {
     fixed_id(scope, "reflection", &[session])
 }
 
+/// The id of the memory that sums up what one owner said in a session of several.
+fn owned_summary_id(scope: &Scope, session: &str, owner: &Owner) -> MemoryId {
+    let [user, agent] = owner.parts();
+    fixed_id(scope, "reflection", &[session, &user, &agent])
+}
+
+/// Whose the events are, the end aside.
+fn owners(events: &[Event]) -> BTreeSet<&Owner> {
+    events.iter().filter(|event| !event.is_end()).map(|event| &event.owner).collect()
+}
+
+/// Whether the events are all of one owner: what is said of them all is then nobody else's.
+pub(crate) fn is_of_one(events: &[Event]) -> bool {
+    owners(events).len() < 2
+}
+
 /// How much a summary matters.
 const SUMMARY_IMPORTANCE: f64 = 0.5;
 
@@ -62,9 +85,10 @@ pub(crate) struct Learnt<'a> {
     scope: &'a Scope,
     info_class: InfoClass,
     known: &'a HashMap<MemoryId, Memory>,
+    cited: HashMap<MemoryId, Cited>,
 }
 
-/// The drafts of a session, the summary last. `known` gives the memories that are there among [`ids`] of the same verdict; one
+/// The drafts of a session, its summaries last. `known` gives the memories that are there among [`ids`] of the same verdict; one
 /// that somebody ended or replaced is left alone. A strategy or lesson without new events gets no draft.
 pub(crate) fn drafts(
     scope: &Scope,
@@ -73,19 +97,21 @@ pub(crate) fn drafts(
     known: &HashMap<MemoryId, Memory>,
 ) -> Vec<Draft> {
     let info_class = verdict.info_class.unwrap_or(InfoClass::Internal);
-    let learnt = Learnt { scope, info_class, known };
+    let cited = events.iter().map(|event| (event.id, event.cited())).collect();
+    let learnt = Learnt { scope, info_class, known, cited };
     let mut drafts = Vec::new();
     for failing in &verdict.failings {
         drafts.extend(learnt.lesson(failing));
         drafts.extend(learnt.strategies(failing));
     }
-    drafts.extend(learnt.summary(session, events, verdict));
+    drafts.extend(learnt.summaries(session, events, verdict));
     drafts
 }
 
 /// Ids of all memories that [`drafts`] could write.
-pub(crate) fn ids(scope: &Scope, session: &str, verdict: &Verdict) -> Vec<MemoryId> {
+pub(crate) fn ids(scope: &Scope, session: &str, (events, verdict): (&[Event], &Verdict)) -> Vec<MemoryId> {
     let mut ids = vec![summary_id(scope, session)];
+    ids.extend(owners(events).into_iter().map(|owner| owned_summary_id(scope, session, owner)));
     for failing in &verdict.failings {
         ids.push(fixed_id(scope, "lesson", &[&signature(failing)]));
         ids.extend(
@@ -149,7 +175,7 @@ impl Learnt<'_> {
         let content = lesson_text(&metadata);
         let mut draft = self.draft(id, Kind::Lesson, content, metadata, (before, old));
         draft.key = Some(hash_of(self.scope, "lesson", &[&signature]));
-        draft.sources = new.into_iter().flatten().copied().collect();
+        draft.sources = self.cite(new);
         draft.replaces = replaces;
         Some(draft)
     }
@@ -174,28 +200,67 @@ impl Learnt<'_> {
             let content = strategy_text(&metadata);
             let mut draft = self.draft(id, Kind::Strategy, content, metadata, (before, old));
             draft.key = Some(hash_of(self.scope, "strategy", &[&signature, &way]));
-            draft.sources = new.into_iter().flatten().copied().collect();
+            draft.sources = self.cite(new);
             draft.replaces = replaces;
             Some(draft)
         };
         failing.ways.iter().filter_map(draft).collect()
     }
 
-    fn summary(&self, session: &str, events: &[Event], verdict: &Verdict) -> Option<Draft> {
-        let last = events.last()?;
+    fn cite(&self, new: Vec<&Vec<MemoryId>>) -> Vec<Cited> {
+        new.into_iter().flatten().filter_map(|id| self.cited.get(id).copied()).collect()
+    }
+
+    /// The summary of a session, which says how far it was looked at, and for each other owner one of what that owner said. Whose
+    /// the first one is is settled when it is made, and it never quotes anybody else.
+    fn summaries(&self, session: &str, events: &[Event], verdict: &Verdict) -> Vec<Draft> {
+        let Some(last) = events.last() else { return Vec::new() };
         let id = summary_id(self.scope, session);
-        let old = self.old(id);
-        let mut metadata = old.map(|old| old.metadata.clone()).unwrap_or_default();
-        let summary = summary::summarise(session, events, verdict);
+        let owners = owners(events);
+        let sole = owners.first().filter(|_| owners.len() == 1).map(|owner| Owner::clone(owner));
+        let first = self.old(id).map(Owner::of).or(sole).unwrap_or_default();
+        let (mut main, _) = self.summary(id, session, (events, verdict), &first);
+        main.metadata.insert("events".to_owned(), json!(events.len()));
+        main.metadata.insert("upto".to_owned(), json!(last.seq));
+        let others = owners.into_iter().filter(|owner| **owner != first).filter_map(|owner| {
+            let id = owned_summary_id(self.scope, session, owner);
+            let (draft, says) = self.summary(id, session, (events, verdict), owner);
+            (says && draft.is_news(self.old(id))).then_some(draft)
+        });
+        let mut drafts: Vec<Draft> = others.collect();
+        drafts.push(main);
+        drafts
+    }
+
+    /// What the events of one owner say, and whether that is anything.
+    fn summary(
+        &self,
+        id: MemoryId,
+        session: &str,
+        (events, verdict): (&[Event], &Verdict),
+        owner: &Owner,
+    ) -> (Draft, bool) {
+        let is_own = |event: &Event| event.is_end() || event.owner == *owner;
+        let own: Cow<'_, [Event]> = match events.iter().all(is_own) {
+            true => events.into(),
+            false => events.iter().filter(|event| is_own(event)).cloned().collect(),
+        };
+        let own_verdict = Verdict { outcome: verdict.outcome, ..evaluate(&own, None) };
+        let mut summary = summary::summarise(session, &own, &own_verdict);
+        let mut metadata = self.old(id).map(|old| old.metadata.clone()).unwrap_or_default();
         metadata.insert("session_id".to_owned(), json!(session));
         metadata.insert("outcome".to_owned(), json!(verdict.outcome));
-        metadata.insert("events".to_owned(), json!(events.len()));
-        metadata.insert("upto".to_owned(), json!(last.seq));
+        metadata.insert("events".to_owned(), json!(own.len()));
         metadata.insert("quotes".to_owned(), json!(summary.quotes));
-        let text = with_insight(&summary.text, field(&metadata, "insight"));
-        let agent_id = only(events.iter().map(|event| &event.agent_id));
-        let user_id = only(events.iter().map(|event| &event.user_id));
-        Some(Draft::reflection(id, text, metadata, summary.sources, (self.info_class, agent_id, user_id)))
+        let insight = field(&metadata, "insight");
+        // A model may repeat any of them.
+        if !insight.is_empty() {
+            summary.sources.extend(own.iter().rev().map(Event::cited).take(SOURCES_MAX));
+        }
+        let text = with_insight(&summary.text, insight);
+        let says = summary.quotes > 0 || !own_verdict.failings.is_empty();
+        let whose = (self.info_class, owner.clone());
+        (Draft::reflection(id, text, metadata, summary.sources, whose), says)
     }
 
     fn draft(
@@ -222,8 +287,7 @@ impl Learnt<'_> {
             confidence: confidence(count),
             sources: Vec::new(),
             info_class: self.info_class,
-            agent_id: None,
-            user_id: None,
+            owner: Owner::default(),
             replaces: None,
         }
     }
@@ -249,12 +313,6 @@ fn grow(metadata: &mut Map<String, Value>, times: &Times, new: &[&Vec<MemoryId>]
 fn numbers(value: Option<&Value>) -> BTreeMap<String, u64> {
     let entries = value.and_then(Value::as_object).into_iter().flatten();
     entries.filter_map(|(key, value)| Some((key.clone(), value.as_u64()?))).collect()
-}
-
-/// The one value that all have.
-fn only<'a>(mut values: impl Iterator<Item = &'a Option<String>>) -> Option<String> {
-    let first = values.next()?;
-    if values.all(|value| value == first) { first.clone() } else { None }
 }
 
 fn often(count: u64, what: &str) -> String {
@@ -319,8 +377,13 @@ pub(crate) fn explained(old: &Memory, said: &Said) -> MemoryPatch {
     reworded(old, content, metadata)
 }
 
+/// Whether words of a model are, or may be, in a memory.
+pub(crate) fn is_of_model(memory: &Memory) -> bool {
+    ["cause", "rule", "prompt"].iter().any(|key| memory.metadata.contains_key(*key))
+}
+
 /// What changes of a summary when a model was asked about the session up to a place.
-pub(crate) fn asked(old: &Memory, insight: Option<&str>, upto: u32, failed: bool) -> MemoryPatch {
+pub(crate) fn asked(old: &Memory, insight: Option<&str>, (upto, failed): (u32, bool), shown: &[Cited]) -> MemoryPatch {
     let mut metadata = old.metadata.clone();
     if failed {
         metadata.insert("model_failed".to_owned(), json!(upto));
@@ -334,7 +397,15 @@ pub(crate) fn asked(old: &Memory, insight: Option<&str>, upto: u32, failed: bool
     let content = with_insight(bare, insight);
     metadata.insert("insight".to_owned(), json!(insight));
     metadata.insert("prompt".to_owned(), json!(PROMPT));
-    reworded(old, Some(content), metadata)
+    // A model may repeat any of what it was shown.
+    let mut provenance = old.provenance.clone();
+    for Cited { id, .. } in shown.iter().rev() {
+        if provenance.derived_from.len() < SOURCES_MAX && !provenance.derived_from.contains(id) {
+            provenance.derived_from.push(*id);
+        }
+    }
+    let ends = shown.iter().filter_map(|event| event.expires_at).chain(old.expires_at).min();
+    MemoryPatch { provenance: Some(provenance), expires_at: Some(ends), ..reworded(old, Some(content), metadata) }
 }
 
 fn reworded(old: &Memory, content: Option<String>, metadata: Map<String, Value>) -> MemoryPatch {
@@ -368,25 +439,23 @@ impl Draft {
         id: MemoryId,
         content: String,
         metadata: Map<String, Value>,
-        sources: Vec<MemoryId>,
-        (info_class, agent_id, user_id): (InfoClass, Option<String>, Option<String>),
+        sources: Vec<Cited>,
+        (info_class, owner): (InfoClass, Owner),
     ) -> Self {
         let (kind, key, replaces) = (Kind::Reflection, None, None);
         let (importance, confidence) = (SUMMARY_IMPORTANCE, 1.0);
-        Self {
-            id,
-            kind,
-            key,
-            content,
-            metadata,
-            importance,
-            confidence,
-            sources,
-            info_class,
-            agent_id,
-            user_id,
-            replaces,
-        }
+        Self { id, kind, key, content, metadata, importance, confidence, sources, info_class, owner, replaces }
+    }
+
+    /// What it was made from, as it was read: it may be written only while that is there unchanged.
+    pub fn cited(&self) -> impl Iterator<Item = &Cited> {
+        self.sources.iter().take(SOURCES_MAX)
+    }
+
+    /// When the first of what it quotes is to be gone. Lessons quote nothing.
+    fn expires_at(&self) -> Option<Timestamp> {
+        let quoted = self.sources.iter().filter(|_| self.kind == Kind::Reflection);
+        quoted.filter_map(|source| source.expires_at).min()
     }
 
     /// Whether it says anything that the memory does not.
@@ -396,7 +465,7 @@ impl Draft {
 
     /// The memory, where there is none yet.
     pub fn into_memory(self, scope: &Scope, now: Timestamp) -> Memory {
-        let sources = self.sources_after(&[]);
+        let (sources, expires_at) = (self.sources_after(&[]), self.expires_at());
         Memory {
             id: self.id,
             scope: scope.clone(),
@@ -407,8 +476,8 @@ impl Draft {
             role: None,
             speaker: None,
             session_id: None,
-            agent_id: self.agent_id,
-            user_id: self.user_id,
+            agent_id: self.owner.agent_id,
+            user_id: self.owner.user_id,
             tags: Vec::new(),
             metadata: self.metadata,
             importance: self.importance,
@@ -424,7 +493,7 @@ impl Draft {
             valid_from: None,
             valid_to: None,
             superseded_by: None,
-            expires_at: None,
+            expires_at,
             version: 1,
             seq: 0,
             seq_in_session: None,
@@ -436,6 +505,7 @@ impl Draft {
 
     /// What changes of the memory that is there. Words that somebody changed stay as they are.
     pub fn into_patch(self, old: &Memory) -> MemoryPatch {
+        let expires_at = (self.kind == Kind::Reflection).then(|| self.expires_at());
         let derived_from = match self.kind {
             // A summary is written anew, from these events.
             Kind::Reflection => self.sources_after(&[]),
@@ -452,13 +522,14 @@ impl Draft {
             confidence: (self.kind != Kind::Reflection).then_some(self.confidence),
             info_class: Some(self.info_class.max(old.info_class)),
             provenance: Some(provenance),
+            expires_at,
             ..MemoryPatch::default()
         }
     }
 
     fn sources_after(&self, old: &[MemoryId]) -> Vec<MemoryId> {
         let mut sources = old.to_vec();
-        for id in &self.sources {
+        for Cited { id, .. } in &self.sources {
             if sources.len() < SOURCES_MAX && !sources.contains(id) {
                 sources.push(*id);
             }

@@ -16,9 +16,10 @@ use evaluate::Way;
 pub(crate) use about::{is_about, repeats};
 pub(crate) use bucket::{Bucket, week};
 pub(crate) use evaluate::evaluate;
-pub(crate) use event::{END, Event};
+pub(crate) use event::{Cited, END, Event, Owner};
 pub(crate) use lesson::{
-    Draft, asked, drafts, explained, fixed_id, ids, lesson_ids, model_failed, summary_id, was_asked,
+    Draft, asked, drafts, explained, fixed_id, ids, is_fixed, is_of_model, is_of_one, lesson_ids, model_failed,
+    summary_id, was_asked,
 };
 pub(crate) use model::{Answer, read as read_answer, repair, request as model_request};
 

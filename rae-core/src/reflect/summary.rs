@@ -2,12 +2,12 @@
 
 use super::{
     evaluate::Verdict,
-    event::{Event, cut},
+    event::{Cited, Event, cut},
 };
 use crate::{
     lexical::analyse,
     limits::{REFLECT_CANDIDATES_MAX, REFLECT_SENTENCES_MAX, REFLECT_SUMMARY_CHARS_MAX, SOURCES_MAX},
-    model::{EventType, MemoryId},
+    model::EventType,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,13 +21,13 @@ pub(super) struct Summary {
     pub text: String,
     /// Sentences that it quotes.
     pub quotes: usize,
-    pub sources: Vec<MemoryId>,
+    pub sources: Vec<Cited>,
 }
 
 /// A sentence that somebody said.
 pub(super) struct Sentence {
     pub text: String,
-    pub event: MemoryId,
+    pub event: Cited,
     terms: BTreeSet<String>,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn summarise(session: &str, events: &[Event], verdict: &Verdict) -> S
     if !failures.is_empty() {
         text.push_str(&format!(" {}.", failures.join("; ")));
     }
-    let mut sources: Vec<MemoryId> = Vec::new();
+    let mut sources: Vec<Cited> = Vec::new();
     for sentence in central(events.iter().flat_map(sentences).collect(), REFLECT_SENTENCES_MAX) {
         let quoted = sentence.quoted();
         if text.chars().count() + quoted.chars().count() > REFLECT_SUMMARY_CHARS_MAX {
@@ -66,8 +66,12 @@ pub(super) fn summarise(session: &str, events: &[Event], verdict: &Verdict) -> S
     let quotes = sources.len();
     // One that quotes nothing still goes with the session that it is about.
     if sources.is_empty() {
-        sources.extend(events.iter().map(|event| event.id).take(SOURCES_MAX));
+        sources.extend(events.iter().map(Event::cited).take(SOURCES_MAX));
     }
+    // The errors are words of their events too.
+    let failed = verdict.failings.iter().take(REFLECT_SENTENCES_MAX).flat_map(|failing| &failing.times.new).flatten();
+    let failed: BTreeSet<_> = failed.copied().collect();
+    sources.extend(events.iter().filter(|event| failed.contains(&event.id)).map(Event::cited));
     sources.dedup();
     Summary { text, quotes, sources }
 }
@@ -138,7 +142,7 @@ pub(super) fn sentences(event: &Event) -> Vec<Sentence> {
                 terms.insert(term.to_owned());
             });
             if words >= WORDS_MIN || (words >= 2 && text.split_whitespace().count() >= WORDS_MIN) {
-                out.push(Sentence { text: text.to_owned(), event: event.id, terms });
+                out.push(Sentence { text: text.to_owned(), event: event.cited(), terms });
             }
         }
     }

@@ -5,6 +5,7 @@ use super::{
     body::{Fields, MaybeFields, page_arguments},
     error::{ApiError, ApiResult},
     json, schema,
+    upkeep::long,
 };
 use crate::{front::Held, state::App};
 use axum::{
@@ -57,8 +58,7 @@ pub async fn end(State(app): State<Arc<App>>, caller: Caller, session: Session, 
 #[utoipa::path(post, path = "/v1/reflections", tag = "sessions", operation_id = "reflect", request_body = schema::Reflect,
     responses((status = 200, body = Vec<schema::Reflected>, description = "Lessons, strategies and reflections; none where nothing is new")))]
 pub async fn reflect(State(app): State<Arc<App>>, caller: Caller, MaybeFields(fields): MaybeFields) -> Answer {
-    let limit = app.settings.bulk_timeout;
-    let learnt = app.verb_within(limit, caller.scope, "reflect", fields.map, fields.held).await;
+    let learnt = long(&app, caller.scope, "reflect", fields.map, fields.held).await;
     Ok(json(StatusCode::OK, &learnt.map_err(ApiError::of_body)?))
 }
 

@@ -9,7 +9,10 @@ use crate::{
     limits::PAGE_MAX,
     model::{JobKind, Memory, MemoryId, NewJob, Op},
     ops::{LlmOptions, llm},
-    reflect::{Answer, evaluate, explained, lesson_ids, model_failed, model_request, read_answer, repair, was_asked},
+    reflect::{
+        Answer, Cited, Event, evaluate, explained, is_of_one, lesson_ids, model_failed, model_request, read_answer,
+        repair, was_asked,
+    },
 };
 use serde_json::json;
 use std::time::Duration;
@@ -59,8 +62,11 @@ pub(super) async fn ask(deps: &Deps, ctx: &Ctx, session: &str, attempts: u32) ->
         }
     };
     let ids = lesson_ids(ctx.scope(), &verdict);
+    // What is said of all is nobody's own, and is not kept.
+    let answer = Answer { insight: answer.insight.filter(|_| is_of_one(&events)), ..answer };
+    let shown: Vec<Cited> = events.iter().rev().take(PAGE_MAX).rev().map(Event::cited).collect();
     for attempt in 1.. {
-        match keep(deps, ctx, session, &answer, (&ids, upto, failed)).await {
+        match keep(deps, ctx, session, (&answer, &shown), (&ids, upto, failed)).await {
             Err(error) if super::is_raced(&error) && attempt < ATTEMPTS => {}
             Ok(_) if failed => return Err(unreadable()),
             done => return done,
@@ -78,7 +84,7 @@ async fn keep(
     deps: &Deps,
     ctx: &Ctx,
     session: &str,
-    answer: &Answer,
+    (answer, shown): (&Answer, &[Cited]),
     (ids, upto, failed): (&[MemoryId], u32, bool),
 ) -> Result<Vec<Reflected>> {
     let Some(summary) = summary_of(deps, ctx, session).await? else { return Ok(Vec::new()) };
@@ -94,9 +100,9 @@ async fn keep(
             changes.push((lesson.clone(), explained(lesson, said)));
         }
     }
-    changes.push((summary.clone(), crate::reflect::asked(&summary, answer.insight.as_deref(), upto, failed)));
+    changes.push((summary.clone(), crate::reflect::asked(&summary, answer.insight.as_deref(), (upto, failed), shown)));
     let patched = changes.into_iter().map(|(old, patch)| super::patched(&old, patch)).collect::<Result<_>>()?;
-    apply(deps, ctx, patched).await
+    apply(deps, ctx, patched, shown).await
 }
 
 /// Queues what could not be asked now.

@@ -1,4 +1,4 @@
-//! Summaries of the days and weeks that have news, over all sessions. They are made from events, never from other summaries.
+//! Summaries of the days and weeks that have news, over all sessions of a user and agent. They are made from events, never from other summaries.
 
 use super::{Reflected, is_raced, write};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     limits::{PAGE_MAX, REFLECT_WEEKS_MAX},
     model::{Cursor, Filter, Kind, Memory, MemoryId, Scan, Timestamp},
-    reflect::{Bucket, Event, week},
+    reflect::{Bucket, Event, Owner, week},
 };
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -44,16 +44,19 @@ pub(super) async fn sum_up(deps: &Deps, ctx: &Ctx, days: &BTreeSet<i64>) -> Resu
 
 async fn once(deps: &Deps, ctx: &Ctx, weeks: &BTreeSet<i64>) -> Result<Vec<Reflected>> {
     let now = deps.clock.now();
-    let mut days = read_days(deps, ctx, weeks, now).await?;
     let mut drafts = Vec::new();
-    for first in weeks {
-        let later = days.split_off(&(first + 7));
-        let own = std::mem::replace(&mut days, later).into_values().collect();
-        drafts.extend(week(ctx.scope(), date(*first)?, own));
+    for (owner, mut days) in read_days(deps, ctx, weeks, now).await? {
+        for first in weeks {
+            let later = days.split_off(&(first + 7));
+            let own = std::mem::replace(&mut days, later).into_values().collect();
+            drafts.extend(week(ctx.scope(), date(*first)?, owner.clone(), own));
+        }
     }
     let ids: Vec<MemoryId> = drafts.iter().map(|draft| draft.id).collect();
-    let found = deps.relational.get(ctx, &ids).await?;
-    let known: HashMap<MemoryId, Memory> = found.into_iter().flatten().map(|memory| (memory.id, memory)).collect();
+    let mut known: HashMap<MemoryId, Memory> = HashMap::new();
+    for page in ids.chunks(PAGE_MAX) {
+        known.extend(deps.relational.get(ctx, page).await?.into_iter().flatten().map(|memory| (memory.id, memory)));
+    }
     let news = drafts.into_iter().filter(|draft| {
         let old = known.get(&draft.id);
         draft.is_news(old) && old.is_none_or(|old| !old.is_over(now))
@@ -61,9 +64,11 @@ async fn once(deps: &Deps, ctx: &Ctx, weeks: &BTreeSet<i64>) -> Result<Vec<Refle
     write(deps, ctx, news.collect(), &known, now).await
 }
 
-/// What was said on each day of these weeks.
-async fn read_days(deps: &Deps, ctx: &Ctx, weeks: &BTreeSet<i64>, now: Timestamp) -> Result<BTreeMap<i64, Bucket>> {
-    let mut days: BTreeMap<i64, Bucket> = BTreeMap::new();
+type Days = BTreeMap<i64, Bucket>;
+
+/// What each owner said on each day of these weeks.
+async fn read_days(deps: &Deps, ctx: &Ctx, weeks: &BTreeSet<i64>, now: Timestamp) -> Result<BTreeMap<Owner, Days>> {
+    let mut days: BTreeMap<Owner, Days> = BTreeMap::new();
     let (Some(first), Some(last)) = (weeks.first(), weeks.last()) else { return Ok(days) };
     let span = json!({ "gte": start(*first)?, "lt": start(last + 7)? });
     let filter = Filter::parse(&json!({ "and": [
@@ -80,7 +85,9 @@ async fn read_days(deps: &Deps, ctx: &Ctx, weeks: &BTreeSet<i64>, now: Timestamp
             let (day, session) = (day_of(&memory), memory.session_id.clone().unwrap_or_default());
             let Some(event) = Event::read(memory).filter(|_| weeks.contains(&monday(day))) else { continue };
             let from = date(day)?;
-            days.entry(day).or_insert_with(|| Bucket::new("day", from)).take(&session, &event);
+            let own = days.entry(event.owner.clone()).or_default();
+            let bucket = own.entry(day).or_insert_with(|| Bucket::new("day", from, event.owner.clone()));
+            bucket.take(&session, &event);
         }
         if !full {
             return Ok(days);
