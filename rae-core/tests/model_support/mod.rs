@@ -317,8 +317,13 @@ impl Project {
         let asked: BTreeSet<MemoryId> = asked.into_iter().collect();
         let mut going = asked.clone();
         loop {
+            // A summary quotes each of its sources, so it goes with any of them; the rest with the last one.
             let orphan = |e: &Entry| {
-                !e.state.derived_from.is_empty() && e.state.derived_from.iter().all(|source| going.contains(source))
+                let mut goes = e.state.derived_from.iter().map(|source| going.contains(source));
+                match e.state.kind {
+                    Kind::Reflection | Kind::EntitySummary => goes.any(|goes| goes),
+                    _ => goes.len() > 0 && goes.all(|goes| goes),
+                }
             };
             let next = self.entries.iter().find(|(id, e)| !going.contains(id) && orphan(e)).map(|(id, _)| *id);
             let Some(id) = next else { break };
