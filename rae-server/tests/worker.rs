@@ -74,6 +74,7 @@ impl Site {
             ("RAE_WORKER_CONCURRENCY", children.as_str()),
             ("RAE_WORKER_LEASE", "2"),
             ("RAE_MAINTAIN_EVERY", "0"),
+            ("RAE_EVALUATE_EVERY", "0"),
         ];
         all.extend(env);
         Server::role(&["worker", "--worker-port", "0"], Arc::new(Folder::new()), &all)
