@@ -43,8 +43,10 @@ const NEIGHBORS = names("depth relation limit at snapshot");
 const WAY = names("at snapshot");
 const SUBGRAPH = names("depth limit at snapshot");
 const EMBED = names("role");
-const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel lifecycle _testNow _testSeed");
-const OPEN = names("tenant project durability reembed timeout embedder providers prices unknownModel model reflectAfter _testNow _testSeed");
+const OPEN = names(
+  "tenant project durability reembed timeout embedder providers prices unknownModel " +
+    "lifecycle model reflectAfter _testNow _testSeed",
+);
 const BUDGET = names("dailyLimit monthlyLimit dailyTokenLimit monthlyTokenLimit warningThreshold");
 const COSTS = names("groupBy since until");
 const COST_LOG = names("limit cursor since until");
@@ -57,7 +59,6 @@ const USAGE = names("inputTokens cachedInputTokens cacheWriteTokens outputTokens
 const LIFECYCLE = names(
   "decay halfLifeDays protectedTags protectedKinds forgetBelow forgetAfterDays keepClassDays keepKindDays",
 );
-const USAGE = names("inputTokens cachedInputTokens outputTokens reasoningTokens");
 // The hashes of a million ids.
 const RECEIPT_BYTES_MAX = 128 << 20;
 // A chat with its pictures; the engine counts exactly.

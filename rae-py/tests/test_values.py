@@ -27,6 +27,8 @@ def every_value(mem: rae.Rae, folder: Path) -> list[Any]:
     report = mem.audit()
     gone = mem.forget(other)
     erased = mem.verify_erasure(gone)
+    mem.session("s").log("error_event", "The tool `search` failed: timeout after 3 s")
+    (*learnt,) = mem.reflect(session_id="s")
     claim = mem.get(mem.relate("Ada", "lives_in", "Porto", weight=0.5).id).claim
     return [
         receipt,
@@ -37,6 +39,7 @@ def every_value(mem: rae.Rae, folder: Path) -> list[Any]:
         mem.get(receipt.id),
         *mem.history(receipt.id),
         claim,
+        *learnt,
         mem.list(limit=1),
         context,
         context.sources[0],
