@@ -533,7 +533,7 @@ export interface Difference {
 }
 
 /** What differs between two runs. */
-export interface Comparison {
+export interface EvaluationComparison {
   /** Questions in both. */
   questions: number;
   /** Questions of one run alone. */
@@ -563,7 +563,7 @@ export interface EvaluationRun {
   questions: string;
   evaluation: Evaluation;
   /** null for the first run, and where k was another. */
-  drift: Comparison | null;
+  drift: EvaluationComparison | null;
 }
 
 /** A vector; null (or undefined) for a text the model knows nothing of. */
@@ -1209,7 +1209,7 @@ export class Rae {
   evaluate(questions: Iterable<Question>, options?: RecallOptions | null): Promise<Evaluation>;
 
   /** What differs between two runs over the same questions, with bounds at 95 %: two configurations, or one then and now. */
-  compareEvaluations(a: Evaluation, b: Evaluation, options?: CallOptions | null): Promise<Comparison>;
+  compareEvaluations(a: Evaluation, b: Evaluation, options?: CallOptions | null): Promise<EvaluationComparison>;
 
   /**
    * Keeps a set of questions, at most 1,000, in the place of the one of that name; an empty list removes it and its runs. Workers of a server
