@@ -169,6 +169,8 @@ async fn write(
     let find = |id: MemoryId| known.iter().find(|m| m.id == id);
     let mut preconditions: Vec<Precondition> =
         decision.changes.iter().map(|c| Precondition::VersionIs(c.id, c.version)).collect();
+    // What was forgotten meanwhile must not live on in a fact.
+    preconditions.push(Precondition::VersionIs(source.id, source.version));
     let mut ops = Vec::new();
     let id = deps.ids.next(now);
     let resumed = decision.resumed.as_ref().and_then(|again| resumed(again, find(again.of)?, deps.ids.next(now), now));

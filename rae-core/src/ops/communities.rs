@@ -9,8 +9,8 @@ use crate::{
     graph::{Community, Moment, View},
     ingest::NewMemory,
     jobs::{embed_debt, graph_sync},
-    limits::{COMMUNITIES_MAX, COMMUNITY_ENTITIES_MIN, COMMUNITY_NAMES_MAX, GRAPH_COMMUNITY_ENTITIES_MAX},
-    model::{Filter, Kind, Layer, Memory, MemoryId, Op, Precondition, Scan, Scope, Timestamp, VectorRow},
+    limits::{COMMUNITIES_MAX, COMMUNITY_ENTITIES_MIN, COMMUNITY_NAMES_MAX, GRAPH_COMMUNITY_ENTITIES_MAX, PAGE_MAX},
+    model::{Filter, InfoClass, Kind, Layer, Memory, MemoryId, Op, Precondition, Scan, Scope, Timestamp, VectorRow},
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -39,6 +39,13 @@ pub(crate) async fn summarise(deps: &Deps, scope: &Scope, leftovers: bool) -> Re
         let found = view.communities(GRAPH_COMMUNITY_ENTITIES_MAX, COMMUNITY_ENTITIES_MIN, COMMUNITIES_MAX);
         wanted.extend(found.iter().map(Summary::of));
     }
+    let mut for_all = Vec::with_capacity(wanted.len());
+    for summary in wanted {
+        if may_be_told(deps, &ctx, &summary).await? {
+            for_all.push(summary);
+        }
+    }
+    let mut wanted = for_all;
     let stale: Vec<MemoryId> = present.iter().filter(|m| !wanted.iter().any(|w| w.is(m))).map(|m| m.id).collect();
     wanted.retain(|w| !present.iter().any(|m| w.is(m)));
     if stale.is_empty() && wanted.is_empty() {
@@ -90,6 +97,23 @@ impl Summary {
         memory.provenance.derived_from = self.sources.into_iter().collect();
         Ok(memory)
     }
+}
+
+/// Whether everybody in the project may read all that a summary repeats, for as long as it stands. It has neither an owner nor a
+/// class nor an end of its own.
+async fn may_be_told(deps: &Deps, ctx: &Ctx, summary: &Summary) -> Result<bool> {
+    let ids: Vec<MemoryId> = summary.sources.iter().copied().collect();
+    for page in ids.chunks(PAGE_MAX) {
+        let sources = deps.relational.get(ctx, page).await?;
+        let open = |m: &Memory| {
+            let has_owner = m.user_id.is_some() || m.agent_id.is_some();
+            !has_owner && m.info_class <= InfoClass::Internal && m.expires_at.is_none()
+        };
+        if !sources.iter().all(|m| m.as_ref().is_some_and(open)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The summaries that are there.

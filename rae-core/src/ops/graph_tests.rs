@@ -252,6 +252,12 @@ fn maintain_keeps_a_summary_of_each_community_and_writes_nothing_where_nothing_c
         assert_eq!(summaries().await.len(), 1);
         assert_eq!(world.mem.maintain(None).await.unwrap().ran.get("communities"), Some(&1));
         assert!(summaries().await.iter().all(|m| !m.content.contains("Bob works at Acme")));
+        // What not everybody may read is in no summary.
+        let update =
+            crate::MemoryUpdate { info_class: Some(crate::model::InfoClass::Restricted), ..Default::default() };
+        world.mem.update(ids[8], update).await.unwrap();
+        world.mem.maintain(None).await.unwrap();
+        assert_eq!(summaries().await.len(), 1);
         for id in ids {
             world.mem.forget(Forget::Id(id)).await.unwrap();
         }
