@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn files_that_agents_start_with_are_known_by_name_or_by_how_they_begin() {
         assert!(boots("# AGENTS.md\n\nI live in Oslo.", &[]));
-        assert!(boots("anything", &["/work/project/CLAUDE.md".to_owned()]));
+        assert!(boots("anything", &["/srv/agent/CLAUDE.md".to_owned()]));
         assert!(boots("You are a helpful assistant. My name is Ada.", &[]));
         assert!(!boots("I live in Oslo.", &["notes.md".to_owned()]));
     }
