@@ -8,6 +8,7 @@ use fixture_support::{READ_AT, SCOPES, builder, clock, ctx, scoped, store, told,
 use rae_core::{
     Claim, Forget, Memory, MemoryId, MemoryUpdate, NewMemory, Rae, RecallOptions, block_on,
     embedded::sqlite::{OpenOptions, SqliteStore},
+    eval::{Label, Question},
     model::{IdGenerator, MemoryPatch, Op, Outcome, PatchMode, Scope, WriteBatch},
     ports::{Clock, IndexRead, ManualClock, MemoryRead, RelationalStore},
 };
@@ -102,6 +103,22 @@ fn a_store_of_every_schema_has_its_segment_and_its_access_counts() {
         let dump = f.path.with_extension("jsonl");
         block_on(async { f.open().await.export(&dump).await }).unwrap();
         assert!(std::fs::read_to_string(&dump).unwrap().contains(r#""access":[1,"2026-03-01T12:02:00Z"]"#));
+    }
+}
+
+#[test]
+fn a_store_of_every_schema_keeps_sets_of_questions() {
+    for name in SCHEMAS {
+        let f = fixture(name);
+        block_on(async {
+            let mem = f.open().await;
+            let relevant = vec![Label::Text("nine".into())];
+            let question = Question { query: "When does the mill open?".into(), relevant };
+            mem.set_questions("mill", vec![question]).await.unwrap();
+            assert_eq!(mem.question_sets().await.unwrap().len(), 1, "{name}");
+            assert!(mem.run_questions("mill", RecallOptions::default()).await.unwrap().drift.is_none());
+            mem.close().await.unwrap();
+        });
     }
 }
 
