@@ -49,7 +49,8 @@ pub async fn question_sets(State(app): State<Arc<App>>, caller: Caller, RawQuery
 /// Keeps a set of questions in the place of the one of that name. Workers run the stored sets by schedule.
 #[utoipa::path(put, path = "/v1/evaluations/questions/{name}", tag = "evaluations", operation_id = "set_questions",
     params(schema::SetName), request_body = schema::QuestionsRequest,
-    responses((status = 200, body = schema::StoredQuestions, description = "It is stored")))]
+    responses((status = 200, body = schema::StoredQuestions, description = "It is stored"),
+        (status = 409, body = schema::Failure, description = "There are too many sets")))]
 pub async fn set_questions(State(app): State<Arc<App>>, caller: Caller, name: Name, fields: Fields) -> Answer {
     let name = named(name)?;
     let mut args = fields.map;
@@ -66,7 +67,8 @@ pub async fn set_questions(State(app): State<Arc<App>>, caller: Caller, name: Na
 /// Removes a set of questions and its runs.
 #[utoipa::path(delete, path = "/v1/evaluations/questions/{name}", tag = "evaluations", operation_id = "remove_questions",
     params(schema::SetName),
-    responses((status = 200, body = schema::StoredQuestions, description = "It is gone")))]
+    responses((status = 200, body = schema::StoredQuestions, description = "It is gone"),
+        (status = 404, body = schema::Failure, description = "There is no such set")))]
 pub async fn remove_questions(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -83,7 +85,9 @@ pub async fn remove_questions(
 /// Runs a stored set now, keeps the run and compares it with the one before. The body may be left out.
 #[utoipa::path(post, path = "/v1/evaluations/questions/{name}/runs", tag = "evaluations", operation_id = "run_questions",
     params(schema::SetName), request_body = schema::RunRequest,
-    responses((status = 200, body = schema::EvaluationRun, description = "The run")))]
+    responses((status = 200, body = schema::EvaluationRun, description = "The run"),
+        (status = 404, body = schema::Failure, description = "There is no such set"),
+        (status = 409, body = schema::Failure, description = "The set was written or removed meanwhile")))]
 pub async fn run_questions(
     State(app): State<Arc<App>>,
     caller: Caller,

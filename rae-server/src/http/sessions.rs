@@ -22,7 +22,8 @@ type Answer = ApiResult<Response<Body>>;
 /// Logs an event of a session: a memory of kind conversation, durable when it is answered. 409 (`session_ended`) once the session
 /// has ended.
 #[utoipa::path(post, path = "/v1/sessions/{id}/events", tag = "sessions", operation_id = "log_event", request_body = schema::NewEvent,
-    responses((status = 201, body = schema::Receipt, description = "What became of it")))]
+    responses((status = 201, body = schema::Receipt, description = "What became of it"),
+        (status = 409, body = schema::Failure, description = "The session has ended, or the idempotency key was used for another body")))]
 pub async fn log_event(State(app): State<Arc<App>>, caller: Caller, session: Session, fields: Fields) -> Answer {
     let args = session.with(fields.map)?;
     let receipt = app.verb(caller.scope, "log_event", args, fields.held).await.map_err(ApiError::of_body)?;
@@ -47,7 +48,8 @@ pub async fn events(
 
 /// Ends a session, and queues a reflection on it. Ending it so again gives the same receipt; another outcome is 409.
 #[utoipa::path(post, path = "/v1/sessions/{id}/end", tag = "sessions", operation_id = "end_session", request_body = schema::SessionEnd,
-    responses((status = 200, body = schema::Receipt, description = "The end, which is a memory too")))]
+    responses((status = 200, body = schema::Receipt, description = "The end, which is a memory too"),
+        (status = 409, body = schema::Failure, description = "The session has ended with another outcome")))]
 pub async fn end(State(app): State<Arc<App>>, caller: Caller, session: Session, fields: Fields) -> Answer {
     let args = session.with(fields.map)?;
     let receipt = app.verb(caller.scope, "end_session", args, fields.held).await.map_err(ApiError::of_body)?;
@@ -56,7 +58,8 @@ pub async fn end(State(app): State<Arc<App>>, caller: Caller, session: Session, 
 
 /// Learns from a session, or from all sessions with news, now. Gives what was made or grew stronger.
 #[utoipa::path(post, path = "/v1/reflections", tag = "sessions", operation_id = "reflect", request_body = schema::Reflect,
-    responses((status = 200, body = Vec<schema::Reflected>, description = "Lessons, strategies and reflections; none where nothing is new")))]
+    responses((status = 200, body = Vec<schema::Reflected>, description = "Lessons, strategies and reflections; none where nothing is new"),
+        (status = 409, body = schema::Failure, description = "Others kept changing the same memories; ask again")))]
 pub async fn reflect(State(app): State<Arc<App>>, caller: Caller, MaybeFields(fields): MaybeFields) -> Answer {
     let learnt = long(&app, caller.scope, "reflect", fields.map, fields.held).await;
     Ok(json(StatusCode::OK, &learnt.map_err(ApiError::of_body)?))
