@@ -17,9 +17,14 @@ def text(value):
 
 
 def wire(value):
+    if hasattr(value, "to_dict"):
+        value = value.to_dict()
     if isinstance(value, list):
         return [wire(item) for item in value]
-    return value.to_dict() if hasattr(value, "to_dict") else value
+    if isinstance(value, dict):
+        # A claim is absent in JSON where a memory states no relation.
+        return {key: wire(item) for key, item in value.items() if (key, item) != ("claim", None)}
+    return value
 
 
 def main():
