@@ -7,7 +7,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     limits::LLM_SECONDS_MAX,
     model::{Amount, CallLabel, CallStatus, Settlement, TokenUsage, Usage, Usd},
-    ports::{Charge, EmbedRole, Embedder, LlmFailure, PaidEmbedder},
+    ports::{EmbedRole, Embedder, PaidEmbedder},
 };
 use futures_timer::Delay;
 use std::time::Duration;
@@ -91,7 +91,7 @@ async fn request(
             Err(failure) => failure,
         };
         let seed = ticket.id().as_u64_pair().1;
-        let settlement = failed(&price, &ticket, &failure);
+        let settlement = ticket.failed(&failure, |usage| priced(&price, &ticket, usage, CallStatus::Failed));
         ticket.settle(settlement).await;
         let pause = deps.desk.retry.pause(&failure, attempt, seed);
         let Some(pause) = pause.filter(|pause| ctx.remaining().is_none_or(|left| *pause < left)) else {
@@ -105,23 +105,6 @@ async fn request(
 
 fn price(deps: &Deps, paid: &dyn PaidEmbedder) -> Result<Price> {
     deps.desk.prices.price(paid.provider(), paid.model(), deps.clock.now()).cloned()
-}
-
-/// The end of an attempt that failed: what the provider charged for it, or all that was held where nobody knows.
-fn failed(price: &Price, ticket: &Ticket, failure: &LlmFailure) -> Settlement {
-    let error = Some(failure.error.code().to_owned());
-    match failure.charge {
-        Charge::Nothing => Settlement {
-            status: CallStatus::Failed,
-            usage: TokenUsage::default(),
-            estimated: false,
-            cost: Usd::ZERO,
-            saved: Usd::ZERO,
-            error,
-        },
-        Charge::Usage(usage) => Settlement { error, ..priced(price, ticket, usage, CallStatus::Failed) },
-        Charge::Unknown => ticket.unconfirmed(CallStatus::Unconfirmed, error),
-    }
 }
 
 /// The end of an attempt whose tokens are known. A count that nobody can believe costs all that was held.

@@ -9,8 +9,9 @@ use crate::{
     limits::STRAYS_MAX,
     model::{
         Amount, Applied, Booking, CallLabel, CallStatus, Funds, NewReservation, Op, Outcome, Scope, Settlement,
-        TokenUsage, Usd,
+        TokenUsage, Usage, Usd,
     },
+    ports::{Charge, LlmFailure},
 };
 use futures::lock::Mutex as AsyncMutex;
 use parking_lot::Mutex;
@@ -218,6 +219,24 @@ impl Ticket {
     pub fn unconfirmed(&self, status: CallStatus, error: Option<String>) -> Settlement {
         let usage = TokenUsage { input_tokens: self.held.tokens, ..TokenUsage::default() };
         Settlement { status, usage, estimated: true, cost: self.held.usd, saved: Usd::ZERO, error }
+    }
+
+    /// The end of an attempt that failed: what the provider charged for it, priced by the caller, or all that was held where
+    /// nobody knows.
+    pub fn failed(&self, failure: &LlmFailure, priced: impl FnOnce(Usage) -> Settlement) -> Settlement {
+        let error = Some(failure.error.code().to_owned());
+        match failure.charge {
+            Charge::Nothing => Settlement {
+                status: CallStatus::Failed,
+                usage: TokenUsage::default(),
+                estimated: false,
+                cost: Usd::ZERO,
+                saved: Usd::ZERO,
+                error,
+            },
+            Charge::Usage(usage) => Settlement { error, ..priced(usage) },
+            Charge::Unknown => self.unconfirmed(CallStatus::Unconfirmed, error),
+        }
     }
 
     /// A refusal takes back what the store ended before it, so what ran out is ended by itself then, a page at a time.

@@ -10,7 +10,7 @@ use crate::{
         Amount, BudgetLevel, CallLabel, CallStatus, ChatRequest, ChatResponse, Funds, LimitKind, Scope, Settlement,
         TokenUsage, Usage, Usd,
     },
-    ports::{Charge, LlmFailure, LlmProvider, Routed},
+    ports::{LlmFailure, LlmProvider, Routed},
 };
 use futures_timer::Delay;
 use serde_json::Value;
@@ -238,24 +238,9 @@ async fn again(deps: &Deps, ctx: &Ctx, plan: &Plan, ticket: Ticket, failure: Llm
     }
 }
 
-/// The end of an attempt that failed: what the provider charged for it, or all that was held where nobody knows.
+/// The end of an attempt that failed.
 fn failed(plan: &Plan, ticket: &Ticket, failure: &LlmFailure) -> Settlement {
-    let error = Some(failure.error.code().to_owned());
-    match failure.charge {
-        Charge::Nothing => Settlement {
-            status: CallStatus::Failed,
-            usage: TokenUsage::default(),
-            estimated: false,
-            cost: Usd::ZERO,
-            saved: Usd::ZERO,
-            error,
-        },
-        Charge::Usage(usage) => {
-            let settlement = priced(plan, ticket, usage.believed(), CallStatus::Failed);
-            Settlement { error, ..settlement }
-        }
-        Charge::Unknown => ticket.unconfirmed(CallStatus::Unconfirmed, error),
-    }
+    ticket.failed(failure, |usage| priced(plan, ticket, usage.believed(), CallStatus::Failed))
 }
 
 /// The end of an attempt whose tokens are known. A count that has no price, or that nobody can believe, costs all that was held.
