@@ -2,7 +2,7 @@
 
 use crate::{
     graph::Graph,
-    limits::GRAPH_SCOPES_MAX,
+    limits::{GRAPH_SCOPES_MAX, GRAPH_TOLD_MAX},
     model::{Scope, Timestamp},
 };
 use parking_lot::{Mutex, RwLock};
@@ -43,6 +43,8 @@ struct Inner {
     /// Counts look-ups: the clock of "least recently used".
     tick: u64,
     scopes: HashMap<Scope, (u64, Arc<GraphState>)>,
+    /// Up to which change the summaries of communities are what they should be, and until when that stays so by itself.
+    told: HashMap<Scope, (u64, Option<Timestamp>)>,
 }
 
 impl Graphs {
@@ -69,14 +71,33 @@ impl Graphs {
         self.inner.lock().scopes.contains_key(scope)
     }
 
+    /// Notes that the summaries of a scope's communities are right as of change `seq`, until a relation begins or ends at `until`.
+    pub fn told(&self, scope: &Scope, seq: u64, until: Option<Timestamp>) {
+        let told = &mut self.inner.lock().told;
+        if told.len() >= GRAPH_TOLD_MAX {
+            told.clear();
+        }
+        told.insert(scope.clone(), (seq, until));
+    }
+
+    /// Whether they are still right at change `seq` and at `now`.
+    pub fn is_told(&self, scope: &Scope, seq: u64, now: Timestamp) -> bool {
+        let told = self.inner.lock().told.get(scope).copied();
+        told.is_some_and(|(known, until)| known == seq && until.is_none_or(|until| now < until))
+    }
+
     /// Forgets a scope.
     pub fn remove(&self, scope: &Scope) {
-        self.inner.lock().scopes.remove(scope);
+        let mut inner = self.inner.lock();
+        inner.scopes.remove(scope);
+        inner.told.remove(scope);
     }
 
     /// Forgets everything.
     pub fn clear(&self) {
-        self.inner.lock().scopes.clear();
+        let mut inner = self.inner.lock();
+        inner.scopes.clear();
+        inner.told.clear();
     }
 }
 

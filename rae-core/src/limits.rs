@@ -189,6 +189,8 @@ pub const FACTS_PER_MEMORY_MAX: usize = 32;
 pub const ENTITIES_MAX: usize = 500;
 /// Projects whose graph of relations stays in memory; the least recently used go.
 pub const GRAPH_SCOPES_MAX: usize = 16;
+/// Projects of which a process knows that the summaries of their communities are up to date.
+pub const GRAPH_TOLD_MAX: usize = 4_096;
 /// Farthest that a question about the graph goes, in relations.
 pub const GRAPH_DEPTH_MAX: usize = 5;
 /// Most entities of one answer about the graph.

@@ -6,11 +6,15 @@ use crate::{
     cost::Embedded,
     deps::Deps,
     error::{Error, ErrorKind, Result},
-    graph::{Community, Moment, View},
+    graph::{Community, Graph, Moment, View},
     ingest::NewMemory,
     jobs::{embed_debt, graph_sync},
-    limits::{COMMUNITIES_MAX, COMMUNITY_ENTITIES_MIN, COMMUNITY_NAMES_MAX, GRAPH_COMMUNITY_ENTITIES_MAX, PAGE_MAX},
-    model::{Filter, InfoClass, Kind, Layer, Memory, MemoryId, Op, Precondition, Scan, Scope, Timestamp, VectorRow},
+    limits::{
+        COMMUNITIES_MAX, COMMUNITY_ENTITIES_MIN, COMMUNITY_NAMES_MAX, GRAPH_COMMUNITY_ENTITIES_MAX, INDEX_DELTA_PAGE,
+    },
+    model::{
+        Claim, Filter, InfoClass, Kind, Layer, Memory, MemoryId, Op, Precondition, Scan, Scope, Timestamp, VectorRow,
+    },
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -29,26 +33,22 @@ pub(crate) async fn summarise(deps: &Deps, scope: &Scope, leftovers: bool) -> Re
     if !has_relations && !leftovers {
         return Ok(0);
     }
+    let (now, head) = (deps.clock.now(), deps.relational.head(&ctx).await?.seq);
+    if deps.graphs.is_told(scope, head, now) {
+        return Ok(0);
+    }
     let present = present(deps, &ctx).await?;
-    let now = deps.clock.now();
-    let mut wanted = Vec::new();
-    if has_relations {
-        let state = graph_sync::fresh(deps, &ctx).await?;
-        let followed = state.followed.read();
-        let mut view = View::new(&followed.graph, Moment::present(now));
-        let found = view.communities(GRAPH_COMMUNITY_ENTITIES_MAX, COMMUNITY_ENTITIES_MIN, COMMUNITIES_MAX);
-        wanted.extend(found.iter().map(Summary::of));
+    let (graph, until) = tellable(deps, &ctx, now).await?;
+    let mut view = View::new(&graph, Moment::present(now));
+    let found = view.communities(GRAPH_COMMUNITY_ENTITIES_MAX, COMMUNITY_ENTITIES_MIN, COMMUNITIES_MAX);
+    let mut wanted = Vec::with_capacity(found.len());
+    for community in &found {
+        wanted.extend(Summary::of(deps, &ctx, community).await?);
     }
-    let mut for_all = Vec::with_capacity(wanted.len());
-    for summary in wanted {
-        if may_be_told(deps, &ctx, &summary).await? {
-            for_all.push(summary);
-        }
-    }
-    let mut wanted = for_all;
     let stale: Vec<MemoryId> = present.iter().filter(|m| !wanted.iter().any(|w| w.is(m))).map(|m| m.id).collect();
     wanted.retain(|w| !present.iter().any(|m| w.is(m)));
     if stale.is_empty() && wanted.is_empty() {
+        deps.graphs.told(scope, head, until);
         return Ok(0);
     }
     let changed = (stale.len() + wanted.len()) as u64;
@@ -65,18 +65,38 @@ struct Summary {
 }
 
 impl Summary {
-    fn of(community: &Community) -> Self {
-        let names: Vec<String> = community.entities.iter().take(COMMUNITY_NAMES_MAX).cloned().collect();
-        let more = community.entities.len() - names.len();
+    /// It is made of the memories that it names as its sources and of nothing else, so that it holds no word of one that may go
+    /// without it. `None` where one of them went meanwhile.
+    async fn of(deps: &Deps, ctx: &Ctx, community: &Community) -> Result<Option<Self>> {
+        let ids: Vec<MemoryId> = community.relations.iter().map(|r| r.id).collect();
+        let memories = deps.relational.get(ctx, &ids).await?;
+        let claims: Option<Vec<Claim>> = memories
+            .into_iter()
+            .map(|memory| memory.filter(|memory| may_be_told(memory)).and_then(|memory| memory.claim))
+            .collect();
+        let Some(claims) = claims.filter(|claims| !claims.is_empty()) else { return Ok(None) };
+        let mut names: Vec<&str> = Vec::new();
+        for name in claims.iter().flat_map(|claim| [claim.subject.as_str(), claim.object.as_str()]) {
+            if names.iter().all(|known| Claim::name_key(known) != Claim::name_key(name)) {
+                names.push(name);
+            }
+        }
+        // Those with the most relations first.
+        let order: Vec<String> = community.entities.iter().map(|name| Claim::name_key(name)).collect();
+        let place = |name: &&str| order.iter().position(|key| *key == Claim::name_key(name)).unwrap_or(order.len());
+        names.sort_by_cached_key(place);
+        names.truncate(COMMUNITY_NAMES_MAX);
+        let more = community.entities.len().saturating_sub(names.len());
         let mut content = match (names.split_last(), more) {
             (Some((last, first)), 0) => format!("{} and {last} belong together.", first.join(", ")),
             _ => format!("{} and {more} more belong together.", names.join(", ")),
         };
-        for relation in &community.relations {
-            let verb = relation.relation.replace('_', " ");
-            content.push_str(&format!(" {} {verb} {}.", relation.subject, relation.object));
+        for claim in &claims {
+            let verb = claim.relation.replace('_', " ");
+            content.push_str(&format!(" {} {verb} {}.", claim.subject, claim.object));
         }
-        Self { content, names, sources: community.relations.iter().map(|r| r.id).collect() }
+        let names = names.into_iter().map(str::to_owned).collect();
+        Ok(Some(Self { content, names, sources: ids.into_iter().collect() }))
     }
 
     fn is(&self, memory: &Memory) -> bool {
@@ -99,28 +119,40 @@ impl Summary {
     }
 }
 
-/// Whether everybody in the project may read all that a summary repeats, for as long as it stands. It has neither an owner nor a
-/// class nor an end of its own.
-async fn may_be_told(deps: &Deps, ctx: &Ctx, summary: &Summary) -> Result<bool> {
-    let ids: Vec<MemoryId> = summary.sources.iter().copied().collect();
-    for page in ids.chunks(PAGE_MAX) {
-        let sources = deps.relational.get(ctx, page).await?;
-        let open = |m: &Memory| {
-            let has_owner = m.user_id.is_some() || m.agent_id.is_some();
-            !has_owner && m.info_class <= InfoClass::Internal && m.expires_at.is_none()
-        };
-        if !sources.iter().all(|m| m.as_ref().is_some_and(open)) {
-            return Ok(false);
+/// Whether everybody in the project may read a relation, for as long as a summary stands: it has neither an owner nor a class nor an
+/// end of its own.
+fn may_be_told(memory: &Memory) -> bool {
+    let has_owner = memory.user_id.is_some() || memory.agent_id.is_some();
+    !has_owner && memory.info_class <= InfoClass::Internal && memory.expires_at.is_none()
+}
+
+/// The graph of what may be told, and until when it is the same if nothing is written. The others are not in it at all: who belongs
+/// together, and under which name, would tell of them.
+async fn tellable(deps: &Deps, ctx: &Ctx, now: Timestamp) -> Result<(Graph, Option<Timestamp>)> {
+    let (mut graph, mut until, mut after) = (Graph::new(), None, None);
+    loop {
+        ctx.check()?;
+        let page = deps.relational.claimed(ctx, after, INDEX_DELTA_PAGE).await?;
+        let Some(last) = page.last() else { return Ok((graph, until)) };
+        after = Some(last.id);
+        for edge in page.iter().filter(|memory| may_be_told(memory)).filter_map(graph_sync::edge) {
+            for change in [Some(edge.valid_from), edge.valid_to].into_iter().flatten().filter(|at| *at > now) {
+                until = Some(until.map_or(change, |known: Timestamp| known.min(change)));
+            }
+            graph.upsert(edge);
         }
     }
-    Ok(true)
 }
 
 /// The summaries that are there.
 async fn present(deps: &Deps, ctx: &Ctx) -> Result<Vec<Memory>> {
     let filter = Filter::parse(&json!({ "and": [{ "kind": "entity-summary" }, { "tags": { "contains": TAG } }] }))?;
     // Two processes at once may leave some twice; what is more than there can be goes at the next times.
-    deps.relational.scan(ctx, &Scan { filter: Some(filter), after: None, limit: 2 * COMMUNITIES_MAX }).await
+    let scan = Scan { filter: Some(filter), after: None, limit: 2 * COMMUNITIES_MAX };
+    let mut found = deps.relational.scan(ctx, &scan).await?;
+    // A caller may use the tag as well, but cannot say what a memory is derived from.
+    found.retain(|memory| !memory.provenance.derived_from.is_empty());
+    Ok(found)
 }
 
 async fn write(deps: &Deps, ctx: &Ctx, new: Vec<Summary>, stale: Vec<MemoryId>, now: Timestamp) -> Result<()> {

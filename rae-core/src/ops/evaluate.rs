@@ -179,8 +179,10 @@ pub(crate) async fn run_questions(
 /// The runs of a stored set that are kept, the newest first.
 pub(crate) async fn evaluations(deps: &Deps, scope: &Scope, name: &str) -> Result<Vec<EvaluationRun>> {
     check_set_name(name)?;
+    let ctx = deps.ctx(scope)?;
+    deps.relational.record(&ctx, RecordKind::Questions, name).await?.ok_or_else(|| no_set(name))?;
     let mut runs = Vec::new();
-    each_run(deps, &deps.ctx(scope)?, name, |record| runs.push(record)).await?;
+    each_run(deps, &ctx, name, |record| runs.push(record)).await?;
     runs.into_iter().rev().map(run_of).collect()
 }
 

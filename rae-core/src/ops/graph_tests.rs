@@ -219,6 +219,35 @@ fn numbers_and_names_out_of_their_bounds_are_refused() {
 }
 
 #[test]
+fn a_summary_of_a_community_names_nobody_whom_only_a_private_relation_names_and_leaves_what_callers_tagged() {
+    block_on(async {
+        let world = World::new().await;
+        // So many strong ones that the private one would not be told, but would be named.
+        for a in 1..=6 {
+            for b in a + 1..=6 {
+                world.relate(&format!("P{a}"), "knows", &format!("P{b}"), None).await;
+            }
+        }
+        let private = world.relate("P1", "allergic_to", "Penicillin", None).await;
+        let class = crate::MemoryUpdate { info_class: Some(crate::model::InfoClass::Restricted), ..Default::default() };
+        world.mem.update(private, class).await.unwrap();
+        let own = crate::NewMemory {
+            kind: Some(crate::model::Kind::EntitySummary),
+            tags: vec!["rae:community".to_owned()],
+            ..crate::NewMemory::new("My own summary of the team.")
+        };
+        let own = world.mem.remember(own).await.unwrap().id;
+        assert_eq!(world.mem.maintain(None).await.unwrap().ran.get("communities"), Some(&1));
+        let told = world.mem.list(crate::ListOptions::default()).await.unwrap().items;
+        let told: Vec<_> = told.into_iter().filter(|m| m.content.contains("belong together")).collect();
+        assert_eq!(told.len(), 1);
+        assert!(told[0].content.starts_with("P1, P2, P3, P4, P5"), "{}", told[0].content);
+        assert!(!format!("{:?}", told[0]).contains("Penicillin"), "{:?}", told[0]);
+        assert!(world.mem.get(own).await.is_ok());
+    });
+}
+
+#[test]
 fn maintain_keeps_a_summary_of_each_community_and_writes_nothing_where_nothing_changed() {
     block_on(async {
         let world = World::new().await;
@@ -255,9 +284,11 @@ fn maintain_keeps_a_summary_of_each_community_and_writes_nothing_where_nothing_c
         // What not everybody may read is in no summary.
         let update =
             crate::MemoryUpdate { info_class: Some(crate::model::InfoClass::Restricted), ..Default::default() };
+        assert!(summaries().await.iter().any(|m| m.content.contains("Lee works at Globex")));
         world.mem.update(ids[8], update).await.unwrap();
         world.mem.maintain(None).await.unwrap();
-        assert_eq!(summaries().await.len(), 1);
+        assert_eq!(summaries().await.len(), 2);
+        assert!(summaries().await.iter().all(|m| !m.content.contains("Lee works at Globex")));
         for id in ids {
             world.mem.forget(Forget::Id(id)).await.unwrap();
         }

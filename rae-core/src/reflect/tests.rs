@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test reports by panicking
 
-use super::error_text::normalised;
+use super::{error_text::normalised, failing::begins_badly};
 
 #[test]
 fn errors_that_differ_in_what_names_one_case_are_the_same() {
@@ -43,4 +43,56 @@ fn errors_that_say_different_things_stay_apart_and_any_text_has_a_form() {
         assert!(once.len() <= 1_000, "{odd:?}");
     }
     assert!(normalised(&"x1 ".repeat(10_000)).chars().count() <= crate::limits::REFLECT_ERROR_CHARS_MAX);
+}
+
+#[test]
+fn a_text_tells_of_a_failure_by_how_it_goes_on() {
+    for failed in [
+        "Error: no such city",
+        "error",
+        "ERROR 17: bad",
+        "Error loading module x",
+        "Error in line 3",
+        "Exception in thread main",
+        "Traceback (most recent call last):",
+        "fatal: not a git repository",
+        "Fatal error: out of memory",
+        "Failed to connect",
+        "Failed with exit code 1",
+        "Failed assertion: left == right",
+        "Failed: 3, passed: 9",
+        "failed.",
+        "Timeout after 30 s",
+        "Timed out waiting for the lock",
+        "panicked at src/main.rs:3",
+        "err: 5",
+        "HTTP 404",
+        "HTTP 503: try later",
+        "HTTP 404 Not Found",
+        "HTTP 500 Internal Server Error",
+        "HTTP 502 from the upstream",
+        "ValueError: bad value",
+        "java.io.IOException: gone",
+    ] {
+        assert!(begins_badly(failed), "{failed}");
+    }
+    for worked in [
+        "Failed: 0, passed: 12",
+        "Errors: 0",
+        "Failed logins: 0",
+        "Error: none",
+        "Timeout set to 30 seconds, 3 flights found",
+        "Error rates fell by 5 percent this week",
+        "Error handling improved",
+        "Exception list: none",
+        "HTTP 404 page counter: 0",
+        "HTTP 4000 requests served",
+        "HTTP 200 OK",
+        "errors_total 3",
+        "Failures are rare",
+        "",
+        "Erreur",
+    ] {
+        assert!(!begins_badly(worked), "{worked}");
+    }
 }

@@ -13,6 +13,7 @@ use axum::{
     extract::{Path, RawQuery, State, rejection::PathRejection},
     http::{Response, StatusCode},
 };
+use rae_core::Error;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -57,9 +58,9 @@ pub async fn set_questions(State(app): State<Arc<App>>, caller: Caller, name: Na
     let count = args.get("questions").and_then(Value::as_array).map_or(0, Vec::len);
     if args.get("questions").is_some_and(|q| q.as_array().is_some_and(Vec::is_empty)) {
         let message = "questions must not be empty; DELETE removes a set";
-        return Err(ApiError::of_body(rae_core::Error::invalid(message)));
+        return Err(ApiError::of_body(Error::invalid(message)));
     }
-    args.insert("name".to_owned(), name.as_str().into());
+    insert_name(&mut args, &name)?;
     long(&app, caller.scope, "set_questions", args, fields.held).await.map_err(ApiError::of_body)?;
     Ok(json(StatusCode::OK, &json!({ "name": name, "count": count })))
 }
@@ -95,7 +96,7 @@ pub async fn run_questions(
     MaybeFields(fields): MaybeFields,
 ) -> Answer {
     let mut args = fields.map;
-    args.insert("name".to_owned(), named(name)?.into());
+    insert_name(&mut args, &named(name)?)?;
     let run = long(&app, caller.scope, "run_questions", args, fields.held).await.map_err(ApiError::of_body)?;
     Ok(json(StatusCode::OK, &run))
 }
@@ -103,7 +104,8 @@ pub async fn run_questions(
 /// The runs of a stored set that are kept, the newest first.
 #[utoipa::path(get, path = "/v1/evaluations/questions/{name}/runs", tag = "evaluations", operation_id = "evaluations",
     params(schema::SetName),
-    responses((status = 200, body = schema::EvaluationRuns, description = "The runs")))]
+    responses((status = 200, body = schema::EvaluationRuns, description = "The runs"),
+        (status = 404, body = schema::Failure, description = "There is no such set")))]
 pub async fn evaluations(State(app): State<Arc<App>>, caller: Caller, name: Name, RawQuery(query): RawQuery) -> Answer {
     no_parameters(query.as_deref())?;
     let args = Map::from_iter([("name".to_owned(), named(name)?.into())]);
@@ -114,4 +116,14 @@ pub async fn evaluations(State(app): State<Arc<App>>, caller: Caller, name: Name
 /// What it may be is the verb's business.
 fn named(name: Name) -> ApiResult<String> {
     name.map(|Path(name)| name).map_err(|_| ApiError::bad("invalid_name", "the name of the set is no UTF-8"))
+}
+
+/// The arguments with the set of the path, which a body may not name again.
+fn insert_name(args: &mut Map<String, Value>, name: &str) -> ApiResult<()> {
+    if args.contains_key("name") {
+        let error = Error::invalid("unknown field \"name\": the path has it").with_code("unknown_field");
+        return Err(ApiError::of_body(error));
+    }
+    args.insert("name".to_owned(), name.into());
+    Ok(())
 }
