@@ -3,6 +3,7 @@
 use super::{JobKind, Memory, MemoryId, MemoryPatch, RecordKind, Timestamp};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// A set of changes to the scope of the call's `Ctx`.
@@ -330,13 +331,20 @@ pub enum DropTarget {
     Tenant,
 }
 
+impl DropTarget {
+    /// The payload of the jobs that are about a session: they name it, so they go with it.
+    pub fn job_of(session: &str) -> Value {
+        json!({ "session_id": session })
+    }
+}
+
 /// An audit row: who did what to which, never content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Audit {
     /// What happened, for example `forget`.
     pub action: String,
     /// Numbers and ids.
-    pub details: serde_json::Value,
+    pub details: Value,
 }
 
 /// A job to queue.
@@ -347,7 +355,7 @@ pub struct NewJob {
     /// What it does.
     pub kind: JobKind,
     /// Ids and numbers it needs.
-    pub payload: serde_json::Value,
+    pub payload: Value,
     /// Not before.
     pub run_at: Timestamp,
 }

@@ -3,7 +3,7 @@
 use super::scopes::LOOKALIKES;
 use crate::{
     conformance::fixtures::{EMBEDDER, Rig, Snapshot, content_patch, key, patch_op, put, put_with_vector, unit},
-    model::{Audit, DropTarget, Idempotency, Memory, Op, Outcome, PatchMode},
+    model::{Audit, DropTarget, Idempotency, JobKind, Memory, NewJob, Op, Outcome, PatchMode},
     ports::{ManualClock, RelationalStore},
 };
 use serde_json::json;
@@ -47,11 +47,16 @@ async fn untouched(filled: &[(Rig<'_>, Snapshot)], but: impl Fn(&Rig<'_>) -> boo
     }
 }
 
-/// The memories of that session of this project, byte for byte the name, and nothing else.
+/// The memories of that session of this project, byte for byte the name, and the jobs that name it; nothing else.
 pub async fn erasing_a_session_leaves_everything_else(store: &dyn RelationalStore, clock: &ManualClock) {
     let rig = Rig::new(store, clock);
     let filled = fill_all(&rig).await;
     let there = rig.at("a", "b");
+    for session in ["s", "S", "s\\"] {
+        let (id, payload) = (there.uuid(), DropTarget::job_of(session));
+        let job = NewJob { id, kind: JobKind::Reflect, payload, run_at: there.now() };
+        there.apply(vec![Op::EnqueueJob { job }]).await;
+    }
     let seq = there.seq().await;
     assert_eq!(there.erase(DropTarget::Session("s".into())).await, (2, vec!["b".to_owned()]));
     let left = there.all(None).await;
@@ -59,7 +64,9 @@ pub async fn erasing_a_session_leaves_everything_else(store: &dyn RelationalStor
     assert!(left.iter().all(|m| m.session_id.as_deref() != Some("s")));
     assert_eq!((there.seq().await, there.changes(seq).await.deletes.len()), (seq + 2, 2), "readers hear of each");
     untouched(&filled, |r| r.ctx.scope() == there.ctx.scope()).await;
-    assert_eq!(store.stats(&there.ctx).await.unwrap().jobs_queued, 1);
+    let jobs = store.jobs(&there.ctx, 10).await.unwrap();
+    assert_eq!(jobs.len(), 3);
+    assert!(jobs.iter().all(|job| job.payload != DropTarget::job_of("s")));
 }
 
 /// The memories of that user of this project, whatever the session.

@@ -287,7 +287,11 @@ impl Work<'_> {
         self.state.erase_money(self.scope, target);
         let (tenant, own) = (self.scope.tenant().to_owned(), self.scope.project().to_owned());
         let (memories, projects) = match target {
-            DropTarget::Session(session) => (self.drop_where(|m| m.session_id.as_deref() == Some(session)), vec![own]),
+            DropTarget::Session(session) => {
+                let payload = DropTarget::job_of(session);
+                self.scope_mut().jobs.retain(|row| row.job.payload != payload);
+                (self.drop_where(|m| m.session_id.as_deref() == Some(session)), vec![own])
+            }
             DropTarget::User(user) => (self.drop_where(|m| m.user_id.as_deref() == Some(user)), vec![own]),
             DropTarget::Project(project) => self.erase(|s| s.tenant() == tenant && s.project() == project),
             DropTarget::Tenant => {

@@ -133,6 +133,10 @@ impl Work<'_> {
         let (memories, projects) = match target {
             DropTarget::Session(session) => {
                 let ids = self.ids(&by("session_id"), params![self.row.sid, session])?;
+                let sql = "DELETE FROM jobs WHERE scope = ?1 AND payload = ?2";
+                self.conn
+                    .prepare_cached(sql)?
+                    .execute(params![self.row.sid, DropTarget::job_of(session).to_string()])?;
                 (self.delete_all(&ids)?, own)
             }
             DropTarget::User(user) => {

@@ -131,6 +131,8 @@ impl Work<'_> {
             DropTarget::Session(session) => {
                 let sql = "SELECT id FROM rae.memories WHERE scope = $1 AND session_id = $2 ORDER BY id";
                 let ids = self.ids(sql, &[&self.row.sid, &session.as_bytes()]).await?;
+                let sql = "DELETE FROM rae.jobs WHERE scope = $1 AND payload = $2";
+                self.tx.execute(sql, &[&self.row.sid, &DropTarget::job_of(session).to_string()]).await?;
                 (self.delete_all(&ids).await?, own)
             }
             DropTarget::User(user) => {
