@@ -29,6 +29,7 @@ mod remember;
 mod session;
 mod snapshot;
 mod stats;
+mod subject;
 mod sync_vectors;
 mod update;
 mod verify_erasure;

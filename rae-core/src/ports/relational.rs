@@ -75,6 +75,10 @@ pub trait MemoryRead {
     /// Live memories by id, in the order asked, `None` where there is none. Expired ones are live until they are purged.
     async fn get(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<Option<Memory>>>;
 
+    /// Live memories by their `dedup_key`, in the order asked, `None` where there is none. Ended ones keep theirs, and expired ones
+    /// are live until they are purged.
+    async fn keyed(&self, ctx: &Ctx, keys: &[[u8; 32]]) -> Result<Vec<Option<Memory>>>;
+
     /// One page in id order.
     async fn scan(&self, ctx: &Ctx, scan: &Scan) -> Result<Vec<Memory>>;
 

@@ -5,6 +5,7 @@ use super::{
     evaluate::{Failing, Times, Verdict, evaluate},
     event::{Cited, Event, Owner},
     model::{PROMPT, Said},
+    subject::Subject,
     summary,
 };
 use crate::{
@@ -17,12 +18,11 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
-/// A memory as it should be: new, or a change of the one that has its id.
+/// A memory as it should be: new, or a change of the one that is about the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
-    pub id: MemoryId,
+    pub subject: Subject,
     pub kind: Kind,
-    key: Option<[u8; 32]>,
     pub content: String,
     pub metadata: Map<String, Value>,
     importance: f64,
@@ -32,39 +32,6 @@ pub(crate) struct Draft {
     owner: Owner,
     /// The words that the memory has now, where they are still those of its numbers.
     replaces: Option<String>,
-}
-
-/// An id that follows from what a memory is for: two who write it at the same time write the same one. It sorts after all ids
-/// that are made from a clock.
-pub(crate) fn fixed_id(scope: &Scope, what: &str, parts: &[&str]) -> MemoryId {
-    let mut bytes = [0u8; 16];
-    bytes.iter_mut().zip(hash_of(scope, what, parts)).for_each(|(to, from)| *to = from);
-    bytes.iter_mut().take(6).for_each(|byte| *byte = 0xff);
-    MemoryId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
-}
-
-/// Whether an id may follow from what the memory is for, so that others make it again.
-pub(crate) fn is_fixed(id: MemoryId) -> bool {
-    id.0.as_bytes().iter().take(6).all(|byte| *byte == 0xff)
-}
-
-fn hash_of(scope: &Scope, what: &str, parts: &[&str]) -> [u8; 32] {
-    let mut hash = blake3::Hasher::new();
-    for part in [scope.tenant(), scope.project(), what].iter().chain(parts) {
-        hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-    }
-    *hash.finalize().as_bytes()
-}
-
-/// The id of the memory that sums a session up, and says how far it was looked at.
-pub(crate) fn summary_id(scope: &Scope, session: &str) -> MemoryId {
-    fixed_id(scope, "reflection", &[session])
-}
-
-/// The id of the memory that sums up what one owner said in a session of several.
-fn owned_summary_id(scope: &Scope, session: &str, owner: &Owner) -> MemoryId {
-    let [user, agent] = owner.parts();
-    fixed_id(scope, "reflection", &[session, &user, &agent])
 }
 
 /// Whose the events are, the end aside.
@@ -80,21 +47,21 @@ pub(crate) fn is_of_one(events: &[Event]) -> bool {
 /// How much a summary matters.
 const SUMMARY_IMPORTANCE: f64 = 0.5;
 
-/// What was learnt: `known` are the memories that are there, by id.
+/// What was learnt: `known` are the memories that are there, by what they are about.
 pub(crate) struct Learnt<'a> {
     scope: &'a Scope,
     info_class: InfoClass,
-    known: &'a HashMap<MemoryId, Memory>,
+    known: &'a HashMap<Subject, Memory>,
     cited: HashMap<MemoryId, Cited>,
 }
 
-/// The drafts of a session, its summaries last. `known` gives the memories that are there among [`ids`] of the same verdict; one
+/// The drafts of a session, its summaries last. `known` gives the memories that are there among [`subjects`] of the same verdict; one
 /// that somebody ended or replaced is left alone. A strategy or lesson without new events gets no draft.
 pub(crate) fn drafts(
     scope: &Scope,
     session: &str,
     (events, verdict): (&[Event], &Verdict),
-    known: &HashMap<MemoryId, Memory>,
+    known: &HashMap<Subject, Memory>,
 ) -> Vec<Draft> {
     let info_class = verdict.info_class.unwrap_or(InfoClass::Internal);
     let cited = events.iter().map(|event| (event.id, event.cited())).collect();
@@ -108,22 +75,21 @@ pub(crate) fn drafts(
     drafts
 }
 
-/// Ids of all memories that [`drafts`] could write.
-pub(crate) fn ids(scope: &Scope, session: &str, (events, verdict): (&[Event], &Verdict)) -> Vec<MemoryId> {
-    let mut ids = vec![summary_id(scope, session)];
-    ids.extend(owners(events).into_iter().map(|owner| owned_summary_id(scope, session, owner)));
+/// What all memories are about that [`drafts`] could write.
+pub(crate) fn subjects(scope: &Scope, session: &str, (events, verdict): (&[Event], &Verdict)) -> Vec<Subject> {
+    let mut subjects = vec![Subject::summary(scope, session)];
+    subjects.extend(owners(events).into_iter().map(|owner| Subject::owned_summary(scope, session, owner)));
     for failing in &verdict.failings {
-        ids.push(fixed_id(scope, "lesson", &[&signature(failing)]));
-        ids.extend(
-            failing.ways.iter().map(|(way, _)| fixed_id(scope, "strategy", &[&signature(failing), &way.in_words()])),
-        );
+        let signature = signature(failing);
+        subjects.push(Subject::lesson(scope, &signature));
+        subjects.extend(failing.ways.iter().map(|(way, _)| Subject::strategy(scope, &signature, &way.in_words())));
     }
-    ids
+    subjects
 }
 
-/// Ids of the lessons of a verdict, in its order.
-pub(crate) fn lesson_ids(scope: &Scope, verdict: &Verdict) -> Vec<MemoryId> {
-    verdict.failings.iter().map(|failing| fixed_id(scope, "lesson", &[&signature(failing)])).collect()
+/// The lessons of a verdict, in its order.
+pub(crate) fn lessons(scope: &Scope, verdict: &Verdict) -> Vec<Subject> {
+    verdict.failings.iter().map(|failing| Subject::lesson(scope, &signature(failing))).collect()
 }
 
 /// What makes two failures the same.
@@ -146,14 +112,14 @@ fn confidence(count: u64) -> f64 {
 }
 
 impl Learnt<'_> {
-    fn old(&self, id: MemoryId) -> Option<&Memory> {
-        self.known.get(&id)
+    fn old(&self, subject: Subject) -> Option<&Memory> {
+        self.known.get(&subject)
     }
 
     fn lesson(&self, failing: &Failing) -> Option<Draft> {
         let signature = signature(failing);
-        let id = fixed_id(self.scope, "lesson", &[&signature]);
-        let old = self.old(id);
+        let subject = Subject::lesson(self.scope, &signature);
+        let old = self.old(subject);
         let new = unseen(&failing.times, old);
         if new.is_empty() {
             return None;
@@ -173,8 +139,7 @@ impl Learnt<'_> {
         }
         metadata.insert("worked".to_owned(), json!(worked));
         let content = lesson_text(&metadata);
-        let mut draft = self.draft(id, Kind::Lesson, content, metadata, (before, old));
-        draft.key = Some(hash_of(self.scope, "lesson", &[&signature]));
+        let mut draft = self.draft(subject, Kind::Lesson, content, metadata, (before, old));
         draft.sources = self.cite(new);
         draft.replaces = replaces;
         Some(draft)
@@ -184,8 +149,8 @@ impl Learnt<'_> {
         let signature = signature(failing);
         let draft = |(way, times): &(super::Way, Times)| {
             let way = way.in_words();
-            let id = fixed_id(self.scope, "strategy", &[&signature, &way]);
-            let old = self.old(id);
+            let subject = Subject::strategy(self.scope, &signature, &way);
+            let old = self.old(subject);
             let new = unseen(times, old);
             if new.is_empty() {
                 return None;
@@ -198,8 +163,7 @@ impl Learnt<'_> {
             metadata.insert("signature".to_owned(), json!(signature));
             metadata.insert("way".to_owned(), json!(way));
             let content = strategy_text(&metadata);
-            let mut draft = self.draft(id, Kind::Strategy, content, metadata, (before, old));
-            draft.key = Some(hash_of(self.scope, "strategy", &[&signature, &way]));
+            let mut draft = self.draft(subject, Kind::Strategy, content, metadata, (before, old));
             draft.sources = self.cite(new);
             draft.replaces = replaces;
             Some(draft)
@@ -215,17 +179,17 @@ impl Learnt<'_> {
     /// the first one is is settled when it is made, and it never quotes anybody else.
     fn summaries(&self, session: &str, events: &[Event], verdict: &Verdict) -> Vec<Draft> {
         let Some(last) = events.last() else { return Vec::new() };
-        let id = summary_id(self.scope, session);
+        let subject = Subject::summary(self.scope, session);
         let owners = owners(events);
         let sole = owners.first().filter(|_| owners.len() == 1).map(|owner| Owner::clone(owner));
-        let first = self.old(id).map(Owner::of).or(sole).unwrap_or_default();
-        let (mut main, _) = self.summary(id, session, (events, verdict), &first);
+        let first = self.old(subject).map(Owner::of).or(sole).unwrap_or_default();
+        let (mut main, _) = self.summary(subject, session, (events, verdict), &first);
         main.metadata.insert("events".to_owned(), json!(events.len()));
         main.metadata.insert("upto".to_owned(), json!(last.seq));
         let others = owners.into_iter().filter(|owner| **owner != first).filter_map(|owner| {
-            let id = owned_summary_id(self.scope, session, owner);
-            let (draft, says) = self.summary(id, session, (events, verdict), owner);
-            (says && draft.is_news(self.old(id))).then_some(draft)
+            let subject = Subject::owned_summary(self.scope, session, owner);
+            let (draft, says) = self.summary(subject, session, (events, verdict), owner);
+            (says && draft.is_news(self.old(subject))).then_some(draft)
         });
         let mut drafts: Vec<Draft> = others.collect();
         drafts.push(main);
@@ -235,7 +199,7 @@ impl Learnt<'_> {
     /// What the events of one owner say, and whether that is anything.
     fn summary(
         &self,
-        id: MemoryId,
+        subject: Subject,
         session: &str,
         (events, verdict): (&[Event], &Verdict),
         owner: &Owner,
@@ -247,7 +211,7 @@ impl Learnt<'_> {
         };
         let own_verdict = Verdict { outcome: verdict.outcome, ..evaluate(&own, None) };
         let mut summary = summary::summarise(session, &own, &own_verdict);
-        let mut metadata = self.old(id).map(|old| old.metadata.clone()).unwrap_or_default();
+        let mut metadata = self.old(subject).map(|old| old.metadata.clone()).unwrap_or_default();
         metadata.insert("session_id".to_owned(), json!(session));
         metadata.insert("outcome".to_owned(), json!(verdict.outcome));
         metadata.insert("events".to_owned(), json!(own.len()));
@@ -260,12 +224,12 @@ impl Learnt<'_> {
         let text = with_insight(&summary.text, insight);
         let says = summary.quotes > 0 || !own_verdict.failings.is_empty();
         let whose = (self.info_class, owner.clone());
-        (Draft::reflection(id, text, metadata, summary.sources, whose), says)
+        (Draft::reflection(subject, text, metadata, summary.sources, whose), says)
     }
 
     fn draft(
         &self,
-        id: MemoryId,
+        subject: Subject,
         kind: Kind,
         content: String,
         metadata: Map<String, Value>,
@@ -278,9 +242,8 @@ impl Learnt<'_> {
             None => importance(count),
         };
         Draft {
-            id,
+            subject,
             kind,
-            key: None,
             content,
             metadata,
             importance,
@@ -436,15 +399,15 @@ fn place(summary: &Memory, field: &str) -> Option<u32> {
 impl Draft {
     /// A reflection of this text on these events, of a class and of whom they all are.
     pub fn reflection(
-        id: MemoryId,
+        subject: Subject,
         content: String,
         metadata: Map<String, Value>,
         sources: Vec<Cited>,
         (info_class, owner): (InfoClass, Owner),
     ) -> Self {
-        let (kind, key, replaces) = (Kind::Reflection, None, None);
+        let (kind, replaces) = (Kind::Reflection, None);
         let (importance, confidence) = (SUMMARY_IMPORTANCE, 1.0);
-        Self { id, kind, key, content, metadata, importance, confidence, sources, info_class, owner, replaces }
+        Self { subject, kind, content, metadata, importance, confidence, sources, info_class, owner, replaces }
     }
 
     /// What it was made from, as it was read: it may be written only while that is there unchanged.
@@ -464,10 +427,10 @@ impl Draft {
     }
 
     /// The memory, where there is none yet.
-    pub fn into_memory(self, scope: &Scope, now: Timestamp) -> Memory {
+    pub fn into_memory(self, id: MemoryId, scope: &Scope, now: Timestamp) -> Memory {
         let (sources, expires_at) = (self.sources_after(&[]), self.expires_at());
         Memory {
-            id: self.id,
+            id,
             scope: scope.clone(),
             layer: Layer::Reflective,
             kind: self.kind,
@@ -498,7 +461,7 @@ impl Draft {
             seq: 0,
             seq_in_session: None,
             claim: None,
-            dedup_key: self.key,
+            dedup_key: Some(self.subject.key),
             witness_count: 1,
         }
     }

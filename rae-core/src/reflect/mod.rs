@@ -9,6 +9,7 @@ mod event;
 mod failing;
 mod lesson;
 mod model;
+mod subject;
 mod summary;
 
 use evaluate::Way;
@@ -18,10 +19,10 @@ pub(crate) use bucket::{Bucket, week};
 pub(crate) use evaluate::evaluate;
 pub(crate) use event::{Cited, END, Event, Owner};
 pub(crate) use lesson::{
-    Draft, asked, drafts, explained, fixed_id, ids, is_fixed, is_of_model, is_of_one, lesson_ids, model_failed,
-    summary_id, was_asked,
+    Draft, asked, drafts, explained, is_of_model, is_of_one, lessons, model_failed, subjects, was_asked,
 };
 pub(crate) use model::{Answer, read as read_answer, repair, request as model_request};
+pub(crate) use subject::{Subject, fixed_id, is_fixed};
 
 #[cfg(test)]
 mod tests;

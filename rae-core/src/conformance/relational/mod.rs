@@ -249,6 +249,8 @@ macro_rules! conformance_relational {
             version_is_holds_for_that_version_only,
             version_is_of_a_missing_memory_is_not_found,
             absent_refuses_a_live_id_only,
+            a_key_is_taken_while_its_memory_lives,
+            racing_writes_under_a_free_key_make_one,
             embedder_is_refuses_another_embedder,
             ops_see_the_ops_before_them,
             preconditions_see_the_state_before_the_batch,
