@@ -235,7 +235,9 @@ fn a_session_that_goes_on_is_learnt_from_piece_by_piece() {
         assert_eq!(only(&first, Kind::Lesson)[0].count, Some(1));
         call(&mem, "s", "fetch", "url=2", "fine", None).await;
         let second = mem.reflect(of("s")).await.unwrap();
-        assert_eq!(only(&second, Kind::Lesson).len(), 0, "no new failure: {second:#?}");
+        let lesson = only(&second, Kind::Lesson)[0];
+        assert_eq!((lesson.count, lesson.created), (Some(1), false), "no new failure, but a way out: {second:#?}");
+        assert!(lesson.content.contains("What worked then"), "{}", lesson.content);
         assert_eq!(only(&second, Kind::Strategy)[0].count, Some(1));
         call(&mem, "s", "fetch", "url=3", "-", Some("HTTP 503")).await;
         end(&mem, "s", SessionOutcome::Partial).await;
@@ -465,7 +467,7 @@ fn a_summary_goes_with_any_of_what_it_quotes_and_no_later_than_it() {
         assert_eq!(mem.reflections(EventsOptions::default()).await.unwrap().items, []);
         // It is made again, from what is left, and that is no leftover.
         let again = mem.reflect(of("s")).await.unwrap();
-        assert_eq!((again[0].id, again[0].content.contains(ALICE[0])), (summary.id, false));
+        assert_eq!((again[0].created, again[0].content.contains(ALICE[0])), (true, false));
         mem.close().await.unwrap();
     });
 }
@@ -479,11 +481,9 @@ fn what_is_made_again_after_an_erasure_is_no_leftover_of_it() {
         let gone = mem.forget(Forget::Scope(ForgetScope::Session, "a".into())).await.unwrap();
         clock.advance_seconds(60);
         call(&mem, "b", "fetch", "", "-", Some("HTTP 503")).await;
-        assert_eq!(mem.reflect(of("b")).await.unwrap()[0].id, lesson);
+        assert_ne!(mem.reflect(of("b")).await.unwrap()[0].id, lesson);
         let report = mem.verify_erasure(&gone.receipt, &[]).await.unwrap();
         assert!(report.clean, "{report:#?}");
-        let again = report.places.iter().find(|place| place.place == "made again").unwrap();
-        assert_eq!((again.found, again.state.as_str()), (1, "kept"));
         mem.close().await.unwrap();
     });
 }

@@ -157,7 +157,8 @@ pub trait JobRead {
     ) -> Result<Vec<(Scope, Lease)>>;
     /// Queues one job for each scope with memories whose period of a schedule is over, at most `limits::SCHEDULE_PAGE` for each
     /// schedule; gives how many. Whoever calls and however often, a period brings one job, and periods that nobody called in
-    /// bring one together. No job is queued beside one of the same kind that waits; a dead letter of that kind is replaced.
+    /// bring one together. No job is queued beside one of the same kind that waits; a dead letter of that kind is replaced. Jobs that are
+    /// about something of the project (their payload says what) count as neither.
     async fn schedule(&self, now: Timestamp, schedules: &[Schedule]) -> Result<u64>;
     /// Jobs of the scope, dead letters too, oldest first.
     async fn jobs(&self, ctx: &Ctx, limit: usize) -> Result<Vec<Job>>;

@@ -9,7 +9,7 @@ use super::{
     summary,
 };
 use crate::{
-    limits::{REFLECT_WAYS_MAX, SOURCES_MAX},
+    limits::{REFLECT_SENTENCES_MAX, REFLECT_WAYS_MAX, SOURCES_MAX},
     model::{InfoClass, Kind, Layer, Memory, MemoryId, MemoryPatch, Provenance, Scope, Timestamp, TrustLevel},
 };
 use serde_json::{Map, Value, json};
@@ -121,7 +121,16 @@ impl Learnt<'_> {
         let subject = Subject::lesson(self.scope, &signature);
         let old = self.old(subject);
         let new = unseen(&failing.times, old);
-        if new.is_empty() {
+        let ways: Vec<(String, usize)> = failing
+            .ways
+            .iter()
+            .map(|(way, times)| (way.in_words(), times))
+            .map(|(way, times)| (self.old(Subject::strategy(self.scope, &signature, &way)), way, times))
+            .map(|(strategy, way, times)| (way, unseen(times, strategy).len()))
+            .filter(|(_, worked)| *worked > 0)
+            .collect();
+        // A way out may be found after the failure was counted.
+        if new.is_empty() && (ways.is_empty() || old.is_none()) {
             return None;
         }
         let mut metadata = old.map(|old| old.metadata.clone()).unwrap_or_default();
@@ -131,10 +140,9 @@ impl Learnt<'_> {
         metadata.insert("error".to_owned(), json!(failing.error));
         metadata.insert("signature".to_owned(), json!(signature));
         let mut worked = numbers(metadata.get("worked"));
-        for (way, times) in failing.ways.iter().filter(|(_, times)| !times.new.is_empty()) {
-            let way = way.in_words();
+        for (way, times) in ways {
             if worked.len() < REFLECT_WAYS_MAX || worked.contains_key(&way) {
-                *worked.entry(way).or_default() += times.new.len() as u64;
+                *worked.entry(way).or_default() += times as u64;
             }
         }
         metadata.insert("worked".to_owned(), json!(worked));
@@ -273,16 +281,16 @@ fn grow(metadata: &mut Map<String, Value>, times: &Times, new: &[&Vec<MemoryId>]
     count
 }
 
-fn numbers(value: Option<&Value>) -> BTreeMap<String, u64> {
+pub(super) fn numbers(value: Option<&Value>) -> BTreeMap<String, u64> {
     let entries = value.and_then(Value::as_object).into_iter().flatten();
     entries.filter_map(|(key, value)| Some((key.clone(), value.as_u64()?))).collect()
 }
 
-fn often(count: u64, what: &str) -> String {
+pub(super) fn often(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-fn field<'a>(metadata: &'a Map<String, Value>, key: &str) -> &'a str {
+pub(super) fn field<'a>(metadata: &'a Map<String, Value>, key: &str) -> &'a str {
     metadata.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -326,18 +334,29 @@ fn sentence(text: &str) -> String {
     format!("{text}{end}")
 }
 
-fn with_insight(text: &str, insight: &str) -> String {
+pub(super) fn with_insight(text: &str, insight: &str) -> String {
     if insight.is_empty() { text.to_owned() } else { format!("{text} {}", sentence(insight)) }
 }
 
-/// What changes of a lesson when a model says why, and what to do. Words that somebody changed stay.
-pub(crate) fn explained(old: &Memory, said: &Said) -> MemoryPatch {
+/// What changes of a lesson when a model says why, and what to do, having been shown these events; `None` where the lesson cannot
+/// cite them all beside what it may repeat already. Words that somebody changed stay.
+pub(crate) fn explained(old: &Memory, said: &Said, shown: &[Cited]) -> Option<MemoryPatch> {
     let mut metadata = old.metadata.clone();
     metadata.insert("cause".to_owned(), json!(said.cause));
     metadata.insert("rule".to_owned(), json!(said.rule));
     metadata.insert("prompt".to_owned(), json!(PROMPT));
     let content = (lesson_text(&old.metadata) == old.content).then(|| lesson_text(&metadata));
-    reworded(old, content, metadata)
+    let shown_ids: Vec<MemoryId> = shown.iter().map(|event| event.id).collect();
+    let before = &old.provenance.derived_from;
+    let others: Vec<MemoryId> = before.iter().filter(|id| !shown_ids.contains(id)).copied().collect();
+    // The rules repeat nothing that was said: of their sources some may make room. Those of a model's words may not.
+    if is_of_model(old) && shown_ids.len() + others.len() > SOURCES_MAX {
+        return None;
+    }
+    let mut provenance = old.provenance.clone();
+    provenance.derived_from = shown_ids.into_iter().chain(others).take(SOURCES_MAX).collect();
+    let ends = shown.iter().filter_map(|event| event.expires_at).chain(old.expires_at).min();
+    Some(MemoryPatch { provenance: Some(provenance), expires_at: Some(ends), ..reworded(old, content, metadata) })
 }
 
 /// Whether words of a model are, or may be, in a memory.
@@ -360,18 +379,21 @@ pub(crate) fn asked(old: &Memory, insight: Option<&str>, (upto, failed): (u32, b
     let content = with_insight(bare, insight);
     metadata.insert("insight".to_owned(), json!(insight));
     metadata.insert("prompt".to_owned(), json!(PROMPT));
-    // A model may repeat any of what it was shown.
+    // A model may repeat any of what it was shown. What the summary quotes comes first among its sources.
     let mut provenance = old.provenance.clone();
-    for Cited { id, .. } in shown.iter().rev() {
-        if provenance.derived_from.len() < SOURCES_MAX && !provenance.derived_from.contains(id) {
-            provenance.derived_from.push(*id);
+    let (quoted, rest) = provenance.derived_from.split_at(provenance.derived_from.len().min(REFLECT_SENTENCES_MAX));
+    let mut sources: Vec<MemoryId> = Vec::new();
+    for id in quoted.iter().copied().chain(shown.iter().map(|event| event.id)).chain(rest.iter().copied()) {
+        if sources.len() < SOURCES_MAX && !sources.contains(&id) {
+            sources.push(id);
         }
     }
+    provenance.derived_from = sources;
     let ends = shown.iter().filter_map(|event| event.expires_at).chain(old.expires_at).min();
     MemoryPatch { provenance: Some(provenance), expires_at: Some(ends), ..reworded(old, Some(content), metadata) }
 }
 
-fn reworded(old: &Memory, content: Option<String>, metadata: Map<String, Value>) -> MemoryPatch {
+pub(super) fn reworded(old: &Memory, content: Option<String>, metadata: Map<String, Value>) -> MemoryPatch {
     let content = content.filter(|content| *content != old.content);
     MemoryPatch {
         content_hash: content.as_ref().map(|content| *blake3::hash(content.as_bytes()).as_bytes()),
@@ -410,6 +432,22 @@ impl Draft {
         Self { subject, kind, content, metadata, importance, confidence, sources, info_class, owner, replaces }
     }
 
+    /// What a user says again and again, as knowledge: the newest wording. Words that somebody changed stay.
+    pub fn statement(
+        subject: Subject,
+        content: String,
+        metadata: Map<String, Value>,
+        sources: Vec<Cited>,
+        whose: (InfoClass, Owner),
+    ) -> Self {
+        Self { kind: Kind::Fact, ..Self::reflection(subject, content, metadata, sources, whose) }
+    }
+
+    /// Whether it quotes what it was made from, and is written anew each time.
+    fn quotes(&self) -> bool {
+        matches!(self.kind, Kind::Reflection | Kind::Fact)
+    }
+
     /// What it was made from, as it was read: it may be written only while that is there unchanged.
     pub fn cited(&self) -> impl Iterator<Item = &Cited> {
         self.sources.iter().take(SOURCES_MAX)
@@ -417,13 +455,24 @@ impl Draft {
 
     /// When the first of what it quotes is to be gone. Lessons quote nothing.
     fn expires_at(&self) -> Option<Timestamp> {
-        let quoted = self.sources.iter().filter(|_| self.kind == Kind::Reflection);
+        let quoted = self.sources.iter().filter(|_| self.quotes());
         quoted.filter_map(|source| source.expires_at).min()
+    }
+
+    /// How far a session was looked at, noted in a summary that somebody ended: what was counted is not counted again, and nothing
+    /// else of it moves. `None` where the draft notes no such place, or the memory has it.
+    pub fn mark_alone(&self, old: &Memory) -> Option<MemoryPatch> {
+        let upto = self.metadata.get("upto").filter(|upto| old.metadata.get("upto") != Some(*upto))?;
+        let mut metadata = old.metadata.clone();
+        metadata.insert("upto".to_owned(), upto.clone());
+        Some(MemoryPatch { metadata: Some(metadata), ..MemoryPatch::default() })
     }
 
     /// Whether it says anything that the memory does not.
     pub fn is_news(&self, old: Option<&Memory>) -> bool {
-        old.is_none_or(|old| old.content != self.content || old.metadata != self.metadata)
+        old.is_none_or(|old| {
+            old.metadata != self.metadata || (self.kind == Kind::Reflection && old.content != self.content)
+        })
     }
 
     /// The memory, where there is none yet.
@@ -432,7 +481,7 @@ impl Draft {
         Memory {
             id,
             scope: scope.clone(),
-            layer: Layer::Reflective,
+            layer: if self.kind == Kind::Fact { Layer::Semantic } else { Layer::Reflective },
             kind: self.kind,
             content_hash: *blake3::hash(self.content.as_bytes()).as_bytes(),
             content: self.content,
@@ -468,21 +517,22 @@ impl Draft {
 
     /// What changes of the memory that is there. Words that somebody changed stay as they are.
     pub fn into_patch(self, old: &Memory) -> MemoryPatch {
-        let expires_at = (self.kind == Kind::Reflection).then(|| self.expires_at());
-        let derived_from = match self.kind {
+        let (quotes, expires_at) = (self.quotes(), self.quotes().then(|| self.expires_at()));
+        let derived_from = match quotes {
             // A summary is written anew, from these events.
-            Kind::Reflection => self.sources_after(&[]),
-            _ => self.sources_after(&old.provenance.derived_from),
+            true => self.sources_after(&[]),
+            false => self.sources_after(&old.provenance.derived_from),
         };
         let provenance = Provenance { derived_from, sources: old.provenance.sources.clone() };
-        let is_ours = self.replaces.as_ref().is_none_or(|words| *words == old.content);
+        let said = old.metadata.get("consolidated").and_then(Value::as_str);
+        let is_ours = self.replaces.as_deref().or(said).is_none_or(|words| words == old.content);
         let content = Some(self.content).filter(|content| is_ours && *content != old.content);
         MemoryPatch {
             content_hash: content.as_ref().map(|content| *blake3::hash(content.as_bytes()).as_bytes()),
             content,
             metadata: Some(self.metadata),
-            importance: (self.kind != Kind::Reflection).then_some(self.importance),
-            confidence: (self.kind != Kind::Reflection).then_some(self.confidence),
+            importance: (!quotes).then_some(self.importance),
+            confidence: (!quotes).then_some(self.confidence),
             info_class: Some(self.info_class.max(old.info_class)),
             provenance: Some(provenance),
             expires_at,

@@ -43,6 +43,17 @@ impl Subject {
         Self::new(scope, "reflection", &[session, &user, &agent])
     }
 
+    /// The insight over the lessons that have a tool or an error in common.
+    pub fn insight(scope: &Scope, common: &str, name: &str) -> Self {
+        Self::new(scope, "insight", &[common, name])
+    }
+
+    /// What one owner says again and again.
+    pub fn statement(scope: &Scope, statement: &str, owner: &Owner) -> Self {
+        let [user, agent] = owner.parts();
+        Self::new(scope, "statement", &[statement, &user, &agent])
+    }
+
     /// The memory that sums up what one owner said in a stretch of time: `day` or `week`, and its first day.
     pub fn bucket(scope: &Scope, name: &str, from: &str, owner: &Owner) -> Self {
         let [user, agent] = owner.parts();

@@ -146,6 +146,7 @@ macro_rules! conformance_relational {
             the_queue_is_counted,
             a_period_brings_one_job,
             scheduled_jobs_do_not_pile_up,
+            a_schedule_leaves_jobs_about_something_alone,
             each_scope_with_memories_is_scheduled,
             the_same_statement_merges,
             statements_merge_within_a_batch,

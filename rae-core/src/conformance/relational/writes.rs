@@ -1,7 +1,9 @@
 //! `apply`: all or nothing, preconditions, numbers, places in a session.
 
 use crate::{
-    conformance::fixtures::{EMBEDDER, Rig, content_patch, importance_patch, kind_of, patch_op, put, unit, vector_row},
+    conformance::fixtures::{
+        EMBEDDER, Rig, content_patch, importance_patch, key, kind_of, patch_op, put, unit, vector_row,
+    },
     error::ErrorKind,
     model::{Audit, Memory, MemoryPatch, Op, Outcome, PatchMode, Precondition, SegmentRow},
     ports::{ManualClock, RelationalStore},

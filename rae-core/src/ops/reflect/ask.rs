@@ -6,11 +6,10 @@ use crate::{
     deps::Deps,
     error::{Error, Result},
     jobs::embed_debt,
-    limits::PAGE_MAX,
     model::{JobKind, NewJob, Op},
     ops::{LlmOptions, llm},
     reflect::{
-        Answer, Cited, Event, Subject, evaluate, explained, is_of_one, lessons, model_failed, model_request,
+        Answer, Cited, Event, Subject, chosen, evaluate, explained, is_of_one, lessons, model_failed, model_request,
         read_answer, repair, was_asked,
     },
 };
@@ -43,7 +42,8 @@ pub(super) async fn ask(deps: &Deps, ctx: &Ctx, session: &str, attempts: u32) ->
     if !went_wrong {
         return Ok(Vec::new());
     }
-    let request = model_request(model, &events, &verdict);
+    let chosen = chosen(&events, &verdict);
+    let request = model_request(model, &chosen, &verdict);
     let options = || LlmOptions { operation: "reflect".to_owned(), ..LlmOptions::default() };
     let first = llm(deps, ctx.scope(), request.clone(), options()).await?.response.message.plain_text();
     let answer = match read_answer(&first, &verdict) {
@@ -64,7 +64,7 @@ pub(super) async fn ask(deps: &Deps, ctx: &Ctx, session: &str, attempts: u32) ->
     let lessons = lessons(ctx.scope(), &verdict);
     // What is said of all is nobody's own, and is not kept.
     let answer = Answer { insight: answer.insight.filter(|_| is_of_one(&events)), ..answer };
-    let shown: Vec<Cited> = events.iter().rev().take(PAGE_MAX).rev().map(Event::cited).collect();
+    let shown: Vec<Cited> = chosen.iter().map(Event::cited).collect();
     for attempt in 1.. {
         match keep(deps, ctx, session, (&answer, &shown), (&lessons, upto, failed)).await {
             Err(error) if super::is_raced(&error) && attempt < ATTEMPTS => {}
@@ -75,7 +75,7 @@ pub(super) async fn ask(deps: &Deps, ctx: &Ctx, session: &str, attempts: u32) ->
     Err(Error::internal("unreachable: the loop ends by returning"))
 }
 
-fn unreadable() -> Error {
+pub(super) fn unreadable() -> Error {
     Error::unavailable("the model's reflection could not be read, twice").with_code(UNREADABLE)
 }
 
@@ -95,10 +95,11 @@ async fn keep(
         // A lesson that somebody forgot or ended stays so.
         if let Some(lesson) = lessons.get(*n).and_then(|lesson| known.get(lesson)).filter(|lesson| !lesson.is_over(now))
         {
-            changes.push((lesson.clone(), explained(lesson, said)));
+            changes.extend(explained(lesson, said, shown).map(|patch| (lesson.clone(), patch)));
         }
     }
-    changes.push((summary.clone(), crate::reflect::asked(&summary, answer.insight.as_deref(), (upto, failed), shown)));
+    let insight = answer.insight.as_deref().filter(|_| !summary.is_over(now));
+    changes.push((summary.clone(), crate::reflect::asked(&summary, insight, (upto, failed), shown)));
     let patched = changes.into_iter().map(|(old, patch)| super::patched(&old, patch)).collect::<Result<_>>()?;
     apply(deps, ctx, patched, shown).await
 }
