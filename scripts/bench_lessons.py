@@ -3,8 +3,8 @@
 bench_lessons.py [--seeds 20] [--tasks 100] [--floor]
 
 The engine is the real one (`session`, `log`, `end`, `reflect`, `context` of the installed `rae` module, the rules alone, no model).
-The agent is not a language model. It has a habit for each sort of task, tries other ways at random when that fails, and does what a
-lesson in its block says, by two patterns over the lesson's words. It understands nothing else of the block: where a real model
+The agent is not a language model. It has a habit for each sort of task, tries other ways at random when that fails, and does first what
+a lesson or strategy in its block says worked, by two patterns over its words. It understands nothing else of the block: where a real model
 would learn something from the plain turns, this one does not, so the figures say that lessons are made, found, and given where
 they belong, not how much a given model gains.
 
@@ -108,26 +108,24 @@ def filled(rng: random.Random) -> dict[str, str]:
     }  # fmt: skip
 
 
-def hints(block: str, tool: str) -> tuple[list[str], bool]:
-    """The fake model: what the lessons of a block say to do instead of calling `tool`, and whether they say that it failed."""
-    ways = []
-    for way in re.findall(rf"Calls of `{tool}` failed .*?What worked then: ([^.]*)\.", block):
-        ways += re.findall(r"calling `(\w+)` instead|(making the same call again|calling it with other arguments)", way)
-    for way in re.findall(rf"After `{tool}` failed with '.*?', (.*?) worked,", block):
-        ways += re.findall(r"calling `(\w+)` instead|(making the same call again|calling it with other arguments)", way)
-    named = list(dict.fromkeys(a or b for a, b in ways))
-    return named, f"Calls of `{tool}` failed" in block
+def hints(block: str, tool: str) -> list[str]:
+    """The fake model: what the lessons of a block say to do instead of calling `tool`."""
+    named = []
+    for told in (
+        rf"Calls of `{tool}` failed .*?What worked then: ([^.]*)\.",
+        rf"After `{tool}` failed with '.*?', (.*?) worked,",
+    ):
+        for ways in re.findall(told, block):
+            named += re.findall(rf"calling `(\w+)` instead|({AGAIN}|{OTHER})", ways)
+    return list(dict.fromkeys(a or b for a, b in named))
 
 
 def plan(block: str, tool: str, rng: random.Random) -> list[str]:
     """The ways that the agent will try, in their order; "" is its habit."""
-    known, failed = hints(block, tool)
-    others = [AGAIN, OTHER, *TOOLS]
+    known, others = hints(block, tool), [AGAIN, OTHER, *TOOLS]
     rng.shuffle(others)
     # "The same again" needs the first call; other arguments and other tools do not.
-    first = ["", *known] if AGAIN in known or not failed else [*known, ""]
-    if failed and not known:
-        first = [other for other in others if other != AGAIN]
+    first = ["", *known] if AGAIN in known else [*known, ""]
     return list(dict.fromkeys([*first, *others]))
 
 

@@ -205,6 +205,27 @@ fn context_gives_a_lesson_to_a_related_question_and_not_to_another() {
 }
 
 #[test]
+fn turns_about_the_same_and_summaries_of_their_sessions_crowd_no_lesson_out() {
+    block_on(async {
+        let (mem, _) = open().await;
+        for n in 0..70 {
+            let session = format!("s{n}");
+            let asked = format!("Find a flight from Oslo to city number {n} for next week, please.");
+            log(&mem, &session, EventType::UserInput, &asked, Value::Null).await;
+            if n % 10 == 0 {
+                call(&mem, &session, "search_flights", "days=30", "-", Some("timeout after 30 s")).await;
+            }
+        }
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let options = ContextOptions { max_tokens: 300, ..ContextOptions::default() };
+        let context = mem.context(Some("Find a flight from Oslo to Rome for next week."), options).await.unwrap();
+        assert!(context.text.contains("Calls of `search_flights` failed"), "{}", context.text);
+        assert!(context.sources.iter().any(|source| source.kind == Kind::Lesson));
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
 fn two_who_reflect_at_once_count_each_failure_once() {
     let (mem, _) = block_on(open());
     block_on(async {
