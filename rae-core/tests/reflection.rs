@@ -218,7 +218,7 @@ fn turns_about_the_same_and_summaries_of_their_sessions_crowd_no_lesson_out() {
         }
         mem.reflect(ReflectOptions::default()).await.unwrap();
         let options = ContextOptions { max_tokens: 300, ..ContextOptions::default() };
-        let context = mem.context(Some("Find a flight from Oslo to Rome for next week."), options).await.unwrap();
+        let context = mem.context(Some("Search a flight from Oslo to Rome for next week."), options).await.unwrap();
         assert!(context.text.contains("Calls of `search_flights` failed"), "{}", context.text);
         assert!(context.sources.iter().any(|source| source.kind == Kind::Lesson));
         mem.close().await.unwrap();
