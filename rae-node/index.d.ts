@@ -643,6 +643,8 @@ export interface LifecyclePolicy {
   keepClassDays?: Partial<Record<InfoClass, number>> | null;
   /** The same by kind; the shorter time counts. */
   keepKindDays?: Partial<Record<Kind, number>> | null;
+  /** What a user says in so many sessions becomes a fact of the semantic layer, with its sources; default: nothing does. */
+  consolidateSessions?: number | null;
 }
 
 /** Where a provider of chat models is, and with which key. */
@@ -1069,7 +1071,7 @@ export interface EventsOptions extends CallOptions {
 /** What `reflect` made, or made stronger. */
 export interface Reflected {
   id: string;
-  kind: "lesson" | "strategy" | "reflection";
+  kind: "lesson" | "strategy" | "reflection" | "fact";
   /** What it says now. */
   content: string;
   version: number;

@@ -23,6 +23,8 @@ echo "=== what a call costs from each language"
 scripts/npm.sh
 head -5000 "$texts" > "$work/some.txt"
 python3 scripts/bench_bindings.py "$work/some.txt" "$work/venv/bin/python" rae-node/index.mjs
+echo "=== whether lessons help (a scripted agent, no model)"
+"$work/venv/bin/python" scripts/bench_lessons.py --seeds 20
 if [ -d "$shared/bench" ]; then
   echo "=== recall"
   data=("$shared/data/locomo-dev.json" "$shared/data/beam-dev.json")

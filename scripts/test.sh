@@ -96,6 +96,12 @@ recall() {
   (cd "$work" && "$here/.venv/bin/python" "$here/scripts/recall_floors.py" --demo "$here/examples/data" --shared "$shared")
 }
 
+# Lessons help, and are given where they belong: a small run of the benchmark, with floors. No figure depends on the time or the machine.
+lessons() {
+  local here=$PWD
+  (cd "$work" && "$here/.venv/bin/python" "$here/scripts/bench_lessons.py" --seeds 5 --floor)
+}
+
 # After rust, python and node: the same answers in every language, floats to the last bit.
 scenarios() { python3 scripts/compare_transcripts.py "$RAE_SCENARIO_TRANSCRIPTS"; }
 
@@ -129,6 +135,7 @@ stage openapi-lint scripts/openapi_lint.sh
 stage schemathesis schemathesis
 stage gateway gateway
 stage recall recall
+stage lessons lessons
 stage node node_tests
 stage scenarios scenarios
 stage interop interop

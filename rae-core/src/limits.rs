@@ -329,6 +329,16 @@ pub const REFLECT_PROMPT_CHARS_MAX: usize = 24_000;
 pub const REFLECT_PROMPT_EVENT_CHARS_MAX: usize = 800;
 /// Characters of a cause, a rule or an insight that a model gives.
 pub const REFLECT_ANSWER_CHARS_MAX: usize = 400;
+/// Lessons that insights are made over: the newest.
+pub const REFLECT_LESSONS_MAX: usize = 2_000;
+/// Insights of a project.
+pub const REFLECT_CLUSTERS_MAX: usize = 64;
+/// Lessons that an insight names one by one.
+pub const REFLECT_LISTED_MAX: usize = 5;
+/// Different statements that are told apart when those that are said again and again are looked for.
+pub const REFLECT_STATEMENTS_MAX: usize = 20_000;
+/// Statements of a project that become memories of their own: those said in most sessions.
+pub const REFLECT_CONSOLIDATED_MAX: usize = 256;
 /// Sentences of the summary of a day or week.
 pub const REFLECT_BUCKET_SENTENCES_MAX: usize = 5;
 /// Characters of the summary of a day or week.

@@ -205,6 +205,27 @@ fn context_gives_a_lesson_to_a_related_question_and_not_to_another() {
 }
 
 #[test]
+fn turns_about_the_same_and_summaries_of_their_sessions_crowd_no_lesson_out() {
+    block_on(async {
+        let (mem, _) = open().await;
+        for n in 0..70 {
+            let session = format!("s{n}");
+            let asked = format!("Find a flight from Oslo to city number {n} for next week, please.");
+            log(&mem, &session, EventType::UserInput, &asked, Value::Null).await;
+            if n % 10 == 0 {
+                call(&mem, &session, "search_flights", "days=30", "-", Some("timeout after 30 s")).await;
+            }
+        }
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let options = ContextOptions { max_tokens: 300, ..ContextOptions::default() };
+        let context = mem.context(Some("Search a flight from Oslo to Rome for next week."), options).await.unwrap();
+        assert!(context.text.contains("Calls of `search_flights` failed"), "{}", context.text);
+        assert!(context.sources.iter().any(|source| source.kind == Kind::Lesson));
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
 fn two_who_reflect_at_once_count_each_failure_once() {
     let (mem, _) = block_on(open());
     block_on(async {
@@ -235,7 +256,9 @@ fn a_session_that_goes_on_is_learnt_from_piece_by_piece() {
         assert_eq!(only(&first, Kind::Lesson)[0].count, Some(1));
         call(&mem, "s", "fetch", "url=2", "fine", None).await;
         let second = mem.reflect(of("s")).await.unwrap();
-        assert_eq!(only(&second, Kind::Lesson).len(), 0, "no new failure: {second:#?}");
+        let lesson = only(&second, Kind::Lesson)[0];
+        assert_eq!((lesson.count, lesson.created), (Some(1), false), "no new failure, but a way out: {second:#?}");
+        assert!(lesson.content.contains("What worked then"), "{}", lesson.content);
         assert_eq!(only(&second, Kind::Strategy)[0].count, Some(1));
         call(&mem, "s", "fetch", "url=3", "-", Some("HTTP 503")).await;
         end(&mem, "s", SessionOutcome::Partial).await;
@@ -465,7 +488,7 @@ fn a_summary_goes_with_any_of_what_it_quotes_and_no_later_than_it() {
         assert_eq!(mem.reflections(EventsOptions::default()).await.unwrap().items, []);
         // It is made again, from what is left, and that is no leftover.
         let again = mem.reflect(of("s")).await.unwrap();
-        assert_eq!((again[0].id, again[0].content.contains(ALICE[0])), (summary.id, false));
+        assert_eq!((again[0].created, again[0].content.contains(ALICE[0])), (true, false));
         mem.close().await.unwrap();
     });
 }
@@ -479,11 +502,9 @@ fn what_is_made_again_after_an_erasure_is_no_leftover_of_it() {
         let gone = mem.forget(Forget::Scope(ForgetScope::Session, "a".into())).await.unwrap();
         clock.advance_seconds(60);
         call(&mem, "b", "fetch", "", "-", Some("HTTP 503")).await;
-        assert_eq!(mem.reflect(of("b")).await.unwrap()[0].id, lesson);
+        assert_ne!(mem.reflect(of("b")).await.unwrap()[0].id, lesson);
         let report = mem.verify_erasure(&gone.receipt, &[]).await.unwrap();
         assert!(report.clean, "{report:#?}");
-        let again = report.places.iter().find(|place| place.place == "made again").unwrap();
-        assert_eq!((again.found, again.state.as_str()), (1, "kept"));
         mem.close().await.unwrap();
     });
 }

@@ -238,3 +238,96 @@ fn a_lesson_with_words_of_a_model_goes_with_any_of_its_sources_and_one_of_the_ru
         mem.close().await.unwrap();
     });
 }
+
+/// The errors of one tool: enough lessons for an insight.
+const ERRORS: [&str; 3] = ["Error: timeout after 30 s", "Error: no route to host", "Error: bad certificate"];
+
+async fn insight(mem: &Rae) -> rae_core::Memory {
+    let page = mem.reflections(EventsOptions::default()).await.unwrap();
+    page.items.into_iter().find(|memory| memory.metadata.contains_key("cluster")).unwrap()
+}
+
+async fn work(mem: &Rae) -> Vec<JobResult> {
+    let mut results = Vec::new();
+    while let Some(run) = mem.run_due_job(&WorkOptions::default()).await.unwrap() {
+        results.push(run.result);
+    }
+    results
+}
+
+#[test]
+fn a_model_says_what_lessons_have_in_common_once_and_again_when_the_failures_have_doubled() {
+    run(async {
+        let Rig { fake, mem, clock } = rig().await;
+        for (n, error) in ERRORS.iter().enumerate() {
+            fails(&mem, &format!("s{n}"), error).await;
+        }
+        work(&mem).await;
+        let before = fake.seen().len();
+        fake.usually(Behaviour::says(&json!({ "insight": "The network is down <b>at night</b>" }).to_string()));
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        assert_eq!(work(&mem).await, [JobResult::Done]);
+        let said = insight(&mem).await;
+        assert!(said.content.starts_with("Calls of `search` failed in 3 ways, 3 times"), "{}", said.content);
+        assert!(said.content.ends_with(" The network is down bat night/b."), "{}", said.content);
+        assert_eq!((&said.metadata["prompt"], &said.metadata["asked"]), (&json!("insight.v1"), &json!(3)));
+        let seen = fake.seen();
+        assert_eq!(seen.len(), before + 1);
+        let prompt = seen[before].body["messages"][1]["content"].as_str().unwrap();
+        assert_eq!(prompt.matches("{\"lesson\":").count(), 3, "{prompt}");
+        for _ in 0..500 {
+            clock.advance_seconds(3_600);
+            assert_eq!(mem.reflect(ReflectOptions::default()).await.unwrap(), []);
+            assert_eq!(work(&mem).await, []);
+        }
+        assert_eq!(fake.seen().len(), before + 1, "without news no model is called");
+        fake.usually(Behaviour::says(&answer("ask for less").to_string()));
+        fails(&mem, "t", ERRORS[0]).await;
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let grown = insight(&mem).await;
+        assert!(grown.content.contains("4 times") && grown.content.ends_with("at night/b."), "{}", grown.content);
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_insight_that_stays_unreadable_is_a_dead_letter_and_that_of_the_rules_stands() {
+    run(async {
+        let Rig { fake, mem, clock } = rig().await;
+        for (n, error) in ERRORS.iter().enumerate() {
+            fails(&mem, &format!("s{n}"), error).await;
+        }
+        work(&mem).await;
+        let before = fake.seen().len();
+        fake.usually(Behaviour::says("Well."));
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let mut last = None;
+        for _ in 0..8 {
+            last = work(&mem).await.pop().or(last);
+            clock.advance_seconds(7_200);
+        }
+        assert_eq!(last, Some(JobResult::Dead));
+        assert_eq!(fake.seen().len(), before + 2, "it is paid for once, with one repair");
+        assert_eq!(mem.reflect(ReflectOptions::default()).await.unwrap(), []);
+        assert_eq!(work(&mem).await, [], "a dead letter stays one until somebody takes it up, or there is news");
+        assert!(insight(&mem).await.content.starts_with("Calls of `search` failed in 3 ways"));
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_lesson_cites_all_that_a_model_was_shown_and_so_goes_with_any_of_it() {
+    run(async {
+        let Rig { fake, mem, .. } = rig().await;
+        fake.usually(Behaviour::says(&answer("never say the blue heron flies at noon").to_string()));
+        let secret = NewEvent::new(EventType::UserInput, "The blue heron flies at noon.");
+        let secret = mem.log_event("s", secret).await.unwrap().id;
+        fails(&mem, "s", "Error: timeout after 30 s").await;
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        assert!(lesson(&mem).await.content.contains("blue heron"));
+        mem.forget(Forget::Id(secret)).await.unwrap();
+        let left = mem.list(rae_core::ListOptions::default()).await.unwrap().items;
+        assert!(left.iter().all(|memory| !memory.content.contains("blue heron")), "{left:#?}");
+        mem.close().await.unwrap();
+    });
+}

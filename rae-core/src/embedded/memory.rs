@@ -144,6 +144,12 @@ impl MemoryRead for ReferenceStore {
         Ok(ids.iter().map(|id| scope.rows.get(id).map(|row| row.memory.clone())).collect())
     }
 
+    async fn keyed(&self, ctx: &Ctx, keys: &[[u8; 32]]) -> Result<Vec<Option<Memory>>> {
+        let scope = self.read(ctx)?;
+        let by_key = |key: &[u8; 32]| scope.rows.values().find(|row| row.memory.dedup_key.as_ref() == Some(key));
+        Ok(keys.iter().map(|key| by_key(key).map(|row| row.memory.clone())).collect())
+    }
+
     async fn scan(&self, ctx: &Ctx, scan: &Scan) -> Result<Vec<Memory>> {
         let (scope, limit) = (self.read(ctx)?, page(scan.limit)?);
         let after = scan.after.map(|cursor| cursor.0);

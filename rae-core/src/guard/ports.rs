@@ -107,6 +107,10 @@ impl MemoryRead for Guarded<dyn RelationalStore> {
         self.call(ctx, "get", Repeatable, |_| self.inner.get(ctx, ids)).await
     }
 
+    async fn keyed(&self, ctx: &Ctx, keys: &[[u8; 32]]) -> Result<Vec<Option<Memory>>> {
+        self.call(ctx, "keyed", Repeatable, |_| self.inner.keyed(ctx, keys)).await
+    }
+
     async fn scan(&self, ctx: &Ctx, scan: &Scan) -> Result<Vec<Memory>> {
         self.call(ctx, "scan", Repeatable, |_| self.inner.scan(ctx, scan)).await
     }

@@ -7,7 +7,10 @@ use crate::{
         CONTENT_BYTES_MAX, METADATA_BYTES_MAX, METADATA_DEPTH_MAX, NAME_BYTES_MAX, QUERY_BYTES_MAX, ROLE_BYTES_MAX,
         SOURCES_MAX, TAG_BYTES_MAX, TAGS_MAX, TTL_SECONDS_MAX,
     },
-    model::{Claim, InfoClass, Kind, Layer, Memory, MemoryId, MemoryPatch, Provenance, Scope, Timestamp, TrustLevel},
+    model::{
+        Claim, InfoClass, Kind, Layer, Memory, MemoryId, MemoryPatch, Provenance, Scope, Timestamp, TrustLevel,
+        is_subject_key,
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -228,8 +231,12 @@ impl MemoryUpdate {
         };
         let mut next = current.clone();
         patch.apply_to(&mut next);
-        // What no longer holds must not swallow the same statement said again.
-        let key = if next.merges_at(now) { dedup_key(&next) } else { None };
+        // What no longer holds must not swallow the same statement said again. What is found by its subject stays so.
+        let key = match current.dedup_key.filter(is_subject_key) {
+            Some(key) => Some(key),
+            None if next.merges_at(now) => dedup_key(&next),
+            None => None,
+        };
         if key != current.dedup_key {
             patch.dedup_key = Some(key);
         }
@@ -273,7 +280,9 @@ pub(crate) fn check_imported(memory: &mut Memory, scope: &Scope, now: Timestamp)
     // A statement that was over when it was exported had no key, and must not get one now. One that is past by now merges
     // with nothing either.
     let merges = memory.dedup_key.is_some() && memory.merges_at(now) && !memory.is_expired(now);
-    memory.dedup_key = if merges { dedup_key(memory) } else { None };
+    // Nothing but the key says of what subject it is.
+    let subject = memory.dedup_key.filter(|key| is_subject_key(key) && !memory.is_expired(now));
+    memory.dedup_key = subject.or_else(|| if merges { dedup_key(memory) } else { None });
     Ok(())
 }
 

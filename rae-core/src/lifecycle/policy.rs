@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    limits::{LIFECYCLE_DAYS_MAX, TAG_BYTES_MAX, TAGS_MAX},
+    limits::{LIFECYCLE_DAYS_MAX, SOURCES_MAX, TAG_BYTES_MAX, TAGS_MAX},
     model::{InfoClass, Kind, Layer, Life, Timestamp},
 };
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ pub struct LifecyclePolicy {
     pub keep_class_days: BTreeMap<InfoClass, f64>,
     /// The same by kind. The shorter time counts.
     pub keep_kind_days: BTreeMap<Kind, f64>,
+    /// What a user says in so many sessions becomes a fact of the semantic layer, with its sources. Default: none, nothing does.
+    pub consolidate_sessions: Option<usize>,
 }
 
 impl Default for LifecyclePolicy {
@@ -44,6 +46,7 @@ impl Default for LifecyclePolicy {
             forget_after_days: 30.0,
             keep_class_days: BTreeMap::new(),
             keep_kind_days: BTreeMap::new(),
+            consolidate_sessions: None,
         }
     }
 }
@@ -92,6 +95,9 @@ impl LifecyclePolicy {
         }
         if !self.forget_below.is_none_or(|floor| floor.is_finite() && floor > 0.0 && floor <= 1.0) {
             return wrong("forget_below", "more than 0 and at most 1");
+        }
+        if !self.consolidate_sessions.is_none_or(|n| (2..=SOURCES_MAX).contains(&n)) {
+            return wrong("consolidate_sessions", &format!("a whole number from 2 to {SOURCES_MAX}"));
         }
         if self.protected_tags.len() > TAGS_MAX
             || self.protected_tags.iter().any(|tag| tag.is_empty() || tag.len() > TAG_BYTES_MAX)

@@ -29,6 +29,9 @@ pub enum Precondition {
     VersionIs(MemoryId, u32),
     /// No live memory has this id; else Conflict.
     Absent(MemoryId),
+    /// No live memory has this `dedup_key`, ended ones and expired ones that are not purged included; else Conflict with code
+    /// `exists`. For what there is one of: a put under it inserts and never merges.
+    KeyFree([u8; 32]),
     /// The store's embedder is this id; else Conflict with code `embedder_changed`.
     EmbedderIs(String),
     /// The job is leased with this fencing number and the lease has not run out; else Conflict.

@@ -17,6 +17,7 @@ mod money;
 mod query;
 mod record;
 mod session;
+mod subject;
 mod time;
 
 pub use batch::{
@@ -47,4 +48,5 @@ pub use money::Usd;
 pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};
 pub use record::{Record, RecordKind};
 pub use session::{EventType, SessionOutcome};
+pub(crate) use subject::{is_subject_key, subject_key};
 pub use time::Timestamp;

@@ -1,6 +1,6 @@
 //! `context`: a block of memories for a prompt, with provenance, under a token budget.
 
-use super::recall::{RecallOptions, check_max_tokens, passage, plan, search};
+use super::recall::{Found, RecallOptions, Search, check_max_tokens, passage, plan, search};
 use crate::{
     Ctx,
     deps::Deps,
@@ -12,7 +12,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// How many hits compete for the budget.
 const CONTEXT_K: i64 = 60;
@@ -118,25 +118,26 @@ pub(crate) async fn context(
     };
     check_query(query)?;
     let plan = plan(deps, recall_options(&options))?;
-    let search = search(deps, &ctx, query, plan).await?;
+    let found = search(deps, &ctx, query, plan).await?;
+    let lessons = lessons(deps, &ctx, query, &options).await?;
+    let (found, degraded) = lessons_first(lessons, found);
 
     let mut packer = Packer::new(&*deps.tokens, tokens_max);
     // Half the room stays for what was recalled: a long session must not crowd it out.
     let mut recent_packer = Packer::new(&*deps.tokens, tokens_max / 2);
     let recent_ids = choose_recent(&mut recent_packer, &recent)?;
     let is_lesson = |m: &Memory| matches!(m.kind, Kind::Lesson | Kind::Strategy | Kind::Reflection);
-    let hits: HashSet<MemoryId> = search.found.iter().map(|found| found.memory.id).collect();
+    let hits: HashSet<MemoryId> = found.iter().map(|found| found.memory.id).collect();
     let mut texts = HashSet::new();
-    let mut lessons = 0;
+    let mut given = 0;
     for section in [Section::Lessons, Section::Memories] {
-        for found in &search.found {
-            let memory = &found.memory;
+        for Found { memory, ranked } in &found {
             let fits = is_lesson(memory) == (section == Section::Lessons);
-            if !fits || recent_ids.contains(&memory.id) || (section == Section::Lessons && lessons == LESSONS_MAX) {
+            if !fits || recent_ids.contains(&memory.id) || (section == Section::Lessons && given == LESSONS_MAX) {
                 continue;
             }
             // A lesson takes room that memories need: one about something else gets none.
-            if !is_about(memory, query, found.ranked.signals.dense) || repeats(memory, |id| hits.contains(id)) {
+            if !is_about(memory, query, ranked.signals.dense) || repeats(memory, |id| hits.contains(id)) {
                 continue;
             }
             // The same words twice are the same to a reader.
@@ -144,18 +145,44 @@ pub(crate) async fn context(
                 continue;
             }
             let reserve = recent_packer.len_tokens()?;
-            if packer.push_within(section, memory, passage(memory, found.ranked.piece), found.ranked.score, reserve)? {
-                lessons += usize::from(section == Section::Lessons);
+            if packer.push_within(section, memory, passage(memory, ranked.piece), ranked.score, reserve)? {
+                given += usize::from(section == Section::Lessons);
             }
         }
     }
     for memory in recent.iter().filter(|m| recent_ids.contains(&m.id)) {
-        let score = search.found.iter().find(|f| f.memory.id == memory.id).map_or(0.0, |f| f.ranked.score);
+        let score = found.iter().find(|f| f.memory.id == memory.id).map_or(0.0, |f| f.ranked.score);
         packer.push(Section::Recent, memory, (0, memory.content.len()), score)?;
     }
     let (text, token_count, packed) = packer.finish()?;
     deps.access.count(scope, packed.iter().map(|p| p.id), deps.clock.now());
-    Ok(Context { text, token_count, sources: packed.into_iter().map(Into::into).collect(), degraded: search.degraded })
+    Ok(Context {
+        text,
+        token_count,
+        sources: packed.into_iter().map(Into::into).collect(),
+        degraded: degraded.into_iter().collect(),
+    })
+}
+
+/// Lessons and strategies for a question, by themselves: among many turns about the same, and the summaries of their sessions, they
+/// would never be the best.
+async fn lessons(deps: &Deps, ctx: &Ctx, query: &str, options: &ContextOptions) -> Result<Search> {
+    let kinds = Some(vec![Kind::Lesson, Kind::Strategy]);
+    let k = i64::try_from(2 * LESSONS_MAX).unwrap_or(CONTEXT_K);
+    search(deps, ctx, query, plan(deps, RecallOptions { k, kinds, ..recall_options(options) })?).await
+}
+
+/// Lessons before all else that was found, with the score that they have among the rest where they are in it.
+fn lessons_first(lessons: Search, found: Search) -> (Vec<Found>, Vec<String>) {
+    let degraded: BTreeSet<String> = lessons.degraded.into_iter().chain(found.degraded).collect();
+    let mut rest = found.found;
+    let mut all = Vec::with_capacity(lessons.found.len() + rest.len());
+    for lesson in lessons.found {
+        let place = rest.iter().position(|found| found.memory.id == lesson.memory.id);
+        all.push(place.map_or(lesson, |place| rest.remove(place)));
+    }
+    all.extend(rest);
+    (all, degraded.into_iter().collect())
 }
 
 fn recall_options(o: &ContextOptions) -> RecallOptions {

@@ -266,6 +266,8 @@ async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool
             let history = deps.relational.history(ctx, memory.id).await?;
             Ok(history.iter().any(|version| is_of_model(&version.memory)))
         }
+        // What a user said again and again is quoted from the newest of it.
+        Kind::Fact => Ok(memory.metadata.contains_key("consolidated")),
         _ => Ok(false),
     }
 }

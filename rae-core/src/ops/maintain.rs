@@ -49,6 +49,8 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     if let Some(facts) = jobs.get(&JobKind::Extract) {
         ran.insert("facts".to_owned(), *facts);
     }
+    // Behind the jobs: what they learnt is what insights are made over.
+    *ran.entry("reflected".to_owned()).or_default() += super::deepen(deps, scope).await?;
     // Behind the jobs: facts are relations, too.
     let communities = super::communities::summarise(deps, scope, true).await?;
     if communities > 0 {

@@ -5,10 +5,14 @@
 
 mod ask;
 mod buckets;
+mod clusters;
 
 pub(crate) use ask::UNREADABLE;
 
-use super::get::{ListOptions, Page, list};
+use super::{
+    get::{ListOptions, Page, list},
+    subject::{about, absent},
+};
 use crate::{
     Ctx,
     cost::Embedded,
@@ -21,7 +25,7 @@ use crate::{
         Cursor, Filter, Job, JobKind, Kind, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition, Scan,
         Scope, Timestamp, VectorRow,
     },
-    reflect::{Cited, Draft, Event, drafts, evaluate, fixed_id, ids, summary_id},
+    reflect::{Cited, Draft, Event, Subject, drafts, evaluate, fixed_id, subjects},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -45,7 +49,7 @@ pub struct ReflectOptions {
 pub struct Reflected {
     /// Its id.
     pub id: MemoryId,
-    /// `lesson`, `strategy` or `reflection`.
+    /// `lesson`, `strategy` or `reflection`; `fact` for a statement that was consolidated.
     pub kind: Kind,
     /// What it says now.
     pub content: String,
@@ -121,12 +125,23 @@ pub(crate) async fn reflect(deps: &Deps, scope: &Scope, options: ReflectOptions)
         }
         all.append(&mut made);
     }
-    all.extend(buckets::sum_up(deps, &ctx, &days).await?);
+    if options.session_id.is_none() {
+        all.extend(buckets::sum_up(deps, &ctx, &days).await?);
+        all.extend(clusters::deepen(deps, &ctx).await?);
+    }
     Ok(all)
+}
+
+/// What `maintain` does when the jobs have run: insights, and what is consolidated. Gives how many memories it made or changed.
+pub(crate) async fn deepen(deps: &Deps, scope: &Scope) -> Result<u64> {
+    Ok(clusters::deepen(deps, &deps.ctx(scope)?).await?.len() as u64)
 }
 
 /// What a `Reflect` job does; gives how many memories it made or changed. Doing it twice changes nothing.
 pub(crate) async fn run_reflect(deps: &Deps, scope: &Scope, job: &Job) -> Result<u64> {
+    if job.payload.get("insights") == Some(&Value::Bool(true)) {
+        return clusters::ask_insights(deps, &deps.ctx(scope)?, job.attempts).await;
+    }
     let session = match job.payload.get("session_id") {
         None | Some(Value::Null) => {
             return reflect(deps, scope, ReflectOptions::default()).await.map(|made| made.len() as u64);
@@ -189,22 +204,22 @@ async fn sessions_with_news(deps: &Deps, ctx: &Ctx, since: Option<Timestamp>) ->
         let Some(last) = page.last() else { break };
         scan.after = Some(Cursor(last.id));
         let full = page.len() == scan.limit;
-        let is_due = |m: &Memory| !m.is_expired(now) && since.is_none_or(|since| m.event_time() >= since);
-        let events: Vec<(String, u32, i64)> = page
-            .into_iter()
-            .filter(is_due)
-            .filter_map(|m| {
-                let day = buckets::day_of(&m);
-                m.session_id.zip(m.seq_in_session).map(|(session, seq)| (session, seq, day))
-            })
-            .collect();
+        let is_due =
+            |m: &Memory| !m.is_expired(now) && !m.is_over(now) && since.is_none_or(|since| m.event_time() >= since);
+        // What cannot be read as an event is no news: nobody would ever have seen it.
+        let event = |mut m: Memory| {
+            let (day, session) = (buckets::day_of(&m), m.session_id.take());
+            Event::read(m).zip(session).map(|(event, session)| (session, event.seq, day))
+        };
+        let events: Vec<(String, u32, i64)> = page.into_iter().filter(is_due).filter_map(event).collect();
         // One look at the marks of a page's sessions; they do not pile up over pages.
         marks.retain(|session, _| events.iter().any(|(named, ..)| named == session));
         let named: BTreeSet<&String> = events.iter().map(|(session, ..)| session).collect();
-        let asked: Vec<String> = named.into_iter().filter(|s| !marks.contains_key(*s)).cloned().collect();
-        let summaries: Vec<MemoryId> = asked.iter().map(|session| summary_id(ctx.scope(), session)).collect();
-        let found = deps.relational.get(ctx, &summaries).await?;
-        marks.extend(asked.into_iter().zip(found.iter().map(|memory| memory.as_ref().and_then(mark))));
+        let summary = |session: &String| (session.clone(), Subject::summary(ctx.scope(), session));
+        let asked: Vec<(String, Subject)> =
+            named.into_iter().filter(|s| !marks.contains_key(*s)).map(summary).collect();
+        let found = about(deps, ctx, &asked.iter().map(|(_, subject)| *subject).collect::<Vec<_>>()).await?;
+        marks.extend(asked.into_iter().map(|(session, subject)| (session, found.get(&subject).and_then(mark))));
         for (session, seq, day) in events {
             days.insert(day);
             if marks.get(&session).copied().flatten().is_some_and(|mark| seq <= mark) {
@@ -226,8 +241,8 @@ async fn sessions_with_news(deps: &Deps, ctx: &Ctx, since: Option<Timestamp>) ->
 }
 
 async fn summary_of(deps: &Deps, ctx: &Ctx, session: &str) -> Result<Option<Memory>> {
-    let id = summary_id(ctx.scope(), session);
-    Ok(deps.relational.get(ctx, &[id]).await?.into_iter().next().flatten())
+    let subject = Subject::summary(ctx.scope(), session);
+    Ok(about(deps, ctx, &[subject]).await?.remove(&subject))
 }
 
 /// How far a session was looked at.
@@ -263,21 +278,15 @@ async fn try_once(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp
     };
     tracing::debug!(events = events.len(), last = last.seq, "reflecting on a session");
     let verdict = evaluate(&events, mark);
-    let ids = ids(scope, session, (&events, &verdict));
-    let mut known: HashMap<MemoryId, Memory> = HashMap::new();
-    for page in ids.chunks(PAGE_MAX) {
-        known.extend(deps.relational.get(ctx, page).await?.into_iter().flatten().map(|memory| (memory.id, memory)));
-    }
+    let mut known = about(deps, ctx, &subjects(scope, session, (&events, &verdict))).await?;
     // The mark counts as it was read before the events.
     match summary {
-        Some(summary) => known.insert(summary.id, summary),
-        None => known.remove(&summary_id(scope, session)),
+        Some(summary) => known.insert(Subject::summary(scope, session), summary),
+        None => known.remove(&Subject::summary(scope, session)),
     };
     let now = deps.clock.now();
     let drafts = drafts(scope, session, (&events, &verdict), &known);
-    // What somebody ended or replaced stays as it is.
-    let drafts = drafts.into_iter().filter(|draft| known.get(&draft.id).is_none_or(|old| !old.is_over(now)));
-    write(deps, ctx, drafts.collect(), &known, now).await
+    write(deps, ctx, drafts, &known, now).await
 }
 
 /// The newest events of a session in their order; `None` where none is at or after `since`.
@@ -310,21 +319,41 @@ async fn write(
     deps: &Deps,
     ctx: &Ctx,
     drafts: Vec<Draft>,
-    known: &HashMap<MemoryId, Memory>,
+    known: &HashMap<Subject, Memory>,
     now: Timestamp,
 ) -> Result<Vec<Reflected>> {
-    let change = |draft: Draft| match known.get(&draft.id) {
-        None => Ok(Change { memory: draft.into_memory(ctx.scope(), now), patch: None }),
-        Some(old) => patched(old, draft.into_patch(old)),
-    };
-    let cited: Vec<Cited> = drafts.iter().flat_map(|draft| draft.cited().copied()).collect();
-    apply(deps, ctx, drafts.into_iter().map(change).collect::<Result<_>>()?, &cited).await
+    let (mut changes, mut cited): (Vec<Change>, Vec<Cited>) = (Vec::new(), Vec::new());
+    for draft in drafts {
+        let subject = draft.subject;
+        match known.get(&subject) {
+            // What somebody ended or replaced stays as it is.
+            Some(old) if old.is_over(now) => {
+                let mark = draft.mark_alone(old).map(|patch| patched(old, patch)).transpose()?;
+                changes.extend(mark.map(|change| Change { is_told: false, ..change }));
+                continue;
+            }
+            known => {
+                cited.extend(draft.cited().copied());
+                changes.push(match known {
+                    None => {
+                        let memory = draft.into_memory(deps.ids.next(now), ctx.scope(), now);
+                        Change { memory, subject: Some(subject), patch: None, is_told: true }
+                    }
+                    Some(old) => patched(old, draft.into_patch(old))?,
+                });
+            }
+        }
+    }
+    apply(deps, ctx, changes, &cited).await
 }
 
-/// A memory as it will be, and for one that is there the change and the version that it has.
+/// A memory as it will be: for a new one what there may be no other of, for one that is there the change and the version that it has.
 struct Change {
     memory: Memory,
+    subject: Option<Subject>,
     patch: Option<(MemoryPatch, u32)>,
+    /// Whether the caller hears of it.
+    is_told: bool,
 }
 
 fn patched(old: &Memory, patch: MemoryPatch) -> Result<Change> {
@@ -334,7 +363,7 @@ fn patched(old: &Memory, patch: MemoryPatch) -> Result<Change> {
     memory.version = version.ok_or_else(|| {
         Error::conflict("a lesson has as many versions as can be numbered; forget it").with_code("versions_used_up")
     })?;
-    Ok(Change { memory, patch: Some((patch, old.version)) })
+    Ok(Change { memory, subject: None, patch: Some((patch, old.version)), is_told: true })
 }
 
 /// Makes the changes in one batch, each under the version that was read, and while what they cite is there as it was read: what
@@ -352,13 +381,15 @@ async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>, cited: &[Cited]) ->
     let sources: BTreeMap<MemoryId, u32> = cited.iter().map(|source| (source.id, source.version)).collect();
     preconditions.extend(sources.into_iter().map(|(id, version)| Precondition::VersionIs(id, version)));
     let (mut ops, mut reflected) = (Vec::new(), Vec::new());
-    for (Change { memory, patch }, vector) in changes.into_iter().zip(vectors) {
-        reflected.push(Reflected::of(&memory, patch.is_none()));
+    for (Change { memory, subject, patch, is_told }, vector) in changes.into_iter().zip(vectors) {
+        if is_told {
+            reflected.push(Reflected::of(&memory, patch.is_none()));
+        }
         let vector = vector.map(|vector| VectorRow { embedder: embedder.id().to_owned(), vector });
         let id = memory.id;
         match patch {
             None => {
-                preconditions.push(Precondition::Absent(id));
+                preconditions.extend(subject.iter().flat_map(absent));
                 ops.push(Op::PutMemory { memory: Box::new(memory), vector, idempotency: None });
             }
             Some((patch, version)) => {

@@ -3,15 +3,16 @@
 use super::{
     get::{ListOptions, Page, list},
     remember::{Along, Item, parse, remember_with},
+    subject::{about, absent},
 };
 use crate::{
     deps::Deps,
     error::{Error, Result},
     ingest::{NewMemory, event_name},
     limits::SESSION_ERROR_BYTES_MAX,
-    model::{EventType, Kind, Memory, MemoryId, NewJob, Op, Precondition, Scope, SessionOutcome},
+    model::{EventType, Kind, Memory, NewJob, Op, Scope, SessionOutcome},
     ops::Receipt,
-    reflect::{END, fixed_id},
+    reflect::{END, Subject},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -133,12 +134,6 @@ impl Default for EventsOptions {
     }
 }
 
-/// The memory that ends a session has the id that follows from its name: whoever logs asks for its absence in the transaction
-/// of the event.
-fn end_id(scope: &Scope, session: &str) -> MemoryId {
-    fixed_id(scope, END, &[session])
-}
-
 fn ended(session: &str) -> Error {
     Error::conflict(format!("the session {session} has ended; begin another one")).with_code("session_ended")
 }
@@ -153,28 +148,28 @@ pub(crate) async fn log_event(deps: &Deps, scope: &Scope, session: &str, event: 
     if let Some(idempotency) = &mut item.idempotency {
         idempotency.verb = "log_event";
     }
-    let along = Along { preconditions: vec![Precondition::Absent(end_id(scope, session))], ops: Vec::new() };
+    // The memory that ends a session is found by its name: its absence is asked for in the transaction of the event.
+    let along = Along { preconditions: absent(&Subject::end(scope, session)).into(), ops: Vec::new() };
     let logged = remember_with(deps, scope, item, along).await;
     logged.map_err(|error| if error.code() == "exists" { ended(session) } else { error })
 }
 
 pub(crate) async fn end_session(deps: &Deps, scope: &Scope, session: &str, end: SessionEnd) -> Result<Receipt> {
     end.check(session)?;
-    let (ctx, id) = (deps.ctx(scope)?, end_id(scope, session));
+    let (ctx, subject) = (deps.ctx(scope)?, Subject::end(scope, session));
     let mut item = item(deps, scope, end.clone().into_new(session))?;
-    item.memory.id = id;
+    item.memory.dedup_key = Some(subject.key);
     let now = deps.clock.now();
     let payload = json!({ "session_id": session });
     let job = NewJob { id: deps.ids.next_uuid(now), kind: crate::model::JobKind::Reflect, payload, run_at: now };
-    let along = Along { preconditions: vec![Precondition::Absent(id)], ops: vec![Op::EnqueueJob { job }] };
+    let along = Along { preconditions: absent(&subject).into(), ops: vec![Op::EnqueueJob { job }] };
     match remember_with(deps, scope, item, along).await {
         Err(error) if error.code() == "exists" => {}
         done => return done,
     }
-    let known = deps.relational.get(&ctx, &[id]).await?.into_iter().next().flatten();
-    match known {
+    match about(deps, &ctx, &[subject]).await?.remove(&subject) {
         Some(memory) if end.is_said_by(&memory) => {
-            Ok(Receipt { id, version: memory.version, merged: false, degraded: Vec::new() })
+            Ok(Receipt { id: memory.id, version: memory.version, merged: false, degraded: Vec::new() })
         }
         Some(memory) => {
             let how = memory.metadata.get("outcome").and_then(Value::as_str).unwrap_or("another outcome");

@@ -75,6 +75,10 @@ pub trait MemoryRead {
     /// Live memories by id, in the order asked, `None` where there is none. Expired ones are live until they are purged.
     async fn get(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<Option<Memory>>>;
 
+    /// Live memories by their `dedup_key`, in the order asked, `None` where there is none. Ended ones keep theirs, and expired ones
+    /// are live until they are purged.
+    async fn keyed(&self, ctx: &Ctx, keys: &[[u8; 32]]) -> Result<Vec<Option<Memory>>>;
+
     /// One page in id order.
     async fn scan(&self, ctx: &Ctx, scan: &Scan) -> Result<Vec<Memory>>;
 
@@ -153,7 +157,8 @@ pub trait JobRead {
     ) -> Result<Vec<(Scope, Lease)>>;
     /// Queues one job for each scope with memories whose period of a schedule is over, at most `limits::SCHEDULE_PAGE` for each
     /// schedule; gives how many. Whoever calls and however often, a period brings one job, and periods that nobody called in
-    /// bring one together. No job is queued beside one of the same kind that waits; a dead letter of that kind is replaced.
+    /// bring one together. No job is queued beside one of the same kind that waits; a dead letter of that kind is replaced. Jobs that are
+    /// about something of the project (their payload says what) count as neither.
     async fn schedule(&self, now: Timestamp, schedules: &[Schedule]) -> Result<u64>;
     /// Jobs of the scope, dead letters too, oldest first.
     async fn jobs(&self, ctx: &Ctx, limit: usize) -> Result<Vec<Job>>;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// A meaning as near as this needs no common word.
-const NEAR: f64 = 0.3;
+const NEAR: f64 = 0.4;
 /// The words of a summary that are in each.
 const FRAME: &str = "The session ended in success in failure with a part of it done because its time was over with an error goes on failed on in the week of sessions";
 
@@ -23,6 +23,9 @@ pub(crate) fn is_about(memory: &Memory, question: &str, cosine: f64) -> bool {
             let words = [field("tool"), field("error"), field("cause"), field("rule"), other_tool];
             terms(&words.into_iter().flatten().collect::<Vec<_>>().join(" "))
         }
+        Kind::Reflection if field("cluster").is_some() => {
+            terms(&[field("tool"), field("error")].into_iter().flatten().collect::<Vec<_>>().join(" "))
+        }
         // One that quotes nothing says what the lessons say.
         Kind::Reflection if memory.metadata.get("quotes") == Some(&Value::from(0)) => return false,
         Kind::Reflection if field("session_id").is_some() || field("bucket").is_some() => {
@@ -33,11 +36,13 @@ pub(crate) fn is_about(memory: &Memory, question: &str, cosine: f64) -> bool {
     cosine >= NEAR || !terms(question).is_disjoint(&subject)
 }
 
-/// Whether a memory sums up a day or week from something that is among the hits itself, and is better read there.
+/// Whether a memory sums up a day or week from something that is among the hits itself, or lessons that all are, and is better read
+/// there.
 pub(crate) fn repeats(memory: &Memory, is_hit: impl Fn(&MemoryId) -> bool) -> bool {
+    let sources = &memory.provenance.derived_from;
     memory.kind == Kind::Reflection
-        && memory.metadata.contains_key("bucket")
-        && memory.provenance.derived_from.iter().any(is_hit)
+        && (memory.metadata.contains_key("bucket") && sources.iter().any(&is_hit)
+            || memory.metadata.contains_key("cluster") && sources.iter().all(&is_hit))
 }
 
 fn terms(text: &str) -> BTreeSet<String> {

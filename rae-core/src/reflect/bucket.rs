@@ -2,12 +2,13 @@
 
 use super::{
     event::{Event, Owner},
-    lesson::{Draft, fixed_id},
+    lesson::Draft,
+    subject::Subject,
     summary::{Sentence, central, sentences},
 };
 use crate::{
     limits::{REFLECT_BUCKET_CHARS_MAX, REFLECT_BUCKET_SENTENCES_MAX, REFLECT_CANDIDATES_MAX, REFLECT_SESSIONS_MAX},
-    model::{InfoClass, MemoryId, Scope},
+    model::{InfoClass, Scope},
 };
 use serde_json::{Map, json};
 use std::collections::BTreeSet;
@@ -64,12 +65,6 @@ impl Bucket {
         self.info_class = self.info_class.max(day.info_class);
     }
 
-    /// The id of its summary.
-    fn id(&self, scope: &Scope) -> MemoryId {
-        let [user, agent] = self.owner.parts();
-        fixed_id(scope, self.name, &[&self.from, &user, &agent])
-    }
-
     /// Its summary, where it is worth one.
     fn draft(&self, scope: &Scope) -> Option<Draft> {
         if self.sessions.len() < SESSIONS_MIN {
@@ -91,8 +86,9 @@ impl Bucket {
         metadata.insert("from".to_owned(), json!(self.from));
         metadata.insert("sessions".to_owned(), json!(self.sessions.len()));
         metadata.insert("events".to_owned(), json!(self.events));
+        let subject = Subject::bucket(scope, self.name, &self.from, &self.owner);
         let whose = (self.info_class, self.owner.clone());
-        (!sources.is_empty()).then(|| Draft::reflection(self.id(scope), text, metadata, sources, whose))
+        (!sources.is_empty()).then(|| Draft::reflection(subject, text, metadata, sources, whose))
     }
 }
 

@@ -113,6 +113,7 @@ impl Step {
 pub(crate) fn evaluate(events: &[Event], mark: Option<u32>) -> Verdict {
     let mut verdict = Verdict::default();
     let (mut steps, mut open): (Vec<Step>, Vec<Call>) = (Vec::new(), Vec::new());
+    let mut end = None;
     for event in events {
         verdict.info_class = verdict.info_class.max(Some(event.info_class));
         match &event.what {
@@ -121,6 +122,7 @@ pub(crate) fn evaluate(events: &[Event], mark: Option<u32>) -> Verdict {
             What::Event(EventType::ErrorEvent) => broke(event, &mut open, &mut steps),
             What::End(outcome, error) => {
                 verdict.outcome = Some(*outcome);
+                end = Some((*outcome, event.seq));
                 verdict.error.clone_from(error);
                 if outcome.is_bad() {
                     ended_badly(event, error.as_deref(), &mut open, &mut steps);
@@ -129,7 +131,7 @@ pub(crate) fn evaluate(events: &[Event], mark: Option<u32>) -> Verdict {
             What::Event(_) => {}
         }
     }
-    verdict.failings = failings(&steps, mark, verdict.outcome);
+    verdict.failings = failings(&steps, mark, end);
     verdict
 }
 
@@ -217,7 +219,7 @@ fn ended_badly(event: &Event, error: Option<&str>, open: &mut Vec<Call>, steps: 
     }
 }
 
-fn failings(steps: &[Step], mark: Option<u32>, outcome: Option<SessionOutcome>) -> Vec<Failing> {
+fn failings(steps: &[Step], mark: Option<u32>, end: Option<(SessionOutcome, u32)>) -> Vec<Failing> {
     let mut failings: Vec<Failing> = Vec::new();
     let is_new = |seq: u32| mark.is_none_or(|mark| seq > mark);
     for (i, step) in steps.iter().enumerate() {
@@ -234,7 +236,7 @@ fn failings(steps: &[Step], mark: Option<u32>, outcome: Option<SessionOutcome>) 
         let Some(failing) = failings.get_mut(place) else { continue };
         failing.times.count(is_new(step.seq), step.events());
         let after = steps.get(i + 1..).unwrap_or_default();
-        let Some((way, worked)) = way_out(step, after, outcome) else { continue };
+        let Some((way, worked, known_at)) = way_out(step, after, end) else { continue };
         let events: Vec<MemoryId> = step.events().into_iter().chain(worked.events()).collect();
         let place = failing.ways.iter().position(|(known, _)| *known == way);
         if place.is_none() && failing.ways.len() == REFLECT_WAYS_MAX {
@@ -245,15 +247,16 @@ fn failings(steps: &[Step], mark: Option<u32>, outcome: Option<SessionOutcome>) 
         }
         let place = place.unwrap_or(failing.ways.len() - 1);
         if let Some((_, times)) = failing.ways.get_mut(place) {
-            times.count(is_new(worked.seq), events);
+            times.count(is_new(known_at), events);
         }
     }
     failings
 }
 
-/// What worked after a step that failed: the same tool before it failed so again, else, where the session came to something,
-/// the next tool that worked.
-fn way_out<'a>(failed: &Step, after: &'a [Step], outcome: Option<SessionOutcome>) -> Option<(Way, &'a Step)> {
+/// What worked after a step that failed, and from which place on that is known: the same tool before it failed so again, else, where
+/// the session came to something, the next tool that worked. The latter shows only at the end, however often the session was looked
+/// at before.
+fn way_out<'a>(failed: &Step, after: &'a [Step], end: Option<(SessionOutcome, u32)>) -> Option<(Way, &'a Step, u32)> {
     failed.tool.as_ref()?;
     let same = after.iter().find(|step| step.tool == failed.tool);
     if let Some(step) = same
@@ -264,12 +267,10 @@ fn way_out<'a>(failed: &Step, after: &'a [Step], outcome: Option<SessionOutcome>
             (Some(a), Some(b)) if a != b => Way::OtherArguments,
             _ => Way::Again,
         };
-        return Some((way, step));
+        return Some((way, step, step.seq));
     }
     // Later calls of the same tool have their own way out.
-    if same.is_some() || outcome.is_none_or(SessionOutcome::is_bad) {
-        return None;
-    }
+    let (_, ended) = end.filter(|(outcome, _)| same.is_none() && !outcome.is_bad())?;
     let step = after.iter().find(|step| step.error.is_none() && step.tool.is_some())?;
-    step.tool.clone().map(|tool| (Way::Tool(tool), step))
+    step.tool.clone().map(|tool| (Way::Tool(tool), step, ended.max(step.seq)))
 }

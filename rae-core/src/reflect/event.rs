@@ -54,6 +54,13 @@ pub(crate) struct Cited {
     pub expires_at: Option<Timestamp>,
 }
 
+impl Cited {
+    /// A memory as a source.
+    pub fn of(memory: &Memory) -> Self {
+        Self { id: memory.id, version: memory.version, expires_at: memory.expires_at }
+    }
+}
+
 /// One event of a session.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {

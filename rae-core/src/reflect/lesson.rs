@@ -5,10 +5,11 @@ use super::{
     evaluate::{Failing, Times, Verdict, evaluate},
     event::{Cited, Event, Owner},
     model::{PROMPT, Said},
+    subject::Subject,
     summary,
 };
 use crate::{
-    limits::{REFLECT_WAYS_MAX, SOURCES_MAX},
+    limits::{REFLECT_SENTENCES_MAX, REFLECT_WAYS_MAX, SOURCES_MAX},
     model::{InfoClass, Kind, Layer, Memory, MemoryId, MemoryPatch, Provenance, Scope, Timestamp, TrustLevel},
 };
 use serde_json::{Map, Value, json};
@@ -17,12 +18,11 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
-/// A memory as it should be: new, or a change of the one that has its id.
+/// A memory as it should be: new, or a change of the one that is about the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
-    pub id: MemoryId,
+    pub subject: Subject,
     pub kind: Kind,
-    key: Option<[u8; 32]>,
     pub content: String,
     pub metadata: Map<String, Value>,
     importance: f64,
@@ -32,39 +32,6 @@ pub(crate) struct Draft {
     owner: Owner,
     /// The words that the memory has now, where they are still those of its numbers.
     replaces: Option<String>,
-}
-
-/// An id that follows from what a memory is for: two who write it at the same time write the same one. It sorts after all ids
-/// that are made from a clock.
-pub(crate) fn fixed_id(scope: &Scope, what: &str, parts: &[&str]) -> MemoryId {
-    let mut bytes = [0u8; 16];
-    bytes.iter_mut().zip(hash_of(scope, what, parts)).for_each(|(to, from)| *to = from);
-    bytes.iter_mut().take(6).for_each(|byte| *byte = 0xff);
-    MemoryId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
-}
-
-/// Whether an id may follow from what the memory is for, so that others make it again.
-pub(crate) fn is_fixed(id: MemoryId) -> bool {
-    id.0.as_bytes().iter().take(6).all(|byte| *byte == 0xff)
-}
-
-fn hash_of(scope: &Scope, what: &str, parts: &[&str]) -> [u8; 32] {
-    let mut hash = blake3::Hasher::new();
-    for part in [scope.tenant(), scope.project(), what].iter().chain(parts) {
-        hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-    }
-    *hash.finalize().as_bytes()
-}
-
-/// The id of the memory that sums a session up, and says how far it was looked at.
-pub(crate) fn summary_id(scope: &Scope, session: &str) -> MemoryId {
-    fixed_id(scope, "reflection", &[session])
-}
-
-/// The id of the memory that sums up what one owner said in a session of several.
-fn owned_summary_id(scope: &Scope, session: &str, owner: &Owner) -> MemoryId {
-    let [user, agent] = owner.parts();
-    fixed_id(scope, "reflection", &[session, &user, &agent])
 }
 
 /// Whose the events are, the end aside.
@@ -80,21 +47,21 @@ pub(crate) fn is_of_one(events: &[Event]) -> bool {
 /// How much a summary matters.
 const SUMMARY_IMPORTANCE: f64 = 0.5;
 
-/// What was learnt: `known` are the memories that are there, by id.
+/// What was learnt: `known` are the memories that are there, by what they are about.
 pub(crate) struct Learnt<'a> {
     scope: &'a Scope,
     info_class: InfoClass,
-    known: &'a HashMap<MemoryId, Memory>,
+    known: &'a HashMap<Subject, Memory>,
     cited: HashMap<MemoryId, Cited>,
 }
 
-/// The drafts of a session, its summaries last. `known` gives the memories that are there among [`ids`] of the same verdict; one
+/// The drafts of a session, its summaries last. `known` gives the memories that are there among [`subjects`] of the same verdict; one
 /// that somebody ended or replaced is left alone. A strategy or lesson without new events gets no draft.
 pub(crate) fn drafts(
     scope: &Scope,
     session: &str,
     (events, verdict): (&[Event], &Verdict),
-    known: &HashMap<MemoryId, Memory>,
+    known: &HashMap<Subject, Memory>,
 ) -> Vec<Draft> {
     let info_class = verdict.info_class.unwrap_or(InfoClass::Internal);
     let cited = events.iter().map(|event| (event.id, event.cited())).collect();
@@ -108,22 +75,21 @@ pub(crate) fn drafts(
     drafts
 }
 
-/// Ids of all memories that [`drafts`] could write.
-pub(crate) fn ids(scope: &Scope, session: &str, (events, verdict): (&[Event], &Verdict)) -> Vec<MemoryId> {
-    let mut ids = vec![summary_id(scope, session)];
-    ids.extend(owners(events).into_iter().map(|owner| owned_summary_id(scope, session, owner)));
+/// What all memories are about that [`drafts`] could write.
+pub(crate) fn subjects(scope: &Scope, session: &str, (events, verdict): (&[Event], &Verdict)) -> Vec<Subject> {
+    let mut subjects = vec![Subject::summary(scope, session)];
+    subjects.extend(owners(events).into_iter().map(|owner| Subject::owned_summary(scope, session, owner)));
     for failing in &verdict.failings {
-        ids.push(fixed_id(scope, "lesson", &[&signature(failing)]));
-        ids.extend(
-            failing.ways.iter().map(|(way, _)| fixed_id(scope, "strategy", &[&signature(failing), &way.in_words()])),
-        );
+        let signature = signature(failing);
+        subjects.push(Subject::lesson(scope, &signature));
+        subjects.extend(failing.ways.iter().map(|(way, _)| Subject::strategy(scope, &signature, &way.in_words())));
     }
-    ids
+    subjects
 }
 
-/// Ids of the lessons of a verdict, in its order.
-pub(crate) fn lesson_ids(scope: &Scope, verdict: &Verdict) -> Vec<MemoryId> {
-    verdict.failings.iter().map(|failing| fixed_id(scope, "lesson", &[&signature(failing)])).collect()
+/// The lessons of a verdict, in its order.
+pub(crate) fn lessons(scope: &Scope, verdict: &Verdict) -> Vec<Subject> {
+    verdict.failings.iter().map(|failing| Subject::lesson(scope, &signature(failing))).collect()
 }
 
 /// What makes two failures the same.
@@ -146,16 +112,25 @@ fn confidence(count: u64) -> f64 {
 }
 
 impl Learnt<'_> {
-    fn old(&self, id: MemoryId) -> Option<&Memory> {
-        self.known.get(&id)
+    fn old(&self, subject: Subject) -> Option<&Memory> {
+        self.known.get(&subject)
     }
 
     fn lesson(&self, failing: &Failing) -> Option<Draft> {
         let signature = signature(failing);
-        let id = fixed_id(self.scope, "lesson", &[&signature]);
-        let old = self.old(id);
+        let subject = Subject::lesson(self.scope, &signature);
+        let old = self.old(subject);
         let new = unseen(&failing.times, old);
-        if new.is_empty() {
+        let ways: Vec<(String, usize)> = failing
+            .ways
+            .iter()
+            .map(|(way, times)| (way.in_words(), times))
+            .map(|(way, times)| (self.old(Subject::strategy(self.scope, &signature, &way)), way, times))
+            .map(|(strategy, way, times)| (way, unseen(times, strategy).len()))
+            .filter(|(_, worked)| *worked > 0)
+            .collect();
+        // A way out may be found after the failure was counted.
+        if new.is_empty() && (ways.is_empty() || old.is_none()) {
             return None;
         }
         let mut metadata = old.map(|old| old.metadata.clone()).unwrap_or_default();
@@ -165,16 +140,14 @@ impl Learnt<'_> {
         metadata.insert("error".to_owned(), json!(failing.error));
         metadata.insert("signature".to_owned(), json!(signature));
         let mut worked = numbers(metadata.get("worked"));
-        for (way, times) in failing.ways.iter().filter(|(_, times)| !times.new.is_empty()) {
-            let way = way.in_words();
+        for (way, times) in ways {
             if worked.len() < REFLECT_WAYS_MAX || worked.contains_key(&way) {
-                *worked.entry(way).or_default() += times.new.len() as u64;
+                *worked.entry(way).or_default() += times as u64;
             }
         }
         metadata.insert("worked".to_owned(), json!(worked));
         let content = lesson_text(&metadata);
-        let mut draft = self.draft(id, Kind::Lesson, content, metadata, (before, old));
-        draft.key = Some(hash_of(self.scope, "lesson", &[&signature]));
+        let mut draft = self.draft(subject, Kind::Lesson, content, metadata, (before, old));
         draft.sources = self.cite(new);
         draft.replaces = replaces;
         Some(draft)
@@ -184,8 +157,8 @@ impl Learnt<'_> {
         let signature = signature(failing);
         let draft = |(way, times): &(super::Way, Times)| {
             let way = way.in_words();
-            let id = fixed_id(self.scope, "strategy", &[&signature, &way]);
-            let old = self.old(id);
+            let subject = Subject::strategy(self.scope, &signature, &way);
+            let old = self.old(subject);
             let new = unseen(times, old);
             if new.is_empty() {
                 return None;
@@ -198,8 +171,7 @@ impl Learnt<'_> {
             metadata.insert("signature".to_owned(), json!(signature));
             metadata.insert("way".to_owned(), json!(way));
             let content = strategy_text(&metadata);
-            let mut draft = self.draft(id, Kind::Strategy, content, metadata, (before, old));
-            draft.key = Some(hash_of(self.scope, "strategy", &[&signature, &way]));
+            let mut draft = self.draft(subject, Kind::Strategy, content, metadata, (before, old));
             draft.sources = self.cite(new);
             draft.replaces = replaces;
             Some(draft)
@@ -215,17 +187,17 @@ impl Learnt<'_> {
     /// the first one is is settled when it is made, and it never quotes anybody else.
     fn summaries(&self, session: &str, events: &[Event], verdict: &Verdict) -> Vec<Draft> {
         let Some(last) = events.last() else { return Vec::new() };
-        let id = summary_id(self.scope, session);
+        let subject = Subject::summary(self.scope, session);
         let owners = owners(events);
         let sole = owners.first().filter(|_| owners.len() == 1).map(|owner| Owner::clone(owner));
-        let first = self.old(id).map(Owner::of).or(sole).unwrap_or_default();
-        let (mut main, _) = self.summary(id, session, (events, verdict), &first);
+        let first = self.old(subject).map(Owner::of).or(sole).unwrap_or_default();
+        let (mut main, _) = self.summary(subject, session, (events, verdict), &first);
         main.metadata.insert("events".to_owned(), json!(events.len()));
         main.metadata.insert("upto".to_owned(), json!(last.seq));
         let others = owners.into_iter().filter(|owner| **owner != first).filter_map(|owner| {
-            let id = owned_summary_id(self.scope, session, owner);
-            let (draft, says) = self.summary(id, session, (events, verdict), owner);
-            (says && draft.is_news(self.old(id))).then_some(draft)
+            let subject = Subject::owned_summary(self.scope, session, owner);
+            let (draft, says) = self.summary(subject, session, (events, verdict), owner);
+            (says && draft.is_news(self.old(subject))).then_some(draft)
         });
         let mut drafts: Vec<Draft> = others.collect();
         drafts.push(main);
@@ -235,7 +207,7 @@ impl Learnt<'_> {
     /// What the events of one owner say, and whether that is anything.
     fn summary(
         &self,
-        id: MemoryId,
+        subject: Subject,
         session: &str,
         (events, verdict): (&[Event], &Verdict),
         owner: &Owner,
@@ -247,7 +219,7 @@ impl Learnt<'_> {
         };
         let own_verdict = Verdict { outcome: verdict.outcome, ..evaluate(&own, None) };
         let mut summary = summary::summarise(session, &own, &own_verdict);
-        let mut metadata = self.old(id).map(|old| old.metadata.clone()).unwrap_or_default();
+        let mut metadata = self.old(subject).map(|old| old.metadata.clone()).unwrap_or_default();
         metadata.insert("session_id".to_owned(), json!(session));
         metadata.insert("outcome".to_owned(), json!(verdict.outcome));
         metadata.insert("events".to_owned(), json!(own.len()));
@@ -260,12 +232,12 @@ impl Learnt<'_> {
         let text = with_insight(&summary.text, insight);
         let says = summary.quotes > 0 || !own_verdict.failings.is_empty();
         let whose = (self.info_class, owner.clone());
-        (Draft::reflection(id, text, metadata, summary.sources, whose), says)
+        (Draft::reflection(subject, text, metadata, summary.sources, whose), says)
     }
 
     fn draft(
         &self,
-        id: MemoryId,
+        subject: Subject,
         kind: Kind,
         content: String,
         metadata: Map<String, Value>,
@@ -278,9 +250,8 @@ impl Learnt<'_> {
             None => importance(count),
         };
         Draft {
-            id,
+            subject,
             kind,
-            key: None,
             content,
             metadata,
             importance,
@@ -310,16 +281,16 @@ fn grow(metadata: &mut Map<String, Value>, times: &Times, new: &[&Vec<MemoryId>]
     count
 }
 
-fn numbers(value: Option<&Value>) -> BTreeMap<String, u64> {
+pub(super) fn numbers(value: Option<&Value>) -> BTreeMap<String, u64> {
     let entries = value.and_then(Value::as_object).into_iter().flatten();
     entries.filter_map(|(key, value)| Some((key.clone(), value.as_u64()?))).collect()
 }
 
-fn often(count: u64, what: &str) -> String {
+pub(super) fn often(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-fn field<'a>(metadata: &'a Map<String, Value>, key: &str) -> &'a str {
+pub(super) fn field<'a>(metadata: &'a Map<String, Value>, key: &str) -> &'a str {
     metadata.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -363,18 +334,29 @@ fn sentence(text: &str) -> String {
     format!("{text}{end}")
 }
 
-fn with_insight(text: &str, insight: &str) -> String {
+pub(super) fn with_insight(text: &str, insight: &str) -> String {
     if insight.is_empty() { text.to_owned() } else { format!("{text} {}", sentence(insight)) }
 }
 
-/// What changes of a lesson when a model says why, and what to do. Words that somebody changed stay.
-pub(crate) fn explained(old: &Memory, said: &Said) -> MemoryPatch {
+/// What changes of a lesson when a model says why, and what to do, having been shown these events; `None` where the lesson cannot
+/// cite them all beside what it may repeat already. Words that somebody changed stay.
+pub(crate) fn explained(old: &Memory, said: &Said, shown: &[Cited]) -> Option<MemoryPatch> {
     let mut metadata = old.metadata.clone();
     metadata.insert("cause".to_owned(), json!(said.cause));
     metadata.insert("rule".to_owned(), json!(said.rule));
     metadata.insert("prompt".to_owned(), json!(PROMPT));
     let content = (lesson_text(&old.metadata) == old.content).then(|| lesson_text(&metadata));
-    reworded(old, content, metadata)
+    let shown_ids: Vec<MemoryId> = shown.iter().map(|event| event.id).collect();
+    let before = &old.provenance.derived_from;
+    let others: Vec<MemoryId> = before.iter().filter(|id| !shown_ids.contains(id)).copied().collect();
+    // The rules repeat nothing that was said: of their sources some may make room. Those of a model's words may not.
+    if is_of_model(old) && shown_ids.len() + others.len() > SOURCES_MAX {
+        return None;
+    }
+    let mut provenance = old.provenance.clone();
+    provenance.derived_from = shown_ids.into_iter().chain(others).take(SOURCES_MAX).collect();
+    let ends = shown.iter().filter_map(|event| event.expires_at).chain(old.expires_at).min();
+    Some(MemoryPatch { provenance: Some(provenance), expires_at: Some(ends), ..reworded(old, content, metadata) })
 }
 
 /// Whether words of a model are, or may be, in a memory.
@@ -397,18 +379,21 @@ pub(crate) fn asked(old: &Memory, insight: Option<&str>, (upto, failed): (u32, b
     let content = with_insight(bare, insight);
     metadata.insert("insight".to_owned(), json!(insight));
     metadata.insert("prompt".to_owned(), json!(PROMPT));
-    // A model may repeat any of what it was shown.
+    // A model may repeat any of what it was shown. What the summary quotes comes first among its sources.
     let mut provenance = old.provenance.clone();
-    for Cited { id, .. } in shown.iter().rev() {
-        if provenance.derived_from.len() < SOURCES_MAX && !provenance.derived_from.contains(id) {
-            provenance.derived_from.push(*id);
+    let (quoted, rest) = provenance.derived_from.split_at(provenance.derived_from.len().min(REFLECT_SENTENCES_MAX));
+    let mut sources: Vec<MemoryId> = Vec::new();
+    for id in quoted.iter().copied().chain(shown.iter().map(|event| event.id)).chain(rest.iter().copied()) {
+        if sources.len() < SOURCES_MAX && !sources.contains(&id) {
+            sources.push(id);
         }
     }
+    provenance.derived_from = sources;
     let ends = shown.iter().filter_map(|event| event.expires_at).chain(old.expires_at).min();
     MemoryPatch { provenance: Some(provenance), expires_at: Some(ends), ..reworded(old, Some(content), metadata) }
 }
 
-fn reworded(old: &Memory, content: Option<String>, metadata: Map<String, Value>) -> MemoryPatch {
+pub(super) fn reworded(old: &Memory, content: Option<String>, metadata: Map<String, Value>) -> MemoryPatch {
     let content = content.filter(|content| *content != old.content);
     MemoryPatch {
         content_hash: content.as_ref().map(|content| *blake3::hash(content.as_bytes()).as_bytes()),
@@ -436,15 +421,31 @@ fn place(summary: &Memory, field: &str) -> Option<u32> {
 impl Draft {
     /// A reflection of this text on these events, of a class and of whom they all are.
     pub fn reflection(
-        id: MemoryId,
+        subject: Subject,
         content: String,
         metadata: Map<String, Value>,
         sources: Vec<Cited>,
         (info_class, owner): (InfoClass, Owner),
     ) -> Self {
-        let (kind, key, replaces) = (Kind::Reflection, None, None);
+        let (kind, replaces) = (Kind::Reflection, None);
         let (importance, confidence) = (SUMMARY_IMPORTANCE, 1.0);
-        Self { id, kind, key, content, metadata, importance, confidence, sources, info_class, owner, replaces }
+        Self { subject, kind, content, metadata, importance, confidence, sources, info_class, owner, replaces }
+    }
+
+    /// What a user says again and again, as knowledge: the newest wording. Words that somebody changed stay.
+    pub fn statement(
+        subject: Subject,
+        content: String,
+        metadata: Map<String, Value>,
+        sources: Vec<Cited>,
+        whose: (InfoClass, Owner),
+    ) -> Self {
+        Self { kind: Kind::Fact, ..Self::reflection(subject, content, metadata, sources, whose) }
+    }
+
+    /// Whether it quotes what it was made from, and is written anew each time.
+    fn quotes(&self) -> bool {
+        matches!(self.kind, Kind::Reflection | Kind::Fact)
     }
 
     /// What it was made from, as it was read: it may be written only while that is there unchanged.
@@ -454,22 +455,33 @@ impl Draft {
 
     /// When the first of what it quotes is to be gone. Lessons quote nothing.
     fn expires_at(&self) -> Option<Timestamp> {
-        let quoted = self.sources.iter().filter(|_| self.kind == Kind::Reflection);
+        let quoted = self.sources.iter().filter(|_| self.quotes());
         quoted.filter_map(|source| source.expires_at).min()
+    }
+
+    /// How far a session was looked at, noted in a summary that somebody ended: what was counted is not counted again, and nothing
+    /// else of it moves. `None` where the draft notes no such place, or the memory has it.
+    pub fn mark_alone(&self, old: &Memory) -> Option<MemoryPatch> {
+        let upto = self.metadata.get("upto").filter(|upto| old.metadata.get("upto") != Some(*upto))?;
+        let mut metadata = old.metadata.clone();
+        metadata.insert("upto".to_owned(), upto.clone());
+        Some(MemoryPatch { metadata: Some(metadata), ..MemoryPatch::default() })
     }
 
     /// Whether it says anything that the memory does not.
     pub fn is_news(&self, old: Option<&Memory>) -> bool {
-        old.is_none_or(|old| old.content != self.content || old.metadata != self.metadata)
+        old.is_none_or(|old| {
+            old.metadata != self.metadata || (self.kind == Kind::Reflection && old.content != self.content)
+        })
     }
 
     /// The memory, where there is none yet.
-    pub fn into_memory(self, scope: &Scope, now: Timestamp) -> Memory {
+    pub fn into_memory(self, id: MemoryId, scope: &Scope, now: Timestamp) -> Memory {
         let (sources, expires_at) = (self.sources_after(&[]), self.expires_at());
         Memory {
-            id: self.id,
+            id,
             scope: scope.clone(),
-            layer: Layer::Reflective,
+            layer: if self.kind == Kind::Fact { Layer::Semantic } else { Layer::Reflective },
             kind: self.kind,
             content_hash: *blake3::hash(self.content.as_bytes()).as_bytes(),
             content: self.content,
@@ -498,28 +510,29 @@ impl Draft {
             seq: 0,
             seq_in_session: None,
             claim: None,
-            dedup_key: self.key,
+            dedup_key: Some(self.subject.key),
             witness_count: 1,
         }
     }
 
     /// What changes of the memory that is there. Words that somebody changed stay as they are.
     pub fn into_patch(self, old: &Memory) -> MemoryPatch {
-        let expires_at = (self.kind == Kind::Reflection).then(|| self.expires_at());
-        let derived_from = match self.kind {
+        let (quotes, expires_at) = (self.quotes(), self.quotes().then(|| self.expires_at()));
+        let derived_from = match quotes {
             // A summary is written anew, from these events.
-            Kind::Reflection => self.sources_after(&[]),
-            _ => self.sources_after(&old.provenance.derived_from),
+            true => self.sources_after(&[]),
+            false => self.sources_after(&old.provenance.derived_from),
         };
         let provenance = Provenance { derived_from, sources: old.provenance.sources.clone() };
-        let is_ours = self.replaces.as_ref().is_none_or(|words| *words == old.content);
+        let said = old.metadata.get("consolidated").and_then(Value::as_str);
+        let is_ours = self.replaces.as_deref().or(said).is_none_or(|words| words == old.content);
         let content = Some(self.content).filter(|content| is_ours && *content != old.content);
         MemoryPatch {
             content_hash: content.as_ref().map(|content| *blake3::hash(content.as_bytes()).as_bytes()),
             content,
             metadata: Some(self.metadata),
-            importance: (self.kind != Kind::Reflection).then_some(self.importance),
-            confidence: (self.kind != Kind::Reflection).then_some(self.confidence),
+            importance: (!quotes).then_some(self.importance),
+            confidence: (!quotes).then_some(self.confidence),
             info_class: Some(self.info_class.max(old.info_class)),
             provenance: Some(provenance),
             expires_at,

@@ -8,12 +8,15 @@ use super::{
     event::{Event, What, cut},
 };
 use crate::{
-    limits::{REFLECT_ANSWER_CHARS_MAX, REFLECT_ASKED_MAX, REFLECT_PROMPT_CHARS_MAX, REFLECT_PROMPT_EVENT_CHARS_MAX},
-    model::{ChatMessage, ChatRequest, ChatRole, ResponseFormat},
+    limits::{
+        REFLECT_ANSWER_CHARS_MAX, REFLECT_ASKED_MAX, REFLECT_PROMPT_CHARS_MAX, REFLECT_PROMPT_EVENT_CHARS_MAX,
+        REFLECT_SENTENCES_MAX, SOURCES_MAX,
+    },
+    model::{ChatMessage, ChatRequest, ChatRole, MemoryId, ResponseFormat},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which prompts these are: lessons say it.
 pub(crate) const PROMPT: &str = "reflect.v1";
@@ -56,7 +59,27 @@ struct RawFailure {
     rule: String,
 }
 
-/// The request for a session.
+/// The events that a model is shown, in their order: those that failed, and the newest of the others. As many as a memory that may
+/// repeat them can name as its sources, beside what it quotes itself.
+pub(crate) fn chosen(events: &[Event], verdict: &Verdict) -> Vec<Event> {
+    let failed: BTreeSet<MemoryId> =
+        verdict.failings.iter().flat_map(|f| f.times.new.iter().flatten()).copied().collect();
+    let mut places: Vec<usize> = (0..events.len()).collect();
+    places.sort_by_key(|i| (events.get(*i).is_none_or(|event| !failed.contains(&event.id)), std::cmp::Reverse(*i)));
+    places.truncate(SOURCES_MAX - REFLECT_SENTENCES_MAX);
+    places.sort_unstable();
+    let shown: Vec<Event> = places.into_iter().filter_map(|i| events.get(i).cloned()).collect();
+    let mut chars = 0;
+    let fits = |event: &&Event| {
+        chars += line(event).chars().count();
+        chars <= REFLECT_PROMPT_CHARS_MAX
+    };
+    let mut fitting: Vec<Event> = shown.iter().rev().take_while(fits).cloned().collect();
+    fitting.reverse();
+    fitting
+}
+
+/// The request for a session, of which `events` are shown.
 pub(crate) fn request(model: &str, events: &[Event], verdict: &Verdict) -> ChatRequest {
     let failures: Vec<Value> = verdict
         .failings
@@ -67,7 +90,7 @@ pub(crate) fn request(model: &str, events: &[Event], verdict: &Verdict) -> ChatR
         .collect();
     let data = format!(
         "<events>\n{}\n</events>\n<failures>\n{}\n</failures>",
-        shown(events),
+        lines(events.iter().map(line)),
         lines(failures.iter().map(inert))
     );
     ChatRequest {
@@ -116,33 +139,21 @@ fn schema() -> Value {
     })
 }
 
-/// The newest events that fit, in their order.
-fn shown(events: &[Event]) -> String {
-    let mut shown: Vec<String> = Vec::new();
-    let mut chars = 0;
-    for event in events.iter().rev() {
-        let text = cut(&event.text, REFLECT_PROMPT_EVENT_CHARS_MAX);
-        let line = match &event.what {
-            What::Event(what) => json!({ "event": what, "tool": event.tool(), "text": text }),
-            What::End(outcome, error) => json!({ "event": super::END, "outcome": outcome, "error": error }),
-        };
-        let line = inert(&line);
-        chars += line.chars().count();
-        if chars > REFLECT_PROMPT_CHARS_MAX {
-            break;
-        }
-        shown.push(line);
-    }
-    shown.reverse();
-    lines(shown.into_iter())
+/// An event as a model sees it.
+fn line(event: &Event) -> String {
+    let text = cut(&event.text, REFLECT_PROMPT_EVENT_CHARS_MAX);
+    inert(&match &event.what {
+        What::Event(what) => json!({ "event": what, "tool": event.tool(), "text": text }),
+        What::End(outcome, error) => json!({ "event": super::END, "outcome": outcome, "error": error }),
+    })
 }
 
-fn lines(lines: impl Iterator<Item = String>) -> String {
+pub(super) fn lines(lines: impl Iterator<Item = String>) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
 /// JSON without a sign that could open or close a part of the prompt.
-fn inert(value: &Value) -> String {
+pub(super) fn inert(value: &Value) -> String {
     value.to_string().replace('<', "\\u003c").replace('>', "\\u003e")
 }
 
@@ -177,7 +188,7 @@ pub(crate) fn read(answer: &str, verdict: &Verdict) -> Result<Answer, String> {
 }
 
 /// One line of bounded length.
-fn bounded(what: &str, text: &str) -> Result<String, String> {
+pub(super) fn bounded(what: &str, text: &str) -> Result<String, String> {
     let text: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
     let text = text.join(" ").replace(['<', '>'], "");
     let chars = text.chars().count();

@@ -32,6 +32,16 @@ pub(super) struct Sentence {
 }
 
 impl Sentence {
+    /// What is the same in two sentences that say the same with other case, punctuation and spacing. Order stays: who bites whom.
+    pub fn key(&self) -> String {
+        let mut key = String::new();
+        analyse(&self.text, &mut |term, _, _| {
+            key.push_str(term);
+            key.push(' ');
+        });
+        key
+    }
+
     /// The sentence as it stands in a summary.
     pub fn quoted(&self) -> String {
         let end = if self.text.ends_with(['.', '!', '?', '…', '。']) { "" } else { "." };

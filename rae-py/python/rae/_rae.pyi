@@ -439,7 +439,7 @@ class Reflected:
         """Id of the memory."""
     @property
     def kind(self) -> str:
-        """A "lesson", "strategy" or "reflection"."""
+        """A "lesson", "strategy", "reflection", or a "fact" that was consolidated."""
     @property
     def content(self) -> str:
         """What it says now."""

@@ -291,7 +291,7 @@ record! {
     Reflected {
         /// Id of the memory.
         id: String,
-        /// A "lesson", "strategy" or "reflection".
+        /// A "lesson", "strategy", "reflection", or a "fact" that was consolidated.
         kind: String,
         /// What it says now.
         content: String,

@@ -219,6 +219,25 @@ pub async fn scheduled_jobs_do_not_pile_up(store: &dyn RelationalStore, clock: &
     assert_ne!(jobs[0].id, dead[0].id);
 }
 
+/// A job about something of its own, waiting or dead, neither stands in for a scheduled one nor gives way to it.
+pub async fn a_schedule_leaves_jobs_about_something_alone(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    rig.apply(vec![put(rig.memory("a"))]).await;
+    schedule(&rig).await;
+    let about = |run_at| {
+        let (id, payload) = (rig.id().0, json!({ "session_id": "s" }));
+        Op::EnqueueJob { job: NewJob { id, kind: JobKind::Maintain, payload, run_at } }
+    };
+    rig.apply(vec![about(rig.now())]).await;
+    fail_all(&rig).await;
+    rig.apply(vec![about(rig.now().saturating_add(Duration::from_secs(864_000)))]).await;
+    clock.advance_seconds(3_600);
+    assert_eq!((schedule(&rig).await, schedule(&rig).await), (1, 0));
+    let jobs = store.jobs(&rig.ctx, 10).await.unwrap();
+    let states: Vec<_> = jobs.iter().map(|job| (job.state, job.payload == json!({}))).collect();
+    assert_eq!(states, [(JobState::Dead, false), (JobState::Queued, false), (JobState::Queued, true)]);
+}
+
 /// Each project with memories has its own; what was erased has none.
 pub async fn each_scope_with_memories_is_scheduled(store: &dyn RelationalStore, clock: &ManualClock) {
     let rig = Rig::new(store, clock);

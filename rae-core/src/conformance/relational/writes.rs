@@ -1,7 +1,9 @@
 //! `apply`: all or nothing, preconditions, numbers, places in a session.
 
 use crate::{
-    conformance::fixtures::{EMBEDDER, Rig, content_patch, importance_patch, kind_of, patch_op, put, unit, vector_row},
+    conformance::fixtures::{
+        EMBEDDER, Rig, content_patch, importance_patch, key, kind_of, patch_op, put, unit, vector_row,
+    },
     error::ErrorKind,
     model::{Audit, Memory, MemoryPatch, Op, Outcome, PatchMode, Precondition, SegmentRow},
     ports::{ManualClock, RelationalStore},
@@ -89,6 +91,49 @@ pub async fn absent_refuses_a_live_id_only(store: &dyn RelationalStore, clock: &
     assert_eq!(kind_of(rig.try_apply(vec![Precondition::Absent(a.id)], vec![]).await), ErrorKind::Conflict);
     rig.delete(a.id).await;
     rig.try_apply(vec![Precondition::Absent(a.id), Precondition::Absent(rig.id())], vec![]).await.unwrap();
+}
+
+/// A key is found and taken while a memory has it, whatever became of that memory short of its deletion; in its own scope alone.
+pub async fn a_key_is_taken_while_its_memory_lives(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let (one, other) = (key("one"), key("other"));
+    let free = || vec![Precondition::KeyFree(one)];
+    assert_eq!(store.keyed(&rig.ctx, &[one, other]).await.unwrap(), [None, None]);
+    let with_key = |memory: Memory| Memory { dedup_key: Some(one), ..memory };
+    let first = with_key(rig.memory("first"));
+    rig.try_apply(free(), vec![put(first.clone())]).await.unwrap();
+    let refused = rig.try_apply(free(), vec![put(with_key(rig.memory("second")))]).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (ErrorKind::Conflict, "exists"));
+    rig.try_apply(vec![Precondition::KeyFree(other)], vec![]).await.unwrap();
+    let found = store.keyed(&rig.ctx, &[other, one, one]).await.unwrap();
+    let live = Some(rig.live(first.id).await);
+    assert_eq!(found, [None, live.clone(), live]);
+    // One that ended keeps its key.
+    let ended = MemoryPatch { valid_to: Some(Some(rig.now())), ..MemoryPatch::default() };
+    rig.patch(first.id, ended).await;
+    assert_eq!(kind_of(rig.try_apply(free(), vec![]).await), ErrorKind::Conflict);
+    assert_eq!(store.keyed(&rig.ctx, &[one]).await.unwrap()[0].as_ref().unwrap().version, 2);
+    // The same key elsewhere is another one.
+    let there = rig.at("elsewhere", "p");
+    assert_eq!(store.keyed(&there.ctx, &[one]).await.unwrap(), [None]);
+    there.try_apply(free(), vec![]).await.unwrap();
+    rig.delete(first.id).await;
+    assert_eq!(store.keyed(&rig.ctx, &[one]).await.unwrap(), [None]);
+    rig.try_apply(free(), vec![put(with_key(rig.memory("third")))]).await.unwrap();
+    assert_eq!(rig.all(None).await.len(), 1);
+}
+
+/// Of many who write under a free key at the same time, one does.
+pub async fn racing_writes_under_a_free_key_make_one(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let writes = (0..16).map(|n| {
+        let memory = Memory { dedup_key: Some(key("one")), ..rig.memory(&format!("writer {n}")) };
+        rig.try_apply(vec![Precondition::KeyFree(key("one"))], vec![put(memory)])
+    });
+    let done = futures::future::join_all(writes).await;
+    assert_eq!(done.iter().filter(|done| done.is_ok()).count(), 1);
+    assert!(done.iter().filter_map(|done| done.as_ref().err()).all(|error| error.code() == "exists"));
+    assert_eq!(rig.all(None).await.len(), 1);
 }
 
 /// `EmbedderIs` names its refusal, also while there is no embedder.

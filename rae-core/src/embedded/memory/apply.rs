@@ -57,6 +57,10 @@ impl Work<'_> {
                 let absent = !self.scope_mut().rows.contains_key(id);
                 holds(absent, "exists", || format!("there is a memory {id} already"))
             }
+            Precondition::KeyFree(key) => {
+                let taken = self.scope_mut().rows.values().any(|row| row.memory.dedup_key == Some(*key));
+                holds(!taken, "exists", || "there is a memory with this key already".to_owned())
+            }
             Precondition::EmbedderIs(wanted) => {
                 let same = self.state.embedder.as_ref().is_some_and(|(id, _)| id == wanted);
                 holds(same, "embedder_changed", || "the store's embedder is another one now; open it again".to_owned())

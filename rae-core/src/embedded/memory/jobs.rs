@@ -129,7 +129,8 @@ impl State {
                 continue;
             }
             let Some(scope) = self.scopes.get_mut(&name).map(Arc::make_mut) else { continue };
-            let same = |row: &JobRow, state| row.job.kind == schedule.kind && row.job.state == state;
+            let (kind, whole) = (schedule.kind, serde_json::json!({}));
+            let same = |row: &JobRow, state| row.job.kind == kind && row.job.state == state && row.job.payload == whole;
             if scope.jobs.iter().any(|row| same(row, JobState::Queued)) {
                 continue;
             }

@@ -199,6 +199,11 @@ impl Work<'_> {
                 let absent = self.version_of(*id)?.is_none();
                 holds(absent, "exists", || format!("there is a memory {id} already"))?;
             }
+            Precondition::KeyFree(key) => {
+                let sql = "SELECT 1 FROM memories WHERE scope = ?1 AND dedup_key = ?2";
+                let taken = self.conn.prepare_cached(sql)?.exists(params![self.row.sid, key])?;
+                holds(!taken, "exists", || "there is a memory with this key already".to_owned())?;
+            }
             Precondition::EmbedderIs(wanted) => {
                 let same = current_embedder(self.conn)?.is_some_and(|(_, name, _)| name == *wanted);
                 let text = || "the store's embedder is another one now; open it again".to_owned();

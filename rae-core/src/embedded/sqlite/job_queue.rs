@@ -100,12 +100,14 @@ fn schedule_one(conn: &Connection, now: Timestamp, schedule: &Schedule) -> Res<u
         let scope = scope?;
         place.execute(params![sid, kind, schedule.next(now, schedule.offset(&scope)).micros()])?;
         let Some(due) = due.map(|due| due.0).filter(|due| *due <= now) else { continue };
-        let mut waits =
-            conn.prepare_cached("SELECT 1 FROM jobs WHERE scope = ?1 AND kind = ?2 AND state = 'queued'")?;
+        // Jobs with a payload are about something of their own: they neither stand in for this one nor give way to it.
+        let mut waits = conn.prepare_cached(
+            "SELECT 1 FROM jobs WHERE scope = ?1 AND kind = ?2 AND state = 'queued' AND payload = '{}'",
+        )?;
         if waits.exists(params![sid, kind])? {
             continue;
         }
-        conn.prepare_cached("DELETE FROM jobs WHERE scope = ?1 AND kind = ?2 AND state = 'dead'")?
+        conn.prepare_cached("DELETE FROM jobs WHERE scope = ?1 AND kind = ?2 AND state = 'dead' AND payload = '{}'")?
             .execute(params![sid, kind])?;
         queued += conn
             .prepare_cached(

@@ -357,6 +357,11 @@ impl MemoryRead for SqliteStore {
         self.read(ctx, move |conn| read::get(conn, &scope, &ids)).await
     }
 
+    async fn keyed(&self, ctx: &Ctx, keys: &[[u8; 32]]) -> Result<Vec<Option<Memory>>> {
+        let (scope, keys) = (ctx.scope().clone(), keys.to_vec());
+        self.read(ctx, move |conn| read::keyed(conn, &scope, &keys)).await
+    }
+
     async fn scan(&self, ctx: &Ctx, scan: &Scan) -> Result<Vec<Memory>> {
         let (scope, scan) = (ctx.scope().clone(), scan.clone());
         self.read(ctx, move |conn| read::scan(conn, &scope, &scan)).await

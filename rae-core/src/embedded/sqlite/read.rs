@@ -23,6 +23,18 @@ pub(super) fn get(conn: &Connection, scope: &Scope, ids: &[MemoryId]) -> Res<Vec
     Ok(found)
 }
 
+pub(super) fn keyed(conn: &Connection, scope: &Scope, keys: &[[u8; 32]]) -> Res<Vec<Option<Memory>>> {
+    let Some(row) = ScopeRow::find(conn, scope)? else { return Ok(vec![None; keys.len()]) };
+    let sql = concat!("SELECT ", columns!(), " FROM memories m WHERE m.scope = ?1 AND m.dedup_key = ?2");
+    let mut select = conn.prepare_cached(sql)?;
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        let memory = select.query_row(params![row.sid, key], |r| decode(r, scope)).optional()?;
+        found.push(memory.map(|(_, m)| m));
+    }
+    Ok(found)
+}
+
 /// Parameters by reference, as `query` takes them.
 fn all<'a>(first: &[&'a dyn ToSql], rest: &'a [Box<dyn ToSql>]) -> Vec<&'a dyn ToSql> {
     first.iter().copied().chain(rest.iter().map(|p| &**p as &dyn ToSql)).collect()

@@ -1,17 +1,16 @@
 //! Asking a model about a session that failed, where one is configured: after the rules, whose lessons stand whatever it says.
 
-use super::{Reflected, apply, mark, read_events, summary_of};
+use super::{Reflected, about, apply, mark, read_events, summary_of};
 use crate::{
     Ctx,
     deps::Deps,
     error::{Error, Result},
     jobs::embed_debt,
-    limits::PAGE_MAX,
-    model::{JobKind, Memory, MemoryId, NewJob, Op},
+    model::{JobKind, NewJob, Op},
     ops::{LlmOptions, llm},
     reflect::{
-        Answer, Cited, Event, evaluate, explained, is_of_one, lesson_ids, model_failed, model_request, read_answer,
-        repair, was_asked,
+        Answer, Cited, Event, Subject, chosen, evaluate, explained, is_of_one, lessons, model_failed, model_request,
+        read_answer, repair, was_asked,
     },
 };
 use serde_json::json;
@@ -43,7 +42,8 @@ pub(super) async fn ask(deps: &Deps, ctx: &Ctx, session: &str, attempts: u32) ->
     if !went_wrong {
         return Ok(Vec::new());
     }
-    let request = model_request(model, &events, &verdict);
+    let chosen = chosen(&events, &verdict);
+    let request = model_request(model, &chosen, &verdict);
     let options = || LlmOptions { operation: "reflect".to_owned(), ..LlmOptions::default() };
     let first = llm(deps, ctx.scope(), request.clone(), options()).await?.response.message.plain_text();
     let answer = match read_answer(&first, &verdict) {
@@ -61,12 +61,12 @@ pub(super) async fn ask(deps: &Deps, ctx: &Ctx, session: &str, attempts: u32) ->
             (Answer::default(), true)
         }
     };
-    let ids = lesson_ids(ctx.scope(), &verdict);
+    let lessons = lessons(ctx.scope(), &verdict);
     // What is said of all is nobody's own, and is not kept.
     let answer = Answer { insight: answer.insight.filter(|_| is_of_one(&events)), ..answer };
-    let shown: Vec<Cited> = events.iter().rev().take(PAGE_MAX).rev().map(Event::cited).collect();
+    let shown: Vec<Cited> = chosen.iter().map(Event::cited).collect();
     for attempt in 1.. {
-        match keep(deps, ctx, session, (&answer, &shown), (&ids, upto, failed)).await {
+        match keep(deps, ctx, session, (&answer, &shown), (&lessons, upto, failed)).await {
             Err(error) if super::is_raced(&error) && attempt < ATTEMPTS => {}
             Ok(_) if failed => return Err(unreadable()),
             done => return done,
@@ -75,7 +75,7 @@ pub(super) async fn ask(deps: &Deps, ctx: &Ctx, session: &str, attempts: u32) ->
     Err(Error::internal("unreachable: the loop ends by returning"))
 }
 
-fn unreadable() -> Error {
+pub(super) fn unreadable() -> Error {
     Error::unavailable("the model's reflection could not be read, twice").with_code(UNREADABLE)
 }
 
@@ -85,22 +85,21 @@ async fn keep(
     ctx: &Ctx,
     session: &str,
     (answer, shown): (&Answer, &[Cited]),
-    (ids, upto, failed): (&[MemoryId], u32, bool),
+    (lessons, upto, failed): (&[Subject], u32, bool),
 ) -> Result<Vec<Reflected>> {
     let Some(summary) = summary_of(deps, ctx, session).await? else { return Ok(Vec::new()) };
-    let mut known: Vec<Option<Memory>> = Vec::with_capacity(ids.len());
-    for page in ids.chunks(PAGE_MAX) {
-        known.extend(deps.relational.get(ctx, page).await?);
-    }
+    let known = about(deps, ctx, lessons).await?;
     let now = deps.clock.now();
     let mut changes = Vec::new();
     for (n, said) in &answer.failures {
         // A lesson that somebody forgot or ended stays so.
-        if let Some(lesson) = known.get(*n).and_then(Option::as_ref).filter(|lesson| !lesson.is_over(now)) {
-            changes.push((lesson.clone(), explained(lesson, said)));
+        if let Some(lesson) = lessons.get(*n).and_then(|lesson| known.get(lesson)).filter(|lesson| !lesson.is_over(now))
+        {
+            changes.extend(explained(lesson, said, shown).map(|patch| (lesson.clone(), patch)));
         }
     }
-    changes.push((summary.clone(), crate::reflect::asked(&summary, answer.insight.as_deref(), (upto, failed), shown)));
+    let insight = answer.insight.as_deref().filter(|_| !summary.is_over(now));
+    changes.push((summary.clone(), crate::reflect::asked(&summary, insight, (upto, failed), shown)));
     let patched = changes.into_iter().map(|(old, patch)| super::patched(&old, patch)).collect::<Result<_>>()?;
     apply(deps, ctx, patched, shown).await
 }

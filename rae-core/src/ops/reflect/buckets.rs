@@ -1,16 +1,16 @@
 //! Summaries of the days and weeks that have news, over all sessions of a user and agent. They are made from events, never from other summaries.
 
-use super::{Reflected, is_raced, write};
+use super::{Reflected, about, is_raced, write};
 use crate::{
     Ctx,
     deps::Deps,
     error::{Error, Result},
     limits::{PAGE_MAX, REFLECT_WEEKS_MAX},
-    model::{Cursor, Filter, Kind, Memory, MemoryId, Scan, Timestamp},
+    model::{Cursor, Filter, Kind, Memory, Scan, Timestamp},
     reflect::{Bucket, Event, Owner, week},
 };
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 const DAY_MICROS: i64 = 86_400_000_000;
 /// Attempts against others who sum up the same.
@@ -52,13 +52,9 @@ async fn once(deps: &Deps, ctx: &Ctx, weeks: &BTreeSet<i64>) -> Result<Vec<Refle
             drafts.extend(week(ctx.scope(), date(*first)?, owner.clone(), own));
         }
     }
-    let ids: Vec<MemoryId> = drafts.iter().map(|draft| draft.id).collect();
-    let mut known: HashMap<MemoryId, Memory> = HashMap::new();
-    for page in ids.chunks(PAGE_MAX) {
-        known.extend(deps.relational.get(ctx, page).await?.into_iter().flatten().map(|memory| (memory.id, memory)));
-    }
+    let known = about(deps, ctx, &drafts.iter().map(|draft| draft.subject).collect::<Vec<_>>()).await?;
     let news = drafts.into_iter().filter(|draft| {
-        let old = known.get(&draft.id);
+        let old = known.get(&draft.subject);
         draft.is_news(old) && old.is_none_or(|old| !old.is_over(now))
     });
     write(deps, ctx, news.collect(), &known, now).await

@@ -384,6 +384,11 @@ impl Work<'_> {
                 let absent = self.version_of(*id).await?.is_none();
                 holds(absent, "exists", || format!("there is a memory {id} already"))?;
             }
+            Precondition::KeyFree(key) => {
+                let sql = "SELECT 1 FROM rae.memories WHERE scope = $1 AND dedup_key = $2";
+                let taken = self.tx.query_opt(sql, &[&self.row.sid, &&key[..]]).await?.is_some();
+                holds(!taken, "exists", || "there is a memory with this key already".to_owned())?;
+            }
             Precondition::EmbedderIs(wanted) => {
                 let same = current_embedder(self.tx).await?.is_some_and(|(_, name, _)| name == *wanted);
                 let text = || "the store's embedder is another one now; open it again".to_owned();

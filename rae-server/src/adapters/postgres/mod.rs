@@ -197,6 +197,11 @@ impl MemoryRead for PostgresStore {
         self.core.run(ctx, Mode::Read, move |tx| boxed(async move { read::get(tx, &ids).await })).await
     }
 
+    async fn keyed(&self, ctx: &Ctx, keys: &[[u8; 32]]) -> Result<Vec<Option<Memory>>> {
+        let keys = keys.to_vec();
+        self.core.run(ctx, Mode::Read, move |tx| boxed(async move { read::keyed(tx, &keys).await })).await
+    }
+
     async fn scan(&self, ctx: &Ctx, scan: &Scan) -> Result<Vec<Memory>> {
         let scan = scan.clone();
         self.core.run(ctx, Mode::Read, move |tx| boxed(async move { read::scan(tx, &scan).await })).await

@@ -24,6 +24,14 @@ const BY_IDS: &str = concat!(
      LATERAL (SELECT * FROM rae.memories m WHERE m.scope = $1 AND m.id = u.id OFFSET 0) m"
 );
 
+/// One look-up a key, as above.
+const BY_KEYS: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM unnest($2::bytea[]) u (key), \
+     LATERAL (SELECT * FROM rae.memories m WHERE m.scope = $1 AND m.dedup_key = u.key OFFSET 0) m"
+);
+
 pub(super) async fn get(tx: &Tx, wanted: &[MemoryId]) -> Res<Vec<Option<Memory>>> {
     let Some(row) = ScopeRow::find(tx).await? else { return Ok(vec![None; wanted.len()]) };
     let mut found = HashMap::new();
@@ -32,6 +40,17 @@ pub(super) async fn get(tx: &Tx, wanted: &[MemoryId]) -> Res<Vec<Option<Memory>>
         found.insert(memory.id, memory);
     }
     Ok(wanted.iter().map(|id| found.get(id).cloned()).collect())
+}
+
+pub(super) async fn keyed(tx: &Tx, keys: &[[u8; 32]]) -> Res<Vec<Option<Memory>>> {
+    let Some(row) = ScopeRow::find(tx).await? else { return Ok(vec![None; keys.len()]) };
+    let wanted: Vec<_> = keys.iter().map(|key| &key[..]).collect();
+    let mut found = HashMap::new();
+    for row in tx.query(BY_KEYS, &[&row.sid, &wanted]).await? {
+        let (_, memory) = decode(&row, &tx.scope)?;
+        found.extend(memory.dedup_key.map(|key| (key, memory)));
+    }
+    Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
 }
 
 /// Rows of a statement that is put together, one after the other: a large answer is never held whole.

@@ -76,7 +76,7 @@ pub struct Reflect {
 pub struct Reflected {
     #[schema(format = Uuid)]
     pub id: String,
-    /// lesson, strategy or reflection.
+    /// lesson, strategy, reflection, or a fact that was consolidated.
     pub kind: Kind,
     /// What it says now.
     pub content: String,

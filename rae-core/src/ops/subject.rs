@@ -1,0 +1,34 @@
+//! Finding the one memory of a subject, by its key or by the id that an earlier version gave it.
+
+use crate::{
+    Ctx,
+    deps::Deps,
+    error::Result,
+    limits::PAGE_MAX,
+    model::{Memory, MemoryId, Precondition},
+    reflect::Subject,
+};
+use std::collections::HashMap;
+
+/// The memories that are there of these subjects, ended ones too.
+pub(super) async fn about(deps: &Deps, ctx: &Ctx, subjects: &[Subject]) -> Result<HashMap<Subject, Memory>> {
+    let mut known = HashMap::new();
+    for page in subjects.chunks(PAGE_MAX) {
+        let keys: Vec<[u8; 32]> = page.iter().map(|subject| subject.key).collect();
+        let found = deps.relational.keyed(ctx, &keys).await?;
+        known.extend(page.iter().zip(found).filter_map(|(subject, memory)| Some((*subject, memory?))));
+        let rest: Vec<Subject> = page.iter().filter(|subject| !known.contains_key(subject)).copied().collect();
+        if rest.is_empty() {
+            continue;
+        }
+        let ids: Vec<MemoryId> = rest.iter().map(|subject| subject.old_id).collect();
+        let found = deps.relational.get(ctx, &ids).await?;
+        known.extend(rest.into_iter().zip(found).filter_map(|(subject, memory)| Some((subject, memory?))));
+    }
+    Ok(known)
+}
+
+/// That there is none: who writes one under this makes the only one.
+pub(super) fn absent(subject: &Subject) -> [Precondition; 2] {
+    [Precondition::KeyFree(subject.key), Precondition::Absent(subject.old_id)]
+}
