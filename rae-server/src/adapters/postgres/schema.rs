@@ -9,11 +9,12 @@ use rae_core::{Error, Result};
 use tokio_postgres::{Client, Row};
 
 /// One script a version, the first makes version 1. A script that was released is never changed.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_init.sql"),
     include_str!("migrations/0002_hosting.sql"),
     include_str!("migrations/0003_ledger.sql"),
     include_str!("migrations/0004_claims.sql"),
+    include_str!("migrations/0005_schedules.sql"),
 ];
 
 /// The version this build reads and writes.
