@@ -110,3 +110,5 @@ pub(crate) use {
 
 #[cfg(test)]
 mod graph_tests;
+#[cfg(test)]
+mod joins_tests;
