@@ -173,6 +173,10 @@ export interface RecallOptions extends CallOptions {
   minScore?: number | null;
   /** Most tokens of all hits together. */
   maxTokens?: number | null;
+  /**
+   * What nearness in the graph of relations to the entities that the question names adds to the score, 0 to 1; default 0.
+   */
+  graphWeight?: number | null;
   /** Asks the configured reranker; `degraded: ["rerank"]` where there is none. */
   rerank?: boolean | null;
   /** Fills `trace`. */

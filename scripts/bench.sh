@@ -18,18 +18,21 @@ scripts/venv.sh
 (cd rae-py && ../.venv/bin/maturin build --quiet --release --strip --out "$work/wheels")
 ls -l "$work"/wheels
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet "$work"/wheels/rae-*.whl numpy chromadb
+"$work/venv/bin/pip" install --quiet "$work"/wheels/rae-*.whl numpy chromadb networkx
 echo "=== what a call costs from each language"
 scripts/npm.sh
 head -5000 "$texts" > "$work/some.txt"
 python3 scripts/bench_bindings.py "$work/some.txt" "$work/venv/bin/python" rae-node/index.mjs
 echo "=== whether lessons help (a scripted agent, no model)"
 "$work/venv/bin/python" scripts/bench_lessons.py --seeds 20
+echo "=== the graph, beside networkx"; "$work/venv/bin/python" scripts/bench_graph.py
 if [ -d "$shared/bench" ]; then
   echo "=== recall"
   data=("$shared/data/locomo-dev.json" "$shared/data/beam-dev.json")
   "$work/venv/bin/python" "$shared/bench/recall/recall.py" --data "${data[@]}"
   "$work/venv/bin/python" "$shared/bench/recall/recall.py" --merge --data "${data[@]}"
+  echo "=== the graph in recall"
+  "$work/venv/bin/python" scripts/graph_ablation.py --shared "$shared"
   echo "=== scale, beside Chroma (which is given random vectors: its figures leave embedding out)"
   "$work/venv/bin/python" -c 'import numpy, sys
 n = sum(1 for _ in open(sys.argv[1])); v = numpy.random.default_rng(0).standard_normal((n, 128), dtype=numpy.float32)

@@ -207,6 +207,12 @@ pub const GRAPH_HISTORIES_MAX: usize = 10_000;
 pub const GRAPH_QUESTION_WORDS_MAX: usize = 256;
 /// Words of a name that is looked for in a question.
 pub const GRAPH_NAME_WORDS_MAX: usize = 8;
+/// Names that a round of `maintain` joins.
+pub const GRAPH_JOINS_MAX: usize = 100;
+/// Texts of a project in which `maintain` looks for names of one entity.
+pub const GRAPH_ALIAS_TEXTS_MAX: usize = 1_000;
+/// Memories that the graph gives a recall that weighs it.
+pub const GRAPH_NEAR_MAX: usize = 2_000;
 /// Entities that one subgraph begins with.
 pub const GRAPH_STARTS_MAX: usize = 100;
 /// Most snapshots of a project's graph.

@@ -28,7 +28,7 @@ const UPDATE = names(
     "validTo supersededBy expectedVersion",
 );
 const RECALL = names(
-  "k layers kinds tags tagsAny filter since until asOf knownAt sessionId agentId userId minScore maxTokens rerank explain",
+  "k layers kinds tags tagsAny filter since until asOf knownAt sessionId agentId userId minScore maxTokens graphWeight rerank explain",
 );
 const CONTEXT = names("sessionId maxTokens agentId userId layers tags filter minScore");
 const LIST = names("limit cursor layer tags filter");
@@ -74,7 +74,7 @@ const NONE = new Set();
 // How each field is read; those that are not here are texts.
 const READERS = readers([
   [time, "occurredAt validFrom validTo since until asOf knownAt now at"],
-  [number, "k limit depth weight maxTokens minScore importance confidence ttl expectedVersion timeout reflectAfter _testSeed"],
+  [number, "k limit depth weight maxTokens minScore graphWeight importance confidence ttl expectedVersion timeout reflectAfter _testSeed"],
   [number, "dailyTokenLimit monthlyTokenLimit warningThreshold temperature topP"],
   [number, "inputTokens cachedInputTokens cacheWriteTokens outputTokens reasoningTokens maxOutputTokens"],
   [money, "dailyLimit monthlyLimit"],

@@ -224,6 +224,7 @@ pub(crate) fn recall(fields: &Bound<'_, PyDict>) -> PyResult<RecallOptions> {
             "user_id" => o.user_id = Some(text("user_id", &value)?),
             "min_score" => o.min_score = Some(number("min_score", &value)?),
             "max_tokens" => o.max_tokens = Some(integer("max_tokens", &value)?),
+            "graph_weight" => o.graph_weight = Some(number("graph_weight", &value)?),
             "rerank" => o.rerank = flag("rerank", &value)?,
             "explain" => o.explain = flag("explain", &value)?,
             _ => return Err(invalid(fields.py(), format!("unknown option \"{key}\""))),

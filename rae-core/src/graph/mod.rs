@@ -4,6 +4,7 @@
 //! a memory, and follows the change log edge by edge. Every question is asked of a [`View`]: the graph at one moment.
 
 mod communities;
+mod join;
 mod near;
 mod resolve;
 mod search;
@@ -12,6 +13,7 @@ mod view;
 mod walk;
 
 pub use communities::{Community, Weighted, components, louvain, modularity};
+pub use join::{ALIAS_PHRASES, Join, Stated, stated};
 pub use resolve::{SameAs, same_as};
 pub use search::{EntityPage, Place};
 pub use store::{Edge, Graph};

@@ -33,6 +33,10 @@ pub struct Edge {
     pub expires_at: Option<Timestamp>,
     /// Whether another memory superseded it.
     pub over: bool,
+    /// The memories that it was read from.
+    pub sources: Vec<MemoryId>,
+    /// Stands for the user, the agent and the class of the memory: the same for the same.
+    pub owner: u128,
 }
 
 impl Edge {

@@ -27,6 +27,8 @@ fn edge(n: u128, subject: &str, relation: &str, object: &str) -> Edge {
         valid_to: None,
         expires_at: None,
         over: false,
+        sources: Vec::new(),
+        owner: 0,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Entity, Neighbor, Relation,
-    view::{Group, View},
+    view::{Group, Link, View},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -13,10 +13,13 @@ use serde::{Deserialize, Serialize};
 use std::{
     cmp::{Ordering, Reverse},
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
+    rc::Rc,
 };
 
 /// Least strength of a relation that is a way: the cost of a weaker one is no number to add to others.
 const STRENGTH_MIN: f64 = 1e-9;
+/// Share by which two sums of the same costs may differ.
+const ROUNDING: f64 = 1e-9;
 
 /// What is around an entity.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -58,6 +61,59 @@ struct Reached {
     depth: usize,
     strength: f64,
     by: MemoryId,
+}
+
+/// Links of the entities that one question met, so that each is counted once.
+struct Links {
+    known: HashMap<Group, Rc<[Link]>>,
+    visits: usize,
+}
+
+impl Links {
+    /// Those of an entity that are ways.
+    fn of(&mut self, view: &mut View<'_>, group: Group) -> Result<Rc<[Link]>> {
+        if let Some(links) = self.known.get(&group) {
+            return Ok(Rc::clone(links));
+        }
+        let all = view.links(group, None);
+        self.visits += all.len();
+        if self.visits > view.visits_max {
+            let why = format!("no way was found within {} relations; ask for nearer entities", view.visits_max);
+            return Err(Error::new(ErrorKind::Unsupported, why).with_code("graph_too_large"));
+        }
+        let links: Rc<[Link]> = all.into_iter().filter(|link| link.strength >= STRENGTH_MIN).collect();
+        self.known.insert(group, Rc::clone(&links));
+        Ok(links)
+    }
+}
+
+/// One of the two searches that meet.
+struct Side {
+    best: HashMap<Group, f64>,
+    done: HashMap<Group, f64>,
+    heap: BinaryHeap<Reverse<Front>>,
+}
+
+impl Side {
+    fn top(&self) -> Option<f64> {
+        self.heap.peek().map(|front| front.0.cost)
+    }
+}
+
+/// How far apart two entities are, and how far what was looked at is from the second.
+struct Far {
+    cost: f64,
+    /// What was not looked at is at least so far; none where all was.
+    least: Option<f64>,
+    done: HashMap<Group, f64>,
+}
+
+impl Far {
+    /// Whether no cheapest way leads by an entity that costs so much to come to. Sums from both ends are rounded differently.
+    fn is_farther(&self, cost: f64, group: Group) -> bool {
+        let rest = self.done.get(&group).copied().or(self.least);
+        rest.is_none_or(|rest| cost + rest > self.cost * (1.0 + ROUNDING))
+    }
 }
 
 impl View<'_> {
@@ -153,15 +209,16 @@ impl View<'_> {
         Ok(Some(Path { entities, relations, cost }))
     }
 
-    /// The cost, and the steps: over which memory to which entity.
+    /// The cost, and the steps: over which memory to which entity. How far each end is from the other is looked at first, from both
+    /// sides at once; the search proper then leaves out what lies on no cheapest way, and so is the same as if it left out nothing.
     #[allow(clippy::type_complexity)] // one caller, next to it
     fn cheapest(&mut self, from: Group, to: Group) -> Result<Option<(f64, Vec<(MemoryId, Group)>)>> {
+        let mut links = Links { known: HashMap::new(), visits: 0 };
+        let Some(far) = self.far(&mut links, from, to)? else { return Ok(None) };
         let mut best: HashMap<Group, (f64, usize)> = HashMap::from([(from, (0.0, 0))]);
         let mut came: HashMap<Group, (MemoryId, Group)> = HashMap::new();
-        let mut heap =
-            BinaryHeap::from([Reverse(Front { cost: 0.0, steps: 0, root: self.root(from).into(), group: from })]);
+        let mut heap = BinaryHeap::from([Reverse(self.front(from, (0.0, 0)))]);
         let mut done = HashSet::new();
-        let mut visits = 0;
         while let Some(Reverse(front)) = heap.pop() {
             if front.group == to {
                 let mut steps = Vec::new();
@@ -176,24 +233,59 @@ impl View<'_> {
             if !done.insert(front.group) {
                 continue;
             }
-            let links = self.links(front.group, None);
-            visits += links.len();
-            if visits > self.visits_max {
-                let why = format!("no way was found within {} relations; ask for nearer entities", self.visits_max);
-                return Err(Error::new(ErrorKind::Unsupported, why).with_code("graph_too_large"));
-            }
-            for link in links.into_iter().filter(|link| link.strength >= STRENGTH_MIN && !done.contains(&link.to)) {
+            for link in links.of(self, front.group)?.iter().filter(|link| !done.contains(&link.to)) {
                 let new = (front.cost + 1.0 / link.strength, front.steps + 1);
+                if far.is_farther(new.0, link.to) {
+                    continue;
+                }
                 let known = best.get(&link.to);
                 if known.is_none_or(|known| new.0.total_cmp(&known.0).then(new.1.cmp(&known.1)).is_lt()) {
                     best.insert(link.to, new);
                     came.insert(link.to, (link.id, front.group));
-                    let root = self.root(link.to).into();
-                    heap.push(Reverse(Front { cost: new.0, steps: new.1, root, group: link.to }));
+                    heap.push(Reverse(self.front(link.to, new)));
                 }
             }
         }
         Ok(None)
+    }
+
+    fn front(&self, group: Group, (cost, steps): (f64, usize)) -> Front {
+        Front { cost, steps, root: self.root(group).into(), group }
+    }
+
+    /// The cost of the cheapest way, by Dijkstra's search from both ends until they meet (Nicholson, 1966); none where they do not.
+    fn far(&mut self, links: &mut Links, from: Group, to: Group) -> Result<Option<Far>> {
+        let mut sides = [from, to].map(|end| Side {
+            best: HashMap::from([(end, 0.0)]),
+            done: HashMap::new(),
+            heap: BinaryHeap::from([Reverse(self.front(end, (0.0, 0)))]),
+        });
+        let mut cost = if from == to { 0.0 } else { f64::INFINITY };
+        loop {
+            let [near, back] = &mut sides;
+            let (Some(one), Some(other)) = (near.top(), back.top()) else { break };
+            if one + other >= cost {
+                break;
+            }
+            let (side, across) = if one <= other { (near, &*back) } else { (back, &*near) };
+            let Some(Reverse(front)) = side.heap.pop() else { break };
+            if side.done.contains_key(&front.group) {
+                continue;
+            }
+            side.done.insert(front.group, front.cost);
+            for link in links.of(self, front.group)?.iter() {
+                let new = front.cost + 1.0 / link.strength;
+                if side.best.get(&link.to).is_none_or(|known| new < *known) {
+                    side.best.insert(link.to, new);
+                    side.heap.push(Reverse(self.front(link.to, (new, 0))));
+                }
+                if let Some(rest) = across.best.get(&link.to) {
+                    cost = cost.min(new + rest);
+                }
+            }
+        }
+        let [_, back] = sides;
+        Ok(cost.is_finite().then(|| Far { cost, least: back.heap.peek().map(|front| front.0.cost), done: back.done }))
     }
 
     /// The entities within `depth` relations of any of `names`, at most `limit` of them, and the relations among them, at most

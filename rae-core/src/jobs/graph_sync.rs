@@ -74,7 +74,22 @@ pub(crate) fn edge(memory: &Memory) -> Option<Edge> {
         valid_to: memory.valid_to,
         expires_at: memory.expires_at,
         over: memory.superseded_by.is_some(),
+        sources: memory.provenance.derived_from.clone(),
+        owner: owner(memory),
     })
+}
+
+/// Stands for whose a memory is, and of which class.
+pub(crate) fn owner(memory: &Memory) -> u128 {
+    let mut hash = blake3::Hasher::new();
+    for part in [memory.user_id.as_deref(), memory.agent_id.as_deref(), Some(memory.info_class.as_str())] {
+        // The length keeps two lists of texts from reading the same.
+        hash.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
+        hash.update(part.unwrap_or_default().as_bytes());
+    }
+    let mut owner = [0; 16];
+    hash.finalize_xof().fill(&mut owner);
+    u128::from_le_bytes(owner)
 }
 
 /// The graph of all relations as they are. What changes while it is read comes again with the changes.

@@ -39,6 +39,13 @@ pub struct EvaluationRun {
     pub drift: Option<Comparison>,
 }
 
+impl EvaluationRun {
+    /// The name of its record: its set's, and when it began.
+    pub(super) fn name(&self) -> String {
+        format!("{}/{:020}", self.questions, self.evaluation.at.micros())
+    }
+}
+
 /// The figures of one set in a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationScore {
@@ -166,8 +173,9 @@ pub(crate) async fn run_questions(
     // A run with another k, or of other questions, says nothing about drift.
     let last = newest(deps, &ctx, &runs).await?;
     let drift = last.and_then(|last| Comparison::between(&last.evaluation, &evaluation).ok());
-    let (at, run_name) = (evaluation.at, format!("{name}/{:020}", evaluation.at.micros()));
+    let at = evaluation.at;
     let run = EvaluationRun { questions: name.to_owned(), evaluation, drift };
+    let run_name = run.name();
     let body = serde_json::to_value(&run).map_err(|e| Error::internal("a run is no JSON").with_source(e))?;
     runs.truncate((runs.len() + 1).saturating_sub(EVAL_KEPT_MAX));
     let mut ops = drops(runs);
@@ -226,7 +234,7 @@ fn drops(runs: Vec<String>) -> Vec<Op> {
 }
 
 /// The names of the runs of a set, the oldest first.
-async fn run_names(deps: &Deps, ctx: &Ctx, set: &str) -> Result<Vec<String>> {
+pub(super) async fn run_names(deps: &Deps, ctx: &Ctx, set: &str) -> Result<Vec<String>> {
     let mut names = Vec::new();
     each_run(deps, ctx, set, |record| names.push(record.name)).await?;
     Ok(names)
@@ -260,7 +268,7 @@ async fn each_run(deps: &Deps, ctx: &Ctx, set: &str, mut take: impl FnMut(Record
 }
 
 /// All records of a kind: there are few.
-async fn records(deps: &Deps, ctx: &Ctx, kind: RecordKind) -> Result<Vec<Record>> {
+pub(super) async fn records(deps: &Deps, ctx: &Ctx, kind: RecordKind) -> Result<Vec<Record>> {
     let mut all: Vec<Record> = Vec::new();
     loop {
         let after = all.last().map(|r| r.name.clone());

@@ -4,8 +4,8 @@ use crate::{
     Ctx,
     deps::Deps,
     error::{Error, Result},
-    limits::PAGE_MAX,
-    model::{Cursor, Memory, MemoryVersion, Scan, Scope, Timestamp},
+    limits::{IMPORT_LINE_BYTES_MAX, PAGE_MAX},
+    model::{Cursor, Memory, MemoryVersion, Record, RecordKind, Scan, Scope, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -15,7 +15,9 @@ use std::{
 };
 
 /// Version of the format.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
+/// The version before there were records. What has none is written in it, so that older engines read it.
+const WITHOUT_RECORDS: u32 = 1;
 pub(crate) const MARK: &[u8] = b"{\"rae_export\"";
 
 /// First line.
@@ -41,12 +43,26 @@ pub(super) struct Line {
     pub access: Option<(u64, Timestamp)>,
 }
 
+/// A document that is no memory: a set of questions, or a run of one. Between the header and the memories.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RecordLine {
+    pub record: Record,
+}
+
 /// Last line: a file without it was cut off.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Trailer {
     pub end: bool,
     pub memories: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub records: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What was exported.
@@ -100,8 +116,9 @@ async fn write_file(deps: &Deps, ctx: &Ctx, path: &Path) -> Result<u64> {
     let file = File::create_new(path).map_err(|e| io_error("created", path, e))?;
     let mut out = BufWriter::new(file);
     let embedder = deps.embedder();
+    let has_records = has_records(deps, ctx).await?;
     let header = Header {
-        rae_export: FORMAT,
+        rae_export: if has_records { FORMAT } else { WITHOUT_RECORDS },
         engine: crate::version().to_owned(),
         exported_at: deps.clock.now(),
         tenant: ctx.scope().tenant().to_owned(),
@@ -109,6 +126,7 @@ async fn write_file(deps: &Deps, ctx: &Ctx, path: &Path) -> Result<u64> {
         embedder: super::stats::EmbedderInfo { id: embedder.id().to_owned(), dim: embedder.dim() },
     };
     write_line(&mut out, &header, path)?;
+    let records = if has_records { write_records(deps, ctx, &mut out, path).await? } else { 0 };
     // By id, not by change: what changes while this runs must not slip from a page still to come into one already read.
     let mut scan = Scan { filter: None, after: None, limit: PAGE_MAX };
     let mut memories = 0;
@@ -130,10 +148,42 @@ async fn write_file(deps: &Deps, ctx: &Ctx, path: &Path) -> Result<u64> {
             memories += 1;
         }
     }
-    write_line(&mut out, &Trailer { end: true, memories }, path)?;
+    write_line(&mut out, &Trailer { end: true, memories, records }, path)?;
     let file = out.into_inner().map_err(|e| io_error("written", path, e.into_error()))?;
     file.sync_all().map_err(|e| io_error("written", path, e))?;
     Ok(memories)
+}
+
+/// Whether there is a set of questions; what has no set has no runs.
+async fn has_records(deps: &Deps, ctx: &Ctx) -> Result<bool> {
+    Ok(!deps.relational.records(ctx, RecordKind::Questions, None, 1).await?.is_empty())
+}
+
+/// Sets of questions, each with its runs behind it; gives how many lines there are.
+async fn write_records(deps: &Deps, ctx: &Ctx, out: &mut impl Write, path: &Path) -> Result<u64> {
+    let mut written = 0;
+    for set in super::evaluate::records(deps, ctx, RecordKind::Questions).await? {
+        let name = set.name.clone();
+        written += write_record(out, set, path)?;
+        for run in super::evaluate::run_names(deps, ctx, &name).await? {
+            // One at a time: runs are long.
+            if let Some(run) = deps.relational.record(ctx, RecordKind::Evaluation, &run).await? {
+                written += write_record(out, run, path)?;
+            }
+        }
+    }
+    Ok(written)
+}
+
+fn write_record(out: &mut impl Write, record: Record, path: &Path) -> Result<u64> {
+    let name = record.name.clone();
+    let line = serde_json::to_vec(&RecordLine { record }).map_err(|e| io_error("written", path, e.into()))?;
+    if line.len() > IMPORT_LINE_BYTES_MAX {
+        let text = format!("the stored evaluation {name:?} is longer than the {IMPORT_LINE_BYTES_MAX} bytes of a line");
+        return Err(Error::unsupported(text).with_code("record_too_long"));
+    }
+    out.write_all(&line).and_then(|()| out.write_all(b"\n")).map_err(|e| io_error("written", path, e))?;
+    Ok(1)
 }
 
 fn write_line<T: Serialize>(out: &mut impl Write, value: &T, path: &Path) -> Result<()> {

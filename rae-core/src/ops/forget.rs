@@ -261,6 +261,8 @@ async fn derived(
 async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
     match memory.kind {
         Kind::Reflection | Kind::EntitySummary => Ok(true),
+        // Both names, whichever of them a source has.
+        Kind::Fact if super::joins::is_joined(memory) => Ok(true),
         Kind::Lesson | Kind::Strategy if is_of_model(memory) => Ok(true),
         Kind::Lesson | Kind::Strategy if memory.version > 1 => {
             let history = deps.relational.history(ctx, memory.id).await?;

@@ -1,6 +1,9 @@
 //! `import`: reads an export. The whole file is checked before the first memory is written, and reading it twice changes nothing.
 
-use super::export::{FORMAT, Header, Line, Trailer, io_error};
+use super::{
+    export::{FORMAT, Header, Line, RecordLine, Trailer, io_error},
+    import_records::{self, Found},
+};
 use crate::{
     Ctx,
     deps::Deps,
@@ -30,12 +33,16 @@ pub struct Imported {
 
 pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Imported> {
     let ctx = deps.ctx(scope)?;
-    let header = check_file(deps, path, scope)?;
+    let (header, records) = check_file(deps, path, scope)?;
+    import_records::write(deps, &ctx, path, &records).await?;
     let mut reader = Lines::open(path)?;
     reader.next_line()?; // the header
     let mut done = Imported::default();
     let (mut chunk, mut bytes) = (Vec::new(), 0);
     while let Some(text) = reader.next_line()? {
+        if records.is_record(reader.number) {
+            continue;
+        }
         let Ok(line) = serde_json::from_str::<Line>(&text) else { break }; // the trailer, checked above
         bytes += text.len();
         chunk.push(checked(line, &header, scope, deps.clock.now(), reader.number)?);
@@ -50,7 +57,7 @@ pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Im
 }
 
 /// First pass: every line parses and is inside the limits, and the file is whole.
-fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<Header> {
+fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<(Header, Found)> {
     let mut reader = Lines::open(path)?;
     let not_ours =
         || Error::invalid("this is not a RAE export: its first line is not the header").with_code("not_an_export");
@@ -66,14 +73,23 @@ fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<Header> {
     if header.embedder.id == embedder.id() && header.embedder.dim != embedder.dim() {
         return Err(Error::invalid("the export's embedder is this store's, but with another dimension"));
     }
-    let mut memories = 0;
+    let (mut memories, mut records) = (0, Found::default());
     while let Some(text) = reader.next_line()? {
         if let Ok(trailer) = serde_json::from_str::<Trailer>(&text) {
-            return if trailer.memories == memories && reader.next_line()?.is_none() {
-                Ok(header)
+            let fits = trailer.memories == memories && trailer.records == records.lines();
+            return if fits && reader.next_line()?.is_none() {
+                Ok((header, records))
             } else {
                 Err(Error::invalid("the export's last line does not fit the rest: the file was changed"))
             };
+        }
+        // They stand before the memories, in exports that know of them.
+        if memories == 0
+            && header.rae_export >= FORMAT
+            && let Ok(line) = serde_json::from_str::<RecordLine>(&text)
+        {
+            records.check(line.record).map_err(|e| at_line(e, reader.number))?;
+            continue;
         }
         let line: Line = serde_json::from_str(&text)
             .map_err(|e| Error::invalid(format!("line {} of the export is not a memory: {e}", reader.number)))?;
@@ -84,9 +100,12 @@ fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<Header> {
 }
 
 fn checked(mut line: Line, header: &Header, scope: &Scope, now: Timestamp, number: usize) -> Result<Line> {
-    let at = |e: Error| Error::new(e.kind(), format!("line {number} of the export: {}", e.message())).with_source(e);
-    check_line(&mut line, header, scope, now).map_err(at)?;
+    check_line(&mut line, header, scope, now).map_err(|e| at_line(e, number))?;
     Ok(line)
+}
+
+fn at_line(e: Error, number: usize) -> Error {
+    Error::new(e.kind(), format!("line {number} of the export: {}", e.message())).with_source(e)
 }
 
 /// Everything that would make the store refuse the line: it must be known before anything is written.

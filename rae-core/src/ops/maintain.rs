@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 /// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `reflected` lessons, strategies and reflections
 /// made or changed, `access` counts written, `log_truncated` 0 or 1; and where there were any, `facts` written or changed, strengths
 /// that `faded`, memories `forgotten` below the floor, `retired` past the time they are kept, and `trimmed` to the capacity of their
-/// layer, and `communities`: summaries of the knowledge graph written or removed.
+/// layer, `joined`: names that were found to be one entity, or no longer to be, and `communities`: summaries of the knowledge graph
+/// written or removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maintained {
     /// Work by name.
@@ -52,6 +53,10 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     // Behind the jobs: what they learnt is what insights are made over.
     *ran.entry("reflected".to_owned()).or_default() += super::deepen(deps, scope).await?;
     // Behind the jobs: facts are relations, too.
+    let joined = super::joins::join(deps, scope).await?;
+    if joined > 0 {
+        ran.insert("joined".to_owned(), joined);
+    }
     let communities = super::communities::summarise(deps, scope, true).await?;
     if communities > 0 {
         ran.insert("communities".to_owned(), communities);
@@ -72,6 +77,7 @@ pub(crate) async fn housekeep(deps: &Deps, scope: &Scope, now: Timestamp) -> Res
     if deps.indexes.get(scope).is_some() {
         sync_index(deps, scope).await?;
     }
+    super::joins::join(deps, scope).await?;
     super::communities::summarise(deps, scope, false).await?;
     if deps.is_checkpoint_due() {
         deps.relational.checkpoint(&deps.ctx(scope)?, now).await?;

@@ -15,7 +15,9 @@ mod forget;
 mod get;
 mod graph;
 mod import;
+mod import_records;
 mod jobs;
+mod joins;
 mod keys;
 mod lifecycle;
 mod llm;
@@ -109,3 +111,5 @@ pub(crate) use {
 
 #[cfg(test)]
 mod graph_tests;
+#[cfg(test)]
+mod joins_tests;

@@ -18,6 +18,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -58,6 +59,8 @@ pub struct RecallOptions {
     pub min_score: Option<f64>,
     /// Most tokens of all hits together; hits past that are left out.
     pub max_tokens: Option<i64>,
+    /// What nearness in the graph of relations to the entities that the question names adds to the score, 0 to 1; default 0.
+    pub graph_weight: Option<f64>,
     /// Asks the configured reranker; `degraded: ["rerank"]` where there is none.
     pub rerank: bool,
     /// Gives the trace.
@@ -82,6 +85,7 @@ impl Default for RecallOptions {
             user_id: None,
             min_score: None,
             max_tokens: None,
+            graph_weight: None,
             rerank: false,
             explain: false,
         }
@@ -154,6 +158,7 @@ pub(super) struct Plan {
     pub metadata_filter: Option<Filter>,
     pub min_score: f64,
     pub max_tokens: Option<usize>,
+    pub graph_weight: f64,
 }
 
 /// A ranked memory with its row.
@@ -186,11 +191,14 @@ pub(super) async fn found(deps: &Deps, ctx: &Ctx, query: &str, options: RecallOp
     check_query(query)?;
     let (wants_rerank, as_of) = (options.rerank, options.as_of);
     let plan = plan(deps, options)?;
+    let is_weighed = plan.graph_weight > 0.0;
     let mut search = search(deps, ctx, query, plan).await?;
     if wants_rerank {
         rerank(deps, query, &mut search).await;
     }
-    near_in_graph(deps, ctx, query, as_of, &mut search).await?;
+    if !is_weighed {
+        near_in_graph(deps, ctx, query, as_of, &mut search).await?;
+    }
     Ok(search)
 }
 
@@ -205,6 +213,10 @@ pub(super) fn plan(deps: &Deps, o: RecallOptions) -> Result<Plan> {
     };
     if o.min_score.is_some_and(|s| !(0.0..=1.0).contains(&s)) {
         return Err(Error::invalid("min_score must be a number from 0 to 1"));
+    }
+    let graph_weight = o.graph_weight.unwrap_or(0.0);
+    if !(0.0..=1.0).contains(&graph_weight) {
+        return Err(Error::invalid("graph_weight must be a number from 0 to 1"));
     }
     if let (Some(since), Some(until)) = (o.since, o.until)
         && until <= since
@@ -230,7 +242,7 @@ pub(super) fn plan(deps: &Deps, o: RecallOptions) -> Result<Plan> {
         only: None,
     };
     let metadata_filter = o.filter.map(|f| Filter::parse(&f)).transpose()?.filter(|f| !f.is_trivial());
-    Ok(Plan { k, filter, metadata_filter, min_score: o.min_score.unwrap_or(0.0), max_tokens })
+    Ok(Plan { k, filter, metadata_filter, min_score: o.min_score.unwrap_or(0.0), max_tokens, graph_weight })
 }
 
 /// One of none is nothing: an empty list is a mistake, not a wish.
@@ -275,10 +287,12 @@ pub(super) async fn search(deps: &Deps, ctx: &Ctx, text: &str, mut plan: Plan) -
         None => (None, false),
     };
     clock.stage("dense");
+    let around = around(deps, ctx, text, &plan).await?;
+    clock.stage("graph");
     let best_words = words.best;
     let nearest = dense.as_ref().map_or(&[][..], |dense| &dense.nearest);
     let near = nearest.len();
-    let ids = candidates(&state.index.read(), words, nearest, &plan.filter);
+    let ids = candidates(&state.index.read(), words, nearest, &around, &plan.filter);
     let cosines = match &dense {
         Some(dense) => dense::cosines(deps, ctx, dense, &ids).await?,
         None => None,
@@ -289,10 +303,10 @@ pub(super) async fn search(deps: &Deps, ctx: &Ctx, text: &str, mut plan: Plan) -
         degraded.push("dense".to_owned());
     }
     clock.stage("cosines");
-    let weights = Weights::for_embedder(deps.embedder().is_cheap());
+    let weights = Weights { graph: plan.graph_weight, ..Weights::for_embedder(deps.embedder().is_cheap()) };
     let ranked = {
         let index = state.index.read();
-        let query = Query::new(&index, text);
+        let query = Query::new(&index, text).near(around);
         rank(&index, &query, &plan.filter, (&ids, &cosines), best_words, &weights, plan.k)
     };
     clock.stage("rank");
@@ -377,8 +391,22 @@ fn cut_to_tokens(deps: &Deps, found: Vec<Found>, max_tokens: Option<usize>) -> R
     Ok(kept)
 }
 
-/// How near the relations among the hits are to what the question names. It is told and does not rank: see `docs/benchmarks.md`. Where
-/// no hit is a relation, no graph is asked.
+/// What is near in the graph to what the question names, where the caller gives that a weight.
+async fn around(deps: &Deps, ctx: &Ctx, text: &str, plan: &Plan) -> Result<BTreeMap<MemoryId, f64>> {
+    if plan.graph_weight <= 0.0 {
+        return Ok(BTreeMap::new());
+    }
+    let state = graph_sync::fresh(deps, ctx).await?;
+    let moment = moment(plan.filter.now, plan.filter.as_of);
+    Ok(View::new(&state.followed.read().graph, moment).memories_near(text))
+}
+
+fn moment(now: Timestamp, as_of: Option<Timestamp>) -> Moment {
+    as_of.map_or_else(|| Moment::present(now), |at| Moment::past(now, at))
+}
+
+/// How near the relations among the hits are to what the question names, where that has no weight and is only told. Where no hit is
+/// a relation, no graph is asked.
 async fn near_in_graph(
     deps: &Deps,
     ctx: &Ctx,
@@ -390,8 +418,7 @@ async fn near_in_graph(
     if ids.is_empty() {
         return Ok(());
     }
-    let now = deps.clock.now();
-    let moment = as_of.map_or_else(|| Moment::present(now), |at| Moment::past(now, at));
+    let moment = moment(deps.clock.now(), as_of);
     let state = graph_sync::fresh(deps, ctx).await?;
     let nearness = View::new(&state.followed.read().graph, moment).nearness(query, &ids);
     let mut nearness = nearness.into_iter();

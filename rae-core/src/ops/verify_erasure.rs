@@ -299,6 +299,8 @@ fn export(path: &Path, (wanted, at): (&KeyedIds, Option<Timestamp>)) -> Result<u
             // What merely names it is a bare id, as in the store.
             Ok(line) => found += u64::from(wanted.contains(line.memory.id) && !is_made_again(&line.memory, at)),
             Err(_) if serde_json::from_str::<super::export::Trailer>(&text).is_ok() => return Ok(found),
+            // Ids as labels and hits, which are bare as in the store.
+            Err(_) if serde_json::from_str::<super::export::RecordLine>(&text).is_ok() => {}
             Err(e) => return Err(io_error("read as an export", path, e.into())),
         }
     }

@@ -23,6 +23,7 @@ impl Remote {
     pub async fn evaluate(&self, questions: &[Question], options: RecallOptions) -> Result<Evaluation> {
         named("evaluate", async {
             finite("min_score", options.min_score)?;
+            finite("graph_weight", options.graph_weight)?;
             crate::eval::check(questions)?;
             let body = json!({ "questions": questions, "options": fields(&options)? });
             self.json(Request::post("v1/evaluations", &body)?.reads().bulk()).await
@@ -55,6 +56,7 @@ impl Remote {
     pub async fn run_questions(&self, name: &str, options: RecallOptions) -> Result<EvaluationRun> {
         named("run_questions", async {
             finite("min_score", options.min_score)?;
+            finite("graph_weight", options.graph_weight)?;
             let path = format!("{}/runs", self.set(name)?);
             let body = json!({ "options": fields(&options)? });
             self.json(Request::post(path, &body)?.bulk()).await

@@ -104,6 +104,7 @@ impl Remote {
     pub async fn recall(&self, query: &str, options: RecallOptions) -> Result<Hits> {
         named("recall", async {
             finite("min_score", options.min_score)?;
+            finite("graph_weight", options.graph_weight)?;
             let mut body = fields(&options)?;
             body.insert("query".to_owned(), query.into());
             self.json(Request::post("v1/memories/recall", &body)?.reads()).await

@@ -5,7 +5,7 @@ use crate::{
     model::{MemoryId, VectorHit},
 };
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -21,6 +21,8 @@ pub(crate) struct Query {
     /// The one speaker the question names, when it names exactly one.
     pub speaker: Option<SpeakerRef>,
     pub first_person: bool,
+    /// Memories near in the graph to what the question names; none where the graph has no weight.
+    pub near: BTreeMap<MemoryId, f64>,
 }
 
 impl Query {
@@ -30,7 +32,13 @@ impl Query {
             resolved: index.resolve(text),
             speaker: if named.len() == 1 { named.pop() } else { None },
             first_person: is_first_person(text),
+            near: BTreeMap::new(),
         }
+    }
+
+    /// The same, knowing what is near in the graph.
+    pub fn near(self, near: BTreeMap<MemoryId, f64>) -> Self {
+        Self { near, ..self }
     }
 }
 
@@ -71,13 +79,20 @@ pub(crate) fn by_words(index: &ScopeIndex, query: &Query, filter: &DocFilter, k:
     ByWords { ids, is_all, best, only: allowed.map(|set| Arc::new(index.ids(&set))) }
 }
 
-/// The ids to score, ascending: the candidates by words, the nearest by meaning and their neighbours.
-pub(crate) fn candidates(index: &ScopeIndex, words: ByWords, dense: &[VectorHit], filter: &DocFilter) -> Vec<MemoryId> {
+/// The ids to score, ascending: the candidates by words, the nearest by meaning and their neighbours, what is near in the graph.
+pub(crate) fn candidates(
+    index: &ScopeIndex,
+    words: ByWords,
+    dense: &[VectorHit],
+    graph: &BTreeMap<MemoryId, f64>,
+    filter: &DocFilter,
+) -> Vec<MemoryId> {
     let mut ids = words.ids;
     if !words.is_all {
         let matcher = index.matcher(filter);
         let near = dense.iter().filter_map(|hit| index.slot_of(hit.id)).filter(|&slot| matcher.allows(slot));
         ids.append(&mut with_neighbours(index, near, &|slot| matcher.allows(slot)));
+        ids.extend(graph.keys().filter(|id| index.slot_of(**id).is_some_and(|slot| matcher.allows(slot))));
     }
     ids.into_iter().collect()
 }

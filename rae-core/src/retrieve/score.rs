@@ -29,6 +29,8 @@ pub struct Weights {
     pub importance: f64,
     /// Strength below 1; nothing at 1.
     pub strength: f64,
+    /// Nearness in the graph of relations to what the question names. 0 where the caller gives none: see docs/benchmarks.md.
+    pub graph: f64,
     /// Best of each part that enter the pool.
     pub pool: usize,
 }
@@ -46,6 +48,7 @@ impl Weights {
             recency: 0.02,
             importance: 0.1,
             strength: 0.1,
+            graph: 0.0,
             pool: 50,
         }
     }
@@ -53,7 +56,7 @@ impl Weights {
     /// The largest sum of the parts: what the score is divided by.
     fn total(&self) -> f64 {
         let session = self.session * (self.dense + 2.0 * self.session_words);
-        self.dense + self.lexical + self.passage + self.actor + session + self.recency + self.importance
+        self.dense + self.lexical + self.passage + self.actor + session + self.recency + self.importance + self.graph
     }
 }
 
@@ -73,7 +76,7 @@ pub struct Signals {
     /// Nearness to a time the question names; 0 until it is used.
     pub time: f64,
     /// Nearness in the knowledge graph: 1 for a relation of an entity that the question names, 0.5 for one of its neighbors'. Told, and
-    /// not part of the score.
+    /// part of the score where the caller gives it a weight; then memories that such a relation was read from have it, too.
     pub graph: f64,
     /// 0.5 to the power of age over the layer's half-life; 0 for layers that do not age.
     pub recency: f64,
@@ -107,6 +110,7 @@ struct Parts {
     words: f64,
     passage: f64,
     actor: f64,
+    graph: f64,
     piece: usize,
     /// Everything but the session part.
     own: f64,
@@ -132,6 +136,7 @@ pub(crate) fn rank(
     for part in &mut parts {
         let (b, p) = (over(part.words, best_words), over(part.passage, best_passage));
         part.own = weights.dense * part.cos + weights.lexical * b + weights.passage * p + weights.actor * part.actor;
+        part.own += weights.graph * part.graph;
         part.base = weights.dense * part.cos + weights.session_words * (b + p);
     }
     let pool = pool(&parts, weights.pool.max(k));
@@ -182,8 +187,9 @@ fn parts(
         let named = query.speaker.as_ref().is_some_and(|s| index.is_speaker(slot, s));
         let first = query.first_person && meta.role_is_user();
         let cos = f64::from(cosine.unwrap_or(0.0));
+        let graph = query.near.get(&id).copied().unwrap_or(0.0);
         // Nothing at all speaks for it: returning it would be noise.
-        if cos <= 0.0 && words <= 0.0 && passage <= 0.0 {
+        if cos <= 0.0 && words <= 0.0 && passage <= 0.0 && graph <= 0.0 {
             continue;
         }
         out.push(Parts {
@@ -194,6 +200,7 @@ fn parts(
             words: f64::from(words),
             passage: f64::from(passage),
             actor: f64::from(u8::from(named)) + f64::from(u8::from(first)),
+            graph,
             piece,
             own: 0.0,
             base: 0.0,
@@ -260,7 +267,7 @@ fn finish(
             actor: (part.actor / 2.0).min(1.0),
             session: (session / session_best).clamp(0.0, 1.0),
             time: 0.0,
-            graph: 0.0,
+            graph: part.graph,
             recency,
             importance: importance.clamp(0.0, 1.0),
         },

@@ -233,6 +233,7 @@ pub fn recall(fields: Map<String, Value>) -> Result<RecallOptions> {
         user_id: f.optional("user_id", text)?,
         min_score: f.optional("min_score", number)?,
         max_tokens: f.optional("max_tokens", integer)?,
+        graph_weight: f.optional("graph_weight", number)?,
         rerank: f.optional("rerank", flag)?.unwrap_or(default.rerank),
         explain: f.optional("explain", flag)?.unwrap_or(default.explain),
     };

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import rae
-from rae import _rae
+from rae import _graph_cli, _rae
 from rae._terminal import Progress, as_json, colours, head, ink, moment, paragraph, printable
 
 BATCH = 1_000
@@ -147,7 +147,7 @@ def remember_lines(args: argparse.Namespace, fields: dict[str, Any]) -> int:
 def recall(args: argparse.Namespace) -> int:
     options = chosen(
         args, "layers", "kinds", "tags", "filter", "since", "until", "as_of", "session_id",
-        "min_score",
+        "min_score", "graph_weight",
     )  # fmt: skip
     with opened(args) as mem:
         hits = mem.recall(args.query, k=args.k, explain=args.explain, **options)
@@ -526,6 +526,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--tag", dest="tags", action="append", metavar="TAG")
     sub.add_argument("--filter", type=json_object, metavar="JSON")
     sub.add_argument("--min-score", type=float, metavar="0..1")
+    sub.add_argument("--graph-weight", type=float, metavar="0..1", help="weigh the graph (0)")
 
     sub = command("context", context, "print a block of memories for a prompt")
     sub.add_argument("query", metavar="QUERY", nargs="?")
@@ -560,6 +561,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--export", dest="exports", action="append", default=[], metavar="F", help=help
     )
+
+    _graph_cli.add(command, opened)
 
     command("stats", stats, "show numbers about the store")
     sub = command("export", export, "write the project to a file of JSON lines")

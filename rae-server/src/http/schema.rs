@@ -168,6 +168,9 @@ pub struct Recall {
     /// Most tokens of all hits together.
     #[schema(minimum = 1, maximum = 1000000)]
     pub max_tokens: Option<i64>,
+    /// What nearness in the graph of relations to the entities that the question names adds to the score; default 0.
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    pub graph_weight: Option<f64>,
     /// Asks the configured reranker; `degraded` has rerank where there is none.
     pub rerank: Option<bool>,
     /// Fills `trace`.

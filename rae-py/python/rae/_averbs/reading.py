@@ -35,6 +35,7 @@ class AsyncRae(AsyncHandle):
         user_id: str | None = None,
         min_score: float | None = None,
         max_tokens: int | None = None,
+        graph_weight: float | None = None,
         rerank: bool = False,
         explain: bool = False,
     ) -> Hits:
@@ -57,6 +58,7 @@ class AsyncRae(AsyncHandle):
             user_id=user_id,
             min_score=min_score,
             max_tokens=max_tokens,
+            graph_weight=graph_weight,
             rerank=rerank,
             explain=explain,
         )

@@ -36,6 +36,7 @@ class Rae(Handle):
         user_id: str | None = None,
         min_score: float | None = None,
         max_tokens: int | None = None,
+        graph_weight: float | None = None,
         rerank: bool = False,
         explain: bool = False,
     ) -> Hits:
@@ -48,6 +49,8 @@ class Rae(Handle):
         since (inclusive), until (exclusive): on occurred_at, else created_at.
         as_of: what held at that time. known_at: what was stored by that time, in its wording then.
         min_score: least `hit.relevance`, 0 to 1, which is absolute; 0 keeps everything.
+        graph_weight: what nearness in the graph of relations to the entities that the question
+            names adds to the score, 0 to 1; default 0.
         max_tokens: most tokens of all hits together. rerank: asks the configured reranker.
         explain: fills `hits.trace`.
         """
@@ -69,6 +72,7 @@ class Rae(Handle):
                 "user_id": user_id,
                 "min_score": min_score,
                 "max_tokens": max_tokens,
+                "graph_weight": graph_weight,
                 "rerank": rerank,
                 "explain": explain,
             },
