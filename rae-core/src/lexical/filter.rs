@@ -119,6 +119,8 @@ pub struct DocFilter {
     pub agent: Option<String>,
     /// This user.
     pub user: Option<String>,
+    /// With an agent or a user: also what has none.
+    pub or_nobody: bool,
     /// The time of the call: what expired by then is never returned.
     pub now: Timestamp,
     /// Only these memories.
@@ -140,6 +142,7 @@ impl DocFilter {
             session: None,
             agent: None,
             user: None,
+            or_nobody: false,
             now,
             only: None,
         }
@@ -188,12 +191,16 @@ impl Matcher<'_> {
             None => meta.valid_to().is_none_or(|end| end > now),
         };
         let wanted = |number: Option<u32>, wanted: Option<u32>| wanted.is_none() || wanted == number;
+        let owner = |has: Option<u32>, number: Option<u32>, asked: bool| match has {
+            None => !asked || filter.or_nobody,
+            Some(_) => !asked || number == has,
+        };
         valid
             && (filter.layers.is_empty() || filter.layers.contains(&meta.layer))
             && (filter.kinds.is_empty() || filter.kinds.contains(&meta.kind))
             && wanted(meta.session(), self.session)
-            && wanted(meta.agent(), self.agent)
-            && wanted(meta.user(), self.user)
+            && owner(meta.agent(), self.agent, filter.agent.is_some())
+            && owner(meta.user(), self.user, filter.user.is_some())
             && filter.since.is_none_or(|t| meta.event_time() >= t.micros())
             && filter.until.is_none_or(|t| meta.event_time() < t.micros())
             && filter.known_at.is_none_or(|t| meta.created_at <= t.micros())
@@ -215,12 +222,13 @@ impl ScopeIndex {
     /// Looks the filter's names up once, for asking about many memories.
     pub fn matcher<'i>(&'i self, filter: &'i DocFilter) -> Matcher<'i> {
         let mut hopeless = false;
-        let mut name = |wanted: &Option<String>| {
+        let mut name = |wanted: &Option<String>, or_nobody: bool| {
             let number = wanted.as_deref().and_then(|n| self.strings.get(n));
-            hopeless |= wanted.is_some() && number.is_none();
+            hopeless |= wanted.is_some() && number.is_none() && !or_nobody;
             number
         };
-        let (session, agent, user) = (name(&filter.session), name(&filter.agent), name(&filter.user));
+        let session = name(&filter.session, false);
+        let (agent, user) = (name(&filter.agent, filter.or_nobody), name(&filter.user, filter.or_nobody));
         let known = |tags: &[String]| tags.iter().filter_map(|t| self.strings.get(t)).collect::<Vec<_>>();
         let (tags_all, tags_any) = (known(&filter.tags_all), known(&filter.tags_any));
         hopeless |= tags_all.len() < filter.tags_all.len() || (tags_any.is_empty() && !filter.tags_any.is_empty());

@@ -165,11 +165,13 @@ pub(crate) async fn context(
 }
 
 /// Lessons and strategies for a question, by themselves: among many turns about the same, and the summaries of their sessions, they
-/// would never be the best.
+/// would never be the best. What a tool does is nobody's own, so lessons without an owner are given to every user and agent.
 async fn lessons(deps: &Deps, ctx: &Ctx, query: &str, options: &ContextOptions) -> Result<Search> {
     let kinds = Some(vec![Kind::Lesson, Kind::Strategy]);
     let k = i64::try_from(2 * LESSONS_MAX).unwrap_or(CONTEXT_K);
-    search(deps, ctx, query, plan(deps, RecallOptions { k, kinds, ..recall_options(options) })?).await
+    let mut plan = plan(deps, RecallOptions { k, kinds, ..recall_options(options) })?;
+    plan.filter.or_nobody = true;
+    search(deps, ctx, query, plan).await
 }
 
 /// Lessons before all else that was found, with the score that they have among the rest where they are in it.

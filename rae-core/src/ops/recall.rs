@@ -238,6 +238,7 @@ pub(super) fn plan(deps: &Deps, o: RecallOptions) -> Result<Plan> {
         session: o.session_id,
         agent: o.agent_id,
         user: o.user_id,
+        or_nobody: false,
         now: deps.clock.now(),
         only: None,
     };
