@@ -15,9 +15,10 @@ use crate::{
         Audit, Claim, Job, JobKind, Kind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition,
         Provenance, Timestamp, VectorRow,
     },
+    ops::change_row,
     retrieve::mark,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use std::{borrow::Cow, collections::BTreeMap};
 use uuid::Uuid;
 
@@ -174,7 +175,7 @@ async fn write(
     let mut ops = Vec::new();
     let id = deps.ids.next(now);
     let resumed = decision.resumed.as_ref().and_then(|again| resumed(again, find(again.of)?, deps.ids.next(now), now));
-    let mut details = json!({ "source": source.id });
+    let mut merges = None;
     if let Some(put) = decision.put {
         let mut memory = fact(source, draft, id, (put.from, put.to), now)?;
         memory.superseded_by = put.by.or(resumed.as_ref().map(|m| m.id));
@@ -182,28 +183,26 @@ async fn write(
             Some(same) => {
                 preconditions.push(Precondition::VersionIs(same.id, same.version));
                 memory.dedup_key = same.dedup_key;
-                details["merged"] = json!(same.id);
+                merges = Some((same, source.id));
                 ops.push(Op::PutMemory { memory: Box::new(memory), vector: None, idempotency: None });
             }
             None => {
                 preconditions.push(Precondition::EmbedderIs(deps.embedder().id().to_owned()));
-                details["added"] = json!(id);
                 ops.extend(puts(deps, ctx, memory).await);
             }
         }
     }
-    details["changed"] = decision.changes.iter().map(|c| noted(c, id)).collect();
     for change in &decision.changes {
         let Some(old) = find(change.id) else { continue };
         let patch = Box::new(patch(change, old, source, id));
         ops.push(Op::PatchMemory { id: change.id, patch, mode: PatchMode::NewVersion, vector: None });
     }
     if let Some(memory) = resumed {
-        details["resumed"] = json!(memory.id);
         ops.extend(puts(deps, ctx, memory).await);
     }
-    // What it takes to undo it: docs/concepts/facts.md.
-    ops.push(Op::Audit(Audit { action: "facts".to_owned(), details }));
+    let known: Vec<&Memory> = known.iter().collect();
+    let more = json!({ "source": source.id });
+    ops.push(change_row("facts", batch, &ops, &known, merges, more));
     held.apply_as(batch, preconditions, ops).await
 }
 
@@ -228,12 +227,6 @@ fn resumed(again: &Resumed, of: &Memory, id: MemoryId, now: Timestamp) -> Option
     memory.dedup_key = if again.to.is_none() { dedup_key(&memory) } else { None };
     (memory.valid_from, memory.valid_to) = (Some(again.from), again.to);
     Some(memory)
-}
-
-/// A change in an audit row: the version before it is the one to go back to.
-fn noted(change: &Change, new: MemoryId) -> Value {
-    let by = change.by.map(|by| successor(by, new));
-    json!({ "id": change.id, "from_version": change.version, "superseded_by": by })
 }
 
 fn successor(by: By, new: MemoryId) -> MemoryId {

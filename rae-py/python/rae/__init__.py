@@ -36,6 +36,7 @@ from rae._errors import (
     UnavailableError,
     UnsupportedError,
 )
+from rae._changes import AutomaticChange, ChangePage, Undone
 from rae._evals import (
     Answered,
     Comparison,
@@ -128,9 +129,11 @@ __all__ = [
     "AsyncSession",
     "Audit",
     "AuditFinding",
+    "AutomaticChange",
     "Budget",
     "BudgetExceededError",
     "CancelledError",
+    "ChangePage",
     "Claim",
     "Comparison",
     "ConflictError",
@@ -195,6 +198,7 @@ __all__ = [
     "TokenWindow",
     "TokenWindows",
     "UnavailableError",
+    "Undone",
     "Unset",
     "UnsupportedError",
     "Usage",
