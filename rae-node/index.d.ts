@@ -664,8 +664,11 @@ export interface OpenOptions {
    * default: never.
    */
   reflectAfter?: number | null;
-  /** `rules` reads facts from all that is remembered, as `infer` does for one memory. Default `off`. */
-  enrich?: "off" | "rules" | null;
+  /**
+   * `rules` reads facts from all that is remembered, as `infer` does for one memory; `model` lets `model` read them too, within the budgets.
+   * Default `off`.
+   */
+  enrich?: "off" | "rules" | "model" | null;
   /** What `maintain` does with memories as they age. Default: strength sinks without use, and nothing is deleted by age. */
   lifecycle?: LifecyclePolicy | null;
 }

@@ -92,6 +92,7 @@ struct Row {
 struct Added {
     id: MemoryId,
     version: u32,
+    witness_count: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -106,7 +107,6 @@ struct Changed {
 #[derive(Debug, Serialize, Deserialize)]
 struct Merged {
     id: MemoryId,
-    version: u32,
     source: MemoryId,
     importance: f64,
     confidence: f64,
@@ -134,9 +134,12 @@ pub(crate) fn change_row(
             Op::PutMemory { memory, .. } => match merges.filter(|(into, _)| into.dedup_key == memory.dedup_key) {
                 Some((into, source)) => {
                     let (importance, confidence) = (into.importance, into.confidence);
-                    row.merged = Some(Merged { id: into.id, version: into.version, source, importance, confidence });
+                    row.merged = Some(Merged { id: into.id, source, importance, confidence });
                 }
-                None => row.added.push(Added { id: memory.id, version: memory.version }),
+                None => {
+                    let Memory { id, version, witness_count, .. } = **memory;
+                    row.added.push(Added { id, version, witness_count });
+                }
             },
             Op::PatchMemory { id, patch, mode: PatchMode::NewVersion, .. } => {
                 let Some(old) = known.iter().find(|m| m.id == *id) else { continue };
@@ -282,28 +285,21 @@ fn undo_id(change: Uuid) -> Uuid {
 async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> Result<(Vec<Precondition>, Vec<Op>)> {
     let mut back: Vec<(Memory, MemoryPatch)> = Vec::new();
     for added in &row.added {
-        let memory = present(deps, ctx, added.id, added.version).await?;
+        let memory = present(deps, ctx, added.id, added.witness_count).await?;
+        unchanged(deps, ctx, &memory, added.version, ADDED).await?;
         let patch = ended(&memory);
         back.push((memory, patch));
     }
     for changed in &row.changed {
-        let left = changed.from_version.saturating_add(1);
-        let memory = present(deps, ctx, changed.id, left).await?;
-        if memory.witness_count != changed.witness_count {
-            return Err(changed_since());
-        }
-        let history = deps.relational.history(ctx, changed.id).await?;
-        let old = history.into_iter().map(|MemoryVersion { memory, .. }| memory);
-        let old = old.into_iter().find(|old| old.version == changed.from_version).ok_or_else(|| {
-            Error::conflict("this change cannot be undone: the version before it is forgotten")
-                .with_code("not_undoable")
-        })?;
+        let memory = present(deps, ctx, changed.id, changed.witness_count).await?;
         let fields: Vec<&str> = changed.fields.iter().map(String::as_str).collect();
+        unchanged(deps, ctx, &memory, changed.from_version.saturating_add(1), &fields).await?;
+        let old = version(deps, ctx, &memory, changed.from_version).await?;
         let patch = kept_marks(MemoryPatch::back_to(&old, &fields), &memory);
         back.push((memory, patch));
     }
     if let Some(merged) = &row.merged {
-        let memory = present(deps, ctx, merged.id, merged.version).await?;
+        let memory = live(deps, ctx, merged.id).await?;
         let patch = unmerged(&memory, merged).ok_or_else(changed_since)?;
         back.push((memory, patch));
     }
@@ -333,12 +329,50 @@ async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> R
     Ok((preconditions, ops))
 }
 
-/// The memory as the change left it.
-async fn present(deps: &Deps, ctx: &Ctx, id: MemoryId, version: u32) -> Result<Memory> {
+async fn live(deps: &Deps, ctx: &Ctx, id: MemoryId) -> Result<Memory> {
     let now = deps.clock.now();
     let memory = deps.relational.get(ctx, &[id]).await?.into_iter().next().flatten();
-    let memory = memory.filter(|m| !m.is_expired(now)).ok_or_else(gone)?;
-    if memory.version == version { Ok(memory) } else { Err(changed_since()) }
+    memory.filter(|m| !m.is_expired(now)).ok_or_else(gone)
+}
+
+/// A memory of the change; Conflict where it was said again since.
+async fn present(deps: &Deps, ctx: &Ctx, id: MemoryId, witness_count: u32) -> Result<Memory> {
+    let memory = live(deps, ctx, id).await?;
+    if memory.witness_count == witness_count { Ok(memory) } else { Err(changed_since()) }
+}
+
+/// What of a memory that was added must be as it was.
+const ADDED: &[&str] = &[
+    "content",
+    "kind",
+    "layer",
+    "tags",
+    "metadata",
+    "occurred_at",
+    "valid_from",
+    "valid_to",
+    "superseded_by",
+    "expires_at",
+    "claim",
+];
+
+/// Conflict where a field is not as the version that the change left has it. What others changed beside these stays, and what was changed and taken
+/// back does not count.
+async fn unchanged(deps: &Deps, ctx: &Ctx, memory: &Memory, left: u32, fields: &[&str]) -> Result<()> {
+    if memory.version == left {
+        return Ok(());
+    }
+    let left = version(deps, ctx, memory, left).await?;
+    let of = |memory| MemoryPatch { dedup_key: None, ..MemoryPatch::back_to(memory, fields) };
+    if of(memory) == of(&left) { Ok(()) } else { Err(changed_since()) }
+}
+
+async fn version(deps: &Deps, ctx: &Ctx, memory: &Memory, version: u32) -> Result<Memory> {
+    let history = deps.relational.history(ctx, memory.id).await?;
+    let found = history.into_iter().map(|MemoryVersion { memory, .. }| memory).find(|m| m.version == version);
+    found.ok_or_else(|| {
+        Error::conflict("this change cannot be undone: the version before it is forgotten").with_code("not_undoable")
+    })
 }
 
 /// What was added held for no time. It stays, so that it is neither learnt again from what it was learnt from, nor lost.

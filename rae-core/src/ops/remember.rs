@@ -106,7 +106,7 @@ pub(super) fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result
             Some(key) => Some(Idempotency { verb: "remember", key: key.clone(), body_hash: request_hash(&new)? }),
             None => None,
         };
-        let infer = new.infer || deps.enrich == Enrich::Rules;
+        let infer = new.infer || deps.enrich != Enrich::Off;
         let memory = new.into_memory(scope, MemoryId(uuid::Uuid::nil()), now).map_err(|e| at_item(e, i, several))?;
         Ok(Item { memory, idempotency, infer })
     };

@@ -49,7 +49,7 @@ async def aopen(
     lifecycle: Mapping[str, Any] | None = None,
     model: str | None = None,
     reflect_after: int | None = None,
-    enrich: Literal["off", "rules"] | None = None,
+    enrich: Literal["off", "rules", "model"] | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> AsyncRae:

@@ -30,7 +30,7 @@ def open(
     lifecycle: Mapping[str, Any] | None = None,
     model: str | None = None,
     reflect_after: int | None = None,
-    enrich: Literal["off", "rules"] | None = None,
+    enrich: Literal["off", "rules", "model"] | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> Rae:
@@ -65,7 +65,8 @@ def open(
     reflect_after: queues a reflection after every so many changes of a project, for agents that do
         not say when a session ends; `maintain` runs it. None and 0: never.
     enrich: "rules" reads facts from all that is remembered, as `infer=True` does for one memory.
-        None and "off": only where `infer` asks for it.
+        "model" lets `model` read them too, within the budgets. None and "off": only where `infer`
+        asks for it, by rules.
 
     Raises InvalidInputError (a directory, a missing folder, bad names), CorruptError (not a store;
     the file is left as it is), UnsupportedError (made by a newer version; code "forked" for a file
