@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from rae import _rae as _native
+from rae._changes import AutomaticChange, ChangePage, Undone
 from rae._client import Rae, connect, open
 from rae._errors import (
     BudgetExceededError,
@@ -36,7 +37,6 @@ from rae._errors import (
     UnavailableError,
     UnsupportedError,
 )
-from rae._changes import AutomaticChange, ChangePage, Undone
 from rae._evals import (
     Answered,
     Comparison,

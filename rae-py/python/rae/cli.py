@@ -378,7 +378,7 @@ def audit(args: argparse.Namespace) -> int:
                 continue
             paragraph(f"fix: {finding.fix}", "  ")
             if finding.automatic:
-                paragraph(f"--fix: {finding.automatic}", "  ")
+                paragraph(f"with --fix it {finding.automatic}", "  ")
     more = " or more; --limit shows up to 1,000" if report.truncated else ""
     fixed = f", fixed {report.fixed:,}" if args.fix else ""
     print(f"checked {report.checked:,}, findings {len(report.findings):,}{more}{fixed}")
