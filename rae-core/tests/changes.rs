@@ -45,6 +45,7 @@ fn an_audit_that_fixes_deletes_nothing_and_finds_nothing_to_fix_the_second_time(
             let now = all(mem).await;
             assert_eq!((now.len(), now.iter().filter(|m| m.superseded_by.is_some()).count()), (5, 3));
             assert_eq!(now[0].witness_count, 3);
+            b.clock.advance_seconds(1);
             let hits = mem.recall("What is the code?", RecallOptions::default()).await.unwrap().hits;
             assert_eq!(hits.iter().filter(|h| h.content.to_lowercase().contains("4711")).count(), 1);
         });

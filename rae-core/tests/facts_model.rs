@@ -155,8 +155,8 @@ fn an_answer_is_repaired_once_and_else_a_dead_letter_that_is_paid_for_once() {
     run(async {
         let Rig { fake, mem, clock } = rig().await;
         fake.then(Behaviour::says("Here you are!"));
-        fake.then(says(&[fact("owns", "a boat", "I own a boat")]));
-        tell(&mem, "2025-01-01", "I own a boat.").await;
+        fake.then(says(&[fact("owns", "a boat", "got myself a boat")]));
+        tell(&mem, "2025-01-01", "I got myself a boat.").await;
         assert_eq!(work(&mem).await, [JobResult::Done]);
         assert_eq!((fake.seen().len(), facts(&mem).await.len()), (2, 1));
         fake.usually(Behaviour::says("Never."));

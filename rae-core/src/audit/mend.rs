@@ -18,9 +18,9 @@ pub(crate) struct Found {
 /// What is changed of which memory.
 pub(crate) type Patches = Vec<(MemoryId, MemoryPatch)>;
 
-/// Duplicates: one stays and the others give way to it. What is protected stays in any case, then what holds and lives longest, what is
-/// nobody's derivation, what was used and said most, the oldest. `None` where that would lose anything: another class or trust, or a time at which only
-/// the one that goes held.
+/// Duplicates: one stays and the others give way to it. What is protected stays in any case, then what holds and lives
+/// longest, what is nobody's derivation, what was used and said most, the oldest. `None` where that would lose
+/// anything: another class or trust, or a time at which only the one that goes held.
 pub(crate) fn duplicates(found: &[Found], now: Timestamp) -> Option<(MemoryId, Patches)> {
     let text = |m: &Memory| compared(m, now).find(|c| matches!(c, Compared::Text(_))).map(|c| c.key());
     let first = text(&found.first()?.memory)?;
@@ -69,13 +69,18 @@ pub(crate) fn duplicates(found: &[Found], now: Timestamp) -> Option<(MemoryId, P
         witness_count: Some(witnesses),
         ..MemoryPatch::default()
     };
-    let gives = MemoryPatch { superseded_by: Some(Some(kept.id)), dedup_key: Some(None), ..MemoryPatch::default() };
-    let patches = losers.iter().map(|m| (m.id, gives.clone())).chain([(kept.id, keeps)]).collect();
+    let gives = |m: &Memory| MemoryPatch {
+        superseded_by: Some(Some(kept.id)),
+        valid_to: over(m, now).map(Some),
+        dedup_key: Some(None),
+        ..MemoryPatch::default()
+    };
+    let patches = losers.iter().map(|m| (m.id, gives(m))).chain([(kept.id, keeps)]).collect();
     Some((kept.id, patches))
 }
 
-/// Statements of different values: where each carries its claim and began to hold at another time, the earlier ends where the next
-/// other value begins. `None` where that does not decide it, or the later is trusted less.
+/// Statements of different values: where each carries its claim and began to hold at another time, the earlier ends
+/// where the next other value begins. `None` where that does not decide it, or the later is trusted less.
 pub(crate) fn contradiction(found: &[Found]) -> Option<Patches> {
     let mut held: Vec<(&Found, u64, SlotValue)> = found.iter().map(value).collect::<Option<_>>()?;
     held.sort_by_key(|(f, ..)| (f.memory.valid_start(), f.memory.id));
@@ -110,7 +115,8 @@ fn value(found: &Found) -> Option<(&Found, u64, SlotValue)> {
     }
 }
 
-/// A memory that refers to what is gone: the links go. What was over stays over. `None` where it is protected, or nothing is gone.
+/// A memory that refers to what is gone: the links go. What was over stays over. `None` where it is protected, or
+/// nothing is gone.
 pub(crate) fn orphan(found: &Found, live: &HashSet<MemoryId>, now: Timestamp) -> Option<Patches> {
     let m = &found.memory;
     let sources = &m.provenance.derived_from;
@@ -126,12 +132,15 @@ pub(crate) fn orphan(found: &Found, live: &HashSet<MemoryId>, now: Timestamp) ->
     if successor {
         patch.superseded_by = Some(None);
         // Nobody said that it holds again.
-        if m.valid_to.is_none_or(|to| to > now) {
-            let start = Timestamp::from_micros(m.valid_start().micros().saturating_add(1)).unwrap_or(now);
-            patch.valid_to = Some(Some(now.max(start)));
-        }
+        patch.valid_to = over(m, now).map(Some);
     }
     Some(vec![(m.id, patch)])
+}
+
+/// When what holds still is to end: now, or as soon as it began.
+fn over(m: &Memory, now: Timestamp) -> Option<Timestamp> {
+    let begun = Timestamp::from_micros(m.valid_start().micros().saturating_add(1)).unwrap_or(now);
+    m.valid_to.is_none_or(|to| to > now).then(|| now.max(begun))
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ fn the_one_that_stays_takes_what_the_others_knew() {
     // What nobody derived does not go with the source of another.
     assert!(stays.provenance.derived_from.is_empty());
     assert_eq!((stays.witness_count, stays.importance), (2, 0.9));
-    assert_eq!(patch(pair[1].memory.id).superseded_by, Some(Some(kept)));
+    let gone = patch(pair[1].memory.id);
+    assert_eq!((gone.superseded_by, gone.valid_to), (Some(Some(kept)), Some(Some(now()))));
 }
 
 #[test]

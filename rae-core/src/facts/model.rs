@@ -1,7 +1,7 @@
 //! What a model is asked about facts, and how its answers are read. Pure: who asks is `jobs`.
 //!
-//! What was said may speak to the model. It stands as JSON in which nothing can end the part that is data, and a fact is taken only where
-//! the words that it quotes are there.
+//! What was said may speak to the model. It stands as JSON in which nothing can end the part that is data, and a fact
+//! is taken only where the words that it quotes are there.
 
 use super::{Draft, Said, words::PREDICATES};
 use crate::{
@@ -149,8 +149,8 @@ pub(crate) fn read_verdict(answer: &str) -> Result<Verdict, String> {
     parsed::<RawVerdict>(answer, "decision (replaces, both or contradicts)").map(|raw| raw.decision)
 }
 
-/// Reads an answer to the letter. The error says what is wrong with its form, and repeats nothing of it. A fact that the text does not
-/// say in the words that it quotes is no error of form: it is left out.
+/// Reads an answer to the letter. The error says what is wrong with its form, and repeats nothing of it. A fact that
+/// the text does not say in the words that it quotes is no error of form: it is left out.
 pub(crate) fn read(answer: &str, said: &Said<'_>) -> Result<Reading, String> {
     let raw: Raw = parsed(answer, "facts (subject, relation, object, quote, ends, since)")?;
     if raw.facts.len() > FACTS_PER_MEMORY_MAX {

@@ -1,7 +1,8 @@
 //! `changes` and `undo`: what the engine changed by itself, and taking it back.
 //!
-//! A change is a batch, and its id is that of the batch. The audit row in it says what it added and changed, so that there is no change
-//! without a row. Undoing is one batch too, under the versions that the change left: who changed something since then is not overruled.
+//! A change is a batch, and its id is that of the batch. The audit row in it says what it added and changed, so that
+//! there is no change without a row. Undoing is one batch too, under the versions that the change left: who changed
+//! something since then is not overruled.
 
 use crate::{
     ctx::Ctx,
@@ -42,8 +43,8 @@ pub struct AutomaticChange {
     pub id: Uuid,
     /// When.
     pub at: Timestamp,
-    /// What happened: `facts`, `reflect`, `audit_fix`, `undo`, and what cannot be undone: `fade`, `forget_faded`, `retire`, `expire`,
-    /// `trim`, `capacity`, `forget`.
+    /// What happened: `facts`, `reflect`, `audit_fix`, `undo`, and what cannot be undone: `fade`, `forget_faded`,
+    /// `retire`, `expire`, `trim`, `capacity`, `forget`.
     pub action: String,
     /// The memories that it added or changed; empty where only their number is known.
     pub ids: Vec<MemoryId>,
@@ -119,7 +120,8 @@ impl Row {
     }
 }
 
-/// The audit row of what the ops of a batch change, with `more`. `known` has the memories as they are. A put of `merges` merges.
+/// The audit row of what the ops of a batch change, with `more`. `known` has the memories as they are. A put of
+/// `merges` merges.
 pub(crate) fn change_row(
     action: &str,
     batch: Uuid,
@@ -241,7 +243,8 @@ pub(crate) async fn undo(deps: &Deps, scope: &Scope, id: Uuid) -> Result<Undone>
     Ok(Undone { id: done, undone: id, ids, replayed: false })
 }
 
-/// The change to take back, and what took it back already. Where that was itself taken back, the last of them is the one.
+/// The change to take back, and what took it back already. Where that was itself taken back, the last of them is the
+/// one.
 async fn find(deps: &Deps, ctx: &Ctx, id: Uuid) -> Result<(Uuid, Row, Option<Uuid>)> {
     let mut all: HashMap<Uuid, (Row, Option<Uuid>)> =
         known(deps, ctx).await?.into_iter().map(|(_, _, own, row, by)| (own, (row, by))).collect();
@@ -356,8 +359,8 @@ const ADDED: &[&str] = &[
     "claim",
 ];
 
-/// Conflict where a field is not as the version that the change left has it. What others changed beside these stays, and what was changed and taken
-/// back does not count.
+/// Conflict where a field is not as the version that the change left has it. What others changed beside these stays,
+/// and what was changed and taken back does not count.
 async fn unchanged(deps: &Deps, ctx: &Ctx, memory: &Memory, left: u32, fields: &[&str]) -> Result<()> {
     if memory.version == left {
         return Ok(());
@@ -375,7 +378,8 @@ async fn version(deps: &Deps, ctx: &Ctx, memory: &Memory, version: u32) -> Resul
     })
 }
 
-/// What was added held for no time. It stays, so that it is neither learnt again from what it was learnt from, nor lost.
+/// What was added held for no time. It stays, so that it is neither learnt again from what it was learnt from, nor
+/// lost.
 fn ended(memory: &Memory) -> MemoryPatch {
     let end = Timestamp::from_micros(memory.valid_start().micros().saturating_add(1)).ok();
     let valid_to = end.or_else(|| Some(memory.valid_start()));

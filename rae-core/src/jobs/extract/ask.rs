@@ -34,8 +34,8 @@ fn part(job: Uuid, id: &MemoryId) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// Reads the facts of one memory; gives how many it wrote or changed. Later attempts of a job do not pay again for an answer that could not
-/// be read: they fail of it until it is a dead letter. Requeued, it is asked again.
+/// Reads the facts of one memory; gives how many it wrote or changed. Later attempts of a job do not pay again for an
+/// answer that could not be read: they fail of it until it is a dead letter. Requeued, it is asked again.
 pub(super) async fn ask(held: &Held<'_>, ctx: &Ctx, job: &Job, memory: &Memory) -> Result<u64> {
     let Some(model) = held.deps.model.as_deref() else { return Ok(0) };
     if job.attempts > 1 && job.last_error.as_deref() == Some(UNREADABLE) {
@@ -83,8 +83,8 @@ async fn answered<T>(
     })
 }
 
-/// Where the rules do not know whether an attribute has one value at a time and others are known, the model says what the new one does to
-/// them.
+/// Where the rules do not know whether an attribute has one value at a time and others are known, the model says what
+/// the new one does to them.
 async fn band<'d>(held: &Held<'_>, ctx: &Ctx, source: &Memory, mut read: Read<'d>) -> Result<Read<'d>> {
     let draft: &Draft = read.draft;
     let Some(model) = held.deps.model.as_deref().filter(|_| !facts::is_decided(&draft.relation) && !draft.is_end)

@@ -1,4 +1,5 @@
-//! What an audit does about a finding when it is told to: one batch, under the versions that were looked at, with its audit row.
+//! What an audit does about a finding when it is told to: one batch, under the versions that were looked at, with its
+//! audit row.
 
 use super::{AuditFinding, AuditKind};
 use crate::{
@@ -12,8 +13,8 @@ use crate::{
 use serde_json::json;
 use std::collections::HashSet;
 
-/// Says what can be done about a finding without anybody's judgement, and does it where `fix` says so. What somebody changed since it was
-/// found is left alone.
+/// Says what can be done about a finding without anybody's judgement, and does it where `fix` says so. What somebody
+/// changed since it was found is left alone.
 pub(super) async fn mend(deps: &Deps, ctx: &Ctx, finding: &mut AuditFinding, fix: bool) -> Result<()> {
     let found = found(deps, ctx, &finding.ids).await?;
     // Some of it is gone by now.
@@ -65,15 +66,18 @@ async fn plan(deps: &Deps, ctx: &Ctx, kind: AuditKind, found: &[Found]) -> Resul
     let now = deps.clock.now();
     Ok(match kind {
         AuditKind::Duplicate => mend::duplicates(found, now).map(|(kept, patches)| {
-            let others = patches.iter().filter(|(id, _)| *id != kept).count();
-            (format!("keeps {kept}, which takes tags, sources and witnesses of {others} others; they are superseded by it"), patches)
+            let takes = "which takes tags, sources and witnesses of the others";
+            (format!("keeps {kept}, {takes}, and ends them, superseded by it"), patches)
         }),
         AuditKind::Contradiction => mend::contradiction(found).map(|patches| {
             let ended: Vec<String> = patches.iter().map(|(id, _)| id.to_string()).collect();
             (format!("ends {} where the next other value begins, superseded by that", ended.join(", ")), patches)
         }),
         AuditKind::Orphan => {
-            let links = |f: &Found| f.memory.provenance.derived_from.iter().copied().chain(f.memory.superseded_by).collect::<Vec<_>>();
+            let links = |f: &Found| {
+                let sources = f.memory.provenance.derived_from.iter().copied();
+                sources.chain(f.memory.superseded_by).collect::<Vec<_>>()
+            };
             let named: Vec<MemoryId> = found.iter().flat_map(links).collect();
             let live: HashSet<MemoryId> = deps
                 .relational
@@ -85,9 +89,7 @@ async fn plan(deps: &Deps, ctx: &Ctx, kind: AuditKind, found: &[Found]) -> Resul
                 .map(|m| m.id)
                 .collect();
             let patches = found.first().and_then(|f| mend::orphan(f, &live, now));
-            patches.map(|patches| {
-                ("drops its links to what is gone; what was over stays over".to_owned(), patches)
-            })
+            patches.map(|patches| ("drops its links to what is gone; what was over stays over".to_owned(), patches))
         }
     })
 }
