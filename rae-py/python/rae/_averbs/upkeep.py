@@ -43,9 +43,9 @@ class AsyncRae(AsyncHandle):
         """See `Rae.changes`."""
         return await self._run(self._rae.changes, limit=limit, cursor=cursor)
 
-    async def undo(self, change_id: str) -> Undone:
+    async def undo(self, id: str) -> Undone:
         """See `Rae.undo`."""
-        return await self._run(self._rae.undo, change_id)
+        return await self._run(self._rae.undo, id)
 
     async def doctor(self) -> builtins.list[Finding]:
         """See `Rae.doctor`."""

@@ -71,7 +71,7 @@ class Rae(Handle):
         args: dict[str, object] = {"limit": limit, "cursor": cursor}
         return ChangePage._of(self._native.call("changes", args))
 
-    def undo(self, change_id: str) -> Undone:
+    def undo(self, id: str) -> Undone:
         """Takes back a change that the engine made by itself, by its id of `changes`.
 
         What it changed is as before; what it added holds no longer and stays in history. Done twice
@@ -79,7 +79,7 @@ class Rae(Handle):
         such change. ConflictError with code "changed_since": one of its memories was changed or
         deleted since; with code "not_undoable": what it deleted is gone for good.
         """
-        return Undone._of(self._native.call("undo", {"id": change_id}))
+        return Undone._of(self._native.call("undo", {"id": id}))
 
     def doctor(self) -> builtins.list[Finding]:
         """Looks for damage and says what to do; takes a time in proportion to the store."""
