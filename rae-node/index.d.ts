@@ -1261,7 +1261,7 @@ export class Rae {
 
   /**
    * Takes back a change that the engine made by itself: what it changed is as before, what it added holds no longer. Done twice it is done once.
-   * Conflict with code `changed_since` where one of its memories was changed or deleted since, `not_undoable` where what it did is gone for good.
+   * Conflict with reason `changed_since` where one of its memories was changed or deleted since, `not_undoable` where what it did is gone for good.
    */
   undo(changeId: string, options?: CallOptions | null): Promise<Undone>;
 

@@ -19,7 +19,7 @@ test("what an audit fixes can be undone", async () => {
   assert.equal((await mem.get(same)).supersededBy, null);
   assert.equal((await mem.changes()).items[1].undoneBy, undone.id);
   await mem.forget(same);
-  await assert.rejects(mem.undo((await mem.changes()).items[0].id), (e) => e instanceof ConflictError && e.code === "not_undoable");
+  await assert.rejects(mem.undo((await mem.changes()).items[0].id), (e) => e instanceof ConflictError && e.reason === "not_undoable");
   await mem.close();
 });
 
@@ -31,6 +31,6 @@ test("a store that enriches reads facts unasked", async () => {
     assert.equal((await mem.list({ filter: { kind: "fact" } })).items.length, facts);
     await mem.close();
   }
-  await assert.rejects(open(":memory:", { enrich: "model" }), (e) => e instanceof InvalidInputError && e.code === "enrich_model");
+  await assert.rejects(open(":memory:", { enrich: "model" }), (e) => e instanceof InvalidInputError && e.reason === "enrich_model");
   await assert.rejects(open(":memory:", { enrich: "all" }), InvalidInputError);
 });
