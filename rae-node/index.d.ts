@@ -456,6 +456,10 @@ export interface AuditFinding {
   message: string;
   /** What to do, in the verbs of the engine. */
   fix: string;
+  /** What `fix: true` would do about it, or did; null where somebody must decide. */
+  automatic: string | null;
+  /** Id of the change by which it was fixed, for `undo`. */
+  change: string | null;
 }
 
 export interface Audit {
@@ -464,6 +468,45 @@ export interface Audit {
   findings: AuditFinding[];
   /** Whether there are more findings than `limit`. */
   truncated: boolean;
+  /** How many of the findings were fixed. */
+  fixed: number;
+}
+
+/** Something that the engine changed by itself. */
+export interface AutomaticChange {
+  /** Opaque, for `undo`. */
+  id: string;
+  at: string;
+  /**
+   * What happened: `facts`, `reflect`, `audit_fix`, `undo`; and what cannot be undone: `fade`, `forget_faded`, `retire`, `expire`, `trim`,
+   * `capacity`, `forget`.
+   */
+  action: string;
+  /** The memories that it added or changed; empty where only their number is known. */
+  ids: string[];
+  /** Whether `undo` can take it back. */
+  undoable: boolean;
+  /** The change that took it back. */
+  undoneBy: string | null;
+}
+
+/** A page of changes, newest first. */
+export interface ChangePage {
+  items: AutomaticChange[];
+  /** For the next page; null on the last one. */
+  nextCursor: string | null;
+}
+
+/** A change that was taken back. */
+export interface Undone {
+  /** The undoing, itself a change. */
+  id: string;
+  /** What was undone. */
+  undone: string;
+  /** The memories that are as before. What the change added holds no longer. */
+  ids: string[];
+  /** Whether it was undone already, and nothing was done. */
+  replayed: boolean;
 }
 
 /** What makes a hit right: it is this memory, or it contains this text, whatever its case. */
@@ -625,6 +668,11 @@ export interface OpenOptions {
    * default: never.
    */
   reflectAfter?: number | null;
+  /**
+   * `rules` reads facts from all that is remembered, as `infer` does for one memory; `model` lets `model` read them too, within the budgets.
+   * Default `off`.
+   */
+  enrich?: "off" | "rules" | "model" | null;
   /** What `maintain` does with memories as they age. Default: strength sinks without use, and nothing is deleted by age. */
   lifecycle?: LifecyclePolicy | null;
 }
@@ -1205,8 +1253,23 @@ export class Rae {
   /** Runs due housekeeping now: purges what expired, pays owed vectors. */
   maintain(options?: ({ now?: Time | null } & CallOptions) | null): Promise<Maintained>;
 
-  /** Looks for duplicates, contradictions and orphans in the project. Changes nothing. limit: 1 to 1,000 findings, default 100. */
-  audit(options?: ({ limit?: number | null } & CallOptions) | null): Promise<Audit>;
+  /**
+   * Looks for duplicates, contradictions and orphans in the project. Changes nothing. limit: 1 to 1,000 findings, default 100. fix: does what
+   * `automatic` of the findings says; nothing is deleted, what a tag protects stays as it is, and `undo(finding.change)` takes it back.
+   */
+  audit(options?: ({ limit?: number | null; fix?: boolean | null } & CallOptions) | null): Promise<Audit>;
+
+  /**
+   * A page of what the engine changed by itself, newest first: facts that were read, what reflection learnt, what an audit fixed, what age and
+   * capacities ended, and undoings. limit: 1 to 1,000, default 100. cursor: `nextCursor` of the page before.
+   */
+  changes(options?: ({ limit?: number | null; cursor?: string | null } & CallOptions) | null): Promise<ChangePage>;
+
+  /**
+   * Takes back a change that the engine made by itself: what it changed is as before, what it added holds no longer. Done twice it is done once.
+   * Conflict with reason `changed_since` where one of its memories was changed or deleted since, `not_undoable` where what it did is gone for good.
+   */
+  undo(changeId: string, options?: CallOptions | null): Promise<Undone>;
 
   /**
    * Asks every question as `recall` would and judges the hits: recall, MRR, nDCG and hit rate over the questions, the ranks of each, and a

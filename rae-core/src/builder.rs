@@ -163,6 +163,8 @@ pub enum Enrich {
     Off,
     /// Facts are read from all that is remembered, by rules and without a model.
     Rules,
+    /// The same, and by the model of [`Builder::model`] after the rules, within the budgets.
+    Model,
 }
 
 impl std::str::FromStr for Enrich {
@@ -172,7 +174,8 @@ impl std::str::FromStr for Enrich {
         match text {
             "off" => Ok(Self::Off),
             "rules" => Ok(Self::Rules),
-            _ => Err(Error::invalid("enrich must be off or rules")),
+            "model" => Ok(Self::Model),
+            _ => Err(Error::invalid("enrich must be off, rules or model")),
         }
     }
 }
@@ -262,7 +265,8 @@ impl Builder {
         self
     }
 
-    /// Whether facts are read from all that is remembered, as `infer` does for one memory. Default off.
+    /// Whether facts are read from all that is remembered, as `infer` does for one memory. Default off. With `Model` opening fails with
+    /// InvalidInput (`enrich_model`) where no model is named.
     pub fn enrich(mut self, enrich: Enrich) -> Self {
         self.enrich = enrich;
         self
@@ -363,6 +367,10 @@ impl Builder {
         let scope =
             Scope::new(self.tenant.as_deref().unwrap_or("default"), self.project.as_deref().unwrap_or("default"))?;
         self.lifecycle.check().map_err(|e| e.with_operation("open"))?;
+        if self.enrich == Enrich::Model && self.model.is_none() {
+            let text = "enrich is model, and no model is named: give model, or RAE_MODEL";
+            return Err(Error::invalid(text).with_code("enrich_model").with_operation("open"));
+        }
         let observer = self.observer.clone().unwrap_or_else(|| Arc::new(NoObserver));
         let providers = self.providers.clone().unwrap_or_else(|| Arc::new(NoProviders));
         let model = self.model.as_deref().map(|name| model_name(name, &*providers));

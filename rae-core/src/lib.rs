@@ -60,13 +60,13 @@ pub use jobs::runner::{JobResult, JobRun, WorkOptions};
 pub use lifecycle::LifecyclePolicy;
 pub use model::{Claim, EventType, Kind, Layer, Memory, MemoryId, MemoryVersion, SessionOutcome, Timestamp};
 pub use ops::{
-    Audit, AuditFinding, AuditKind, AuditOptions, BudgetStatus, Context, ContextOptions, ContextSource, CostLog,
-    CostLogOptions, Costs, CostsOptions, CreatedKey, EntitiesOptions, ErasurePlace, ErasureReport, EvaluationRun,
-    EvaluationScore, EventsOptions, Exported, Finding, Forget, ForgetScope, Forgotten, Hit, Hits, Imported, JobPage,
-    JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate, LlmOptions, LlmStream, Maintained, MeterEnd,
-    MeterSettled, Metered, MeteredCall, NeighborsOptions, NewEvent, NewKey, Page, Passage, PathOptions, Presented,
-    QuestionSet, RecallOptions, Receipt, Reembedded, ReflectOptions, Reflected, RelationsOptions, SessionEnd, Snapshot,
-    Stats, SubgraphOptions, VectorSync,
+    Audit, AuditFinding, AuditKind, AuditOptions, AutomaticChange, BudgetStatus, ChangePage, ChangesOptions, Context,
+    ContextOptions, ContextSource, CostLog, CostLogOptions, Costs, CostsOptions, CreatedKey, EntitiesOptions,
+    ErasurePlace, ErasureReport, EvaluationRun, EvaluationScore, EventsOptions, Exported, Finding, Forget, ForgetScope,
+    Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate,
+    LlmOptions, LlmStream, Maintained, MeterEnd, MeterSettled, Metered, MeteredCall, NeighborsOptions, NewEvent,
+    NewKey, Page, Passage, PathOptions, Presented, QuestionSet, RecallOptions, Receipt, Reembedded, ReflectOptions,
+    Reflected, RelationsOptions, SessionEnd, Snapshot, Stats, SubgraphOptions, Undone, VectorSync,
 };
 pub use ports::EmbedRole;
 pub use rae::{Rae, Session};

@@ -183,6 +183,12 @@ pub const KEYWORDS_MAX: usize = 1_000;
 pub const TRIPLES_MAX: usize = 1_000;
 /// Longest text that facts are read from: what a person says at once.
 pub const FACT_TEXT_BYTES_MAX: usize = 16 << 10;
+/// Longest subject, attribute or value of a fact that a model reads, in characters.
+pub const FACT_MODEL_CHARS_MAX: usize = 200;
+/// Longest quotation by which a model shows a fact, in characters.
+pub const FACT_QUOTE_CHARS_MAX: usize = 400;
+/// What is shown to a model of an answer that could not be read, in characters.
+pub const FACT_ANSWER_CHARS_MAX: usize = 24_000;
 /// Most facts read from one memory.
 pub const FACTS_PER_MEMORY_MAX: usize = 32;
 /// Most names resolved at once: every two are compared.

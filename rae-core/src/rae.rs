@@ -13,9 +13,10 @@ use crate::{
     },
     model::{ApiKey, JobStats, KeyId, Memory, MemoryId, MemoryVersion, Scope, Tenant, Timestamp},
     ops::{
-        self, Audit, AuditOptions, Context, ContextOptions, CreatedKey, ErasureReport, EvaluationRun, Exported,
-        Finding, Forget, Forgotten, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, Maintained, NewKey,
-        Page, QuestionSet, RecallOptions, Receipt, Reembedded, RelationsOptions, Stats, VectorSync,
+        self, Audit, AuditOptions, ChangePage, ChangesOptions, Context, ContextOptions, CreatedKey, ErasureReport,
+        EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, JobPage, JobsOptions, KeyCheck,
+        ListOptions, Maintained, NewKey, Page, QuestionSet, RecallOptions, Receipt, Reembedded, RelationsOptions,
+        Stats, Undone, VectorSync,
     },
     ports::{EmbedRole, Embedder},
 };
@@ -293,9 +294,23 @@ impl Rae {
         named("work", runner::work(&self.deps, options, stop, told).await)
     }
 
-    /// Looks for duplicates, contradictions and orphans among the project's memories, and says what to do. Changes nothing.
+    /// Looks for duplicates, contradictions and orphans among the project's memories, and says what to do. Changes nothing, but with
+    /// `fix` does what needs nobody's judgement, each as a change that [`Rae::undo`] takes back.
     pub async fn audit(&self, options: AuditOptions) -> Result<Audit> {
         named("audit", ops::audit(&self.deps, &self.scope, options).await)
+    }
+
+    /// A page of what the engine changed by itself, newest first: facts that were read, what reflection learnt, what an audit fixed,
+    /// what age and capacities ended, and undoings. As far as audit rows go back.
+    pub async fn changes(&self, options: ChangesOptions) -> Result<ChangePage> {
+        named("changes", ops::changes(&self.deps, &self.scope, options).await)
+    }
+
+    /// Takes back a change that the engine made by itself: what it changed is as before, and what it added holds no longer. Done
+    /// twice it is done once. NotFound (`no_such_change`); Conflict where one of its memories was changed or deleted since
+    /// (`changed_since`) or where what it did is gone for good (`not_undoable`).
+    pub async fn undo(&self, id: Uuid) -> Result<Undone> {
+        named("undo", ops::undo(&self.deps, &self.scope, id).await)
     }
 
     /// Looks for damage and says what to do.

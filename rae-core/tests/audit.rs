@@ -35,7 +35,7 @@ fn an_empty_or_clean_project_has_no_findings() {
                 say(b, fact(&format!("Ada likes dish number {i}."))).await;
                 say(b, turn("s", "Ada", &format!("2025-01-01T00:{:02}:{:02}Z", i / 60, i % 60), "Yes!")).await;
             }
-            assert_eq!(audit(b).await, Audit { checked: 500, findings: vec![], truncated: false });
+            assert_eq!(audit(b).await, Audit { checked: 500, findings: vec![], truncated: false, fixed: 0 });
         });
     });
 }
@@ -226,7 +226,7 @@ fn the_limit_is_checked_and_shared_by_the_kinds_in_a_fixed_order() {
     on_every_store(|b| {
         block_on(async {
             for bad in [-1, 0, 1_001, i64::MAX, i64::MIN] {
-                let error = b.mem.audit(AuditOptions { limit: bad }).await.unwrap_err();
+                let error = b.mem.audit(AuditOptions { limit: bad, ..AuditOptions::default() }).await.unwrap_err();
                 assert_eq!((error.kind(), error.code()), (ErrorKind::InvalidInput, "invalid_limit"));
             }
             for i in 0..20 {
@@ -239,11 +239,11 @@ fn the_limit_is_checked_and_shared_by_the_kinds_in_a_fixed_order() {
             assert_eq!((all.findings.len(), all.truncated), (21, false));
             let sorted = |f: &[AuditFinding]| f.is_sorted_by_key(|f| (f.kind, f.ids[0]));
             assert!(sorted(&all.findings));
-            let some = b.mem.audit(AuditOptions { limit: 5 }).await.unwrap();
+            let some = b.mem.audit(AuditOptions { limit: 5, ..AuditOptions::default() }).await.unwrap();
             assert_eq!((some.findings.len(), some.truncated, some.checked), (5, true, 42));
             assert_eq!(some.findings[..4], all.findings[..4]);
             assert_eq!(some.findings[4], all.findings[20], "one kind does not crowd out another");
-            assert!(!b.mem.audit(AuditOptions { limit: 21 }).await.unwrap().truncated);
+            assert!(!b.mem.audit(AuditOptions { limit: 21, ..AuditOptions::default() }).await.unwrap().truncated);
         });
     });
 }

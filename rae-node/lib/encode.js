@@ -36,7 +36,8 @@ const RELATE = names("weight confidence validFrom validTo sourceId");
 const RELATIONS = names("subject relation object limit cursor");
 const FORGET = names("id filter scope target");
 const MAINTAIN = names("now");
-const AUDIT = names("limit");
+const AUDIT = names("limit fix");
+const CHANGES = names("limit cursor");
 const VERIFY = names("exports");
 const ENTITIES = names("query limit cursor at snapshot");
 const NEIGHBORS = names("depth relation limit at snapshot");
@@ -45,7 +46,7 @@ const SUBGRAPH = names("depth limit at snapshot");
 const EMBED = names("role");
 const OPEN = names(
   "tenant project durability reembed timeout embedder providers prices unknownModel " +
-    "lifecycle model reflectAfter _testNow _testSeed",
+    "lifecycle model reflectAfter enrich _testNow _testSeed",
 );
 const BUDGET = names("dailyLimit monthlyLimit dailyTokenLimit monthlyTokenLimit warningThreshold");
 const COSTS = names("groupBy since until");
@@ -87,7 +88,7 @@ const READERS = readers([
   [lifecycle, "lifecycle"],
   [list, "protectedTags protectedKinds"],
   [paths, "exports"],
-  [flag, "infer rerank explain reembed estimated decay"],
+  [flag, "infer fix rerank explain reembed estimated decay"],
   [list, "tags tagsAny layers kinds groupBy"],
   [content, "content"],
   [metadata, "metadata"],
@@ -455,6 +456,7 @@ function item(value, index) {
 module.exports = {
   AUDIT,
   BUDGET,
+  CHANGES,
   CONNECT,
   CONTEXT,
   COSTS,

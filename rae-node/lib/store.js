@@ -183,6 +183,14 @@ class Rae {
     return this.#call("audit", taken("audit", options, encode.AUDIT));
   }
 
+  async changes(options) {
+    return this.#call("changes", taken("changes", options, encode.CHANGES));
+  }
+
+  async undo(changeId, options) {
+    return this.#callWith("undo", "id", encode.text("changeId", changeId), options);
+  }
+
   async evaluate(questions, options) {
     const { args, signal } = taken("evaluate", options, encode.RECALL);
     return this.#call("evaluate", { args: { questions: encode.questions("questions", questions), options: args }, signal });

@@ -43,6 +43,7 @@ struct OpenOptions {
     lifecycle: Option<Value>,
     model: Option<String>,
     reflect_after: Option<u64>,
+    enrich: Option<String>,
     test_now: Option<String>,
     test_seed: Option<u64>,
 }
@@ -378,6 +379,9 @@ async fn open(options: &str, custom: Option<Arc<NodeEmbedder>>) -> Result<Store>
         builder = builder.model(model);
     }
     builder = builder.reflect_after(options.reflect_after.unwrap_or_default());
+    if let Some(enrich) = options.enrich {
+        builder = builder.enrich(enrich.parse()?);
+    }
     if options.path != ":memory:" {
         builder = builder.path(options.path);
     }

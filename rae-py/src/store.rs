@@ -364,9 +364,9 @@ impl Store {
         boundary(py, || drive(py, self.rae(py)?.maintain(optional("now", now, time)?)).map(Maintained::from))
     }
 
-    fn audit(&self, py: Python<'_>, limit: &Bound<'_, PyAny>) -> PyResult<Audit> {
+    fn audit(&self, py: Python<'_>, limit: &Bound<'_, PyAny>, fix: &Bound<'_, PyAny>) -> PyResult<Audit> {
         boundary(py, || {
-            let options = rae_core::AuditOptions { limit: integer("limit", limit)? };
+            let options = rae_core::AuditOptions { limit: integer("limit", limit)?, fix: flag("fix", fix)? };
             drive(py, self.rae(py)?.audit(options)).map(Audit::from)
         })
     }
@@ -580,6 +580,8 @@ fn builder(options: &Bound<'_, PyDict>) -> PyResult<Options> {
                 let changes = u64::try_from(integer("reflect_after", &value)?);
                 builder.reflect_after(changes.map_err(|_| invalid(py, "reflect_after must not be negative"))?)
             }
+            "enrich" if value.is_none() => builder,
+            "enrich" => builder.enrich(name("enrich", &value)?),
             "model" if value.is_none() => builder,
             "model" => builder.model(text("model", &value)?),
             "prices" => {

@@ -17,7 +17,7 @@ def kinds(report: rae.Audit) -> list[tuple[str, list[str]]]:
 
 def test_an_audit_finds_duplicates_contradictions_and_orphans(mem: rae.Rae) -> None:
     assert mem.audit() == mem.audit()
-    assert mem.audit().to_dict() == {"checked": 0, "findings": [], "truncated": False}
+    assert mem.audit().to_dict() == {"checked": 0, "findings": [], "truncated": False, "fixed": 0}
     code = mem.remember("The door code is 4711.", kind="fact").id
     same = mem.remember("the door code is 4711", kind="fact").id
     other = mem.remember("The door code is 4712.", kind="fact").id
@@ -85,3 +85,53 @@ def test_a_closed_store_is_not_audited(mem: rae.Rae) -> None:
     mem.close()
     with pytest.raises(rae.UnavailableError):
         mem.audit()
+
+
+def test_what_an_audit_fixes_can_be_undone(mem: rae.Rae) -> None:
+    code = mem.remember("The door code is 4711.", kind="fact", tags=["door"]).id
+    same = mem.remember("the door code is 4711", kind="fact").id
+    (dry,) = mem.audit().findings
+    assert dry.automatic is not None
+    assert dry.change is None
+    report = mem.audit(fix=True)
+    (done,) = report.findings
+    assert (report.fixed, done.automatic) == (1, dry.automatic)
+    assert mem.get(same).superseded_by == code
+    assert mem.audit(fix=True).findings == []
+    (change,) = mem.changes().items
+    assert (change.id, change.action, change.undoable) == (done.change, "audit_fix", True)
+    assert sorted(change.ids) == sorted([code, same])
+    undone = mem.undo(change.id)
+    assert (undone.undone, undone.replayed) == (change.id, False)
+    assert mem.get(same).superseded_by is None
+    assert mem.undo(change.id).replayed
+    page = mem.changes(limit=1)
+    assert page.items[0].id == undone.id
+    assert page.next_cursor == undone.id
+    assert mem.changes(cursor=page.next_cursor).items[0].undone_by == undone.id
+
+
+def test_what_cannot_be_undone_says_so(mem: rae.Rae) -> None:
+    mem.forget(mem.remember("Ada saw a heron.").id)
+    (gone,) = mem.changes().items
+    assert (gone.action, gone.undoable, gone.ids) == ("forget", False, [])
+    with pytest.raises(rae.ConflictError) as caught:
+        mem.undo(gone.id)
+    assert caught.value.code == "not_undoable"
+    with pytest.raises(rae.NotFoundError):
+        mem.undo("019b76da-a800-7f8b-b8ba-e301f1cd0878")
+    with pytest.raises(rae.InvalidInputError):
+        mem.undo("the last")
+
+
+def test_a_store_that_enriches_reads_facts_unasked() -> None:
+    for enrich, facts in (("rules", 1), ("off", 0), (None, 0)):
+        with rae.open(":memory:", enrich=enrich) as mem:
+            mem.remember("I live in Oslo.", speaker="Ada")
+            mem.maintain()
+            assert len(mem.list(filter={"kind": "fact"}).items) == facts
+    with pytest.raises(rae.InvalidInputError) as caught:
+        rae.open(":memory:", enrich="model")
+    assert caught.value.code == "enrich_model"
+    with pytest.raises(rae.InvalidInputError, match="off, rules or model"):
+        rae.open(":memory:", enrich="all")  # type: ignore[arg-type]

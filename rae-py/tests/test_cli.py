@@ -136,6 +136,19 @@ def test_an_audit_names_what_to_do_and_does_not_fail(cli: Cli) -> None:
     assert "limit must be a whole number" in cli("audit", "a.rae", "--limit", 0, code=2).stderr
 
 
+def test_an_audit_that_fixes_is_undone_from_the_terminal(cli: Cli) -> None:
+    cli("remember", "a.rae", "Ada lives in Ghent.")
+    cli("remember", "a.rae", "ada lives in Ghent")
+    assert "with --fix it keeps" in " ".join(cli("audit", "a.rae").stdout.split())
+    assert cli("audit", "a.rae", "--fix").stdout.endswith("checked 2, findings 1, fixed 1\n")
+    change = cli.json("changes", "a.rae")["items"][0]["id"]
+    assert cli("changes", "a.rae").stdout.startswith(change)
+    assert cli("undo", "a.rae", change).stdout.startswith("undone, as change ")
+    assert cli("undo", "a.rae", change).stdout.startswith("undone already, as change ")
+    assert cli.json("undo", "a.rae", change)["replayed"] is True
+    assert "findings 1" in cli("audit", "a.rae").stdout
+
+
 def test_json_lines_are_read_in_batches(cli: Cli) -> None:
     lines = "".join(
         json.dumps({"content": f"line {i}", "session_id": "s"}) + "\n" for i in range(2_500)

@@ -226,7 +226,7 @@ impl Settings {
                 .into(),
             data_dir_is_given: raw.is_given("data_dir"),
             durability: raw.parse("durability", "full or normal")?,
-            enrich: raw.parse("enrich", "off or rules")?,
+            enrich: raw.parse("enrich", "off, rules or model")?,
             database_url: raw.secret("database_url"),
             postgres: PgVariables {
                 host: raw.optional("pghost"),

@@ -3,6 +3,7 @@
 mod claim;
 mod collect;
 mod fold;
+pub(crate) mod mend;
 mod words;
 
 pub(crate) use collect::{Buckets, Raw, Seen};

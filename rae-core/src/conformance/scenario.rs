@@ -25,6 +25,7 @@ pub const FILES: &[(&str, &str)] = files![
     "audits.json",
     "batches.json",
     "budgets.json",
+    "changes.json",
     "context.json",
     "embedders.json",
     "evaluations.json",

@@ -313,6 +313,13 @@ impl AdminRead for ReferenceStore {
         Ok(scope.audit.iter().rev().take(limit).cloned().collect())
     }
 
+    async fn audit_page(&self, ctx: &Ctx, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Timestamp, Audit)>> {
+        let (scope, limit) = (self.read(ctx)?, page(limit)?);
+        let rows = (scope.audit_trimmed..).zip(&scope.audit).collect::<Vec<_>>().into_iter().rev();
+        let older = rows.filter(|(number, _)| before.is_none_or(|before| *number < before));
+        Ok(older.take(limit).map(|(number, (at, row))| (number, *at, row.clone())).collect())
+    }
+
     async fn record(&self, ctx: &Ctx, kind: RecordKind, name: &str) -> Result<Option<Record>> {
         Ok(self.read(ctx)?.records.get(&(kind, name.to_owned())).cloned())
     }

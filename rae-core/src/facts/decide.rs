@@ -1,7 +1,7 @@
 //! What a fact changes: it is merged with the same one, ends another, or stands beside it. Nothing is deleted; what is over keeps its
 //! time, so that `as_of` and `history` still show it.
 
-use super::{Draft, is_single};
+use super::Draft;
 use crate::{
     limits::SOURCES_MAX,
     model::{Claim, Memory, MemoryId, Timestamp},
@@ -73,9 +73,15 @@ pub(crate) struct Decision {
 }
 
 /// Decides what `draft`, said in `source`, changes among `known`: the facts of its subject and attribute. `heard` has the times of their
-/// sources. `None` where nothing is left to do, so that deciding again after it was done changes nothing. In whichever order
+/// sources. `is_single`: whether the attribute has one value at a time. `None` where nothing is left to do, so that deciding again after it was done changes nothing. In whichever order
 /// statements come, the same facts hold at the same times.
-pub(crate) fn decide(draft: &Draft, source: MemoryId, known: &[Memory], heard: &Heard) -> Option<Decision> {
+pub(crate) fn decide(
+    draft: &Draft,
+    source: MemoryId,
+    known: &[Memory],
+    heard: &Heard,
+    is_single: bool,
+) -> Option<Decision> {
     let value = Claim::name_key(&draft.object);
     let facts: Vec<Fact<'_>> = known.iter().filter_map(|memory| Fact::of(memory, &value)).collect();
     let mut from_here = facts.iter().filter(|f| f.is_same && f.memory.provenance.derived_from.contains(&source));
@@ -83,7 +89,8 @@ pub(crate) fn decide(draft: &Draft, source: MemoryId, known: &[Memory], heard: &
     if from_here.any(|f| draft.is_end || f.covers(draft.from) || f.covers(draft.latest)) {
         return None;
     }
-    let decision = if draft.is_end { ended(draft, &facts) } else { stated_anew(draft, source, &facts, heard) };
+    let decision =
+        if draft.is_end { ended(draft, &facts) } else { stated_anew(draft, source, &facts, (heard, is_single)) };
     Some(decision).filter(|d| *d != Decision::default())
 }
 
@@ -146,8 +153,7 @@ fn ended(draft: &Draft, facts: &[Fact<'_>]) -> Decision {
     Decision { changes, ..Decision::default() }
 }
 
-fn stated_anew(draft: &Draft, source: MemoryId, facts: &[Fact<'_>], heard: &Heard) -> Decision {
-    let single = is_single(&draft.relation);
+fn stated_anew(draft: &Draft, source: MemoryId, facts: &[Fact<'_>], (heard, single): (&Heard, bool)) -> Decision {
     let at = instant(draft, facts.iter().filter(|f| single && !f.is_same));
     let mut put = Put { from: at, to: None, by: None, into: None };
     if let Some(same) = facts.iter().find(|f| f.is_same && f.covers(at)) {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::facts::is_single;
 use crate::model::{InfoClass, Kind, Layer, MemoryId, Provenance, Scope};
 
 fn at(day: u32) -> Timestamp {
@@ -62,7 +63,7 @@ fn put(from: u32) -> Put {
 }
 
 fn decided(draft: &Draft, known: &[Memory]) -> Option<(Option<Put>, Vec<Change>)> {
-    decide(draft, id(9), known, &Heard::new()).map(|d| (d.put, d.changes))
+    decide(draft, id(9), known, &Heard::new(), is_single(&draft.relation)).map(|d| (d.put, d.changes))
 }
 
 #[test]
@@ -130,8 +131,8 @@ fn last_month_lies_behind_what_is_known_of_that_month() {
 fn what_was_decided_is_not_decided_again() {
     let (from, draft) = (fact(1, "lives_in", "Oslo", 5, None), draft("lives_in", "Oslo", 5));
     let source = from.provenance.derived_from[0];
-    assert_eq!(decide(&draft, source, std::slice::from_ref(&from), &Heard::new()), None);
-    assert_eq!(decide(&Draft { is_end: true, ..draft }, source, &[from], &Heard::new()), None);
+    assert_eq!(decide(&draft, source, std::slice::from_ref(&from), &Heard::new(), is_single(&draft.relation)), None);
+    assert_eq!(decide(&Draft { is_end: true, ..draft }, source, &[from], &Heard::new(), true), None);
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn what_was_said_again_after_it_holds_again_after_it() {
     let mut oslo = fact(1, "lives_in", "Oslo", 1, None);
     oslo.provenance.derived_from = vec![id(101), id(107), id(108)];
     let heard = Heard::from([(id(101), at(1)), (id(107), at(7)), (id(108), at(8))]);
-    let found = decide(&draft("lives_in", "Bergen", 5), id(9), std::slice::from_ref(&oslo), &heard).unwrap();
+    let found = decide(&draft("lives_in", "Bergen", 5), id(9), std::slice::from_ref(&oslo), &heard, true).unwrap();
     assert_eq!(found.put, Some(Put { to: Some(at(7)), ..put(5) }));
     let gone = vec![id(107), id(108)];
     assert_eq!(found.changes, [Change { to: Some(at(5)), by: Some(By::New), gone: gone.clone(), ..change(1) }]);
@@ -191,7 +192,7 @@ fn write(known: &mut Vec<Memory>, decision: Decision, (draft, source): &(Draft, 
 /// Decides and writes until nothing is left to do.
 fn written(known: &mut Vec<Memory>, said: &(Draft, MemoryId), heard: &Heard, next: &mut u128) {
     for _ in 0..4 {
-        let Some(decision) = decide(&said.0, said.1, known, heard) else { return };
+        let Some(decision) = decide(&said.0, said.1, known, heard, is_single(&said.0.relation)) else { return };
         write(known, decision, said, next);
     }
     panic!("it came to no end");

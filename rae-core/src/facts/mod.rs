@@ -7,6 +7,7 @@ mod clause;
 mod dates;
 mod decide;
 mod junk;
+mod model;
 mod owned;
 mod read;
 mod relation;
@@ -17,6 +18,7 @@ mod words;
 
 pub(crate) use decide::{By, Change, Decision, Heard, Resumed, decide};
 pub use junk::Skipped;
+pub(crate) use model::{PROMPT, Verdict, band_request, is_decided, read, read_verdict, repair, request};
 pub use read::{Said, drafts};
 pub use relation::{is_single, sentence};
 

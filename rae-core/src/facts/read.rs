@@ -41,7 +41,7 @@ pub struct Said<'a> {
 
 impl Said<'_> {
     /// Whom "I" means.
-    fn me(&self) -> &str {
+    pub(super) fn me(&self) -> &str {
         self.speaker.or(self.user).unwrap_or("user")
     }
 }

@@ -266,6 +266,10 @@ impl AdminRead for Guarded<dyn RelationalStore> {
         self.call(ctx, "audit", Repeatable, |_| self.inner.audit(ctx, limit)).await
     }
 
+    async fn audit_page(&self, ctx: &Ctx, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Timestamp, Audit)>> {
+        self.call(ctx, "audit_page", Repeatable, |_| self.inner.audit_page(ctx, before, limit)).await
+    }
+
     async fn record(&self, ctx: &Ctx, kind: RecordKind, name: &str) -> Result<Option<Record>> {
         self.call(ctx, "record", Repeatable, |_| self.inner.record(ctx, kind, name)).await
     }

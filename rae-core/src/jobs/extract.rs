@@ -3,8 +3,11 @@
 //! Each fact is a batch of its own, under the lease and under the versions of what it changes. Doing the job again changes nothing: a
 //! fact that has the memory among its sources is known to have been read from it.
 
+mod ask;
+
 use super::{embed_debt, runner::Held};
 use crate::{
+    builder::Enrich,
     ctx::Ctx,
     deps::Deps,
     error::{Error, ErrorKind, Result},
@@ -15,6 +18,7 @@ use crate::{
         Audit, Claim, Job, JobKind, Kind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition,
         Provenance, Timestamp, VectorRow,
     },
+    ops::change_row,
     retrieve::mark,
 };
 use serde_json::{Map, Value, json};
@@ -38,6 +42,10 @@ pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
             .map_err(|e| Error::corrupt("the payload of an extract job is not a list of ids").with_source(e))?,
         None => Vec::new(),
     };
+    let is_asked = held.deps.enrich == Enrich::Model;
+    if is_asked && ids.len() > 1 {
+        return ask::split(held, job, &ids).await.map(|()| 0);
+    }
     let (mut changed, mut skipped) = (0, BTreeMap::<&str, Vec<MemoryId>>::new());
     for page in ids.chunks(PAGE_MAX) {
         let now = held.deps.clock.now();
@@ -46,8 +54,11 @@ pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
             let drafts = memory.as_ref().ok_or(Skipped::Gone).and_then(read);
             match (memory, drafts) {
                 (Some(memory), Ok(drafts)) => {
-                    for draft in drafts {
-                        changed += u64::from(settle(held, ctx, &memory, &draft).await?);
+                    for draft in &drafts {
+                        changed += u64::from(settle(held, ctx, &memory, &Read::by_rules(draft)).await?);
+                    }
+                    if is_asked {
+                        changed += ask::ask(held, ctx, job, &memory).await?;
                     }
                 }
                 (_, Err(why)) => skipped.entry(why.as_str()).or_default().push(*id),
@@ -62,8 +73,42 @@ pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
     Ok(changed)
 }
 
-/// The facts that a memory states.
+/// A fact as it was read, and what is known of its attribute.
+struct Read<'d> {
+    draft: &'d Draft,
+    /// Whether the attribute has one value at a time.
+    is_single: bool,
+    /// The prompt by which a model read it.
+    by: Option<&'static str>,
+    /// Facts that it contradicts, where nothing says which holds.
+    against: Vec<MemoryId>,
+}
+
+impl<'d> Read<'d> {
+    fn by_rules(draft: &'d Draft) -> Self {
+        Self { draft, is_single: facts::is_single(&draft.relation), by: None, against: Vec::new() }
+    }
+}
+
+/// The facts that a memory states, by the rules.
 fn read(memory: &Memory) -> Result<Vec<Draft>, Skipped> {
+    let text = fits(memory)?;
+    facts::drafts(&said(memory, &text))
+}
+
+fn said<'m>(memory: &'m Memory, text: &'m str) -> Said<'m> {
+    Said {
+        text,
+        speaker: memory.speaker.as_deref(),
+        role: memory.role.as_deref(),
+        user: memory.user_id.as_deref(),
+        sources: &memory.provenance.sources,
+        at: memory.event_time(),
+    }
+}
+
+/// What facts may be read from: the text without what this engine put into it.
+fn fits(memory: &Memory) -> Result<Cow<'_, str>, Skipped> {
     if memory.claim.is_some() || !memory.provenance.derived_from.is_empty() {
         return Err(Skipped::Derived);
     }
@@ -72,22 +117,16 @@ fn read(memory: &Memory) -> Result<Vec<Draft>, Skipped> {
     }
     // What this engine put into a prompt is not news.
     let said = mark::without_blocks(&memory.content);
-    let text = if said == memory.content.trim() { Cow::Borrowed(&memory.content) } else { Cow::Owned(said) };
+    let text = if said == memory.content.trim() { Cow::Borrowed(memory.content.as_str()) } else { Cow::Owned(said) };
     if text.trim().is_empty() {
         return Err(Skipped::Recalled);
     }
-    facts::drafts(&Said {
-        text: &text,
-        speaker: memory.speaker.as_deref(),
-        role: memory.role.as_deref(),
-        user: memory.user_id.as_deref(),
-        sources: &memory.provenance.sources,
-        at: memory.event_time(),
-    })
+    Ok(text)
 }
 
 /// Brings one draft together with what is known; whether anything changed.
-async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, draft: &Draft) -> Result<bool> {
+async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) -> Result<bool> {
+    let draft = read.draft;
     let key = Claim::key_of(&draft.subject, &draft.relation);
     let (mut changed, mut last) = (false, None);
     for attempt in 0..ATTEMPTS {
@@ -95,14 +134,16 @@ async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, draft: &Draft) -> R
         let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
         // Facts of different users or agents are never compared.
         known.retain(|m| m.user_id == source.user_id && m.agent_id == source.agent_id && !m.is_expired(now));
-        let heard = heard(held, ctx, draft, &known).await?;
-        let Some(decision) = facts::decide(draft, source.id, &known, &heard) else { return Ok(changed) };
+        let heard = heard(held, ctx, read, &known).await?;
+        let Some(decision) = facts::decide(draft, source.id, &known, &heard, read.is_single) else {
+            return Ok(changed);
+        };
         let state = state(source, &key, &known);
         // The same state twice: what was written from it is gone again, and its name is used up.
         let salt = (last == Some(state)).then(|| held.deps.ids.next_uuid(now));
         last = Some(state);
         let batch = batch_id(state, salt);
-        match write(held, ctx, source, draft, &known, (decision, batch)).await {
+        match write(held, ctx, source, read, &known, (decision, batch)).await {
             Ok(()) => changed = true,
             Err(error) if error.kind() == ErrorKind::Conflict && is_race(&error) && attempt + 1 < ATTEMPTS => {}
             Err(error) => return Err(error),
@@ -136,9 +177,9 @@ fn batch_id(state: blake3::Hash, salt: Option<Uuid>) -> Uuid {
 }
 
 /// When the sources of facts were said that a draft may end.
-async fn heard(held: &Held<'_>, ctx: &Ctx, draft: &Draft, known: &[Memory]) -> Result<Heard> {
+async fn heard(held: &Held<'_>, ctx: &Ctx, read: &Read<'_>, known: &[Memory]) -> Result<Heard> {
     let mut heard = Heard::new();
-    if draft.is_end || !facts::is_single(&draft.relation) {
+    if read.draft.is_end || !read.is_single {
         return Ok(heard);
     }
     // One that was said but once was not said again.
@@ -160,7 +201,7 @@ async fn write(
     held: &Held<'_>,
     ctx: &Ctx,
     source: &Memory,
-    draft: &Draft,
+    read: &Read<'_>,
     known: &[Memory],
     (decision, batch): (Decision, Uuid),
 ) -> Result<()> {
@@ -174,36 +215,37 @@ async fn write(
     let mut ops = Vec::new();
     let id = deps.ids.next(now);
     let resumed = decision.resumed.as_ref().and_then(|again| resumed(again, find(again.of)?, deps.ids.next(now), now));
-    let mut details = json!({ "source": source.id });
+    let mut merges = None;
     if let Some(put) = decision.put {
-        let mut memory = fact(source, draft, id, (put.from, put.to), now)?;
+        let mut memory = fact(source, read, id, (put.from, put.to), now)?;
         memory.superseded_by = put.by.or(resumed.as_ref().map(|m| m.id));
         match put.into.and_then(find) {
             Some(same) => {
                 preconditions.push(Precondition::VersionIs(same.id, same.version));
                 memory.dedup_key = same.dedup_key;
-                details["merged"] = json!(same.id);
+                merges = Some((same, source.id));
                 ops.push(Op::PutMemory { memory: Box::new(memory), vector: None, idempotency: None });
             }
             None => {
                 preconditions.push(Precondition::EmbedderIs(deps.embedder().id().to_owned()));
-                details["added"] = json!(id);
                 ops.extend(puts(deps, ctx, memory).await);
             }
         }
     }
-    details["changed"] = decision.changes.iter().map(|c| noted(c, id)).collect();
     for change in &decision.changes {
         let Some(old) = find(change.id) else { continue };
         let patch = Box::new(patch(change, old, source, id));
         ops.push(Op::PatchMemory { id: change.id, patch, mode: PatchMode::NewVersion, vector: None });
     }
     if let Some(memory) = resumed {
-        details["resumed"] = json!(memory.id);
         ops.extend(puts(deps, ctx, memory).await);
     }
-    // What it takes to undo it: docs/concepts/facts.md.
-    ops.push(Op::Audit(Audit { action: "facts".to_owned(), details }));
+    let known: Vec<&Memory> = known.iter().collect();
+    let mut more = json!({ "source": source.id });
+    if !read.against.is_empty() {
+        more["contradicts"] = json!(read.against);
+    }
+    ops.push(change_row("facts", batch, &ops, &known, merges, more));
     held.apply_as(batch, preconditions, ops).await
 }
 
@@ -228,12 +270,6 @@ fn resumed(again: &Resumed, of: &Memory, id: MemoryId, now: Timestamp) -> Option
     memory.dedup_key = if again.to.is_none() { dedup_key(&memory) } else { None };
     (memory.valid_from, memory.valid_to) = (Some(again.from), again.to);
     Some(memory)
-}
-
-/// A change in an audit row: the version before it is the one to go back to.
-fn noted(change: &Change, new: MemoryId) -> Value {
-    let by = change.by.map(|by| successor(by, new));
-    json!({ "id": change.id, "from_version": change.version, "superseded_by": by })
 }
 
 fn successor(by: By, new: MemoryId) -> MemoryId {
@@ -270,11 +306,14 @@ fn patch(change: &Change, old: &Memory, source: &Memory, new: MemoryId) -> Memor
 /// The memory of a fact. It belongs to whom its source belongs, and lives no longer.
 fn fact(
     source: &Memory,
-    draft: &Draft,
+    read: &Read<'_>,
     id: MemoryId,
     holds: (Timestamp, Option<Timestamp>),
     now: Timestamp,
 ) -> Result<Memory> {
+    let draft = read.draft;
+    // Who reads it sees that no rule found it.
+    let metadata: Map<String, Value> = read.by.map(|prompt| ("prompt".to_owned(), json!(prompt))).into_iter().collect();
     let claim = Claim::new(&draft.subject, &draft.relation, &draft.object, 1.0)?;
     let content = facts::sentence(&claim.subject, &claim.relation, &claim.object);
     let mut memory = Memory {
@@ -290,7 +329,7 @@ fn fact(
         agent_id: source.agent_id.clone(),
         user_id: source.user_id.clone(),
         tags: Vec::new(),
-        metadata: Map::new(),
+        metadata,
         importance: Layer::Semantic.policy().default_importance,
         strength: 1.0,
         confidence: draft.confidence * source.confidence,

@@ -114,7 +114,12 @@ impl LifecyclePolicy {
     }
 
     pub(super) fn is_protected(&self, life: &Life) -> bool {
-        self.protected_kinds.contains(&life.kind) || life.tags.iter().any(|tag| self.protected_tags.contains(tag))
+        self.protects(life.kind, &life.tags)
+    }
+
+    /// Whether what has this kind and these tags is to be left as it is.
+    pub(crate) fn protects(&self, kind: Kind, tags: &[String]) -> bool {
+        self.protected_kinds.contains(&kind) || tags.iter().any(|tag| self.protected_tags.contains(tag))
     }
 
     /// How long it is kept at all.

@@ -278,39 +278,61 @@ pub struct MemoryPatch {
     pub superseded_by: Option<Option<MemoryId>>,
     pub expires_at: Option<Option<Timestamp>>,
     pub claim: Option<Option<Claim>>,
+    pub witness_count: Option<u32>,
 }
 
-impl MemoryPatch {
-    /// Moves `memory`. Version, times and sequence are the store's business.
-    pub fn apply_to(&self, memory: &mut Memory) {
-        macro_rules! set {
-            ($($field:ident),+) => { $(if let Some(v) = &self.$field { memory.$field = v.clone(); })+ };
-        }
-        set!(
-            content,
-            content_hash,
-            dedup_key,
-            layer,
-            kind,
-            role,
-            speaker,
-            tags,
-            metadata,
-            importance,
-            strength,
-            confidence,
-            trust_level,
-            info_class,
-            provenance,
-            occurred_at,
-            valid_from,
-            valid_to,
-            superseded_by,
-            expires_at,
-            claim
-        );
-    }
+/// What is said of every field of a patch.
+macro_rules! patch_fields {
+    ($($field:ident),+ $(,)?) => {
+        impl MemoryPatch {
+            /// Moves `memory`. Version, times and sequence are the store's business.
+            pub fn apply_to(&self, memory: &mut Memory) {
+                $(if let Some(v) = &self.$field { memory.$field = v.clone(); })+
+            }
 
+            /// The names of the fields that move.
+            pub fn moved(&self) -> Vec<&'static str> {
+                let mut moved = Vec::new();
+                $(if self.$field.is_some() { moved.push(stringify!($field)); })+
+                moved
+            }
+
+            /// What moves these fields back to what `old` has. Names of no field are left out.
+            pub fn back_to(old: &Memory, fields: &[&str]) -> Self {
+                let mut patch = Self::default();
+                $(if fields.contains(&stringify!($field)) { patch.$field = Some(old.$field.clone()); })+
+                patch
+            }
+        }
+    };
+}
+
+patch_fields!(
+    content,
+    content_hash,
+    dedup_key,
+    layer,
+    kind,
+    role,
+    speaker,
+    tags,
+    metadata,
+    importance,
+    strength,
+    confidence,
+    trust_level,
+    info_class,
+    provenance,
+    occurred_at,
+    valid_from,
+    valid_to,
+    superseded_by,
+    expires_at,
+    claim,
+    witness_count,
+);
+
+impl MemoryPatch {
     /// Whether nothing would move.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

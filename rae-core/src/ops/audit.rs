@@ -1,4 +1,4 @@
-//! `audit`: duplicates, contradictions and orphans. Reads the project page by page and changes nothing.
+//! `audit`: duplicates, contradictions and orphans. Reads the project page by page, and changes nothing unless it is told to.
 //!
 //! The first round counts keys, the second one collects the memories of the keys that came more than once, so what is held is
 //! some 20 bytes a key and never a text (docs/concepts/audit.md has the rules and the figures).
@@ -13,6 +13,9 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
+use uuid::Uuid;
+
+mod mending;
 
 /// What `audit` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,11 +24,13 @@ pub struct AuditOptions {
     /// Most findings, 1 to 1,000; default 100. Wide, so that any number a caller has is judged here. No kind of finding crowds
     /// out the others: what one kind leaves of its share goes to the rest.
     pub limit: i64,
+    /// Does what `automatic` of the findings that are told says, each a change that `undo` takes back. Default false.
+    pub fix: bool,
 }
 
 impl Default for AuditOptions {
     fn default() -> Self {
-        Self { limit: 100 }
+        Self { limit: 100, fix: false }
     }
 }
 
@@ -70,6 +75,12 @@ pub struct AuditFinding {
     pub message: String,
     /// What to do, in the verbs of the engine.
     pub fix: String,
+    /// What `fix` of the options would do about it, or did; `None` where somebody must decide.
+    #[serde(default)]
+    pub automatic: Option<String>,
+    /// The change by which it was done; `None` where it was not.
+    #[serde(default)]
+    pub change: Option<Uuid>,
 }
 
 /// The answer of `audit`.
@@ -81,6 +92,9 @@ pub struct Audit {
     pub findings: Vec<AuditFinding>,
     /// Whether there is more to find than is told.
     pub truncated: bool,
+    /// How many of the findings were fixed.
+    #[serde(default)]
+    pub fixed: u64,
 }
 
 pub(crate) async fn audit(deps: &Deps, scope: &Scope, options: AuditOptions) -> Result<Audit> {
@@ -91,7 +105,12 @@ pub(crate) async fn audit(deps: &Deps, scope: &Scope, options: AuditOptions) -> 
             .with_code("invalid_limit")
     })?;
     let passes = deps.relational.stats(&ctx).await?.memories.div_ceil(AUDIT_PASS_MEMORIES).max(1);
-    in_passes(deps, &ctx, limit, passes).await
+    let mut told = in_passes(deps, &ctx, limit, passes).await?;
+    for finding in &mut told.findings {
+        mending::mend(deps, &deps.ctx(scope)?, finding, options.fix).await?;
+        told.fixed += u64::from(finding.change.is_some());
+    }
+    Ok(told)
 }
 
 /// Each pass takes the keys of its share.
@@ -189,7 +208,7 @@ impl Found {
         let truncated = self.truncated || all > self.limit;
         let share = |kind: &AuditKind| shares.get(kind).copied().unwrap_or(0);
         let findings = self.kept.into_iter().flat_map(|(kind, kept)| kept.into_values().take(share(&kind))).collect();
-        Audit { checked, findings, truncated }
+        Audit { checked, findings, truncated, fixed: 0 }
     }
 }
 
@@ -224,7 +243,14 @@ async fn orphans(deps: &Deps, ctx: &Ctx, page: &[Memory], now: Timestamp, found:
                 format!("forget(\"{id}\") unless it holds without them; then update(\"{id}\", superseded_by=None)"),
             ),
         };
-        found.take(AuditFinding { kind: AuditKind::Orphan, ids: vec![id], message, fix });
+        found.take(AuditFinding {
+            kind: AuditKind::Orphan,
+            ids: vec![id],
+            message,
+            fix,
+            automatic: None,
+            change: None,
+        });
     }
     Ok(())
 }
@@ -252,7 +278,7 @@ fn spoken(raw: &Raw) -> AuditFinding {
             REPLACE,
         ),
     };
-    AuditFinding { kind, ids: raw.ids.clone(), message, fix: fix.to_owned() }
+    AuditFinding { kind, ids: raw.ids.clone(), message, fix: fix.to_owned(), automatic: None, change: None }
 }
 
 const REPLACE: &str = "read them with get(id); for one that no longer holds update(id, valid_to=..., superseded_by=...) \

@@ -9,7 +9,7 @@ use crate::{
     ingest::event_name,
     jobs::{feeder::feed, graph_sync, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
-    model::{Audit, DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
+    model::{DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
     ports::VectorFeed,
     reflect::is_of_model,
 };
@@ -289,8 +289,9 @@ async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgo
         "ids_keyed_blake3": hashes,
     });
     let counts = json!({ "what": receipt["what"], "deleted": gone.deleted, "derived": gone.derived });
-    let audit = Op::Audit(Audit { action: "forget".to_owned(), details: counts });
-    deps.relational.apply(ctx, deps.batch(vec![audit])).await?;
+    let mut batch = deps.batch(Vec::new());
+    super::count_row(&mut batch, "forget", counts);
+    deps.relational.apply(ctx, batch).await?;
     // The indexes in memory forget now, not at the next read.
     if deps.indexes.get(ctx.scope()).is_some() {
         index_sync::fresh(deps, ctx).await?;

@@ -3,14 +3,14 @@
 //! A page at a time: what is due for its memories and the audit rows about it are one batch, and what somebody touched meanwhile
 //! is left alone. A pass that was cut off is run again from the start: what it did is not due any more.
 
-use super::erase_answers;
+use super::{count_row, erase_answers};
 use crate::{
     ctx::Ctx,
     deps::Deps,
     error::Result,
     lifecycle::{Fate, fate},
     limits::{AUDIT_ROWS_MAX, LIFE_PAGE, LIFE_SESSIONS_MAX},
-    model::{Audit, Layer, Life, Op, Outcome, Scope, Timestamp},
+    model::{Layer, Life, Op, Outcome, Scope, Timestamp},
 };
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -98,8 +98,9 @@ async fn settle(
         return Ok(());
     }
     // With the changes, so that there is none without a row. What was touched meanwhile is due, but stays.
-    ops.extend(due.into_iter().map(|(action, n)| audit(action, n)));
-    let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
+    let mut batch = deps.batch(ops);
+    due.into_iter().for_each(|(action, n)| count_row(&mut batch, action, json!({ "due": n })));
+    let applied = deps.relational.apply(ctx, batch).await?;
     let mut gone = BTreeSet::new();
     for ((fate, id), outcome) in fates.into_iter().zip(&applied.outcomes) {
         match (fate, outcome) {
@@ -117,10 +118,6 @@ async fn settle(
         erase_answers(deps, ctx, Some(&gone)).await;
     }
     Ok(())
-}
-
-fn audit(action: &str, due: u64) -> Op {
-    Op::Audit(Audit { action: action.to_owned(), details: json!({ "due": due }) })
 }
 
 fn count(life: &Life, counts: &mut Counts) {
@@ -145,8 +142,9 @@ async fn trim(deps: &Deps, scope: &Scope, counts: Counts, done: &mut Lived) -> R
     for ((layer, session_id), n) in places {
         let Some(keep) = layer.policy().capacity.filter(|keep| n > *keep) else { continue };
         let due = u64::try_from(n - keep).unwrap_or(u64::MAX);
-        let ops = vec![Op::TrimLayer { layer, session_id, keep }, audit("trim", due)];
-        let applied = deps.relational.apply(&deps.ctx(scope)?, deps.batch(ops)).await?;
+        let mut batch = deps.batch(vec![Op::TrimLayer { layer, session_id, keep }]);
+        count_row(&mut batch, "trim", json!({ "due": due }));
+        let applied = deps.relational.apply(&deps.ctx(scope)?, batch).await?;
         if let Some(Outcome::Trimmed { ids }) = applied.outcomes.first() {
             done.trimmed += ids.len() as u64;
         }

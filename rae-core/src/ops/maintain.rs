@@ -7,7 +7,7 @@ use crate::{
     error::Result,
     jobs::{index_sync, runner},
     limits::{EXPIRE_PAGE, PAGE_MAX},
-    model::{Audit, JobKind, Op, Outcome, Scope, Timestamp},
+    model::{JobKind, Op, Outcome, Scope, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -100,10 +100,11 @@ async fn purge_expired(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<u64
             break;
         }
         // With the deletions, so that there is none without a row.
-        let audit = Audit { action: "expire".to_owned(), details: serde_json::json!({ "due": due.len() }) };
+        let details = serde_json::json!({ "due": due.len() });
         // Somebody may give one more time meanwhile.
-        let ops = due.into_iter().map(|id| Op::DeleteExpired { id, now }).chain([Op::Audit(audit)]).collect();
-        let applied = deps.relational.apply(&ctx, deps.batch(ops)).await?;
+        let mut batch = deps.batch(due.into_iter().map(|id| Op::DeleteExpired { id, now }).collect());
+        super::count_row(&mut batch, "expire", details);
+        let applied = deps.relational.apply(&ctx, batch).await?;
         purged += applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
     }
     Ok(purged)

@@ -2,6 +2,7 @@
 
 mod audit;
 mod budget;
+mod changes;
 mod chat;
 mod communities;
 mod context;
@@ -38,6 +39,7 @@ mod verify_erasure;
 
 pub use audit::{Audit, AuditFinding, AuditKind, AuditOptions};
 pub use budget::{BudgetStatus, TokenWindow, TokenWindows, UsdWindow};
+pub use changes::{AutomaticChange, ChangePage, ChangesOptions, Undone};
 pub use chat::{CacheOptions, CacheResult, ChatAnswer, ChatAnswerStream, ChatEnd, ChatOptions, MemoryOptions};
 pub use context::{Context, ContextOptions, ContextSource};
 pub use costs::{CostLog, CostLogOptions, Costs, CostsOptions};
@@ -65,6 +67,7 @@ pub use verify_erasure::{ErasurePlace, ErasureReport};
 
 pub(crate) use audit::audit;
 pub(crate) use budget::{budget, funds, limits, set_budget, top_funds};
+pub(crate) use changes::{change_row, changes, count_row, undo};
 pub(crate) use chat::{chat, chat_estimate, chat_stream, erase_answers, erased, may_have_answers};
 pub(crate) use context::context;
 pub(crate) use costs::{cost_log, costs};

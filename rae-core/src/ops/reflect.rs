@@ -10,6 +10,7 @@ mod clusters;
 pub(crate) use ask::UNREADABLE;
 
 use super::{
+    change_row,
     get::{ListOptions, Page, list},
     subject::{about, absent},
 };
@@ -380,7 +381,7 @@ async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>, cited: &[Cited]) ->
     let mut preconditions = vec![Precondition::EmbedderIs(embedder.id().to_owned())];
     let sources: BTreeMap<MemoryId, u32> = cited.iter().map(|source| (source.id, source.version)).collect();
     preconditions.extend(sources.into_iter().map(|(id, version)| Precondition::VersionIs(id, version)));
-    let (mut ops, mut reflected) = (Vec::new(), Vec::new());
+    let (mut ops, mut reflected, mut before) = (Vec::new(), Vec::new(), Vec::new());
     for (Change { memory, subject, patch, is_told }, vector) in changes.into_iter().zip(vectors) {
         if is_told {
             reflected.push(Reflected::of(&memory, patch.is_none()));
@@ -396,6 +397,7 @@ async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>, cited: &[Cited]) ->
                 preconditions.push(Precondition::VersionIs(id, version));
                 // The vector belongs to the text.
                 let vector = patch.content.is_some().then_some(vector);
+                before.push(Memory { version, ..memory });
                 ops.push(Op::PatchMemory { id, patch: Box::new(patch), mode: PatchMode::NewVersion, vector });
             }
         }
@@ -403,7 +405,11 @@ async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>, cited: &[Cited]) ->
     if let Some(error) = failed {
         ops.push(embed_debt::job(deps, &owed, &error));
     }
-    deps.relational.apply(ctx, deps.batch_if(preconditions, ops)).await?;
+    let mut batch = deps.batch_if(preconditions, ops);
+    let old: Vec<&Memory> = before.iter().collect();
+    let row = change_row("reflect", batch.id, &batch.ops, &old, None, json!({}));
+    batch.ops.push(row);
+    deps.relational.apply(ctx, batch).await?;
     deps.background.nudge(ctx.scope());
     Ok(reflected)
 }

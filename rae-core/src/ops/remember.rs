@@ -8,7 +8,7 @@ use crate::{
     ingest::{NewMemory, request_hash},
     jobs::{embed_debt, extract},
     limits::{BATCH_ITEMS_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_ITEMS_MAX},
-    model::{Audit, Idempotency, Layer, Memory, MemoryId, Op, Outcome, Precondition, Scope, VectorRow},
+    model::{Idempotency, Layer, Memory, MemoryId, Op, Outcome, Precondition, Scope, VectorRow},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
@@ -106,7 +106,7 @@ pub(super) fn parse(deps: &Deps, scope: &Scope, items: Vec<NewMemory>) -> Result
             Some(key) => Some(Idempotency { verb: "remember", key: key.clone(), body_hash: request_hash(&new)? }),
             None => None,
         };
-        let infer = new.infer || deps.enrich == Enrich::Rules;
+        let infer = new.infer || deps.enrich != Enrich::Off;
         let memory = new.into_memory(scope, MemoryId(uuid::Uuid::nil()), now).map_err(|e| at_item(e, i, several))?;
         Ok(Item { memory, idempotency, infer })
     };
@@ -170,8 +170,9 @@ pub(super) async fn commit(deps: &Deps, ctx: &crate::Ctx, chunk: Vec<Item>, alon
         outcomes.filter_map(|o| if let Outcome::Trimmed { ids } = o { Some(ids) } else { None }).flatten().collect();
     if !trimmed.is_empty() {
         let details = serde_json::json!({ "deleted": trimmed.len() });
-        let audit = Op::Audit(Audit { action: "capacity".to_owned(), details });
-        deps.relational.apply(ctx, deps.batch(vec![audit])).await?;
+        let mut batch = deps.batch(Vec::new());
+        super::count_row(&mut batch, "capacity", details);
+        deps.relational.apply(ctx, batch).await?;
     }
     infer_of_old(deps, ctx, &puts, &infer).await?;
     // A vector server that is away gets the vectors later.

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     jobs::index_sync,
     limits::{AUDIT_PAGE, PAGE_MAX, RECEIPT_IDS_MAX},
-    model::{Cursor, KeptIds, KeyedIds, Memory, MemoryId, Scan, Scope, Timestamp},
+    model::{Cursor, KeptIds, KeyedIds, Memory, MemoryId, RecordKind, Scan, Scope, Timestamp},
     reflect::is_fixed,
 };
 use serde::{Deserialize, Serialize};
@@ -24,11 +24,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Stored runs that are read at once: one may have some megabytes.
+const RUN_PAGE: usize = 4;
+
 /// What one place holds of what was to be erased.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasurePlace {
     /// Which: `memories`, `history`, `vectors`, `access`, `words`, `segments`, `idempotency`, `jobs`, `cache`, `log`, `export <path>`,
-    /// those that keep bare ids: `references`, `batches`, `tombstones`, and what is new: `made again`.
+    /// those that keep bare ids: `references`, `batches`, `evaluations`, `changes`, `tombstones`, and what is new: `made again`.
     pub place: String,
     /// How many of the ids were found there.
     pub found: u64,
@@ -99,6 +102,7 @@ pub(crate) async fn verify_erasure(
     let KeptIds { receipts, batches } = deps.relational.find_kept(&ctx, &wanted).await?;
     report.add("idempotency", receipts, "a receipt of a write names it; forget it again");
     jobs(deps, &ctx, &wanted, &mut report).await?;
+    let (runs, rows) = (evaluations(deps, &ctx, &wanted).await?, audit_rows(deps, &ctx, &wanted).await?);
     let cached = answers_of(deps, &ctx, &wanted).await?;
     report.add("cache", cached, "answers that it was part of are there until their time is over; forget it again");
     let emptied = deps.relational.checkpoint(&ctx, deps.clock.now()).await?;
@@ -108,6 +112,12 @@ pub(crate) async fn verify_erasure(
         report.add(&format!("export {}", path.display()), found, "remove the file, or export anew");
     }
     report.add_kept("batches", batches, "answers of writes, bare ids; they go after a day");
+    report.add_kept(
+        "evaluations",
+        runs,
+        "hits of stored runs, bare ids; they go with the set, or as later runs take their place",
+    );
+    report.add_kept("changes", rows, "audit rows of automatic changes, bare ids; the newest 10,000 rows stay");
     report.add_kept("tombstones", known.len() as u64, "bare ids, by which other readers learn of the deletion");
     Ok(report)
 }
@@ -274,6 +284,28 @@ async fn jobs(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds, report: &mut ErasureRep
         report.put("more jobs", 1, "found", &note);
     }
     Ok(())
+}
+
+/// Ids in how stored sets of questions were answered.
+async fn evaluations(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds) -> Result<u64> {
+    let (mut after, mut found) = (None, 0);
+    loop {
+        let page = deps.relational.records(ctx, RecordKind::Evaluation, after.as_deref(), RUN_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = Some(last.name.clone());
+        found += page.iter().map(|record| ids_in(&record.body, wanted)).sum::<u64>();
+    }
+}
+
+/// Ids in audit rows.
+async fn audit_rows(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds) -> Result<u64> {
+    let (mut before, mut found) = (None, 0);
+    loop {
+        let page = deps.relational.audit_page(ctx, before, PAGE_MAX).await?;
+        let Some((last, ..)) = page.last() else { return Ok(found) };
+        before = Some(*last);
+        found += page.iter().map(|(_, _, row)| ids_in(&row.details, wanted)).sum::<u64>();
+    }
 }
 
 fn ids_in(json: &Value, wanted: &KeyedIds) -> u64 {

@@ -204,6 +204,10 @@ pub trait AdminRead {
     /// The newest audit rows of the scope.
     async fn audit(&self, ctx: &Ctx, limit: usize) -> Result<Vec<(Timestamp, Audit)>>;
 
+    /// A page of the audit rows of the scope, newest first, those with a number below `before`. A number is opaque; it grows with each
+    /// row of a scope and stays with it.
+    async fn audit_page(&self, ctx: &Ctx, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Timestamp, Audit)>>;
+
     /// A document of the scope by its kind and name.
     async fn record(&self, ctx: &Ctx, kind: RecordKind, name: &str) -> Result<Option<Record>>;
 

@@ -10,11 +10,12 @@ use crate::{
     ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp},
     ops::{
-        Audit, AuditOptions, BudgetStatus, Context, ContextOptions, CostLog, CostLogOptions, Costs, CostsOptions,
-        EntitiesOptions, ErasureReport, EvaluationRun, EventsOptions, Exported, Finding, Forget, Forgotten, Hits,
-        Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions, Maintained, MeterEnd, MeterSettled, MeteredCall,
-        NeighborsOptions, NewEvent, Page, PathOptions, QuestionSet, RecallOptions, Receipt, Reembedded, ReflectOptions,
-        Reflected, RelationsOptions, SessionEnd, Snapshot, Stats, SubgraphOptions,
+        Audit, AuditOptions, BudgetStatus, ChangePage, ChangesOptions, Context, ContextOptions, CostLog,
+        CostLogOptions, Costs, CostsOptions, EntitiesOptions, ErasureReport, EvaluationRun, EventsOptions, Exported,
+        Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions, Maintained,
+        MeterEnd, MeterSettled, MeteredCall, NeighborsOptions, NewEvent, Page, PathOptions, QuestionSet, RecallOptions,
+        Receipt, Reembedded, ReflectOptions, Reflected, RelationsOptions, SessionEnd, Snapshot, Stats, SubgraphOptions,
+        Undone,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
@@ -69,6 +70,8 @@ impl Handle {
         export(path: &Path) -> Exported;
         import(path: &Path) -> Imported;
         audit(options: AuditOptions) -> Audit;
+        changes(options: ChangesOptions) -> ChangePage;
+        undo(id: Uuid) -> Undone;
         evaluate(questions: &[Question], options: RecallOptions) -> Evaluation;
         compare_evaluations(a: &Evaluation, b: &Evaluation) -> Comparison;
         set_questions(name: &str, questions: Vec<Question>) -> ();

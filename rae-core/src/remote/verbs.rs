@@ -7,8 +7,9 @@ use crate::{
     ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{Memory, MemoryId, MemoryVersion, Timestamp},
     ops::{
-        self, Audit, AuditOptions, Context, ContextOptions, ErasureReport, EventsOptions, Finding, Forget, Forgotten,
-        Hits, ListOptions, Maintained, Page, RecallOptions, Receipt, RelationsOptions, Stats,
+        self, Audit, AuditOptions, ChangePage, ChangesOptions, Context, ContextOptions, ErasureReport, EventsOptions,
+        Finding, Forget, Forgotten, Hits, ListOptions, Maintained, Page, RecallOptions, Receipt, RelationsOptions,
+        Stats, Undone,
     },
     ports::EmbedRole,
     wire,
@@ -282,8 +283,31 @@ impl Remote {
 
     /// As [`crate::Rae::audit`].
     pub async fn audit(&self, options: AuditOptions) -> Result<Audit> {
-        let query = vec![("limit", options.limit.to_string())];
-        named("audit", self.json(Request { query, ..Request::get("v1/audit") }.bulk())).await
+        named("audit", async {
+            if options.fix {
+                return self.json(Request::post("v1/audit", &options)?.bulk()).await;
+            }
+            let query = vec![("limit", options.limit.to_string())];
+            self.json(Request { query, ..Request::get("v1/audit") }.bulk()).await
+        })
+        .await
+    }
+
+    /// As [`crate::Rae::changes`].
+    pub async fn changes(&self, options: ChangesOptions) -> Result<ChangePage> {
+        named("changes", async {
+            ops::page_size(options.limit)?;
+            let mut query = vec![("limit", options.limit.to_string())];
+            query.extend(options.cursor.map(|cursor| ("cursor", cursor)));
+            self.json(Request { query, ..Request::get("v1/changes") }).await
+        })
+        .await
+    }
+
+    /// As [`crate::Rae::undo`]. It may be sent again: what is undone is not undone twice.
+    pub async fn undo(&self, id: uuid::Uuid) -> Result<Undone> {
+        let body = json!({});
+        named("undo", async { self.json(Request::post(format!("v1/changes/{id}/undo"), &body)?.reads()).await }).await
     }
 
     /// As [`crate::Rae::doctor`].

@@ -5,7 +5,10 @@ use crate::{
     error::{Error, Result},
     ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{Role, Timestamp},
-    ops::{AuditOptions, ContextOptions, Forget, ForgetScope, ListOptions, NewKey, RecallOptions, RelationsOptions},
+    ops::{
+        AuditOptions, ChangesOptions, ContextOptions, Forget, ForgetScope, ListOptions, NewKey, RecallOptions,
+        RelationsOptions,
+    },
     ports::EmbedRole,
 };
 use serde_json::{Map, Value};
@@ -333,9 +336,31 @@ pub(super) fn erasure(mut f: Fields) -> Result<(Value, Vec<PathBuf>)> {
 /// What `audit` takes.
 pub fn audit(fields: Map<String, Value>) -> Result<AuditOptions> {
     let (mut f, default) = (Fields::new(fields), AuditOptions::default());
-    let options = AuditOptions { limit: f.optional("limit", integer)?.unwrap_or(default.limit) };
+    let options = AuditOptions {
+        limit: f.optional("limit", integer)?.unwrap_or(default.limit),
+        fix: f.optional("fix", flag)?.unwrap_or(default.fix),
+    };
     f.finish()?;
     Ok(options)
+}
+
+/// What `changes` takes.
+pub(super) fn changes(fields: Map<String, Value>) -> Result<ChangesOptions> {
+    let (mut f, default) = (Fields::new(fields), ChangesOptions::default());
+    let options = ChangesOptions {
+        limit: f.optional("limit", integer)?.unwrap_or(default.limit),
+        cursor: f.optional("cursor", text)?,
+    };
+    f.finish()?;
+    Ok(options)
+}
+
+/// What `undo` takes: the id of a change.
+pub(super) fn change(mut f: Fields) -> Result<uuid::Uuid> {
+    let id = f.required("id", text)?;
+    f.finish()?;
+    uuid::Uuid::try_parse(&id)
+        .map_err(|_| Error::invalid("id must be that of a change, as changes gives it").with_code("invalid_id"))
 }
 
 /// What `embed` takes: texts, and the side of a search they are on (`document` or `query`, default `document`).

@@ -38,7 +38,7 @@ pub use providers::providers;
 pub use sessions::{events, new_event, reflect, session_end};
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
-pub const VERBS: [&str; 48] = [
+pub const VERBS: [&str; 50] = [
     "remember",
     "remember_many",
     "recall",
@@ -59,6 +59,8 @@ pub const VERBS: [&str; 48] = [
     "import",
     "maintain",
     "audit",
+    "changes",
+    "undo",
     "doctor",
     "evaluate",
     "compare_evaluations",
@@ -145,6 +147,8 @@ macro_rules! dispatch {
                 output::plain(&$rae.maintain(now).await?)?
             }
             "audit" => output::plain(&$rae.audit(input::audit(args.rest())?).await?)?,
+            "changes" => output::plain(&$rae.changes(input::changes(args.rest())?).await?)?,
+            "undo" => output::plain(&$rae.undo(input::change(args)?).await?)?,
             "doctor" => {
                 args.finish()?;
                 output::plain(&$rae.doctor().await?)?

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from rae import _rae as _native
+from rae._changes import AutomaticChange, ChangePage, Undone
 from rae._client import Rae, connect, open
 from rae._errors import (
     BudgetExceededError,
@@ -128,9 +129,11 @@ __all__ = [
     "AsyncSession",
     "Audit",
     "AuditFinding",
+    "AutomaticChange",
     "Budget",
     "BudgetExceededError",
     "CancelledError",
+    "ChangePage",
     "Claim",
     "Comparison",
     "ConflictError",
@@ -195,6 +198,7 @@ __all__ = [
     "TokenWindow",
     "TokenWindows",
     "UnavailableError",
+    "Undone",
     "Unset",
     "UnsupportedError",
     "Usage",

@@ -49,6 +49,7 @@ async def aopen(
     lifecycle: Mapping[str, Any] | None = None,
     model: str | None = None,
     reflect_after: int | None = None,
+    enrich: Literal["off", "rules", "model"] | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> AsyncRae:
@@ -72,6 +73,7 @@ async def aopen(
         lifecycle=lifecycle,
         model=model,
         reflect_after=reflect_after,
+        enrich=enrich,
         _test_now=_test_now,
         _test_seed=_test_seed,
     )

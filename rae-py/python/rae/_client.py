@@ -30,6 +30,7 @@ def open(
     lifecycle: Mapping[str, Any] | None = None,
     model: str | None = None,
     reflect_after: int | None = None,
+    enrich: Literal["off", "rules", "model"] | None = None,
     _test_now: Time | None = None,
     _test_seed: int | None = None,
 ) -> Rae:
@@ -63,6 +64,9 @@ def open(
         on sessions that failed, within the budgets. None: everything works by rules alone.
     reflect_after: queues a reflection after every so many changes of a project, for agents that do
         not say when a session ends; `maintain` runs it. None and 0: never.
+    enrich: "rules" reads facts from all that is remembered, as `infer=True` does for one memory.
+        "model" lets `model` read them too, within the budgets. None and "off": only where `infer`
+        asks for it, by rules.
 
     Raises InvalidInputError (a directory, a missing folder, bad names), CorruptError (not a store;
     the file is left as it is), UnsupportedError (made by a newer version; code "forked" for a file
@@ -84,6 +88,7 @@ def open(
             "lifecycle": lifecycle,
             "model": model,
             "reflect_after": reflect_after,
+            "enrich": enrich,
             "test_now": _test_now,
             "test_seed": _test_seed,
         },

@@ -364,7 +364,7 @@ def doctor(args: argparse.Namespace) -> int:
 
 def audit(args: argparse.Namespace) -> int:
     with opened(args) as mem:
-        report = mem.audit(limit=args.limit)
+        report = mem.audit(limit=args.limit, fix=args.fix)
         if args.json:
             as_json(report)
             return 0
@@ -373,9 +373,41 @@ def audit(args: argparse.Namespace) -> int:
             for memory_id in finding.ids:
                 print(f"  {memory_id}")
                 paragraph(told(mem, memory_id), "    ", lines_max=1)
+            if finding.change:
+                paragraph(f"fixed: {finding.automatic}; rae undo {finding.change}", "  ")
+                continue
             paragraph(f"fix: {finding.fix}", "  ")
+            if finding.automatic:
+                paragraph(f"with --fix it {finding.automatic}", "  ")
     more = " or more; --limit shows up to 1,000" if report.truncated else ""
-    print(f"checked {report.checked:,}, findings {len(report.findings):,}{more}")
+    fixed = f", fixed {report.fixed:,}" if args.fix else ""
+    print(f"checked {report.checked:,}, findings {len(report.findings):,}{more}{fixed}")
+    return 0
+
+
+def changes(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        page = mem.changes(limit=args.limit, cursor=args.cursor)
+    if args.json:
+        as_json(page)
+        return 0
+    for change in page.items:
+        state = "undone" if change.undone_by else "" if change.undoable else "for good"
+        print(f"{change.id}  {moment(change.at)}  {change.action.ljust(12)}  {state}".rstrip())
+        for memory_id in change.ids:
+            print(f"  {memory_id}")
+    if page.next_cursor:
+        print(f"more: --cursor {page.next_cursor}")
+    return 0
+
+
+def undo(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        undone = mem.undo(args.change)
+    if args.json:
+        as_json(undone)
+    else:
+        print(f"{'undone already' if undone.replayed else 'undone'}, as change {undone.id}")
     return 0
 
 
@@ -572,6 +604,12 @@ def parser() -> argparse.ArgumentParser:
     command("maintain", maintain, "run due housekeeping now")
     sub = command("audit", audit, "look for duplicates, contradictions and orphans")
     sub.add_argument("--limit", type=int, default=100, metavar="N", help="most findings (100)")
+    sub.add_argument("--fix", action="store_true", help="do what needs nobody's judgement")
+    sub = command("changes", changes, "list what the engine changed by itself, newest first")
+    sub.add_argument("--limit", type=int, default=20, metavar="N", help="most changes (20)")
+    sub.add_argument("--cursor", metavar="C", help="the next page")
+    sub = command("undo", undo, "take back a change that the engine made by itself")
+    sub.add_argument("change", metavar="CHANGE", help="its id, as changes gives it")
     sub = command("eval", evaluate, "judge recall on questions of your own")
     sub.add_argument("questions", metavar="QUESTIONS", help="a file with one JSON object a line")
     sub.description = (

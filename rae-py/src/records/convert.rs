@@ -211,8 +211,11 @@ impl From<rae_core::Audit> for Audit {
             ids: f.ids.iter().map(MemoryId::to_string).collect(),
             message: f.message,
             fix: f.fix,
+            automatic: f.automatic,
+            change: f.change.map(|id| id.to_string()),
         };
-        Self { checked: a.checked, findings: a.findings.into_iter().map(finding).collect(), truncated: a.truncated }
+        let findings = a.findings.into_iter().map(finding).collect();
+        Self { checked: a.checked, findings, truncated: a.truncated, fixed: a.fixed }
     }
 }
 

@@ -475,6 +475,10 @@ record! {
         message: String,
         /// What to do, in the verbs of `Rae`.
         fix: String,
+        /// What `fix=True` would do about it, or did; None where somebody must decide.
+        automatic: Option<String>,
+        /// Id of the change by which it was fixed, for `undo`.
+        change: Option<String>,
     }
 }
 
@@ -487,6 +491,8 @@ record! {
         findings: Vec<AuditFinding>,
         /// Whether there is more to find than is told.
         truncated: bool,
+        /// How many of the findings were fixed.
+        fixed: u64,
     }
 }
 

@@ -77,10 +77,12 @@ def blocking() -> None:
         done: rae.Reembedded = mem.reembed(None)
         ran: dict[str, int] = mem.maintain(now="2024-01-01").ran
         findings: list[rae.Finding] = mem.doctor()
-        report: rae.Audit = mem.audit(limit=10)
+        report: rae.Audit = mem.audit(limit=10, fix=True)
+        changes: rae.ChangePage = mem.changes(limit=10, cursor=None)
+        undone: rae.Undone = mem.undo(changes.items[0].id)
         for found in report.findings:
             told: tuple[str, list[str], str] = (found.kind, found.ids, found.message + found.fix)
-            print(told, report.checked + 1, report.truncated)
+            print(told, report.checked + 1, report.truncated, undone.ids)
         names: list[str] = [entity.name for entity in mem.entities("ada", limit=5)]
         near: list[rae.Neighbor] = mem.neighbors("Ada", depth=2, at=date(2026, 1, 1)).neighbors
         way: rae.GraphPath | None = mem.path("Ada", "Oslo", snapshot="before")

@@ -50,6 +50,9 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/v1/embed", ROLE(Viewer)),
     ("GET", "/v1/memories/{id}/vector", ROLE(Viewer)),
     ("GET", "/v1/audit", ROLE(Analyst)),
+    ("POST", "/v1/audit", ROLE(Admin)),
+    ("GET", "/v1/changes", ROLE(Analyst)),
+    ("POST", "/v1/changes/{id}/undo", ROLE(Admin)),
     // Another time than the clock's needs the operator: the handler looks.
     ("POST", "/v1/maintain", ROLE(Admin)),
     ("GET", "/v1/doctor", ROLE(Admin)),

@@ -37,8 +37,8 @@ pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, T
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};
 pub use sessions::{EventParameters, NewEvent, Reflect, Reflected, SessionEnd};
 pub use upkeep::{
-    Audit, AuditParameters, EmbedRequest, ErasureCheck, ErasureReport, Findings, Maintained, Maintenance, Vector,
-    Vectors,
+    Audit, AuditParameters, AuditRequest, ChangePage, ChangesParameters, EmbedRequest, ErasureCheck, ErasureReport,
+    Findings, Maintained, Maintenance, Undone, Vector, Vectors,
 };
 
 /// What `remember` takes. Only `content` is needed; null is the same as no value.

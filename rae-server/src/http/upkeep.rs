@@ -3,7 +3,7 @@
 
 use super::{
     auth::{Caller, Operator, operator_only},
-    body::{Fields, MaybeFields, no_parameters},
+    body::{Fields, MaybeFields, PageArguments, no_parameters, page_arguments},
     bulk::{FileBody, without_paths},
     error::{ApiError, ApiResult, shown},
     json,
@@ -13,7 +13,7 @@ use super::{
 use crate::{front::Held, state::App};
 use axum::{
     body::Body,
-    extract::{RawQuery, State},
+    extract::{Path, RawQuery, State},
     http::{HeaderValue, Response, StatusCode},
 };
 use rae_core::{Error, model::Scope};
@@ -45,6 +45,47 @@ pub async fn vector(State(app): State<Arc<App>>, caller: Caller, Id(id): Id, Raw
 pub async fn audit(State(app): State<Arc<App>>, caller: Caller, RawQuery(query): RawQuery) -> Answer {
     let args = audit_arguments(query.as_deref().unwrap_or_default())?;
     Ok(json(StatusCode::OK, &long(&app, caller.scope, "audit", args, Held::default()).await?))
+}
+
+/// The same, and does with `fix` what needs nobody's judgement, each as a change that can be undone. The body may be left out.
+#[utoipa::path(post, path = "/v1/audit", tag = "upkeep", operation_id = "audit_and_fix",
+    request_body = schema::AuditRequest,
+    responses((status = 200, body = schema::Audit, description = "What was found and fixed")))]
+pub async fn audit_and_fix(State(app): State<Arc<App>>, caller: Caller, MaybeFields(fields): MaybeFields) -> Answer {
+    let report = long(&app, caller.scope, "audit", fields.map, fields.held).await.map_err(ApiError::of_body)?;
+    Ok(json(StatusCode::OK, &report))
+}
+
+/// What the engine changed by itself, newest first, as far as audit rows go back.
+#[utoipa::path(get, path = "/v1/changes", tag = "upkeep", operation_id = "changes", params(schema::ChangesParameters),
+    responses((status = 200, body = schema::ChangePage, description = "The page")))]
+pub async fn changes(State(app): State<Arc<App>>, caller: Caller, RawQuery(query): RawQuery) -> Answer {
+    let PageArguments { limit, cursor, .. } = page_arguments(query.as_deref(), app.settings.max_page, &[])?;
+    let mut args = Map::new();
+    args.insert("limit".to_owned(), limit.into());
+    args.extend(cursor.map(|cursor| ("cursor".to_owned(), Value::from(cursor))));
+    Ok(json(StatusCode::OK, &app.verb(caller.scope, "changes", args, Held::default()).await?))
+}
+
+/// Takes back a change that the engine made by itself: what it changed is as before, what it added holds no longer. Done twice it is
+/// done once.
+#[utoipa::path(post, path = "/v1/changes/{id}/undo", tag = "upkeep", operation_id = "undo",
+    responses((status = 200, body = schema::Undone, description = "It is undone"),
+        (status = 404, body = schema::Failure, description = "There is no such change"),
+        (status = 409, body = schema::Failure, description = "A memory was changed since, or the change cannot be undone")))]
+pub async fn undo(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    MaybeFields(fields): MaybeFields,
+) -> Answer {
+    let id = path.ok().map(|Path(id)| id).ok_or_else(|| ApiError::bad("invalid_id", "the id of a change is a UUID"))?;
+    let mut args = fields.map;
+    if args.contains_key("id") {
+        return Err(ApiError::of_body(Error::invalid("id is not known here").with_code("unknown_field")));
+    }
+    args.insert("id".to_owned(), id.into());
+    Ok(json(StatusCode::OK, &app.verb(caller.scope, "undo", args, fields.held).await?))
 }
 
 /// Looks for whatever the receipt of an erasure names, in every place of the project, and tells place by place what is there. Reads the

@@ -59,7 +59,7 @@ pub const SETTINGS: &[Spec] = &[
         "RAE_ENRICH",
         "enrich",
         "off",
-        "rules: facts are read from all that is remembered, as infer does for one memory; a worker does it",
+        "rules: facts are read from all that is remembered, as infer does for one memory; a worker does it. model: by the model too, which model names",
     ),
     secret(
         "database_url",

@@ -315,7 +315,7 @@ fn every_example_of_the_api_page_works_and_every_route_has_one() {
         for line in block.replace("\\\n", " ").lines().filter(|l| l.contains("curl ")) {
             let path =
                 line.split("$RAE").nth(1).unwrap().split([' ', '"', '?', ')']).next().unwrap().replace("$ID", "{id}");
-            let path = path.replace("$SESSION", "{id}").replace("$SET", "{name}");
+            let path = path.replace("$SESSION", "{id}").replace("$CHANGE", "{id}").replace("$SET", "{name}");
             let method = line
                 .split("-X ")
                 .nth(1)

@@ -84,6 +84,7 @@ pub async fn a_patch_moves_what_it_names(store: &dyn RelationalStore, clock: &Ma
         superseded_by: Some(Some(rig.id())),
         expires_at: Some(now),
         claim: Some(Some(Claim::new("Bob", "knows", "Ada", 2.5).unwrap())),
+        witness_count: Some(7),
     };
     let clear = MemoryPatch {
         dedup_key: Some(None),

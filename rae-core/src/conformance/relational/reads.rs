@@ -236,6 +236,18 @@ pub async fn audit_rows_come_newest_first(store: &dyn RelationalStore, clock: &M
     assert_eq!(store.audit(&rig.ctx, 10).await.unwrap(), expected);
     assert_eq!(store.audit(&rig.ctx, 2).await.unwrap(), expected[..2]);
     assert_eq!(store.audit(&rig.at("default", "other").ctx, 10).await.unwrap(), []);
+    let (mut paged, mut before) = (Vec::new(), None);
+    loop {
+        let page = store.audit_page(&rig.ctx, before, 2).await.unwrap();
+        let Some((number, ..)) = page.last() else { break };
+        assert!(page.len() <= 2 && before.is_none_or(|before| *number < before));
+        before = Some(*number);
+        paged.extend(page.into_iter().map(|(_, at, row)| (at, row)));
+    }
+    assert_eq!(paged, expected);
+    rig.run(Op::TrimAudit { keep: 1 }).await;
+    let left = store.audit_page(&rig.ctx, None, 10).await.unwrap();
+    assert_eq!(store.audit_page(&rig.ctx, Some(left[0].0), 10).await.unwrap(), []);
 }
 
 /// All scopes with memories or a change log, in name order; reading makes none.

@@ -135,6 +135,8 @@ pub(super) struct ScopeState {
     pub batches: BTreeMap<Uuid, (Timestamp, Applied)>,
     /// Oldest first.
     pub audit: Vec<(Timestamp, Audit)>,
+    /// How many went before them.
+    pub audit_trimmed: u64,
     /// By kind and name.
     pub records: BTreeMap<(RecordKind, String), Record>,
 }
@@ -273,6 +275,7 @@ impl ScopeState {
     pub fn trim_audit(&mut self, keep: usize) -> bool {
         let excess = self.audit.len().saturating_sub(keep);
         self.audit.drain(..excess);
+        self.audit_trimmed += excess as u64;
         excess > 0
     }
 

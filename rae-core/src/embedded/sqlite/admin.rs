@@ -62,16 +62,23 @@ pub(super) fn scopes(conn: &Connection) -> Res<Vec<Scope>> {
     Ok(scopes)
 }
 
-pub(super) fn audit(conn: &Connection, scope: &Scope, limit: usize) -> Res<Vec<(Timestamp, Audit)>> {
-    let limit = page(limit)?;
+pub(super) fn audit(
+    conn: &Connection,
+    scope: &Scope,
+    before: Option<u64>,
+    limit: usize,
+) -> Res<Vec<(u64, Timestamp, Audit)>> {
+    let (limit, before) = (page(limit)?, before.and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX));
     let Some(row) = ScopeRow::find(conn, scope)? else { return Ok(Vec::new()) };
-    let mut select =
-        conn.prepare_cached("SELECT at, action, details FROM audit WHERE scope = ?1 ORDER BY aid DESC LIMIT ?2")?;
-    let mut rows = select.query([row.sid, limit])?;
+    let mut select = conn.prepare_cached(
+        "SELECT at, action, details, aid FROM audit WHERE scope = ?1 AND aid < ?3 ORDER BY aid DESC LIMIT ?2",
+    )?;
+    let mut rows = select.query([row.sid, limit, before])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let details = serde_json::from_str(row.get_ref(2)?.as_str()?)?;
-        found.push((row.get::<_, Micros>(0)?.0, Audit { action: row.get(1)?, details }));
+        let number = u64::try_from(row.get::<_, i64>(3)?).unwrap_or_default();
+        found.push((number, row.get::<_, Micros>(0)?.0, Audit { action: row.get(1)?, details }));
     }
     Ok(found)
 }

@@ -541,7 +541,13 @@ impl AdminRead for SqliteStore {
 
     async fn audit(&self, ctx: &Ctx, limit: usize) -> Result<Vec<(Timestamp, Audit)>> {
         let scope = ctx.scope().clone();
-        self.read(ctx, move |conn| admin::audit(conn, &scope, limit)).await
+        let rows = self.read(ctx, move |conn| admin::audit(conn, &scope, None, limit)).await?;
+        Ok(rows.into_iter().map(|(_, at, row)| (at, row)).collect())
+    }
+
+    async fn audit_page(&self, ctx: &Ctx, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Timestamp, Audit)>> {
+        let scope = ctx.scope().clone();
+        self.read(ctx, move |conn| admin::audit(conn, &scope, before, limit)).await
     }
 
     async fn record(&self, ctx: &Ctx, kind: RecordKind, name: &str) -> Result<Option<Record>> {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 
 from rae._averbs.base import AsyncHandle
+from rae._changes import ChangePage, Undone
 from rae._rae import Audit, Exported, Finding, Imported, Maintained, Reembedded, Stats
 from rae._types import Embedder, Path, Time
 
@@ -34,9 +35,17 @@ class AsyncRae(AsyncHandle):
         """See `Rae.maintain`."""
         return await self._run(self._rae.maintain, now)
 
-    async def audit(self, *, limit: int = 100) -> Audit:
+    async def audit(self, *, limit: int = 100, fix: bool = False) -> Audit:
         """See `Rae.audit`."""
-        return await self._run(self._rae.audit, limit=limit)
+        return await self._run(self._rae.audit, limit=limit, fix=fix)
+
+    async def changes(self, *, limit: int = 100, cursor: str | None = None) -> ChangePage:
+        """See `Rae.changes`."""
+        return await self._run(self._rae.changes, limit=limit, cursor=cursor)
+
+    async def undo(self, id: str) -> Undone:
+        """See `Rae.undo`."""
+        return await self._run(self._rae.undo, id)
 
     async def doctor(self) -> builtins.list[Finding]:
         """See `Rae.doctor`."""

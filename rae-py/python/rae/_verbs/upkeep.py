@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 
+from rae._changes import ChangePage, Undone
 from rae._rae import Audit, Exported, Finding, Imported, Maintained, Reembedded, Stats
 from rae._types import Embedder, Path, Time
 from rae._verbs.base import Handle
@@ -44,10 +45,12 @@ class Rae(Handle):
         """Runs due housekeeping now and waits for it: purges what expired, pays owed vectors."""
         return self._native.maintain(now)
 
-    def audit(self, *, limit: int = 100) -> Audit:
+    def audit(self, *, limit: int = 100, fix: bool = False) -> Audit:
         """Looks for duplicates, contradictions and orphans in the project. Changes nothing.
 
         limit: most findings, 1 to 1,000, shared by the kinds; `truncated` says that there are more.
+        fix: does what `automatic` of the findings says, where it says anything: nothing is deleted,
+            what is protected by a tag stays as it is, and `undo(finding.change)` takes it back.
 
         "duplicate": the same words but for case, punctuation and white space. "contradiction":
         English facts and texts with two values for what has one ("Ada lives in ..."), or one that
@@ -55,7 +58,28 @@ class Rae(Handle):
         hold. "orphan": derived from memories that are gone, or superseded by one that is gone.
         Takes a time in proportion to the project: about a second for 100,000 memories.
         """
-        return self._native.audit(limit)
+        return self._native.audit(limit, fix)
+
+    def changes(self, *, limit: int = 100, cursor: str | None = None) -> ChangePage:
+        """A page of what the engine changed by itself, newest first.
+
+        Facts that were read, what reflection learnt, what an audit fixed, what age and capacities
+        ended, and undoings; as far as audit rows go back (10,000 a project).
+
+        limit: 1 to 1,000. cursor: `next_cursor` of the page before.
+        """
+        args: dict[str, object] = {"limit": limit, "cursor": cursor}
+        return ChangePage._of(self._native.call("changes", args))
+
+    def undo(self, id: str) -> Undone:
+        """Takes back a change that the engine made by itself, by its id of `changes`.
+
+        What it changed is as before; what it added holds no longer and stays in history. Done twice
+        it is done once, and it is itself a change that can be undone. NotFoundError: there is no
+        such change. ConflictError with code "changed_since": one of its memories was changed or
+        deleted since; with code "not_undoable": what it deleted is gone for good.
+        """
+        return Undone._of(self._native.call("undo", {"id": id}))
 
     def doctor(self) -> builtins.list[Finding]:
         """Looks for damage and says what to do; takes a time in proportion to the store."""

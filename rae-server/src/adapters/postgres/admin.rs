@@ -40,14 +40,15 @@ pub(super) async fn scopes(tx: &Tx) -> Res<Vec<Scope>> {
     rows.iter().map(|row| Ok(Scope::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?)?)).collect()
 }
 
-pub(super) async fn audit(tx: &Tx, limit: usize) -> Res<Vec<(Timestamp, Audit)>> {
-    let limit = page(limit)?;
+pub(super) async fn audit(tx: &Tx, before: Option<u64>, limit: usize) -> Res<Vec<(u64, Timestamp, Audit)>> {
+    let (limit, before) = (page(limit)?, before.and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX));
     let Some(row) = ScopeRow::find(tx).await? else { return Ok(Vec::new()) };
-    let sql = "SELECT at, action, details FROM rae.audit WHERE scope = $1 ORDER BY aid DESC LIMIT $2";
+    let sql = "SELECT at, action, details, aid FROM rae.audit WHERE scope = $1 AND aid < $3 ORDER BY aid DESC LIMIT $2";
     let mut found = Vec::new();
-    for row in tx.query(sql, &[&row.sid, &limit]).await? {
+    for row in tx.query(sql, &[&row.sid, &limit, &before]).await? {
         let details = serde_json::from_str(row.try_get(2)?)?;
-        found.push((time(&row, 0)?, Audit { action: text(&row, 1)?, details }));
+        let number = u64::try_from(row.try_get::<_, i64>(3)?).unwrap_or_default();
+        found.push((number, time(&row, 0)?, Audit { action: text(&row, 1)?, details }));
     }
     Ok(found)
 }

@@ -408,7 +408,12 @@ impl AdminRead for PostgresStore {
     }
 
     async fn audit(&self, ctx: &Ctx, limit: usize) -> Result<Vec<(Timestamp, Audit)>> {
-        self.core.run(ctx, Mode::Read, move |tx| boxed(admin::audit(tx, limit))).await
+        let rows = self.core.run(ctx, Mode::Read, move |tx| boxed(admin::audit(tx, None, limit))).await?;
+        Ok(rows.into_iter().map(|(_, at, row)| (at, row)).collect())
+    }
+
+    async fn audit_page(&self, ctx: &Ctx, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Timestamp, Audit)>> {
+        self.core.run(ctx, Mode::Read, move |tx| boxed(admin::audit(tx, before, limit))).await
     }
 
     async fn record(&self, ctx: &Ctx, kind: RecordKind, name: &str) -> Result<Option<Record>> {

@@ -76,6 +76,67 @@ pub struct AuditParameters {
     pub limit: Option<i64>,
 }
 
+/// What an audit that may fix takes.
+#[derive(ToSchema)]
+pub struct AuditRequest {
+    /// Most findings, 1 to 1,000; default 100.
+    pub limit: Option<i64>,
+    /// Does what `automatic` of the findings says. Default false.
+    pub fix: Option<bool>,
+}
+
+/// Parameters of a list of changes.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ChangesParameters {
+    /// Size of the page; default 50.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<i64>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// Something that the engine changed by itself.
+#[derive(ToSchema)]
+pub struct AutomaticChange {
+    #[schema(format = Uuid)]
+    pub id: String,
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// What happened, for example facts, reflect, audit_fix, undo, forget_faded or expire.
+    pub action: String,
+    /// The memories that it added or changed; empty where only their number is known.
+    pub ids: Vec<String>,
+    /// Whether it can be taken back.
+    pub undoable: bool,
+    /// The change that took it back.
+    #[schema(required)]
+    pub undone_by: Option<String>,
+}
+
+/// A page of changes, newest first.
+#[derive(ToSchema)]
+pub struct ChangePage {
+    pub items: Vec<AutomaticChange>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+}
+
+/// A change that was taken back.
+#[derive(ToSchema)]
+pub struct Undone {
+    /// The undoing, itself a change.
+    #[schema(format = Uuid)]
+    pub id: String,
+    /// What was undone.
+    #[schema(format = Uuid)]
+    pub undone: String,
+    /// The memories that are as before.
+    pub ids: Vec<String>,
+    /// Whether it was undone already.
+    pub replayed: bool,
+}
+
 /// What an audit found.
 #[derive(ToSchema)]
 pub struct Audit {
@@ -84,6 +145,8 @@ pub struct Audit {
     pub findings: Vec<AuditFinding>,
     /// Whether there are more.
     pub truncated: bool,
+    /// How many of the findings were fixed.
+    pub fixed: u64,
 }
 
 /// Kind of a finding.
@@ -105,6 +168,12 @@ pub struct AuditFinding {
     pub message: String,
     /// What to do.
     pub fix: String,
+    /// What fixing does about it, or did; null where somebody must decide.
+    #[schema(required)]
+    pub automatic: Option<String>,
+    /// The change by which it was fixed.
+    #[schema(required)]
+    pub change: Option<String>,
 }
 
 /// What housekeeping takes.

@@ -1,0 +1,116 @@
+//! Facts that a model reads, where the store is opened so: after the rules, whose facts stand whatever it says.
+
+use super::{Read, fits, said, settle};
+use crate::{
+    ctx::Ctx,
+    deps::Deps,
+    error::{Error, ErrorKind, Result},
+    facts::{self, Draft, Verdict},
+    jobs::runner::Held,
+    limits::PAGE_MAX,
+    model::{Audit, ChatRequest, Claim, Job, JobKind, Memory, MemoryId, NewJob, Op},
+    ops::{LlmOptions, UNREADABLE, llm},
+};
+use serde_json::json;
+use uuid::Uuid;
+
+/// A job for each memory: what was paid for one is not paid again because another failed.
+pub(super) async fn split(held: &Held<'_>, job: &Job, ids: &[MemoryId]) -> Result<()> {
+    let run_at = held.deps.clock.now();
+    let own = |id: &MemoryId| Op::EnqueueJob {
+        job: NewJob { id: part(job.id, id), kind: JobKind::Extract, payload: json!({ "ids": [id] }), run_at },
+    };
+    match held.apply_as(part(job.id, &MemoryId(job.id)), Vec::new(), ids.iter().map(own).collect()).await {
+        Err(error) if error.kind() == ErrorKind::Conflict && error.code() == "exists" => Ok(()),
+        done => done,
+    }
+}
+
+/// The same id for the same part of a job.
+fn part(job: Uuid, id: &MemoryId) -> Uuid {
+    let mut bytes = [0; 16];
+    let hash = blake3::hash(&[job.as_bytes().as_slice(), id.0.as_bytes().as_slice()].concat());
+    bytes.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+/// Reads the facts of one memory; gives how many it wrote or changed. Later attempts of a job do not pay again for an
+/// answer that could not be read: they fail of it until it is a dead letter. Requeued, it is asked again.
+pub(super) async fn ask(held: &Held<'_>, ctx: &Ctx, job: &Job, memory: &Memory) -> Result<u64> {
+    let Some(model) = held.deps.model.as_deref() else { return Ok(0) };
+    if job.attempts > 1 && job.last_error.as_deref() == Some(UNREADABLE) {
+        return Err(unreadable());
+    }
+    let Ok(text) = fits(memory) else { return Ok(0) };
+    let said = said(memory, &text);
+    let reading = answered(held.deps, ctx, facts::request(model, &said), |answer| facts::read(answer, &said)).await?;
+    if reading.refused > 0 {
+        let details = json!({ "source": memory.id, "refused": reading.refused });
+        held.apply_if(Vec::new(), vec![Op::Audit(Audit { action: "facts".to_owned(), details })]).await?;
+    }
+    let mut changed = 0;
+    for draft in &reading.drafts {
+        let read =
+            Read { draft, is_single: facts::is_single(&draft.relation), by: Some(facts::PROMPT), against: Vec::new() };
+        let read = band(held, ctx, memory, read).await?;
+        changed += u64::from(settle(held, ctx, memory, &read).await?);
+    }
+    Ok(changed)
+}
+
+fn unreadable() -> Error {
+    Error::unavailable("the facts that a model read could not be read, twice").with_code(UNREADABLE)
+}
+
+/// Asks, and once more where the answer cannot be read.
+async fn answered<T>(
+    deps: &Deps,
+    ctx: &Ctx,
+    request: ChatRequest,
+    read: impl Fn(&str) -> std::result::Result<T, String>,
+) -> Result<T> {
+    let options = || LlmOptions { operation: "facts".to_owned(), ..LlmOptions::default() };
+    let first = llm(deps, ctx.scope(), request.clone(), options()).await?.response.message.plain_text();
+    let why = match read(&first) {
+        Ok(answer) => return Ok(answer),
+        Err(why) => why,
+    };
+    tracing::debug!(why, "a model's facts could not be read; asking once more");
+    let again = llm(deps, ctx.scope(), facts::repair(request, &first, &why), options()).await?;
+    read(&again.response.message.plain_text()).map_err(|why| {
+        tracing::warn!(why, "a model's facts could not be read");
+        unreadable()
+    })
+}
+
+/// Where the rules do not know whether an attribute has one value at a time and others are known, the model says what
+/// the new one does to them.
+async fn band<'d>(held: &Held<'_>, ctx: &Ctx, source: &Memory, mut read: Read<'d>) -> Result<Read<'d>> {
+    let draft: &Draft = read.draft;
+    let Some(model) = held.deps.model.as_deref().filter(|_| !facts::is_decided(&draft.relation) && !draft.is_end)
+    else {
+        return Ok(read);
+    };
+    let now = held.deps.clock.now();
+    let key = Claim::key_of(&draft.subject, &draft.relation);
+    let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
+    known.retain(|m| m.user_id == source.user_id && m.agent_id == source.agent_id && !m.is_expired(now));
+    // What was read from this memory already has been decided.
+    let value = Claim::name_key(&draft.object);
+    let is_same = |m: &Memory| m.claim.as_ref().is_some_and(|claim| Claim::name_key(&claim.object) == value);
+    if known.iter().any(|m| is_same(m) && m.provenance.derived_from.contains(&source.id)) {
+        return Ok(read);
+    }
+    let holds = |m: &&Memory| m.valid_start() <= draft.from && m.valid_to.is_none_or(|to| to > draft.from);
+    let others: Vec<&Memory> =
+        known.iter().filter(|m| !is_same(m) && m.superseded_by.is_none()).filter(holds).collect();
+    if others.is_empty() {
+        return Ok(read);
+    }
+    match answered(held.deps, ctx, facts::band_request(model, draft, &others), facts::read_verdict).await? {
+        Verdict::Replaces => read.is_single = true,
+        Verdict::Both => {}
+        Verdict::Contradicts => read.against = others.iter().map(|m| m.id).collect(),
+    }
+    Ok(read)
+}

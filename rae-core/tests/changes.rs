@@ -1,0 +1,157 @@
+//! What the engine changed by itself, and taking it back, as its users meet it, on every embedded store.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test reports by panicking
+
+mod common;
+
+use common::{on_every_store, time, turn};
+use rae_core::{
+    AuditOptions, AutomaticChange, ChangesOptions, ErrorKind, Kind, ListOptions, Memory, NewMemory, NewRelation, Rae,
+    RecallOptions, block_on,
+};
+
+async fn changes(mem: &Rae) -> Vec<AutomaticChange> {
+    mem.changes(ChangesOptions::default()).await.unwrap().items
+}
+
+async fn all(mem: &Rae) -> Vec<Memory> {
+    mem.list(ListOptions { limit: 1_000, ..ListOptions::default() }).await.unwrap().items
+}
+
+fn fact(text: &str) -> NewMemory {
+    NewMemory { kind: Some(Kind::Fact), ..NewMemory::new(text) }
+}
+
+const FIX: AuditOptions = AuditOptions { limit: 100, fix: true };
+
+#[test]
+fn an_audit_that_fixes_deletes_nothing_and_finds_nothing_to_fix_the_second_time() {
+    on_every_store(|b| {
+        block_on(async {
+            let mem = &b.mem;
+            for text in ["The code is 4711.", "the code is 4711", "THE CODE IS 4711!"] {
+                mem.remember(fact(text)).await.unwrap();
+            }
+            for (city, from) in [("Oslo", "2025-01-01"), ("Rome", "2025-03-01")] {
+                let relation = NewRelation::new("Ada", "lives_in", city);
+                mem.relate(NewRelation { valid_from: Some(time(from)), ..relation }).await.unwrap();
+            }
+            let dry = mem.audit(AuditOptions::default()).await.unwrap();
+            let report = mem.audit(FIX).await.unwrap();
+            let said = |audit: &rae_core::Audit| audit.findings.iter().map(|f| f.automatic.clone()).collect::<Vec<_>>();
+            assert_eq!((said(&report), report.fixed), (said(&dry), 2));
+            assert!(report.findings.iter().all(|f| f.change.is_some()), "{report:#?}");
+            assert_eq!(mem.audit(FIX).await.unwrap().findings, []);
+            let now = all(mem).await;
+            assert_eq!((now.len(), now.iter().filter(|m| m.superseded_by.is_some()).count()), (5, 3));
+            assert_eq!(now[0].witness_count, 3);
+            b.clock.advance_seconds(1);
+            let hits = mem.recall("What is the code?", RecallOptions::default()).await.unwrap().hits;
+            assert_eq!(hits.iter().filter(|h| h.content.to_lowercase().contains("4711")).count(), 1);
+        });
+    });
+}
+
+#[test]
+fn what_is_protected_is_left_alone_by_a_fix() {
+    on_every_store(|b| {
+        block_on(async {
+            for text in ["The code is 4711.", "the code is 4711"] {
+                b.mem.remember(NewMemory { tags: vec!["pinned".into()], ..fact(text) }).await.unwrap();
+            }
+            let report = b.mem.audit(FIX).await.unwrap();
+            assert_eq!((report.findings.len(), report.fixed, report.findings[0].automatic.clone()), (1, 0, None));
+        });
+    });
+}
+
+#[test]
+fn undoing_every_change_newest_first_brings_back_what_was() {
+    on_every_store(|b| {
+        block_on(async {
+            let mem = &b.mem;
+            for (at, text) in [
+                ("2025-01-01", "I live in Oslo."),
+                ("2025-02-01", "I live in Oslo."),
+                ("2025-06-01", "I moved to Bergen."),
+                ("2025-03-01", "I live in Rome."),
+            ] {
+                mem.remember(NewMemory { infer: true, ..turn(at, "Ada", at, text) }).await.unwrap();
+                mem.maintain(None).await.unwrap();
+            }
+            let made = changes(mem).await;
+            assert_eq!(made.iter().filter(|c| c.action == "facts" && c.undoable).count(), 4, "{made:#?}");
+            for change in made.iter().filter(|c| c.undoable) {
+                let undone = mem.undo(change.id).await.unwrap();
+                assert!(!undone.replayed && undone.ids == change.ids, "{undone:?}");
+                let again = mem.undo(change.id).await.unwrap();
+                assert_eq!((again.replayed, again.id), (true, undone.id));
+            }
+            let now = time("2026-01-02");
+            let holds: Vec<Memory> =
+                all(mem).await.into_iter().filter(|m| m.kind == Kind::Fact && !m.is_over(now)).collect();
+            assert_eq!(holds, [], "no fact was known before");
+        });
+    });
+}
+
+#[test]
+fn undoing_a_merge_takes_the_source_out_again() {
+    on_every_store(|b| {
+        block_on(async {
+            let mem = &b.mem;
+            let mut sources = Vec::new();
+            for at in ["2025-01-01", "2025-02-01"] {
+                let new = NewMemory { infer: true, ..turn(at, "Ada", at, "I live in Oslo.") };
+                sources.push(mem.remember(new).await.unwrap().id);
+                mem.maintain(None).await.unwrap();
+            }
+            let fact = |all: Vec<Memory>| all.into_iter().find(|m| m.kind == Kind::Fact).unwrap();
+            let merged = fact(all(mem).await);
+            assert_eq!((merged.witness_count, merged.provenance.derived_from.len()), (2, 2));
+            mem.undo(changes(mem).await[0].id).await.unwrap();
+            let before = fact(all(mem).await);
+            assert_eq!((before.witness_count, &before.provenance.derived_from[..]), (1, &sources[..1]));
+        });
+    });
+}
+
+#[test]
+fn of_many_who_undo_at_once_one_does_it_and_the_others_are_told_so() {
+    on_every_store(|b| {
+        let mem = &b.mem;
+        let id = block_on(async {
+            mem.remember(fact("The code is 4711.")).await.unwrap();
+            mem.remember(fact("the code is 4711")).await.unwrap();
+            mem.audit(FIX).await.unwrap().findings[0].change.unwrap()
+        });
+        let done: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| block_on(mem.undo(id)).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(done.iter().all(|undone| undone.id == done[0].id), "{done:?}");
+        block_on(async {
+            let undoings = changes(mem).await.into_iter().filter(|c| c.action == "undo").count();
+            assert_eq!((undoings, all(mem).await.iter().all(|m| m.superseded_by.is_none())), (1, true));
+        });
+    });
+}
+
+#[test]
+fn what_somebody_changed_or_deleted_since_is_not_overruled() {
+    on_every_store(|b| {
+        block_on(async {
+            let mem = &b.mem;
+            let a = mem.remember(fact("The code is 4711.")).await.unwrap().id;
+            let c = mem.remember(fact("the code is 4711")).await.unwrap().id;
+            let id = mem.audit(FIX).await.unwrap().findings[0].change.unwrap();
+            // Said again, it has a witness more.
+            mem.remember(fact("The code is 4711.")).await.unwrap();
+            let refused = mem.undo(id).await.unwrap_err();
+            assert_eq!((refused.kind(), refused.code()), (ErrorKind::Conflict, "changed_since"));
+            mem.forget(rae_core::Forget::Id(a)).await.unwrap();
+            assert_eq!(mem.undo(id).await.unwrap_err().code(), "changed_since");
+            assert_eq!(mem.get(c).await.unwrap().superseded_by, Some(a));
+        });
+    });
+}
