@@ -341,6 +341,8 @@ pub const REFLECT_PROMPT_CHARS_MAX: usize = 24_000;
 pub const REFLECT_PROMPT_EVENT_CHARS_MAX: usize = 800;
 /// Characters of a cause, a rule or an insight that a model gives.
 pub const REFLECT_ANSWER_CHARS_MAX: usize = 400;
+/// Characters of what a model said of the session of one user or agent.
+pub const REFLECT_INSIGHT_CHARS_MAX: usize = 2_000;
 /// Lessons that insights are made over: the newest.
 pub const REFLECT_LESSONS_MAX: usize = 2_000;
 /// Insights of a project.

@@ -70,10 +70,8 @@ impl Summary {
     async fn of(deps: &Deps, ctx: &Ctx, community: &Community) -> Result<Option<Self>> {
         let ids: Vec<MemoryId> = community.relations.iter().map(|r| r.id).collect();
         let memories = deps.relational.get(ctx, &ids).await?;
-        let claims: Option<Vec<Claim>> = memories
-            .into_iter()
-            .map(|memory| memory.filter(|memory| may_be_told(memory)).and_then(|memory| memory.claim))
-            .collect();
+        let claims: Option<Vec<Claim>> =
+            memories.into_iter().map(|memory| memory.filter(may_be_told).and_then(|memory| memory.claim)).collect();
         let Some(claims) = claims.filter(|claims| !claims.is_empty()) else { return Ok(None) };
         let mut names: Vec<&str> = Vec::new();
         for name in claims.iter().flat_map(|claim| [claim.subject.as_str(), claim.object.as_str()]) {

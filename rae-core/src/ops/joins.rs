@@ -97,7 +97,7 @@ async fn write(deps: &Deps, ctx: &Ctx, join: Join) -> Result<bool> {
     let details =
         json!({ "id": memory.id, "from": join.sources, "because": if join.is_stated { "stated" } else { "spelling" } });
     let unchanged = shown.iter().map(|m| Precondition::VersionIs(m.id, m.version)).collect();
-    let along = Along { preconditions: unchanged, ops: vec![audit(details)], ..Along::default() };
+    let along = Along { preconditions: unchanged, ops: vec![audit(details)] };
     let item = Item { memory, idempotency: None, infer: false };
     match commit(deps, ctx, vec![item], along).await {
         Ok(_) => Ok(true),

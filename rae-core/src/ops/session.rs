@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     ingest::{NewMemory, event_name},
     limits::SESSION_ERROR_BYTES_MAX,
-    model::{EventType, Kind, Memory, NewJob, Op, Scope, SessionOutcome},
+    model::{DropTarget, EventType, Kind, Memory, NewJob, Op, Scope, SessionOutcome},
     ops::Receipt,
     reflect::{END, Subject},
 };
@@ -160,7 +160,7 @@ pub(crate) async fn end_session(deps: &Deps, scope: &Scope, session: &str, end: 
     let mut item = item(deps, scope, end.clone().into_new(session))?;
     item.memory.dedup_key = Some(subject.key);
     let now = deps.clock.now();
-    let payload = json!({ "session_id": session });
+    let payload = DropTarget::job_of(session);
     let job = NewJob { id: deps.ids.next_uuid(now), kind: crate::model::JobKind::Reflect, payload, run_at: now };
     let along = Along { preconditions: absent(&subject).into(), ops: vec![Op::EnqueueJob { job }] };
     match remember_with(deps, scope, item, along).await {

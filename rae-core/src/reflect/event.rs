@@ -3,6 +3,7 @@
 use crate::{
     limits::{REFLECT_EVENT_CHARS_MAX, REFLECT_TOOL_CHARS_MAX},
     model::{EventType, InfoClass, Kind, Memory, MemoryId, SessionOutcome, Timestamp},
+    retrieve::mark::without_blocks,
 };
 use serde_json::{Map, Value};
 
@@ -104,7 +105,8 @@ impl Event {
             owner: Owner::of(&memory),
             seq,
             what,
-            text: cut(&memory.content, REFLECT_EVENT_CHARS_MAX),
+            // What was recalled into a prompt was said before: it is not learnt again.
+            text: cut(&without_blocks(&memory.content), REFLECT_EVENT_CHARS_MAX),
             metadata: memory.metadata,
             info_class: memory.info_class,
         })
@@ -179,6 +181,6 @@ fn tool_name(name: &str) -> Option<String> {
 }
 
 /// The first `most` characters.
-pub(super) fn cut(text: &str, most: usize) -> String {
+pub(crate) fn cut(text: &str, most: usize) -> String {
     text.char_indices().nth(most).map_or(text, |(end, _)| text.get(..end).unwrap_or(text)).to_owned()
 }

@@ -39,6 +39,11 @@ fn owners(events: &[Event]) -> BTreeSet<&Owner> {
     events.iter().filter(|event| !event.is_end()).map(|event| &event.owner).collect()
 }
 
+/// Whether none of the events has an owner: what is said of them may be told to everybody in the project.
+pub(crate) fn is_of_nobody(events: &[Event]) -> bool {
+    owners(events).into_iter().all(|owner| *owner == Owner::default())
+}
+
 /// Whether the events are all of one owner: what is said of them all is then nobody else's.
 pub(crate) fn is_of_one(events: &[Event]) -> bool {
     owners(events).len() < 2
@@ -329,7 +334,7 @@ fn strategy_text(metadata: &Map<String, Value>) -> String {
     format!("After `{tool}` failed with '{error}', {way} worked, {}.", occurrence(metadata))
 }
 
-fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{text}{end}")
 }
@@ -340,7 +345,7 @@ pub(super) fn with_insight(text: &str, insight: &str) -> String {
 
 /// What changes of a lesson when a model says why, and what to do, having been shown these events; `None` where the lesson cannot
 /// cite them all beside what it may repeat already. Words that somebody changed stay.
-pub(crate) fn explained(old: &Memory, said: &Said, shown: &[Cited]) -> Option<MemoryPatch> {
+pub(crate) fn explained(old: &Memory, said: &Said, (shown, class): (&[Cited], InfoClass)) -> Option<MemoryPatch> {
     let mut metadata = old.metadata.clone();
     metadata.insert("cause".to_owned(), json!(said.cause));
     metadata.insert("rule".to_owned(), json!(said.rule));
@@ -356,7 +361,12 @@ pub(crate) fn explained(old: &Memory, said: &Said, shown: &[Cited]) -> Option<Me
     let mut provenance = old.provenance.clone();
     provenance.derived_from = shown_ids.into_iter().chain(others).take(SOURCES_MAX).collect();
     let ends = shown.iter().filter_map(|event| event.expires_at).chain(old.expires_at).min();
-    Some(MemoryPatch { provenance: Some(provenance), expires_at: Some(ends), ..reworded(old, content, metadata) })
+    Some(MemoryPatch {
+        provenance: Some(provenance),
+        expires_at: Some(ends),
+        info_class: Some(old.info_class.max(class)),
+        ..reworded(old, content, metadata)
+    })
 }
 
 /// Whether words of a model are, or may be, in a memory.
@@ -365,7 +375,12 @@ pub(crate) fn is_of_model(memory: &Memory) -> bool {
 }
 
 /// What changes of a summary when a model was asked about the session up to a place.
-pub(crate) fn asked(old: &Memory, insight: Option<&str>, (upto, failed): (u32, bool), shown: &[Cited]) -> MemoryPatch {
+pub(crate) fn asked(
+    old: &Memory,
+    insight: Option<&str>,
+    (upto, failed): (u32, bool),
+    (shown, class): (&[Cited], InfoClass),
+) -> MemoryPatch {
     let mut metadata = old.metadata.clone();
     if failed {
         metadata.insert("model_failed".to_owned(), json!(upto));
@@ -390,7 +405,12 @@ pub(crate) fn asked(old: &Memory, insight: Option<&str>, (upto, failed): (u32, b
     }
     provenance.derived_from = sources;
     let ends = shown.iter().filter_map(|event| event.expires_at).chain(old.expires_at).min();
-    MemoryPatch { provenance: Some(provenance), expires_at: Some(ends), ..reworded(old, Some(content), metadata) }
+    MemoryPatch {
+        provenance: Some(provenance),
+        expires_at: Some(ends),
+        info_class: Some(old.info_class.max(class)),
+        ..reworded(old, Some(content), metadata)
+    }
 }
 
 pub(super) fn reworded(old: &Memory, content: Option<String>, metadata: Map<String, Value>) -> MemoryPatch {

@@ -19,13 +19,14 @@ use evaluate::Way;
 pub(crate) use about::{is_about, repeats};
 pub(crate) use bucket::{Bucket, week};
 pub(crate) use consolidate::Statements;
-pub(crate) use evaluate::evaluate;
-pub(crate) use event::{Cited, END, Event, Owner};
+pub(crate) use evaluate::{Verdict, evaluate};
+pub(crate) use event::{Cited, END, Event, Owner, cut};
 pub(crate) use insight::{has_failed, insight_request, insights, is_due, read_insight, told};
 pub(crate) use lesson::{
-    Draft, asked, drafts, explained, is_of_model, is_of_one, lessons, model_failed, subjects, was_asked,
+    Draft, asked, drafts, explained, is_of_model, is_of_nobody, is_of_one, lessons, model_failed, sentence, subjects,
+    was_asked,
 };
-pub(crate) use model::{Answer, chosen, read as read_answer, repair, request as model_request};
+pub(crate) use model::{Answer, Said, chosen, read as read_answer, repair, request as model_request};
 pub(crate) use subject::{Subject, fixed_id, is_fixed};
 
 #[cfg(test)]
