@@ -31,9 +31,7 @@ features=rae-core/local,rae-core/http,rae-core/remote
 fmt() { cargo fmt --all --check; }
 
 clippy() {
-  cargo clippy --profile ci -p rae-core -p rae-server --all-targets --features "$features" -- -D warnings
-  cargo clippy --profile ci -p rae-py --all-targets -- -D warnings
-  cargo clippy --profile ci -p rae-node --all-targets -- -D warnings
+  cargo clippy --profile ci -p rae-core -p rae-server -p rae-py -p rae-node --all-targets --features "$features" -- -D warnings
   # The engine without any backend: ports, verbs and pure code.
   cargo check --profile ci -p rae-core --no-default-features
 }

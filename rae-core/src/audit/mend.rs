@@ -1,7 +1,7 @@
 //! What `audit` may mend by itself: what follows from the memories alone, and can be taken back. Pure.
 
 use super::{Compared, SlotValue, agree, claim_value, compared};
-use crate::model::{Claim, InfoClass, Memory, MemoryId, MemoryPatch, Provenance, Timestamp, TrustLevel};
+use crate::model::{Claim, InfoClass, Memory, MemoryId, MemoryPatch, Provenance, Timestamp, TrustLevel, key_of_ended};
 use std::collections::HashSet;
 
 /// A memory of a finding.
@@ -72,7 +72,7 @@ pub(crate) fn duplicates(found: &[Found], now: Timestamp) -> Option<(MemoryId, P
     let gives = |m: &Memory| MemoryPatch {
         superseded_by: Some(Some(kept.id)),
         valid_to: over(m, now).map(Some),
-        dedup_key: Some(None),
+        dedup_key: key_of_ended(m),
         ..MemoryPatch::default()
     };
     let patches = losers.iter().map(|m| (m.id, gives(m))).chain([(kept.id, keeps)]).collect();
@@ -100,7 +100,10 @@ pub(crate) fn contradiction(found: &[Found]) -> Option<Patches> {
             return None;
         }
         let (valid_to, superseded_by) = (Some(Some(from)), Some(Some(later.memory.id)));
-        patches.push((m.id, MemoryPatch { valid_to, superseded_by, dedup_key: Some(None), ..MemoryPatch::default() }));
+        patches.push((
+            m.id,
+            MemoryPatch { valid_to, superseded_by, dedup_key: key_of_ended(m), ..MemoryPatch::default() },
+        ));
     }
     Some(patches).filter(|patches| !patches.is_empty())
 }

@@ -334,6 +334,18 @@ pub enum DropTarget {
     Tenant,
 }
 
+impl WriteBatch {
+    /// The idempotency keys of what it puts, where everything that it puts has one. A store that has receipts for all of them answers
+    /// by these, whatever has changed since: the preconditions do not count then.
+    pub fn keys(&self) -> Option<Vec<&Idempotency>> {
+        let puts = self.ops.iter().filter_map(|op| match op {
+            Op::PutMemory { idempotency, .. } => Some(idempotency.as_ref()),
+            _ => None,
+        });
+        puts.collect::<Option<Vec<_>>>().filter(|keys| !keys.is_empty())
+    }
+}
+
 impl DropTarget {
     /// The payload of the jobs that are about a session: they name it, so they go with it.
     pub fn job_of(session: &str) -> Value {

@@ -48,5 +48,5 @@ pub use money::Usd;
 pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};
 pub use record::{Record, RecordKind};
 pub use session::{EventType, SessionOutcome};
-pub(crate) use subject::{is_subject_key, subject_key};
+pub(crate) use subject::{is_subject_key, key_of_ended, subject_key};
 pub use time::Timestamp;

@@ -1,5 +1,7 @@
 //! Keys of memories of which there is one for each subject: the end of a session, a lesson, a summary.
 
+use super::Memory;
+
 /// What such a key begins with. A key made from a text begins so once in 2^64.
 const MARK: [u8; 8] = *b"subject\0";
 
@@ -19,6 +21,12 @@ pub(crate) fn subject_key(what: &str, parts: &[&str]) -> [u8; 32] {
 /// ends.
 pub(crate) fn is_subject_key(key: &[u8; 32]) -> bool {
     key.starts_with(&MARK)
+}
+
+/// What changes of the key of a memory that ends: what no longer holds must not swallow the same statement said again, but what is
+/// found by its subject is still found, so that it is not made again.
+pub(crate) fn key_of_ended(memory: &Memory) -> Option<Option<[u8; 32]>> {
+    memory.dedup_key.is_some_and(|key| !is_subject_key(&key)).then_some(None)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{
     limits::{AUDIT_ROWS_MAX, PAGE_MAX},
     model::{
         Audit, Memory, MemoryId, MemoryPatch, MemoryVersion, Op, PatchMode, Precondition, Scope, Timestamp, VectorRow,
-        WriteBatch,
+        WriteBatch, key_of_ended,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -383,7 +383,7 @@ async fn version(deps: &Deps, ctx: &Ctx, memory: &Memory, version: u32) -> Resul
 fn ended(memory: &Memory) -> MemoryPatch {
     let end = Timestamp::from_micros(memory.valid_start().micros().saturating_add(1)).ok();
     let valid_to = end.or_else(|| Some(memory.valid_start()));
-    MemoryPatch { valid_to: Some(valid_to), dedup_key: Some(None), ..MemoryPatch::default() }
+    MemoryPatch { valid_to: Some(valid_to), dedup_key: key_of_ended(memory), ..MemoryPatch::default() }
 }
 
 /// How far a session was looked at is not taken back: the same would be learnt again at once.

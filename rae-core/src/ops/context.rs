@@ -31,9 +31,9 @@ pub struct ContextOptions {
     pub max_tokens: i64,
     /// Adds the last turns of this session, and stands for the query where there is none.
     pub session_id: Option<String>,
-    /// Only this agent.
+    /// Only this agent, and lessons that are nobody's own.
     pub agent_id: Option<String>,
-    /// Only this user.
+    /// Only this user, and lessons that are nobody's own.
     pub user_id: Option<String>,
     /// Only these layers.
     pub layers: Option<Vec<Layer>>,

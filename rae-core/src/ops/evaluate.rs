@@ -394,8 +394,9 @@ mod tests {
             assert_eq!((drift.questions, drift.lost.len()), (1, 1));
             assert_eq!(mem.evaluations("ferries").await.unwrap(), [second, first]);
             assert_eq!(mem.evaluations("ferries-2").await.unwrap(), []);
+            assert_eq!(mem.evaluations("ferry").await.unwrap_err().kind(), crate::ErrorKind::NotFound);
             mem.set_questions("ferries", Vec::new()).await.unwrap();
-            assert_eq!(mem.evaluations("ferries").await.unwrap(), []);
+            assert!(mem.evaluations("ferries").await.is_err(), "its runs went with it");
             assert!(mem.run_questions("ferries", RecallOptions::default()).await.is_err());
             assert!(mem.set_questions("ferries", Vec::new()).await.is_err(), "it is gone already");
             for name in ["", "a/b", "é", "a b", ".", ".."] {

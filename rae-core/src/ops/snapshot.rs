@@ -4,13 +4,14 @@
 //! says which instant a label means. As such it is exported, imported and erased with its project; as it held for a microsecond
 //! that is over, no recall finds it; and its tags keep it from fading.
 
+use super::remember::{Along, parse, remember_with};
 use crate::{
     Ctx,
     deps::Deps,
     error::{Error, ErrorKind, Result},
     ingest::{NewMemory, event_name},
     limits::GRAPH_SNAPSHOTS_MAX,
-    model::{Filter, Kind, Layer, Memory, MemoryId, Scan, Scope, Timestamp},
+    model::{Filter, Kind, Layer, Memory, MemoryId, Precondition, Scan, Scope, Timestamp, subject_key},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -38,9 +39,7 @@ pub(crate) async fn snapshot(deps: &Deps, scope: &Scope, label: &str) -> Result<
     event_name("label", Some(label))?;
     let all = all(deps, &ctx).await?;
     if let Some(known) = all.iter().find(|s| s.label == label) {
-        let message = "there is a snapshot of this name; choose another one, or forget the memory that holds it";
-        let details = json!({ "id": known.id, "at": known.at });
-        return Err(Error::conflict(message).with_code("snapshot_exists").with_details(details));
+        return Err(taken().with_details(json!({ "id": known.id, "at": known.at })));
     }
     if all.len() >= GRAPH_SNAPSHOTS_MAX {
         let message = format!("a project has at most {GRAPH_SNAPSHOTS_MAX} snapshots; forget old ones first");
@@ -57,9 +56,23 @@ pub(crate) async fn snapshot(deps: &Deps, scope: &Scope, label: &str) -> Result<
         valid_to: Some(now),
         ..NewMemory::new(format!("Snapshot of the knowledge graph: {label}"))
     };
-    let receipt = super::remember(deps, scope, new).await?;
+    let parsed = parse(deps, scope, vec![new])?.into_iter().next();
+    let mut item = parsed.ok_or_else(|| Error::internal("a snapshot was lost"))?;
+    // Of two who give one label at the same time one is refused.
+    let key = subject_key("snapshot", &[label]);
+    item.memory.dedup_key = Some(key);
+    let along = Along { preconditions: vec![Precondition::KeyFree(key)], ops: Vec::new() };
+    let receipt = match remember_with(deps, scope, item, along).await {
+        Err(error) if error.code() == "exists" => return Err(taken()),
+        receipt => receipt?,
+    };
     let held = deps.relational.get(&ctx, &[receipt.id]).await?.into_iter().next().flatten();
     held.as_ref().and_then(read).ok_or_else(|| Error::not_found("the snapshot was forgotten at once"))
+}
+
+fn taken() -> Error {
+    let message = "there is a snapshot of this name; choose another one, or forget the memory that holds it";
+    Error::conflict(message).with_code("snapshot_exists")
 }
 
 pub(crate) async fn snapshots(deps: &Deps, scope: &Scope) -> Result<Vec<Snapshot>> {
@@ -73,7 +86,7 @@ pub(super) async fn instant_of(deps: &Deps, ctx: &Ctx, label: &str) -> Result<Ti
     found.map(|s| s.at).ok_or_else(|| Error::not_found(message).with_code("snapshot_not_found"))
 }
 
-/// All of them, oldest first. Of two with one label, as two callers at once may make them, the first one counts.
+/// All of them, oldest first. Of two with one label, which an earlier version may have made or an import brought, the first one counts.
 async fn all(deps: &Deps, ctx: &Ctx) -> Result<Vec<Snapshot>> {
     let filter = Filter::parse(&json!({ "and": [{ "kind": "document" }, { "tags": { "contains": TAG } }] }))?;
     let scan = Scan { filter: Some(filter), after: None, limit: GRAPH_SNAPSHOTS_MAX };

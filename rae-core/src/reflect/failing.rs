@@ -157,7 +157,7 @@ fn tells_of_failure(start: &str, rest: &str) -> bool {
 /// Whether the first that follows the punctuation says that there is nothing: `: 0, passed: 12`.
 fn is_nothing(rest: &str) -> bool {
     let after = rest.trim_start_matches([':', '=', ' ', '\u{2013}', '\u{2014}']);
-    NOTHING.contains(&after.split([' ', ',', ';', '.']).next().unwrap_or_default())
+    NOTHING.contains(&after.split([',', ';', '.']).next().unwrap_or_default().trim())
 }
 
 /// `http 404`, `http 503: try later`, `http 404 not found`; not `http 404 page counter: 0`.

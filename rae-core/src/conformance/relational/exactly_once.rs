@@ -137,6 +137,28 @@ pub async fn a_key_is_remembered_for_a_day(store: &dyn RelationalStore, clock: &
     assert!(matches!(new, Outcome::Put { replayed: true, .. }), "the key counts from its new use");
 }
 
+/// Who repeats a request gets its receipt, also when what the request asked for does not hold any more.
+pub async fn a_repeated_put_is_answered_whatever_its_preconditions_say_now(
+    store: &dyn RelationalStore,
+    clock: &ManualClock,
+) {
+    let rig = Rig::new(store, clock);
+    let (new, end) = (rig.memory("a"), rig.memory("end"));
+    let batch = |body: &str| {
+        let ops = vec![keyed(new.clone(), "remember", "k", body)];
+        WriteBatch { preconditions: vec![Precondition::Absent(end.id)], ..rig.batch(ops) }
+    };
+    store.apply(&rig.ctx, batch("a")).await.unwrap();
+    rig.put(end.clone()).await;
+    let again = store.apply(&rig.ctx, batch("a")).await.unwrap();
+    assert_eq!(again.outcomes, [Outcome::Put { id: new.id, version: 1, merged: false, replayed: true }]);
+    assert_eq!(store.apply(&rig.ctx, batch("b")).await.unwrap_err().code(), "idempotency_key_reused");
+    let other = vec![keyed(rig.memory("b"), "remember", "other", "b")];
+    let other = WriteBatch { preconditions: vec![Precondition::Absent(end.id)], ..rig.batch(other) };
+    assert_eq!(store.apply(&rig.ctx, other).await.unwrap_err().code(), "exists");
+    assert_eq!(rig.all(None).await.len(), 2);
+}
+
 /// Two items of one call under one key are one write.
 pub async fn a_key_used_twice_in_a_batch_writes_once(store: &dyn RelationalStore, clock: &ManualClock) {
     let rig = Rig::new(store, clock);

@@ -112,6 +112,7 @@ macro_rules! conformance_relational {
             a_key_with_another_body_is_a_conflict,
             keys_count_per_tenant_project_and_verb,
             a_key_is_remembered_for_a_day,
+            a_repeated_put_is_answered_whatever_its_preconditions_say_now,
             a_key_used_twice_in_a_batch_writes_once,
             a_replayed_merge_says_merged,
             deleting_a_memory_takes_its_receipts,

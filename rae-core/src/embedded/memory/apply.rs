@@ -21,8 +21,11 @@ pub(super) fn apply(state: &mut State, scope: &Scope, batch: &WriteBatch, now: T
     if let Some((_, applied)) = work.scope_mut().batches.get(&batch.id).filter(|(at, _)| is_remembered(*at, now)) {
         return Ok(applied.clone());
     }
-    for precondition in &batch.preconditions {
-        work.check(precondition)?;
+    let held = batch.preconditions.iter().try_for_each(|precondition| work.check(precondition));
+    if let Err(error) = held
+        && !work.has_receipts()
+    {
+        return Err(error);
     }
     let seq_before = work.scope_mut().seq;
     let outcomes = batch.ops.iter().map(|op| work.run(op)).collect::<Result<Vec<_>>>()?;
@@ -179,6 +182,15 @@ impl Work<'_> {
             return Ok(());
         }
         Err(Error::invalid("a memory must name the tenant and project of the call that writes it"))
+    }
+
+    fn has_receipts(&mut self) -> bool {
+        let (keys, now) = (self.batch.keys(), self.now);
+        let receipts = &self.scope_mut().receipts;
+        let has = |key: &Idempotency| {
+            receipts.get(&(key.verb.to_owned(), key.key.clone())).is_some_and(|r| is_remembered(r.at, now))
+        };
+        keys.is_some_and(|keys| keys.into_iter().all(has))
     }
 
     fn put(&mut self, memory: &Memory, vector: Option<&VectorRow>, key: Option<&Idempotency>) -> Result<Outcome> {

@@ -121,8 +121,11 @@ pub(super) fn apply(conn: &Connection, ctx: &Ctx, batch: &WriteBatch, now: Times
         first_audit: None,
         ran_out: Vec::new(),
     };
-    for precondition in &batch.preconditions {
-        work.check(precondition)?;
+    let held = batch.preconditions.iter().try_for_each(|precondition| work.check(precondition));
+    if let Err(fault) = held
+        && !work.has_receipts(batch)?
+    {
+        return Err(fault);
     }
     let mut outcomes = Vec::with_capacity(batch.ops.len());
     for op in &batch.ops {

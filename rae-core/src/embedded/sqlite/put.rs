@@ -10,6 +10,7 @@ use crate::{
     limits::HISTORY_VERSIONS_MAX,
     model::{
         Claim, Idempotency, Memory, MemoryId, MemoryPatch, MemoryVersion, Outcome, PatchMode, Timestamp, VectorRow,
+        WriteBatch,
     },
 };
 use rusqlite::{OptionalExtension, ToSql, params};
@@ -363,6 +364,17 @@ impl Work<'_> {
         let sql = "DELETE FROM vectors WHERE key BETWEEN ?1 AND ?2";
         self.conn.prepare_cached(sql)?.execute([vector_key(rid, 0), vector_key(rid, 255)])?;
         Ok(())
+    }
+
+    /// Whether all that a batch puts was put before, so that its receipts answer.
+    pub fn has_receipts(&self, batch: &WriteBatch) -> Res<bool> {
+        let Some(keys) = batch.keys() else { return Ok(false) };
+        for key in keys {
+            if self.receipt(key)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn receipt(&self, key: &Idempotency) -> Res<Option<Outcome>> {

@@ -150,7 +150,10 @@ pub(super) async fn apply(tx: &Tx, ctx: &Ctx, batch: &WriteBatch) -> Res<Applied
     let before = row.clone();
     let mut work = Work::new(tx, row, others, batch.now, now);
     for precondition in &batch.preconditions {
-        work.check(precondition).await?;
+        match work.check(precondition).await {
+            Err(Fault::Ours(_)) if work.has_receipts(batch).await? => break,
+            checked => checked?,
+        }
     }
     let mut outcomes = Vec::with_capacity(batch.ops.len());
     let mut rest = batch.ops.as_slice();

@@ -10,7 +10,9 @@ use super::{
 use rae_core::{
     Error, Result,
     limits::HISTORY_VERSIONS_MAX,
-    model::{Idempotency, Memory, MemoryId, MemoryPatch, MemoryVersion, Outcome, PatchMode, Timestamp, VectorRow},
+    model::{
+        Idempotency, Memory, MemoryId, MemoryPatch, MemoryVersion, Outcome, PatchMode, Timestamp, VectorRow, WriteBatch,
+    },
 };
 
 const BY_DEDUP: &str = concat!("SELECT ", columns!(), " FROM rae.memories m WHERE m.scope = $1 AND m.dedup_key = $2");
@@ -275,6 +277,17 @@ impl Work<'_> {
         let seq = int(self.next_seq());
         let sql = "UPDATE rae.memories SET seq = $3 WHERE scope = $1 AND id = $2";
         self.tx.execute(sql, &[&self.row.sid, &id.0, &seq]).await?;
+        Ok(true)
+    }
+
+    /// Whether all that a batch puts was put before, so that its receipts answer.
+    pub async fn has_receipts(&self, batch: &WriteBatch) -> Res<bool> {
+        let Some(keys) = batch.keys() else { return Ok(false) };
+        for key in keys {
+            if self.receipt(key).await?.is_none() {
+                return Ok(false);
+            }
+        }
         Ok(true)
     }
 

@@ -1,0 +1,178 @@
+//! Whose words a lesson may hold, and what reflection is paid for: a real store, and a local server that speaks a provider's wire
+//! format.
+#![cfg(all(feature = "http", feature = "embedded"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test reports by panicking
+
+mod provider_support;
+
+use provider_support::{Behaviour, FakeProvider};
+use rae_core::{
+    ContextOptions, CostOptions, EventType, EventsOptions, Forget, ForgetScope, Kind, Memory, MemoryUpdate, NewEvent,
+    NewMemory, PriceBook, Rae, ReflectOptions, SessionEnd, SessionOutcome, Timestamp, WorkOptions,
+    model::InfoClass,
+    ports::{Clock, ManualClock, RetryPolicy},
+    providers::{ProviderConfig, ProviderKind, Providers},
+};
+use serde_json::json;
+use std::{future::Future, sync::Arc, time::Duration};
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
+}
+
+async fn rig() -> (FakeProvider, Rae) {
+    let fake = FakeProvider::start();
+    let says =
+        json!({ "failures": [{ "n": 0, "cause": "Ada said her code is 4711", "rule": "Ask Ada" }], "insight": null });
+    fake.usually(Behaviour::says(&says.to_string()));
+    let config = ProviderConfig::new("fake", ProviderKind::OpenAi).key("k").at(fake.url());
+    let prices =
+        r#"{"models": [{"provider": "fake", "model": "*", "from": "2020-01-01", "input": "0", "output": "10"}]}"#;
+    let costs = CostOptions {
+        prices: PriceBook::built_in().unwrap().with_overrides(prices).unwrap(),
+        retry: RetryPolicy { base: Duration::from_millis(1), ..RetryPolicy::default() },
+        ..CostOptions::default()
+    };
+    let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-01-01").unwrap()));
+    let builder = Rae::builder().costs(costs).providers(Arc::new(Providers::new([config]).unwrap()));
+    let mem = builder.model("fake:m-1").clock(clock as Arc<dyn Clock>).open().await.unwrap();
+    (fake, mem)
+}
+
+async fn event(mem: &Rae, session: &str, (what, text): (EventType, &str), user: Option<&str>) -> rae_core::MemoryId {
+    let new = NewMemory {
+        kind: Some(Kind::Conversation),
+        session_id: Some(session.to_owned()),
+        user_id: user.map(str::to_owned),
+        metadata: json!({ "event": what, "tool": "unlock" }).as_object().cloned(),
+        ..NewMemory::new(text)
+    };
+    mem.remember(new).await.unwrap().id
+}
+
+async fn says(mem: &Rae, session: &str, text: &str, user: Option<&str>) -> rae_core::MemoryId {
+    event(mem, session, (EventType::UserInput, text), user).await
+}
+
+async fn fails(mem: &Rae, session: &str, user: Option<&str>) {
+    event(mem, session, (EventType::ToolCall, "unlock(door=3)"), user).await;
+    event(mem, session, (EventType::ToolResponse, "Error: timeout after 30 s"), user).await;
+    mem.end_session(session, SessionEnd::new(SessionOutcome::Failure)).await.unwrap();
+}
+
+async fn learnt(mem: &Rae, kind: Kind) -> Vec<Memory> {
+    let page = mem.reflections(EventsOptions::default()).await.unwrap();
+    page.items.into_iter().filter(|memory| memory.kind == kind).collect()
+}
+
+#[test]
+fn words_of_a_model_about_the_events_of_one_user_go_to_that_users_summary_and_to_no_lesson() {
+    run(async {
+        let (_fake, mem) = rig().await;
+        says(&mem, "s", "My code is 4711.", Some("ada")).await;
+        fails(&mem, "s", Some("ada")).await;
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let lessons = learnt(&mem, Kind::Lesson).await;
+        assert!(lessons.len() == 1 && !lessons[0].content.contains("4711"), "{lessons:#?}");
+        let summaries = learnt(&mem, Kind::Reflection).await;
+        let told: Vec<_> = summaries.iter().filter(|m| m.content.contains("Rule: Ask Ada.")).collect();
+        assert_eq!((told.len(), told[0].user_id.as_deref()), (1, Some("ada")), "{summaries:#?}");
+        // A lesson is nobody's own, so whoever asks for a user's context gets it too.
+        for user in ["ada", "bob"] {
+            let options = ContextOptions { user_id: Some(user.to_owned()), ..ContextOptions::default() };
+            let context = mem.context(Some("How do I unlock the door?"), options).await.unwrap();
+            assert!(context.text.contains("Calls of `unlock` failed"), "{user}: {}", context.text);
+            assert_eq!(context.text.contains("4711"), user == "ada", "{user}: {}", context.text);
+        }
+        let gone = Forget::Scope(ForgetScope::User, "ada".to_owned());
+        mem.forget(gone).await.unwrap();
+        let left = [learnt(&mem, Kind::Lesson).await, learnt(&mem, Kind::Reflection).await].concat();
+        assert!(left.iter().all(|m| !m.content.contains("4711")), "{left:#?}");
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn of_the_events_of_several_users_no_word_of_a_model_is_kept() {
+    run(async {
+        let (_fake, mem) = rig().await;
+        says(&mem, "s", "My code is 4711.", Some("ada")).await;
+        fails(&mem, "s", None).await;
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let all = [learnt(&mem, Kind::Lesson).await, learnt(&mem, Kind::Reflection).await].concat();
+        assert!(all.iter().any(|m| m.kind == Kind::Lesson), "{all:#?}");
+        assert!(all.iter().all(|m| !m.content.contains("Ask Ada")), "{all:#?}");
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_lesson_with_words_of_a_model_has_the_strictest_class_of_what_the_model_was_shown() {
+    run(async {
+        let (_fake, mem) = rig().await;
+        let id = says(&mem, "s", "The code is 4711.", None).await;
+        let class = MemoryUpdate { info_class: Some(InfoClass::Restricted), ..MemoryUpdate::default() };
+        mem.update(id, class).await.unwrap();
+        fails(&mem, "s", None).await;
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let lessons = learnt(&mem, Kind::Lesson).await;
+        assert!(lessons[0].content.contains("Rule: Ask Ada."), "{lessons:#?}");
+        assert_eq!(lessons[0].info_class, InfoClass::Restricted);
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn who_reflects_while_the_job_of_the_end_asks_does_not_pay_a_second_time() {
+    run(async {
+        let (fake, mem) = rig().await;
+        fails(&mem, "s", None).await;
+        let one = ReflectOptions { session_id: Some("s".to_owned()), ..ReflectOptions::default() };
+        let options = WorkOptions::default();
+        let (job, asked) = tokio::join!(mem.run_due_job(&options), mem.reflect(one.clone()));
+        job.unwrap();
+        asked.unwrap();
+        mem.reflect(one).await.unwrap();
+        assert_eq!(fake.seen().len(), 1);
+        assert!(learnt(&mem, Kind::Lesson).await[0].content.contains("Rule: Ask Ada."));
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_paid_for_once_however_often_somebody_reflects() {
+    run(async {
+        let (fake, mem) = rig().await;
+        fake.usually(Behaviour::says("not json"));
+        fails(&mem, "s", None).await;
+        let one = ReflectOptions { session_id: Some("s".to_owned()), ..ReflectOptions::default() };
+        mem.reflect(one.clone()).await.unwrap();
+        let (asked, seq) = (fake.seen().len(), mem.stats().await.unwrap().seq);
+        for _ in 0..5 {
+            mem.reflect(one.clone()).await.unwrap();
+        }
+        assert_eq!((asked, fake.seen().len()), (2, 2), "once, and once to repair it");
+        assert_eq!(mem.stats().await.unwrap().seq, seq, "nothing was written");
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn what_was_recalled_into_a_prompt_is_not_learnt_again() {
+    run(async {
+        let mem = Rae::builder().open().await.unwrap();
+        mem.remember(NewMemory::new("The locker code of the office is 4711.")).await.unwrap();
+        let block = mem.context(Some("What is the locker code?"), ContextOptions::default()).await.unwrap().text;
+        assert!(block.contains("4711"));
+        let logged = json!([{ "role": "system", "content": format!("{block}\nYou help.") }]).to_string();
+        mem.log_event("s", NewEvent::new(EventType::LlmCall, &logged)).await.unwrap();
+        mem.log_event("s", NewEvent::new(EventType::SystemEvent, format!("{block}\nThe door was opened.")))
+            .await
+            .unwrap();
+        mem.end_session("s", SessionEnd::new(SessionOutcome::Success)).await.unwrap();
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let learnt = learnt(&mem, Kind::Reflection).await;
+        assert!(!learnt.is_empty() && learnt.iter().all(|m| !m.content.contains("4711")), "{learnt:#?}");
+        mem.close().await.unwrap();
+    });
+}
