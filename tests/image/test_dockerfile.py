@@ -7,11 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import dockerfile
 import pytest
+import tomllib
 
 ROOT = dockerfile.ROOT
 ARGUMENTS, STAGES = dockerfile.read()
@@ -67,7 +67,9 @@ def test_hadolint_finds_nothing():
 
 
 def test_hadolint_would_find_a_fault():
-    text = (ROOT / "Dockerfile").read_text().replace("--no-install-recommends", "").replace("bookworm-slim${DEB", "${DEB")
+    text = (
+        (ROOT / "Dockerfile").read_text().replace("--no-install-recommends", "").replace("bookworm-slim${DEB", "${DEB")
+    )
     assert {"DL3015", "DL3006"} & set(hadolint(text))
 
 
@@ -132,7 +134,9 @@ def test_it_can_be_built_again(stage):
 
 
 def test_no_secret_and_no_history_is_sent_to_the_builder():
-    assert not any(map(sent, [".env", ".git/config", "target/release/rae-server", "rae-core/fuzz/Cargo.toml", "docs/api.md"]))
+    assert not any(
+        map(sent, [".env", ".git/config", "target/release/rae-server", "rae-core/fuzz/Cargo.toml", "docs/api.md"])
+    )
     assert all(map(sent, ["Cargo.lock", "LICENSE", "rae-server/src/main.rs", "rae-py/src/lib.rs"]))
 
 
