@@ -134,3 +134,164 @@ selector:
   matchLabels:
     {{- include "rae.selectorLabels" . | nindent 4 }}
 {{- end -}}
+
+{{/*
+The migration as an init container, or nothing. Argument: dict "root" $ "values" map of the component, whose mounts it shares,
+as they may hold the certificate of the database.
+*/}}
+{{- define "rae.migrationContainer" -}}
+- name: migrate
+  image: {{ include "rae.image" (dict "root" .root "image" .values.image) }}
+  imagePullPolicy: {{ include "rae.imagePullPolicy" (dict "root" .root "image" .values.image) }}
+  args: ["migrate"]
+  workingDir: /var/lib/rae
+  {{- with include "rae.env" (dict "root" .root "role" "migrate" "values" (list .values .root.Values.migrations)) }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  {{- include "rae.envFrom" (dict "root" .root "values" (list .values .root.Values.migrations)) | nindent 2 }}
+  securityContext:
+    {{- include "rae.securityContext" (dict "root" .root) | nindent 4 }}
+  resources:
+    {{- toYaml .root.Values.migrations.resources | nindent 4 }}
+  volumeMounts:
+    - name: data
+      mountPath: /var/lib/rae
+    - name: tmp
+      mountPath: /tmp
+    {{- with .values.extraVolumeMounts }}
+    {{- include "rae.tpl" (dict "root" $.root "value" .) | nindent 4 }}
+    {{- end }}
+    {{- with .root.Values.migrations.extraVolumeMounts }}
+    {{- include "rae.tpl" (dict "root" $.root "value" .) | nindent 4 }}
+    {{- end }}
+{{- end -}}
+
+{{/* The key "initContainers", or nothing. Argument: dict "root" $ "values" map "migrate" bool. */}}
+{{- define "rae.initContainers" -}}
+{{- $migrate := and .migrate .root.Values.migrations.enabled (eq .root.Values.migrations.mode "init") -}}
+{{- if or .values.initContainers $migrate -}}
+initContainers:
+  {{- with .values.initContainers }}
+  {{- include "rae.tpl" (dict "root" $.root "value" .) | nindent 2 }}
+  {{- end }}
+  {{- if $migrate }}
+  {{- include "rae.migrationContainer" . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The rest of a container of ours after its ports: environment, probes, resources, mounts.
+Argument: dict "root" $ "role" "api" "values" map "port" "http" "mounts" list of own mounts.
+*/}}
+{{- define "rae.container" -}}
+image: {{ include "rae.image" (dict "root" .root "image" .values.image) }}
+imagePullPolicy: {{ include "rae.imagePullPolicy" (dict "root" .root "image" .values.image) }}
+args: [{{ .role | quote }}]
+workingDir: /var/lib/rae
+{{- with include "rae.env" . }}
+{{ . }}
+{{- end }}
+{{ include "rae.envFrom" . }}
+{{- include "rae.probes" . }}
+{{- with .values.lifecycle }}
+lifecycle:
+  {{- include "rae.tpl" (dict "root" $.root "value" .) | nindent 2 }}
+{{- end }}
+securityContext:
+  {{- include "rae.securityContext" (dict "root" .root) | nindent 2 }}
+resources:
+  {{- include "rae.containerResources" . | nindent 2 }}
+volumeMounts:
+  - name: data
+    mountPath: /var/lib/rae
+  - name: tmp
+    mountPath: /tmp
+  {{- with .mounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- with .values.extraVolumeMounts }}
+  {{- include "rae.tpl" (dict "root" $.root "value" .) | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{- define "rae.containerResources" -}}
+{{- $resources := deepCopy .values.resources -}}
+{{- with .values.gpu -}}
+{{- if .enabled -}}
+{{- $_ := set $resources "limits" (merge (dict .resource (toString .count)) (default dict $resources.limits)) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end -}}
+
+{{/* The folders that a process of ours writes to, as the root is read-only. Argument: dict "root" $ "values" map. */}}
+{{- define "rae.volumes" -}}
+- name: data
+  {{- if (default dict .values.dataVolume).sizeLimit }}
+  emptyDir:
+    sizeLimit: {{ .values.dataVolume.sizeLimit }}
+  {{- else }}
+  emptyDir: {}
+  {{- end }}
+- name: tmp
+  emptyDir: {}
+{{- with .values.extraVolumes }}
+{{ include "rae.tpl" (dict "root" $.root "value" .) }}
+{{- end }}
+{{- end -}}
+
+{{/* The spec of an HPA. Argument: dict "root" $ "component" name "autoscaling" map. */}}
+{{- define "rae.hpaSpec" -}}
+scaleTargetRef:
+  apiVersion: apps/v1
+  kind: Deployment
+  name: {{ include "rae.componentName" . }}
+minReplicas: {{ .autoscaling.minReplicas }}
+maxReplicas: {{ .autoscaling.maxReplicas }}
+metrics:
+  {{- with .autoscaling.targetCPUUtilizationPercentage }}
+  - type: Resource
+    resource:
+      name: cpu
+      target:
+        type: Utilization
+        averageUtilization: {{ . }}
+  {{- end }}
+  {{- with .autoscaling.targetMemoryUtilizationPercentage }}
+  - type: Resource
+    resource:
+      name: memory
+      target:
+        type: Utilization
+        averageUtilization: {{ . }}
+  {{- end }}
+  {{- with .autoscaling.customMetrics }}
+  {{- include "rae.tpl" (dict "root" $.root "value" .) | nindent 2 }}
+  {{- end }}
+{{- with .autoscaling.behavior }}
+behavior:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* metadata of an object of a component. Argument: dict "root" $ "component" name "annotations" map. */}}
+{{- define "rae.metadata" -}}
+name: {{ include "rae.componentName" . }}
+namespace: {{ include "rae.namespace" .root }}
+labels:
+  {{- include "rae.labels" . | nindent 2 }}
+{{- with include "rae.annotations" . }}
+{{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* The spec of a VerticalPodAutoscaler. Argument: dict "root" $ "component" name. */}}
+{{- define "rae.vpaSpec" -}}
+targetRef:
+  apiVersion: apps/v1
+  kind: Deployment
+  name: {{ include "rae.componentName" . }}
+updatePolicy:
+  updateMode: {{ .root.Values.vpa.updateMode | quote }}
+{{- end -}}
