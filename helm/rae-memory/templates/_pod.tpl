@@ -295,3 +295,48 @@ targetRef:
 updatePolicy:
   updateMode: {{ .root.Values.vpa.updateMode | quote }}
 {{- end -}}
+
+{{/* A pod of `helm test` that runs a script with the image's shell. Argument: dict "root" $ "name" "health" "script" text "weight" n. */}}
+{{- define "rae.testPod" -}}
+{{- $values := .root.Values.tests -}}
+{{- $hook := dict "helm.sh/hook" "test" "helm.sh/hook-delete-policy" "before-hook-creation,hook-succeeded" "helm.sh/hook-weight" (toString .weight) -}}
+{{- $skips := include "rae.checkovSkips" (list "CKV_K8S_15" "CKV_K8S_35" "CKV_K8S_40" "CKV_K8S_43" "CKV_K8S_8" "CKV_K8S_9") | fromYaml -}}
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {{ include "rae.componentName" (dict "root" .root "component" (printf "test-%s" .name)) }}
+  namespace: {{ include "rae.namespace" .root }}
+  labels:
+    {{- include "rae.labels" (dict "root" .root "component" "test") | nindent 4 }}
+  {{- include "rae.annotations" (dict "root" .root "annotations" (merge $hook $skips)) | nindent 2 }}
+spec:
+  {{- include "rae.podSpec.common" (dict "root" .root "component" "test" "values" $values) | nindent 2 }}
+  restartPolicy: Never
+  containers:
+    - name: test
+      image: {{ include "rae.image" (dict "root" .root "image" $values.image) }}
+      imagePullPolicy: {{ include "rae.imagePullPolicy" (dict "root" .root "image" $values.image) }}
+      command: ["/bin/sh", "-eu", "-c"]
+      args:
+        - |
+          {{- .script | trim | nindent 10 }}
+      env:
+        - name: API
+          value: {{ printf "http://%s:%d" (include "rae.componentName" (dict "root" .root "component" "api")) (int .root.Values.memoryApi.service.port) }}
+        - name: KEY
+          valueFrom:
+            secretKeyRef:
+              name: {{ default (include "rae.appSecretName" .root) $values.existingSecret }}
+              key: {{ ternary $values.existingSecretKey (default "api-master-key" .root.Values.secrets.keys.apiMasterKey) (ne $values.existingSecret "") }}
+              optional: true
+      securityContext:
+        {{- include "rae.securityContext" (dict "root" .root) | nindent 8 }}
+      resources:
+        {{- toYaml $values.resources | nindent 8 }}
+      volumeMounts:
+        - name: tmp
+          mountPath: /tmp
+  volumes:
+    - name: tmp
+      emptyDir: {}
+{{- end -}}
