@@ -1,0 +1,131 @@
+{{/*
+What the bundled stores have in common. PostgreSQL and Redis are one pod each, as a Deployment or a StatefulSet of the same name
+and with the same volume claim, so that the kind can be changed without losing data.
+*/}}
+
+{{/* A probe that runs a command. Argument: dict "name" "livenessProbe" "probe" map-or-null "command" list. A map with its own handler is taken as it is. */}}
+{{- define "rae.store.probe" -}}
+{{- if .probe -}}
+{{ .name }}:
+{{- if or .probe.exec .probe.tcpSocket .probe.httpGet .probe.grpc }}
+  {{- toYaml .probe | nindent 2 }}
+{{- else }}
+  exec:
+    command:
+      {{- toYaml .command | nindent 6 }}
+  {{- toYaml .probe | nindent 2 }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* The three probes. Argument: dict "values" map "command" list. */}}
+{{- define "rae.store.probes" -}}
+{{- range $name := list "startupProbe" "readinessProbe" "livenessProbe" }}
+{{- with include "rae.store.probe" (dict "name" $name "probe" (get $.values $name) "command" $.command) }}
+{{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* metadata of a store's object: its name is not always that of the component. Argument: dict "root" $ "component" "redis" "name" text "annotations" map. */}}
+{{- define "rae.store.metadata" -}}
+name: {{ .name }}
+namespace: {{ include "rae.namespace" .root }}
+labels:
+  {{- include "rae.labels" (dict "root" .root "component" .component) | nindent 2 }}
+{{- with include "rae.annotations" (dict "root" .root "annotations" .annotations) }}
+{{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* The beginning of the spec of a store of one pod. Argument: dict "root" $ "component" "redis" "name" text "kind" text. */}}
+{{- define "rae.store.spec" -}}
+replicas: 1
+revisionHistoryLimit: {{ .root.Values.revisionHistoryLimit }}
+{{- if eq .kind "StatefulSet" }}
+serviceName: {{ .name }}-headless
+updateStrategy:
+  type: RollingUpdate
+{{- else }}
+# Two servers on one volume would destroy it: the old one is gone before the new one starts.
+strategy:
+  type: Recreate
+{{- end }}
+selector:
+  matchLabels:
+    {{- include "rae.selectorLabels" (dict "root" .root "component" .component) | nindent 4 }}
+{{- end -}}
+
+{{/* The volume "data" of a store of one pod. Argument: dict "name" of the claim "persistence" map. */}}
+{{- define "rae.store.dataVolume" -}}
+- name: data
+  {{- if .persistence.enabled }}
+  persistentVolumeClaim:
+    claimName: {{ default .name .persistence.existingClaim }}
+  {{- else }}
+  emptyDir: {}
+  {{- end }}
+{{- end -}}
+
+{{/*
+The claim of a store of one pod. No template of a StatefulSet makes it, as those cannot be changed: this one may grow.
+Argument: dict "root" $ "component" "redis" "name" text "persistence" map.
+*/}}
+{{- define "rae.store.claim" -}}
+{{- $persistence := .persistence -}}
+{{- $annotations := ternary (dict "helm.sh/resource-policy" "keep") dict (eq $persistence.retention "Retain") -}}
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  {{- include "rae.store.metadata" (dict "root" .root "component" .component "name" .name "annotations" (merge $annotations (default dict $persistence.annotations))) | nindent 2 }}
+spec:
+  accessModes:
+    {{- toYaml $persistence.accessModes | nindent 4 }}
+  {{- with include "rae.storageClass" (dict "root" .root "storageClass" $persistence.storageClass) }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  resources:
+    requests:
+      storage: {{ $persistence.size }}
+{{- end -}}
+
+{{/* A service of a store. Argument: dict "root" $ "component" "redis" "name" text "headless" bool "annotations" map "ports" list. */}}
+{{- define "rae.store.service" -}}
+apiVersion: v1
+kind: Service
+metadata:
+  {{- $name := ternary (printf "%s-headless" .name) .name .headless }}
+  {{- include "rae.store.metadata" (dict "root" .root "component" .component "name" $name "annotations" .annotations) | nindent 2 }}
+spec:
+  type: ClusterIP
+  {{- if .headless }}
+  clusterIP: None
+  # A member of a cluster finds the others before it is ready.
+  publishNotReadyAddresses: true
+  {{- end }}
+  ports:
+    {{- toYaml .ports | nindent 4 }}
+  selector:
+    {{- include "rae.selectorLabels" (dict "root" .root "component" .component) | nindent 4 }}
+{{- end -}}
+
+{{/* Further containers and init containers of a store. Argument: dict "root" $ "values" map "key" "sidecars". */}}
+{{- define "rae.store.extra" -}}
+{{- with get .values .key -}}
+{{- include "rae.tpl" (dict "root" $.root "value" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Stops a change of kind while the workload of the other kind runs: Helm makes the new one before it removes the old one, and
+two servers would write to one volume. Argument: dict "root" $ "name" text "kind" text "value" the key.
+*/}}
+{{- define "rae.store.guard" -}}
+{{- $other := ternary "Deployment" "StatefulSet" (eq .kind "StatefulSet") -}}
+{{- $old := lookup "apps/v1" $other (include "rae.namespace" .root) .name -}}
+{{- if $old -}}
+{{- if gt (int (default dict $old.spec).replicas) 0 -}}
+{{- fail (printf "%s is %s, but the %s %s still runs on the same volume. Stop it first: kubectl scale %s/%s --replicas=0 -n %s" .value .kind $other .name (lower $other) .name (include "rae.namespace" .root)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
