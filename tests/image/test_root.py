@@ -169,7 +169,7 @@ def test_api_and_worker_serve_from_postgresql_and_redis(image, stores):
     assert image.run("migrate", env=stores).returncode == 0
     port, env = port_of()
     worker_port = support.free_port()
-    both = {**stores, **env, "RAE_WORKER_PORT": str(worker_port), "RAE_WORKER_CONCURRENCY": "2", "RAE_ENRICH": "rules"}
+    both = {**stores, **env, "RAE_WORKER_PORT": str(worker_port), "RAE_WORKER_CONCURRENCY": "2", "RAE_ENRICH": "rules", "RAE_RATE_LIMIT": "100"}
     api, worker = image.start("api", env=both), image.start("worker", env=both)
     ready(port, api)
     ready(worker_port, worker)
@@ -178,8 +178,8 @@ def test_api_and_worker_serve_from_postgresql_and_redis(image, stores):
     assert "Acme" in ask(port, "/v1/memories/recall", "POST", {"query": "Where does Alice work?"}, TENANT)[1]
     # The worker's children did the job that the write queued.
     wait("a job", lambda: 'rae_jobs_total{kind="extract",result="done"} 1' in ask(worker_port, "/metrics")[1])
-    # The question's vector lies in Redis: the connection is there, with its password.
-    assert support.redis_size(int(stores["REDIS_PORT"])) > 0
+    # The counters of the rate limit lie in Redis: the connection is there, with its password.
+    wait("a key in Redis", lambda: support.redis_size(int(stores["REDIS_PORT"])))
     check = image.run("healthcheck", "--port", str(worker_port), env=both)
     assert check.returncode == 0, check.stderr
     stopped(worker)
