@@ -9,7 +9,9 @@ from support import PROGRAMS, PSACHECK, helm
 def pytest_configure(config: pytest.Config) -> None:
     missing = [p for p in (*PROGRAMS.values(), PSACHECK) if shutil.which(p) is None]
     if missing:
-        raise pytest.UsageError(f"not found: {', '.join(missing)}. scripts/helm_tests.sh builds them and names them here")
+        raise pytest.UsageError(
+            f"not found: {', '.join(missing)}. scripts/helm_tests.sh builds them and names them here"
+        )
 
 
 def pytest_report_header() -> list[str]:

@@ -270,7 +270,12 @@ def test_s011_services_find_exactly_the_pods_they_mean():
 
 def test_s011_every_object_says_what_it_belongs_to():
     for o in render(EXPLICIT, files=[f for f in CI_FILES if "all-on" in f.stem]):
-        wanted = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "helm.sh/chart"}
+        wanted = {
+            "app.kubernetes.io/name",
+            "app.kubernetes.io/instance",
+            "app.kubernetes.io/managed-by",
+            "helm.sh/chart",
+        }
         assert wanted <= labels(o).keys() or "extra" in o["metadata"]["name"], (o["kind"], o["metadata"]["name"])
         assert all(isinstance(v, str) for v in annotations(o).values()), o["metadata"]["name"]
 

@@ -360,7 +360,10 @@ def test_s049_resources_reach_the_containers():
 
 @pytest.mark.parametrize(
     ("number", "title", "file"),
-    [(50, "Production Configuration", "values-production.yaml"), (51, "Development Configuration", "values-development.yaml")],
+    [
+        (50, "Production Configuration", "values-production.yaml"),
+        (51, "Development Configuration", "values-development.yaml"),
+    ],
 )
 def test_s050_s051_the_shipped_files_say_what_the_documents_examples_say(number, title, file):
     shown = seed.values(title)

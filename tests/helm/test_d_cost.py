@@ -73,7 +73,14 @@ def test_s054_configmap_wins_over_cost(engine):
 
 @pytest.mark.parametrize(
     ("given", "written"),
-    [("20.00", "20.00"), ("20", "20.00"), ("0.5", "0.50"), ("0", "0.00"), ("1234567.891", "1234567.89"), ("1e3", "1000.00")],
+    [
+        ("20.00", "20.00"),
+        ("20", "20.00"),
+        ("0.5", "0.50"),
+        ("0", "0.00"),
+        ("1234567.891", "1234567.89"),
+        ("1e3", "1000.00"),
+    ],
 )
 def test_s055_limits_have_two_decimals_whatever_way_they_came(given, written, engine):
     as_flag = config(render(EXPLICIT, sets=[f"cost.defaultDailyLimit={given}"], engine=engine))
@@ -125,7 +132,9 @@ def test_s056_the_schema_refuses(bad, engine):
 
 @pytest.mark.parametrize("good", ["0", "1", "0.0", "1.0", "0.333"])
 def test_s056_the_schema_takes_the_edges(good):
-    assert float(config(render(EXPLICIT, sets=[f"cost.warningThreshold={good}"]))["BUDGET_WARNING_THRESHOLD"]) == float(good)
+    assert float(config(render(EXPLICIT, sets=[f"cost.warningThreshold={good}"]))["BUDGET_WARNING_THRESHOLD"]) == float(
+        good
+    )
 
 
 def test_s052_no_secret_lies_in_the_configmap_or_in_arguments():
@@ -140,5 +149,8 @@ def test_s052_no_secret_lies_in_the_configmap_or_in_arguments():
     for _, pod in objects.pods():
         for container in containers(pod):
             for entry in container.get("env") or []:
-                if any(word in entry["name"] for word in ("PASSWORD", "API_KEY", "MASTER_KEY", "DATABASE_URL", "REDISCLI_AUTH")):
+                if any(
+                    word in entry["name"]
+                    for word in ("PASSWORD", "API_KEY", "MASTER_KEY", "DATABASE_URL", "REDISCLI_AUTH")
+                ):
                     assert "secretKeyRef" in entry.get("valueFrom", {}), entry["name"]

@@ -38,7 +38,10 @@ def test_s072_concurrency_and_tasks_per_child_reach_the_worker():
         )
 
     assert seen(render(EXPLICIT)) == ("4", "1000")
-    assert seen(render(EXPLICIT, {"celeryWorker": {"concurrency": 16, "maxTasksPerChild": 1000000}})) == ("16", "1000000")
+    assert seen(render(EXPLICIT, {"celeryWorker": {"concurrency": 16, "maxTasksPerChild": 1000000}})) == (
+        "16",
+        "1000000",
+    )
     for bad in ("celeryWorker.concurrency=0", "celeryWorker.maxTasksPerChild=0", "celeryWorker.concurrency=two"):
         assert "celeryWorker" in refusal(sets=[bad])
     # Queues do not exist in this server, so naming some must not be swallowed.
@@ -59,7 +62,10 @@ def test_s073_no_scaled_workload_names_its_replicas(files):
     from support import CHART
 
     objects = render(EXPLICIT, files=[CHART / f for f in files], sets=["mlService.autoscaling.enabled=true"])
-    targets = {(o["spec"]["scaleTargetRef"]["kind"], o["spec"]["scaleTargetRef"]["name"]) for o in objects.of("HorizontalPodAutoscaler")}
+    targets = {
+        (o["spec"]["scaleTargetRef"]["kind"], o["spec"]["scaleTargetRef"]["name"])
+        for o in objects.of("HorizontalPodAutoscaler")
+    }
     assert len(targets) == 3
     for kind, name in targets:
         assert "replicas" not in objects.get(kind, name)["spec"], name
@@ -102,7 +108,9 @@ def test_s076_targets_and_behavior_can_be_set():
         return {m["resource"]["name"]: m["resource"]["target"]["averageUtilization"] for m in spec["metrics"]}
 
     assert targets(scaler()) == {"cpu": 80, "memory": 75}
-    assert targets(scaler({"celeryWorker": {"autoscaling": {"targetMemoryUtilizationPercentage": None}}})) == {"cpu": 80}
+    assert targets(scaler({"celeryWorker": {"autoscaling": {"targetMemoryUtilizationPercentage": None}}})) == {
+        "cpu": 80
+    }
     own = {"celeryWorker": {"autoscaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}}}}
     assert scaler(own)["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 60
     custom = [{"type": "External", "external": {"metric": {"name": "q"}, "target": {"type": "Value", "value": "5"}}}]

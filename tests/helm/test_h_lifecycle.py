@@ -6,7 +6,20 @@ import re
 
 import pytest
 import yaml
-from support import CHART, CI_FILES, EXPLICIT, HERE, PROGRAMS, annotations, containers, documents, labels, pod_of, render, render_text
+from support import (
+    CHART,
+    CI_FILES,
+    EXPLICIT,
+    HERE,
+    PROGRAMS,
+    annotations,
+    containers,
+    documents,
+    labels,
+    pod_of,
+    render,
+    render_text,
+)
 
 GOLDEN = sorted((HERE / "golden").glob("*.yaml"))
 # What the API server refuses to change, by kind.
@@ -22,7 +35,10 @@ OLD_NEW = [
     ({}, {"memoryApi": {"replicaCount": 5}, "image": {"tag": "9.9.9"}, "commonLabels": {"team": "a"}}),
     ({}, {"cost": {"defaultDailyLimit": 1}, "networkPolicy": {"enabled": False}, "monitoring": {"enabled": False}}),
     ({"qdrant": {"apiKey": {"enabled": False}}}, {"qdrant": {"apiKey": {"enabled": True}}}),
-    ({"commonLabels": {"a": "1"}, "commonAnnotations": {"b": "1"}}, {"commonLabels": {"a": "2"}, "commonAnnotations": {"b": "2"}}),
+    (
+        {"commonLabels": {"a": "1"}, "commonAnnotations": {"b": "1"}},
+        {"commonLabels": {"a": "2"}, "commonAnnotations": {"b": "2"}},
+    ),
 ]
 
 
@@ -50,7 +66,9 @@ def is_hook(o: dict) -> bool:
 def unchanged(old, new) -> None:
     for before in old:
         if before["kind"] in IMMUTABLE and not is_hook(before):
-            same = [o for o in new if (o["kind"], o["metadata"]["name"]) == (before["kind"], before["metadata"]["name"])]
+            same = [
+                o for o in new if (o["kind"], o["metadata"]["name"]) == (before["kind"], before["metadata"]["name"])
+            ]
             if same:
                 assert fixed(same[0]) == fixed(before), (before["kind"], before["metadata"]["name"])
 
@@ -91,7 +109,9 @@ def test_s079_this_version_is_stored():
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
     stored = HERE / "golden" / f"{version}.yaml"
     assert stored.exists(), f"scripts/helm_tests.sh --store writes {stored.name}"
-    assert documents(stored.read_text()).names() == render(EXPLICIT).names(), "scripts/helm_tests.sh --store writes it anew"
+    assert documents(stored.read_text()).names() == render(EXPLICIT).names(), (
+        "scripts/helm_tests.sh --store writes it anew"
+    )
 
 
 def test_s080_volumes_and_generated_secret_survive_an_uninstall():
