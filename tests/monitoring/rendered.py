@@ -83,21 +83,28 @@ def scraped(made: dict, everything: list[dict]) -> tuple[dict, dict, int, str]:
     """The endpoint of a monitor, the pod template that it means, the port, and the container: by the rendered labels and port names."""
     spec = made["spec"]
     pods = [
-        workload["spec"]["template"]
-        for workload in everything
-        if workload["kind"] in ("Deployment", "StatefulSet")
+        workload["spec"]["template"] for workload in everything if workload["kind"] in ("Deployment", "StatefulSet")
     ]
     if made["kind"] == "PodMonitor":
         endpoint = one(spec["podMetricsEndpoints"], "endpoints")
         port_name, selector = endpoint["port"], spec["selector"]
     else:
         endpoint = one(spec["endpoints"], "endpoints")
-        services = [s for s in everything if s["kind"] == "Service" and labels_match(spec["selector"], s["metadata"]["labels"])]
+        services = [
+            s for s in everything if s["kind"] == "Service" and labels_match(spec["selector"], s["metadata"]["labels"])
+        ]
         service = one(services, f"services of {made['metadata']['name']}")
         port = one([p for p in service["spec"]["ports"] if p["name"] == endpoint["port"]], "ports of that name")
         port_name, selector = port["targetPort"], {"matchLabels": service["spec"]["selector"]}
-    pod = one([p for p in pods if labels_match(selector, p["metadata"]["labels"])], f"workloads of {made['metadata']['name']}")
-    ports = [(c["name"], p) for c in pod["spec"]["containers"] for p in c.get("ports", []) if port_name in (p["name"], p["containerPort"])]
+    pod = one(
+        [p for p in pods if labels_match(selector, p["metadata"]["labels"])], f"workloads of {made['metadata']['name']}"
+    )
+    ports = [
+        (c["name"], p)
+        for c in pod["spec"]["containers"]
+        for p in c.get("ports", [])
+        if port_name in (p["name"], p["containerPort"])
+    ]
     container, port = one(ports, f"ports {port_name}")
     return endpoint, pod, port["containerPort"], container
 
@@ -125,8 +132,14 @@ def scrape_config(made: dict, targets: dict[str, str], interval: str, *settings:
         }
         for pod, address in targets.items()
     ]
-    given = [{"source_labels": [f"{meta}{source}"], "target_label": target} for source, target in (("namespace", "namespace"), ("pod_name", "pod"), ("pod_container_name", "container"))]
-    given += [{"target_label": "job", "replacement": job}, {"target_label": "endpoint", "replacement": str(endpoint["port"])}]
+    given = [
+        {"source_labels": [f"{meta}{source}"], "target_label": target}
+        for source, target in (("namespace", "namespace"), ("pod_name", "pod"), ("pod_container_name", "container"))
+    ]
+    given += [
+        {"target_label": "job", "replacement": job},
+        {"target_label": "endpoint", "replacement": str(endpoint["port"])},
+    ]
     return {
         "job_name": f"{made['kind']}/{namespace}/{name}",
         "honor_labels": endpoint.get("honorLabels", False),
