@@ -1,12 +1,10 @@
 """The image's contents, as the Dockerfile lists them, run as a hardened container runs them."""
 
 import json
-import os
 import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 from pathlib import Path
 
@@ -17,22 +15,6 @@ import support
 from support import ask, wait
 
 TENANT = {"X-Tenant-ID": "acme"}
-
-
-@pytest.fixture(scope="module")
-def image():
-    container.need_sandbox()
-    container.need_apt()
-    binary = support.server_binary()
-    folder = Path(tempfile.mkdtemp(prefix="rae-image-", dir="/tmp"))
-    folder.chmod(0o755)
-    try:
-        cache = Path(os.environ.get("RAE_IMAGE_TEST_CACHE", dockerfile.ROOT / ".build/image-debs"))
-        names = container.assemble(folder / "root", binary, cache)
-        assert {"libc6", "bash", "coreutils", "dpkg", *dockerfile.read()[1][-1].packages()} <= set(names)
-        yield container.Container(folder / "root", folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -68,28 +50,6 @@ def stopped(running: container.Running) -> str:
     running.signal(signal.SIGTERM)
     assert running.process.wait(40) == 0, running.text()
     return running.text()
-
-
-@pytest.fixture(autouse=True)
-def leave_nothing_running(request):
-    """What a test started and did not stop, as it failed, is stopped here."""
-    started = []
-    if "image" in request.fixturenames and (box := request.getfixturevalue("image")):
-        original = box.start
-
-        def start(*arguments, **named):
-            started.append(original(*arguments, **named))
-            return started[-1]
-
-        box.start = start
-        yield
-        box.start = original
-    else:
-        yield
-    for running in started:
-        if running.process.poll() is None:
-            running.process.kill()
-            running.process.wait()
 
 
 def test_the_binary_finds_its_libraries(image):
@@ -169,7 +129,14 @@ def test_api_and_worker_serve_from_postgresql_and_redis(image, stores):
     assert image.run("migrate", env=stores).returncode == 0
     port, env = port_of()
     worker_port = support.free_port()
-    both = {**stores, **env, "RAE_WORKER_PORT": str(worker_port), "RAE_WORKER_CONCURRENCY": "2", "RAE_ENRICH": "rules", "RAE_RATE_LIMIT": "100"}
+    both = {
+        **stores,
+        **env,
+        "RAE_WORKER_PORT": str(worker_port),
+        "RAE_WORKER_CONCURRENCY": "2",
+        "RAE_ENRICH": "rules",
+        "RAE_RATE_LIMIT": "100",
+    }
     api, worker = image.start("api", env=both), image.start("worker", env=both)
     ready(port, api)
     ready(worker_port, worker)

@@ -11,11 +11,12 @@ snapshots() {
   if [ -n "${QDRANT_API_KEY:-}" ]; then printf 'api-key: %s\n' "$QDRANT_API_KEY" > /tmp/qdrant-headers; fi
   qdrant --max-time 60 --output /tmp/collections "$QDRANT_URL/collections" || return 1
   mkdir -p "$WORK/qdrant"
-  grep -o '"name":"rae_[^"]*"' /tmp/collections | cut -d '"' -f 4 > /tmp/names || true
+  grep -oE '"name": *"rae_[^"]*"' /tmp/collections | cut -d '"' -f 4 > /tmp/names || true
+  [ -s /tmp/names ] || echo "Qdrant has no collection of RAE"
   while read -r collection; do
     at="$QDRANT_URL/collections/$collection/snapshots"
     qdrant --max-time 3600 --request POST --output /tmp/snapshot "$at?wait=true" || return 1
-    file=$(grep -o '"name":"[^"]*"' /tmp/snapshot | head -n 1 | cut -d '"' -f 4)
+    file=$(grep -oE '"name": *"[^"]*"' /tmp/snapshot | head -n 1 | cut -d '"' -f 4)
     [ -n "$file" ] || return 1
     qdrant --max-time 3600 --output "$WORK/qdrant/$collection.snapshot" "$at/$file" || return 1
     qdrant --max-time 600 --request DELETE --output /dev/null "$at/$file" || return 1
