@@ -45,7 +45,8 @@ def prepare(pod: chart.Pod, one: dict) -> None:
       printf %s "$POSTGRES_PASSWORD" > /tmp/password
       mkdir -p "$PGDATA"
       initdb --username="$POSTGRES_USER" --pwfile=/tmp/password $POSTGRES_INITDB_ARGS --no-sync > /tmp/log
-      echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
+      method=$(postgres -C password_encryption -c config_file=/etc/rae/postgresql.conf)
+      echo "host all all all $method" >> "$PGDATA/pg_hba.conf"
       pg_ctl -D "$PGDATA" -w -o "-c listen_addresses='' -c config_file=/etc/rae/postgresql.conf" start >> /tmp/log
       psql -v ON_ERROR_STOP=1 --no-password -U "$POSTGRES_USER" -d postgres -c "CREATE DATABASE $POSTGRES_DB"
       for file in /docker-entrypoint-initdb.d/*.sql; do
