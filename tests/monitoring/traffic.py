@@ -8,7 +8,23 @@ import time
 from stack import Stack, answers, call
 
 TENANTS = ("acme", "globex", "initech")
-WORDS = "ferry harbour lighthouse keeper island rope storm tide anchor captain mail Monday Tuesday oil lamp".split()
+WORDS = [
+    "ferry",
+    "harbour",
+    "lighthouse",
+    "keeper",
+    "island",
+    "rope",
+    "storm",
+    "tide",
+    "anchor",
+    "captain",
+    "mail",
+    "Monday",
+    "Tuesday",
+    "oil",
+    "lamp",
+]
 
 
 class Traffic:

@@ -1,3 +1,8 @@
+{{/* Where the runbooks lie: those of the project's repository, unless the values name another place. */}}
+{{- define "rae.runbookBase" -}}
+{{- default (printf "%s/blob/main/docs/runbooks" (first .Chart.Sources)) .Values.monitoring.prometheusRule.runbookBaseUrl | trimSuffix "/" -}}
+{{- end -}}
+
 {{/*
 The groups of alert rules, as a YAML list: files/alerts/*.yaml with the release's own names and the thresholds of the values filled
 in. The files use $(...) because {{ ... }} belongs to Prometheus in them.
@@ -7,7 +12,7 @@ in. The files use $(...) because {{ ... }} belongs to Prometheus in them.
 {{- $rule := .Values.monitoring.prometheusRule -}}
 {{- $full := include "rae.fullname" . -}}
 {{- $namespace := include "rae.namespace" . -}}
-{{- $base := default "https://github.com/rae-memory/rae/blob/main/docs/runbooks" $rule.runbookBaseUrl | trimSuffix "/" -}}
+{{- $base := include "rae.runbookBase" . -}}
 {{- $fill := dict "$(namespace)" $namespace "$(release)" $full -}}
 {{- $jobs := dict -}}
 {{- range $name, $component := dict "api" "api" "worker" "celery-worker" "ml" "ml-service" "reranker" "reranker" -}}
