@@ -76,7 +76,7 @@ PROBE = nullable(
         },
     }
 )
-MONEY: Schema = {"anyOf": [{"type": "number", "minimum": 0}, text(r"^([0-9]+(\.[0-9]+)?|none)$")]}
+MONEY: Schema = {"anyOf": [{"type": "number", "minimum": 0}, text(r"^([0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|none)$")]}
 SHARE: Schema = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, text(r"^(0(\.[0-9]+)?|1(\.0+)?)$")]}
 SHARE_LEFT: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 PODS_OR_SHARE: Schema = {"anyOf": [whole(0), text(r"^(100|[0-9]{1,2})%$")]}

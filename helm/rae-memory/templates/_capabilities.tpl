@@ -18,6 +18,13 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* "true" where the cluster knows the Prometheus Operator. */}}
+{{- define "rae.hasMonitoring" -}}
+{{- range $version := list "monitoring.coreos.com/v1" "monitoring.coreos.com/v1/ServiceMonitor" -}}
+{{- if eq (include "rae.hasApi" (dict "root" $ "apiVersion" $version)) "true" -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/*
 "true" where objects of the Prometheus Operator are wanted and can be made: on by default, they are left out in silence of
 Helm, but not of NOTES.txt, where the cluster lacks the operator. Argument: dict "root" $ "wanted" bool.
@@ -25,7 +32,7 @@ Helm, but not of NOTES.txt, where the cluster lacks the operator. Argument: dict
 {{- define "rae.monitoringObject" -}}
 {{- $monitoring := .root.Values.monitoring -}}
 {{- if and $monitoring.enabled .wanted (ne $monitoring.crdCheck "never") -}}
-{{- if or (eq $monitoring.crdCheck "always") (eq (include "rae.hasApi" (dict "root" .root "apiVersion" "monitoring.coreos.com/v1")) "true") -}}
+{{- if or (eq $monitoring.crdCheck "always") (include "rae.hasMonitoring" .root) -}}
 true
 {{- end -}}
 {{- end -}}

@@ -332,14 +332,13 @@ envFrom:
 {{- end -}}
 {{- end -}}
 
-{{/* US dollars with two decimals, or more where there are more. "none" is no limit. */}}
+{{/* US dollars with two decimals, however they were written. What is less than a cent stays as it is, and "none" is no limit. */}}
 {{- define "rae.money" -}}
 {{- if eq (toString .) "none" -}}
 none
 {{- else -}}
 {{- $number := float64 . -}}
-{{- $two := printf "%.2f" $number -}}
-{{- if eq (float64 $two) $number -}}{{- $two -}}{{- else -}}{{- printf "%v" $number -}}{{- end -}}
+{{- if and (gt $number 0.0) (lt $number 0.01) -}}{{- printf "%v" $number -}}{{- else -}}{{- printf "%.2f" $number -}}{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -375,8 +374,14 @@ none
 {{- define "rae.checksums" -}}
 checksum/config: {{ include "rae.configData" .root | sha256sum }}
 {{- if .secrets }}
-{{- if or .root.Values.postgresql.enabled .root.Values.redis.enabled .root.Values.qdrant.enabled }}
-checksum/generated-secret: {{ include "rae.generatedData" .root | sha256sum }}
+{{- /* Of what is random there is no checksum: without a cluster it is another one in each render. */}}
+{{- $given := list }}
+{{- range $store := list .root.Values.postgresql.auth .root.Values.redis.auth }}
+{{- with $store.password }}{{- $given = append $given (toString .) }}{{- end }}
+{{- end }}
+{{- with $given }}
+{{- /* By scrypt, as a bare hash of a short password in an annotation could be guessed. */}}
+checksum/passwords: {{ derivePassword 1 "maximum" (join "\n" .) $.root.Release.Name (include "rae.namespace" $.root) | sha256sum }}
 {{- end }}
 {{- if .root.Values.secrets.create }}
 checksum/app-secret: {{ toYaml .root.Values.secrets.data | sha256sum }}
