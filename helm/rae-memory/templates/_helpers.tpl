@@ -86,7 +86,7 @@ The result is a map of annotations, to be read with fromYaml.
 */}}
 {{- define "rae.checkovSkips" -}}
 {{- $reasons := dict
-  "CKV2_K8S_5" "The documented default. No token is mounted unless asked for; rbac.restrictToOwn names the Secrets, rbac.create=false drops the Role"
+  "CKV2_K8S_5" "The documented default. No token is mounted unless asked for; rbac.restrictToOwn names the Secrets, rbac.create drops the Role"
   "CKV_K8S_8" "The pod of a test ends by itself"
   "CKV_K8S_9" "Nothing is sent to the pod of a test"
   "CKV_K8S_15" "Released tags are not written anew, so a node need not ask the registry at each start"
