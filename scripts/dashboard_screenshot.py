@@ -20,9 +20,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "monitoring"))
@@ -66,7 +66,7 @@ def number(value: float, unit: str) -> str:
         for size, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
             if abs(value) >= size:
                 return f"{value / size:.3g} {name}"
-        return f"{value:.3g} B"
+        return f"{value:.0f} B"
     if unit == "currencyUSD":
         return f"${value:.3g}"
     tail = {"reqps": " req/s", "ops": " ops/s"}.get(unit, "")
@@ -211,7 +211,8 @@ class Drawing:
                     axes.axhline(step["value"], color=NAMED[step["color"]], linewidth=0.7, linestyle="--")
         self.time_axis(axes)
         axes.grid(color=GRID, linewidth=0.5)
-        axes.yaxis.set_major_locator(MaxNLocator(5, integer=defaults["unit"] == "short" and top >= 3))
+        whole = MaxNLocator(5, integer=defaults["unit"] == "short" and top >= 3)
+        axes.yaxis.set_major_locator(whole if top else FixedLocator([0]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v, defaults["unit"])))
         names = [name for name, *_ in shown] + (
             [f"and {len(series) - len(shown)} more"] if len(series) > len(shown) else []
@@ -280,7 +281,7 @@ class Drawing:
             below = now
         axes = self.axes(x + 52, y + 26, w - 66, h - 50)
         shades = LinearSegmentedColormap.from_list("oranges", [PANEL, "#7a3b00", "#ff9830", "#ffe6c7"])
-        axes.pcolormesh(moments, range(len(grid) + 1), [row[:-1] for row in grid], cmap=shades)
+        axes.pcolormesh(moments, range(len(grid) + 1), [row[:-1] for row in grid], cmap=shades, norm=PowerNorm(0.5))
         axes.set_yticks([i + 0.5 for i in range(0, len(grid), 2)])
         axes.set_yticklabels([number(float(s[3]["le"]), "s") or "more" for s in series[::2]])
         self.time_axis(axes)
