@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -98,7 +99,8 @@ class Objects(list):
     """The objects of one render."""
 
     def of(self, *kinds: str) -> list[Object]:
-        return [o for o in self if o["kind"] in kinds]
+        """Those of these kinds, or all."""
+        return [o for o in self if not kinds or o["kind"] in kinds]
 
     def get(self, kind: str, name: str) -> Object:
         found = [o for o in self if o["kind"] == kind and o["metadata"]["name"] == name]
@@ -116,7 +118,7 @@ class Objects(list):
 
     def workload(self, component: str) -> Object:
         """The one that runs a component; what hooks and schedules run is not it."""
-        found = [o for o in self.component(component, "Deployment", "StatefulSet")]
+        found = self.component(component, "Deployment", "StatefulSet")
         assert len(found) == 1, f"{component}: {[(o['kind'], o['metadata']['name']) for o in found]}"
         return found[0]
 
@@ -170,8 +172,9 @@ def render_text(
     api_versions: Iterable[str] = (),
     kube_version: str | None = None,
     arguments: Iterable[str] = (),
+    chart: Path = CHART,
 ) -> str:
-    command = ["template", release, str(CHART), "--namespace", namespace]
+    command = ["template", release, str(chart), "--namespace", namespace]
     for file in files:
         command += ["--values", str(file)]
     tree = merge(*trees)
@@ -195,6 +198,22 @@ def _render(engine: int, command: tuple[str, ...], stdin: str | None) -> str:
 def render(*trees: dict, **options: Any) -> Objects:
     """The objects of `helm template`. Values of the trees win over those of files, as in Helm's own order."""
     return documents(render_text(*trees, **options))
+
+
+def notes(*trees: dict, **options: Any) -> str:
+    """What a user reads after an install. `helm template` leaves it out, and a dry run of Helm 3 wants a cluster, so that it
+    is rendered here as a part of an object, in a copy of the chart."""
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(shutil.copytree(CHART, Path(folder) / "rae-memory"))
+        text = copied / "templates" / "NOTES.txt"
+        (text.parent / "_notes.tpl").write_text('{{- define "test.notes" -}}\n' + text.read_text() + "{{- end -}}\n")
+        text.unlink()
+        (text.parent / "zz-notes.yaml").write_text(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: zz-notes}\n"
+            'data:\n  text: {{ include "test.notes" . | quote }}\n'
+        )
+        objects = documents(render_text(*trees, chart=copied, **options))
+    return objects.get("ConfigMap", "zz-notes")["data"]["text"]
 
 
 def refusal(*trees: dict, **options: Any) -> str:

@@ -291,7 +291,7 @@ def test_s047_containers_have_the_documented_context():
 
 def test_s048_values_that_are_shown_without_a_row():
     tree = values()
-    behaviour = {k: v for k, v in seed.values("Celery Workers")["celeryWorker"]["autoscaling"].items()}
+    behaviour = seed.values("Celery Workers")["celeryWorker"]["autoscaling"]
     assert behaviour.items() <= tree["celeryWorker"]["autoscaling"].items()
     assert tree["networkPolicy"]["policyTypes"] == seed.values("Network Policies")["networkPolicy"]["policyTypes"]
     shown = seed.values("External Secrets Operator")["externalSecrets"]

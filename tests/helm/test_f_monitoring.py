@@ -7,7 +7,7 @@ import re
 
 import pytest
 import seed
-from support import CHART, EXPLICIT, REPOSITORY, helm, labels, main_container, refusal, render
+from support import EXPLICIT, REPOSITORY, helm, labels, main_container, notes, refusal, render
 
 SIX = (
     "rae_api_requests_total",
@@ -252,7 +252,7 @@ def test_s070_thresholds_and_further_rules():
 
 def test_s063_workers_metrics_have_a_pod_monitor():
     objects = render(EXPLICIT)
-    (monitor,) = objects.of("PodMonitor")
+    (monitor,) = objects.component("celery-worker", "PodMonitor")
     wanted = monitor["spec"]["selector"]["matchLabels"]
     assert [o for o, pod in objects.pods() if wanted.items() <= pod["metadata"]["labels"].items()] == [
         "Deployment/rae-memory-celery-worker"
@@ -260,13 +260,11 @@ def test_s063_workers_metrics_have_a_pod_monitor():
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     ports = {p["name"]: p["containerPort"] for p in main_container(objects.workload("celery-worker"))["ports"]}
     assert ports[endpoint["port"]] == 8003
-    assert not render(EXPLICIT, sets=["celeryWorker.enabled=false"]).of("PodMonitor")
+    assert not render(EXPLICIT, sets=["celeryWorker.enabled=false"]).component("celery-worker", "PodMonitor")
 
 
 def test_s065_the_notes_tell_what_was_left_out(engine):
-    said = helm(
-        *("install", "rae-memory", CHART, "-n", "rae-memory", "--dry-run=client"),
-        *("--set", "monitoring.crdCheck=never"),
-        engine=engine,
-    )
-    assert "ServiceMonitor" in said.split("NOTES:", 1)[1]
+    assert "ServiceMonitor" in notes(sets=["monitoring.crdCheck=never"], engine=engine)
+    cut_off = notes(engine=engine, api_versions=[CLUSTER])
+    assert "ServiceMonitor" in cut_off
+    assert "Prometheus Operator" in cut_off or "monitoring.coreos.com" in cut_off

@@ -153,6 +153,7 @@ def test_s081_the_generated_passwords_are_looked_up_first():
 
 
 def test_s081_pods_do_not_roll_for_what_is_random():
+    """Else every render without a cluster, as GitOps makes them, would restart everything."""
     one, two = documents(render_text()), documents(render_text(arguments=["--no-hooks"]))
     for component in ("api", "celery-worker", "ml-service", "reranker", "postgresql", "redis", "qdrant"):
         assert pod_of(one.workload(component)) == pod_of(two.workload(component)), component

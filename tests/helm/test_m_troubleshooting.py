@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import seed
-from support import CHART, EXPLICIT, env_of, helm, main_container, pod_of, render
+from support import CHART, EXPLICIT, env_of, main_container, notes, pod_of, render
 
 
 def test_s107_port_forward_and_health(engine):
@@ -83,17 +83,20 @@ def test_s111_a_stateful_set_of_the_same_name_is_a_choice(key, name, engine):
     assert objects.has("Service", one["spec"]["serviceName"])
     assert objects.get("Service", one["spec"]["serviceName"])["spec"]["clusterIP"] == "None"
     assert objects.has("Service", f"rae-memory-{name}")
-    assert len(one["spec"]["volumeClaimTemplates"]) == 1
+    # The claim has one name in both kinds, so that a switch keeps the data.
+    (claim,) = [
+        v["persistentVolumeClaim"]["claimName"] for v in pod_of(one)["spec"]["volumes"] if "persistentVolumeClaim" in v
+    ]
+    deployed = pod_of(render(EXPLICIT).get("Deployment", f"rae-memory-{name}"))["spec"]["volumes"]
+    assert claim in [v["persistentVolumeClaim"]["claimName"] for v in deployed if "persistentVolumeClaim" in v]
+    assert objects.has("PersistentVolumeClaim", claim)
     production = render(EXPLICIT, files=[CHART / "values-production.yaml"])
     assert production.has("StatefulSet", f"rae-memory-{name}")
 
 
 def test_s111_the_notes_print_the_line_that_fits(engine):
-    def notes(*arguments):
-        said = helm("install", "rae-memory", CHART, "-n", "rae-memory", "--dry-run=client", *arguments, engine=engine)
-        return said.split("NOTES:", 1)[1]
-
-    assert "deployment/rae-memory-postgresql" in notes()
-    stateful = notes("--set", "postgresql.primary.kind=StatefulSet", "--set", "redis.master.kind=StatefulSet")
+    said = notes(engine=engine)
+    assert "deployment/rae-memory-postgresql" in said
+    stateful = notes(sets=["postgresql.primary.kind=StatefulSet", "redis.master.kind=StatefulSet"], engine=engine)
     assert "statefulset/rae-memory-postgresql" in stateful
     assert "deployment/rae-memory-postgresql" not in stateful

@@ -1,0 +1,227 @@
+"""Section 3: every rendered object against the published schemas, in every version of Kubernetes that has one."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+from support import CHART, CI_FILES, EXPLICIT, HERE, Objects, merge, nested, refusal, render
+
+VERSIONS = [f"1.{minor}" for minor in range(25, 38)]
+OPERATORS = ("monitoring.coreos.com", "external-secrets.io", "gateway.networking.k8s.io", "keda.sh")
+# No published validator; what we use of it is checked below by hand.
+UNKNOWN = ("autoscaling.k8s.io",)
+FILES = [None, *CI_FILES, CHART / "values-production.yaml", CHART / "values-development.yaml"]
+JOB = {"migrations": {"mode": "job"}, "backup": {"enabled": True}}
+
+
+def group(o: dict) -> str:
+    return o["apiVersion"].split("/")[0] if "/" in o["apiVersion"] else ""
+
+
+def built_in(objects: Objects) -> list[dict]:
+    return [o for o in objects if group(o) not in OPERATORS + UNKNOWN]
+
+
+@functools.cache
+def _checked(text: str, version: str) -> str:
+    """What is wrong with an object; the same object comes in many renders."""
+    try:
+        kubernetes_validate.validate(json.loads(text), version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return f"{'.'.join(map(str, error.path))}: {error.message}"
+    return ""
+
+
+def problems(objects: Objects, version: str) -> list[str]:
+    found = []
+    for o in built_in(objects):
+        said = _checked(json.dumps(o, sort_keys=True), version)
+        if said:
+            found.append(f"{o['kind']}/{o['metadata']['name']}: {said}")
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_s001_objects_are_valid_in_every_version_of_kubernetes(version):
+    for file in FILES:
+        objects = render(EXPLICIT, files=[file] if file else [], kube_version=f"{version}.0")
+        assert len(built_in(objects)) >= 10
+        assert problems(objects, version) == [], file
+    assert problems(render(EXPLICIT, JOB, kube_version=f"{version}.0"), version) == []
+
+
+def test_s001_the_validator_itself_can_say_no():
+    objects = render(EXPLICIT)
+    objects.get("Deployment", "rae-memory-api")
+    broken = json.loads(json.dumps(objects.get("Deployment", "rae-memory-api")))
+    broken["spec"]["template"]["spec"]["containerz"] = []
+    assert problems(Objects([broken]), "1.37")
+    broken = json.loads(json.dumps(objects.get("Service", "rae-memory-api")))
+    broken["spec"]["ports"][0]["port"] = "eight thousand"
+    assert problems(Objects([broken]), "1.25")
+
+
+def crd_problems(objects: list[dict]) -> list[list[str]]:
+    modules = Path(os.environ.get("RAE_TEST_CRD_MODULES", HERE / "crds" / "node_modules"))
+    script = modules.parent / "validate.mjs"
+    assert script.exists(), f"scripts/helm_tests.sh installs the schemas and puts {script.name} beside them"
+    done = subprocess.run(["node", str(script)], input=json.dumps(objects), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_s058_s063_kinds_of_operators_are_valid_by_their_published_schemas():
+    """ServiceMonitor, PodMonitor, PrometheusRule, ExternalSecret, HTTPRoute, ScaledObject, TriggerAuthentication."""
+    rule = nested("monitoring.prometheusRule.enabled", True)
+    relabel = {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "pod"}
+    detailed = {
+        "monitoring": {
+            "serviceMonitor": {
+                "relabelings": [relabel],
+                "metricRelabelings": [{"action": "drop", "regex": "x", "sourceLabels": ["__name__"]}],
+                "authorization": {"type": "Bearer", "credentials": {"name": "s", "key": "k"}},
+            }
+        },
+        "gateway": {"enabled": True, "parentRefs": [{"name": "edge"}], "timeouts": {"request": "30s"}},
+        "externalSecrets": {"enabled": True, "secretStoreKind": "ClusterSecretStore", "extraKeys": {"a": "b"}},
+    }
+    older = {"externalSecrets": {"enabled": True, "apiVersion": "external-secrets.io/v1beta1"}}
+    objects: list[dict] = []
+    renders = [render(EXPLICIT, files=[f] if f else []) for f in FILES]
+    renders += [render(EXPLICIT, rule, tree) for tree in (detailed, older)]
+    for one in renders:
+        objects += [o for o in one if group(o) in OPERATORS and o not in objects]
+    kinds = {o["kind"] for o in objects}
+    assert kinds >= {
+        "ServiceMonitor",
+        "PodMonitor",
+        "PrometheusRule",
+        "ExternalSecret",
+        "HTTPRoute",
+        "ScaledObject",
+        "TriggerAuthentication",
+    }
+    # The last one has a field that nobody knows: the check must see it.
+    typo = json.loads(json.dumps(next(o for o in objects if o["kind"] == "ServiceMonitor")))
+    typo["spec"]["endpointz"] = []
+    *found, last = crd_problems([*objects, typo])
+    wrong = {f"{o['kind']}/{o['metadata']['name']}": p for o, p in zip(objects, found, strict=True) if p}
+    assert wrong == {}
+    assert any("endpointz" in p for p in last)
+
+
+def test_s049_vertical_autoscalers_name_their_targets():
+    objects = render(EXPLICIT, nested("vpa.enabled", True))
+    found = objects.of("VerticalPodAutoscaler")
+    assert len(found) == 4
+    for o in found:
+        assert o["spec"]["updatePolicy"] == {"updateMode": "Off"}
+        target = o["spec"]["targetRef"]
+        assert target["apiVersion"] == "apps/v1"
+        assert objects.has(target["kind"], target["name"])
+
+
+TYPOS = [
+    "memoryApi.replicas",
+    "memoryApi.autoscaling.minReplica",
+    "memoryapi.replicaCount",
+    "mlService.resource.limits.cpu",
+    "postgresql.primary.persistance.size",
+    "redis.master.persistence.sise",
+    "qdrant.persistence.storageclass",
+    "ingress.classname",
+    "celeryWorker.maxTasksPerchild",
+    "externalSecrets.store",
+    "monitoring.serviceMonitors.enabled",
+    "networkPolicies.enabled",
+    "networkPolicy.policyType",
+    "serviceAccount.name2",
+    "backup.shedule",
+    "image.version",
+]
+WRONG = [
+    ("memoryApi.replicaCount", "two"),
+    ("memoryApi.replicaCount", -1),
+    ("memoryApi.replicaCount", 1.5),
+    ("memoryApi.autoscaling.enabled", "yes"),
+    ("memoryApi.service.port", 0),
+    ("memoryApi.service.port", 65536),
+    ("memoryApi.resources", []),
+    ("memoryApi.extraEnv", {"A": "b"}),
+    ("postgresql.primary.kind", "DaemonSet"),
+    ("redis.master.kind", "statefulset"),
+    ("migrations.mode", "hook"),
+    ("monitoring.crdCheck", "maybe"),
+    ("monitoring.serviceMonitor.interval", 30),
+    ("image.pullPolicy", "Sometimes"),
+    ("image.digest", "latest"),
+    ("networkPolicy.policyTypes", ["Both"]),
+    ("backup.destination", "ftp"),
+    ("backup.retention", 0),
+    ("config.auth", "none"),
+    ("vpa.updateMode", "On"),
+    ("ingress.tls", {}),
+    ("configMap", ["A"]),
+    ("postgresql.primary.persistence.retention", "Keep"),
+]
+
+
+@pytest.mark.parametrize("key", TYPOS)
+def test_s056_a_typo_in_a_key_is_refused(key):
+    said = refusal(EXPLICIT, nested(key, "x"))
+    assert "dditional propert" in said, said
+    assert key.split(".")[-1] in said or key.split(".")[-2] in said or key.split(".")[0] in said
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG, ids=[f"{k}={v}" for k, v in WRONG])
+def test_s056_a_wrong_value_is_refused(key, value, engine):
+    said = refusal(EXPLICIT, nested(key, value), engine=engine)
+    assert "schema" in said or "do not work together" in said, said
+    assert key.split(".")[0] in said
+    assert "nil pointer" not in said
+
+
+def test_s056_global_values_of_others_are_left_alone():
+    """A chart that has this one as a part of it shares its globals."""
+    assert render(EXPLICIT, {"global": {"somebodyElse": {"a": 1}}}) == render(EXPLICIT)
+
+
+TOGETHER = [
+    ({"postgresql": {"enabled": False}, "secrets": {"keys": {"databaseUrl": ""}}}, "database"),
+    ({"memoryApi": {"autoscaling": {"minReplicas": 20}}}, "minReplicas"),
+    ({"backup": {"enabled": True, "destination": "s3"}}, "bucket"),
+    ({"memoryApi": {"drain": {"delaySeconds": 50}}}, "drain"),
+]
+
+
+@pytest.mark.parametrize(("tree", "word"), TOGETHER, ids=[w for _, w in TOGETHER])
+def test_s002_values_that_do_not_work_together_are_refused_with_help(tree, word, engine):
+    said = refusal(EXPLICIT, tree, engine=engine)
+    assert word in said
+    assert "nil pointer" not in said
+
+
+def test_s002_the_schema_knows_every_value():
+    """A key of values.yaml that the schema leaves out could be misspelt unseen; the schema's keys must exist, too."""
+    from support import values
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    def compare(tree: dict, node: dict, path: str) -> None:
+        known = node.get("properties")
+        if not known or not isinstance(tree, dict):
+            return
+        for key, value in tree.items():
+            assert key in known, f"{path}{key} is not in the schema"
+            compare(value, known[key], f"{path}{key}.")
+        if path:
+            assert node.get("additionalProperties") in (False, True) or "global" in path, path
+
+    compare(values(), schema, "")
+    assert merge({}, {"a": 1}) == {"a": 1}
