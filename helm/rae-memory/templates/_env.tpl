@@ -37,8 +37,8 @@ Operator is about to write is waited for. Argument: dict "root" $ "name" variabl
 - name: {{ .name }}
   valueFrom:
     secretKeyRef:
-      name: {{ include "rae.appSecretName" .root }}
-      key: {{ $key }}
+      name: {{ include "rae.appSecretName" .root | quote }}
+      key: {{ $key | quote }}
       optional: {{ ne (include "rae.externalSecretHas" (dict "root" .root "secretKey" $key)) "true" }}
 {{- end -}}
 {{- end -}}
@@ -98,8 +98,8 @@ Operator is about to write is waited for. Argument: dict "root" $ "name" variabl
 - name: PGPASSWORD
   valueFrom:
     secretKeyRef:
-      name: {{ . }}
-      key: {{ $external.existingSecretKey }}
+      name: {{ . | quote }}
+      key: {{ $external.existingSecretKey | quote }}
 {{- end }}
 {{- else -}}
 {{- include "rae.appSecretEnv" (dict "root" . "name" "DATABASE_URL" "key" "databaseUrl") -}}
@@ -129,8 +129,8 @@ Operator is about to write is waited for. Argument: dict "root" $ "name" variabl
 - name: REDIS_PASSWORD
   valueFrom:
     secretKeyRef:
-      name: {{ . }}
-      key: {{ $external.existingSecretKey }}
+      name: {{ . | quote }}
+      key: {{ $external.existingSecretKey | quote }}
 {{- end }}
 {{- else -}}
 {{- include "rae.appSecretEnv" (dict "root" . "name" "REDIS_URL" "key" "redisUrl") -}}
@@ -156,8 +156,8 @@ Operator is about to write is waited for. Argument: dict "root" $ "name" variabl
 - name: QDRANT_API_KEY
   valueFrom:
     secretKeyRef:
-      name: {{ . }}
-      key: {{ $external.existingSecretKey }}
+      name: {{ . | quote }}
+      key: {{ $external.existingSecretKey | quote }}
 {{- end }}
 {{- end -}}
 {{- end -}}
@@ -239,7 +239,7 @@ then; extraEnv wins over both.
 {{- if and $values.config.otel.enabled (ne .role "migrate") -}}
 {{- $parts = append $parts (printf "- name: OTEL_SERVICE_NAME\n  value: rae-%s" .role) -}}
 {{- with $values.config.otel.headersSecret -}}
-{{- $parts = append $parts (printf "- name: OTEL_EXPORTER_OTLP_HEADERS\n  valueFrom:\n    secretKeyRef:\n      name: %s\n      key: %s" . $values.config.otel.headersSecretKey) -}}
+{{- $parts = append $parts (printf "- name: OTEL_EXPORTER_OTLP_HEADERS\n  valueFrom:\n    secretKeyRef:\n      name: %q\n      key: %q" . $values.config.otel.headersSecretKey) -}}
 {{- end -}}
 {{- end -}}
 {{- if eq .role "api" -}}

@@ -62,8 +62,8 @@ At most 52 characters: Kubernetes adds a hash of ten to the names of StatefulSet
 
 {{/* Labels by which pods are selected. They never change: selectors are immutable. */}}
 {{- define "rae.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "rae.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "rae.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- with .component }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}

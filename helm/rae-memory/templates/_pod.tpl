@@ -6,7 +6,7 @@ What all pods have in common. "values" are those of the component, with the keys
 {{- define "rae.podSpec.common" -}}
 {{- $root := .root -}}
 {{- $global := $root.Values.global -}}
-serviceAccountName: {{ include "rae.serviceAccountName" . }}
+serviceAccountName: {{ include "rae.serviceAccountName" . | quote }}
 automountServiceAccountToken: {{ and (eq .component "api") $root.Values.serviceAccount.automount }}
 {{- /* Kubernetes would set REDIS_PORT=tcp://... for a service "redis" of the namespace, and the server reads that name. */}}
 enableServiceLinks: false
@@ -16,10 +16,10 @@ enableServiceLinks: false
 securityContext:
   {{- include "rae.podSecurityContext" . | nindent 2 }}
 {{- with default $global.priorityClassName .values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with default $global.nodeSelector .values.nodeSelector }}
 nodeSelector:
@@ -247,8 +247,8 @@ scaleTargetRef:
   apiVersion: apps/v1
   kind: Deployment
   name: {{ include "rae.componentName" . }}
-minReplicas: {{ .autoscaling.minReplicas }}
-maxReplicas: {{ .autoscaling.maxReplicas }}
+minReplicas: {{ int .autoscaling.minReplicas }}
+maxReplicas: {{ int .autoscaling.maxReplicas }}
 metrics:
   {{- with .autoscaling.targetCPUUtilizationPercentage }}
   - type: Resource
@@ -256,7 +256,7 @@ metrics:
       name: cpu
       target:
         type: Utilization
-        averageUtilization: {{ . }}
+        averageUtilization: {{ int . }}
   {{- end }}
   {{- with .autoscaling.targetMemoryUtilizationPercentage }}
   - type: Resource
@@ -264,7 +264,7 @@ metrics:
       name: memory
       target:
         type: Utilization
-        averageUtilization: {{ . }}
+        averageUtilization: {{ int . }}
   {{- end }}
   {{- with .autoscaling.customMetrics }}
   {{- include "rae.tpl" (dict "root" $.root "value" .) | nindent 2 }}
@@ -278,7 +278,7 @@ behavior:
 {{/* metadata of an object of a component. Argument: dict "root" $ "component" name "annotations" map. */}}
 {{- define "rae.metadata" -}}
 name: {{ include "rae.componentName" . }}
-namespace: {{ include "rae.namespace" .root }}
+namespace: {{ include "rae.namespace" .root | quote }}
 labels:
   {{- include "rae.labels" . | nindent 2 }}
 {{- with include "rae.annotations" . }}
@@ -305,7 +305,7 @@ apiVersion: v1
 kind: Pod
 metadata:
   name: {{ include "rae.componentName" (dict "root" .root "component" (printf "test-%s" .name)) }}
-  namespace: {{ include "rae.namespace" .root }}
+  namespace: {{ include "rae.namespace" .root | quote }}
   labels:
     {{- include "rae.labels" (dict "root" .root "component" "test") | nindent 4 }}
   {{- include "rae.annotations" (dict "root" .root "annotations" (merge $hook $skips)) | nindent 2 }}
@@ -326,7 +326,7 @@ spec:
         - name: KEY
           valueFrom:
             secretKeyRef:
-              name: {{ default (include "rae.appSecretName" .root) $values.existingSecret }}
+              name: {{ default (include "rae.appSecretName" .root) $values.existingSecret | quote }}
               key: {{ ternary $values.existingSecretKey (default "api-master-key" .root.Values.secrets.keys.apiMasterKey) (ne $values.existingSecret "") }}
               optional: true
       securityContext:
@@ -339,4 +339,10 @@ spec:
   volumes:
     - name: tmp
       emptyDir: {}
+{{- end -}}
+
+{{/* The key "strategy" of a Deployment. A Recreate must not have the settings of the default. Argument: map. */}}
+{{- define "rae.strategy" -}}
+strategy:
+  {{- toYaml (ternary (omit . "rollingUpdate") . (eq .type "Recreate")) | nindent 2 }}
 {{- end -}}

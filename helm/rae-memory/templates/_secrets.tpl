@@ -17,20 +17,20 @@ Where passwords and keys come from. Each "Ref" helper yields the lines "name:" a
 
 {{- define "rae.postgresql.passwordRef" -}}
 {{- $auth := .Values.postgresql.auth -}}
-name: {{ default (include "rae.generatedSecretName" .) $auth.existingSecret }}
-key: {{ ternary $auth.existingSecretKey "postgresql-password" (ne (default "" $auth.existingSecret) "") }}
+name: {{ default (include "rae.generatedSecretName" .) $auth.existingSecret | quote }}
+key: {{ ternary $auth.existingSecretKey "postgresql-password" (ne (default "" $auth.existingSecret) "") | quote }}
 {{- end -}}
 
 {{- define "rae.redis.passwordRef" -}}
 {{- $auth := .Values.redis.auth -}}
-name: {{ default (include "rae.generatedSecretName" .) $auth.existingSecret }}
-key: {{ ternary $auth.existingSecretKey "redis-password" (ne (default "" $auth.existingSecret) "") }}
+name: {{ default (include "rae.generatedSecretName" .) $auth.existingSecret | quote }}
+key: {{ ternary $auth.existingSecretKey "redis-password" (ne (default "" $auth.existingSecret) "") | quote }}
 {{- end -}}
 
 {{- define "rae.qdrant.apiKeyRef" -}}
 {{- $key := .Values.qdrant.apiKey -}}
-name: {{ default (include "rae.generatedSecretName" .) $key.existingSecret }}
-key: {{ ternary $key.existingSecretKey "qdrant-api-key" (ne (default "" $key.existingSecret) "") }}
+name: {{ default (include "rae.generatedSecretName" .) $key.existingSecret | quote }}
+key: {{ ternary $key.existingSecretKey "qdrant-api-key" (ne (default "" $key.existingSecret) "") | quote }}
 {{- end -}}
 
 {{/*
