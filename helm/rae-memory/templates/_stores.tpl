@@ -30,7 +30,7 @@ and with the same volume claim, so that the kind can be changed without losing d
 {{/* metadata of a store's object: its name is not always that of the component. Argument: dict "root" $ "component" "redis" "name" text "annotations" map. */}}
 {{- define "rae.store.metadata" -}}
 name: {{ .name }}
-namespace: {{ include "rae.namespace" .root }}
+namespace: {{ include "rae.namespace" .root | quote }}
 labels:
   {{- include "rae.labels" (dict "root" .root "component" .component) | nindent 2 }}
 {{- with include "rae.annotations" (dict "root" .root "annotations" .annotations) }}
