@@ -9,6 +9,7 @@ import container
 import dockerfile
 import pytest
 import support
+from compose import loader, project  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -2,49 +2,14 @@
 
 import json
 import re
-import shutil
 import subprocess
 
 import dockerfile
 import pytest
+import support
 import yaml
-
-ROOT = dockerfile.ROOT
-FILE = ROOT / "docker-compose.yml"
-SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "QDRANT_API_KEY", "RAE_API_MASTER_KEY")
-OURS = {"migrate", "api", "worker", "ml", "reranker"}
-
-
-@pytest.fixture(scope="module")
-def loader(tmp_path_factory):
-    if not shutil.which("go"):
-        pytest.skip("Go is not installed: without it the library of Compose cannot be built")
-    program = tmp_path_factory.mktemp("compose") / "load"
-    built = subprocess.run(
-        ["go", "build", "-o", program, "."], cwd=ROOT / "tests/image/compose", capture_output=True, text=True
-    )
-    assert built.returncode == 0, built.stderr
-    return program
-
-
-def filled(folder, without=None):
-    """The example of the settings, with a secret at each place that asks for one."""
-    text = (ROOT / ".env.example").read_text()
-    for name in SECRETS:
-        value = "" if name == without else f"secret-{name}"
-        text, count = re.subn(rf"^{name}=$", f"{name}={value}", text, flags=re.M)
-        assert count == 1, f"{name} is not in .env.example"
-    file = folder / "env"
-    file.write_text(text)
-    return file
-
-
-@pytest.fixture(scope="module")
-def project(loader, tmp_path_factory):
-    env = filled(tmp_path_factory.mktemp("env"))
-    done = subprocess.run([loader, FILE, env], capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+from compose import FILE, OURS, ROOT, SECRETS, filled
+from support import ask, wait
 
 
 @pytest.mark.parametrize("name", SECRETS)
@@ -144,3 +109,53 @@ def test_the_stores_are_those_of_the_chart(project):
     for service, name in {"postgres": "postgresql", "redis": "redis", "qdrant": "qdrant"}.items():
         image = chart[name]["image"]
         assert project["services"][service]["image"] == f"{image['repository']}:{image['tag']}"
+
+
+def test_the_containers_start_with_their_environment(project, image):
+    """All roles as the file sets them, but for the addresses of this machine."""
+    services, running, ports = project["services"], {}, {}
+    with (
+        support.postgres("secret-POSTGRES_PASSWORD") as (pg, programs),
+        support.redis("secret-REDIS_PASSWORD") as redis,
+    ):
+        support.psql(programs, pg, "postgres", "CREATE DATABASE rae_memory", "secret-POSTGRES_PASSWORD")
+
+        def environment(name):
+            ports[name] = support.free_port()
+            own = {"RAE_PORT": str(ports[name]), "RAE_WORKER_PORT": str(ports[name])}
+            places = {"PGHOST": "127.0.0.1", "PGPORT": str(pg), "REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis)}
+            # The server starts without Qdrant, and works.
+            places["QDRANT_URL"] = f"http://127.0.0.1:{support.free_port()}"
+            for service in ("ml", "reranker"):
+                places[f"RAE_{service.upper()}_URL"] = f"http://127.0.0.1:{ports.get(service, 1)}"
+            # Compose leaves out what has no value.
+            given = {key: value for key, value in services[name]["environment"].items() if value is not None}
+            return {**given, **own, **(places if "PGHOST" in given else {})}
+
+        try:
+            for name in ("ml", "reranker", "migrate", "api", "worker"):
+                command, env = services[name]["command"], environment(name)
+                if name == "migrate":
+                    done = image.run(*command, env={**env, "RAE_ML_URL": f"http://127.0.0.1:{ports['ml']}"})
+                    assert done.returncode == 0, done.stderr
+                    continue
+                running[name] = image.start(*command, env=env)
+                # The health check of the file.
+                test = [word.replace("8003", str(ports[name])) for word in services[name]["healthcheck"]["test"][1:]]
+
+                def healthy(test=test, env=env, name=name):
+                    assert running[name].process.poll() is None, running[name].text()
+                    return image.run(*test, env=env, entry=False).returncode == 0
+
+                wait(f"{name} healthy", healthy)
+            # With a master key nobody is believed without a key.
+            body = {"content": "The ferry leaves at ten past seven."}
+            assert ask(ports["api"], "/v1/memories", "POST", body, {"X-Tenant-ID": "acme"})[0] == 401
+            operator = {"X-Tenant-ID": "acme", "Authorization": "Bearer secret-RAE_API_MASTER_KEY"}
+            assert ask(ports["api"], "/v1/memories", "POST", body, operator)[0] in (200, 201)
+            found = ask(ports["api"], "/v1/memories/recall", "POST", {"query": "When does the ferry leave?"}, operator)
+            assert "ten past seven" in found[1]
+        finally:
+            for one in running.values():
+                one.process.kill()
+                one.process.wait()
