@@ -78,7 +78,6 @@ PROBE = nullable(
 )
 MONEY: Schema = {"anyOf": [{"type": "number", "minimum": 0}, text(r"^([0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|none)$")]}
 SHARE: Schema = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, text(r"^(0(\.[0-9]+)?|1(\.0+)?)$")]}
-SHARE_LEFT: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 PODS_OR_SHARE: Schema = {"anyOf": [whole(0), text(r"^(100|[0-9]{1,2})%$")]}
 HOST = text(r"^[-a-zA-Z0-9.:_\[\]]*$")
 TEMPLATE_OR_NAME = text(r"^.+$")
@@ -245,9 +244,13 @@ RULES: list[tuple[str, Schema]] = [
     ("monitoring.prometheusRule.additionalRules", listed(ANY_OBJECT)),
     ("monitoring.prometheusRule.alerts", mapped(ANY_OBJECT)),
     ("monitoring.prometheusRule.interval", {"anyOf": [text("^$"), text(DURATION)]}),
-    ("monitoring.prometheusRule.thresholds.budget*", SHARE_LEFT),
-    ("monitoring.prometheusRule.thresholds.*Ratio*", SHARE_LEFT),
-    ("monitoring.prometheusRule.thresholds.*", {"type": "number", "minimum": 0}),
+    ("monitoring.prometheusRule.thresholds.budget*", SHARE),
+    ("monitoring.prometheusRule.thresholds.*Ratio*", SHARE),
+    # `--set` gives a fraction as text.
+    (
+        "monitoring.prometheusRule.thresholds.*",
+        {"anyOf": [{"type": "number", "minimum": 0}, text(r"^[0-9]+(\.[0-9]+)?$")]},
+    ),
     ("networkPolicy.policyTypes", listed(choice("Ingress", "Egress"), minItems=1, uniqueItems=True)),
     ("networkPolicy.extra*", listed(ANY_OBJECT)),
     ("networkPolicy.internet.cidrs", listed(text("/[0-9]+$"))),
