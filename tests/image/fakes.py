@@ -43,7 +43,10 @@ def qdrant(key: str, collections: dict[str, bytes]):
                 return self.answer(401)
             if self.path == "/collections":
                 names = [{"name": name} for name in [*collections, "other"]]
-                return self.answer(200, json.dumps({"result": {"collections": names}, "status": "ok"}).encode())
+                return self.answer(200, json.dumps({"result": {"collections": names}}, separators=(",", ":")).encode())
+            if self.command == "DELETE" and self.path.removeprefix("/collections/") in collections:
+                del collections[self.path.removeprefix("/collections/")]
+                return self.answer(200, b'{"result":true}')
             found = re.fullmatch(r"/collections/(rae_\w+)/snapshots(?:/(\S+)|\?wait=true)", self.path)
             if not found or found[1] not in collections:
                 return self.answer(404)

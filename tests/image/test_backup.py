@@ -5,13 +5,15 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import chart
 import fakes
 import pytest
 import support
+import yaml
 from support import ask, wait
 
 TENANT = {"X-Tenant-ID": "acme"}
@@ -241,7 +243,51 @@ def test_a_database_without_memories_is_no_backup(image, filled, folder):
 def test_no_secret_is_in_the_job_s_arguments(image, filled, folder):
     backup = Backup(image, filled, folder)
     for one in (backup.dump, backup.keep):
-        assert set(json.dumps([one["command"], one.get("args")]).split()) and not one.get("args")
-        plain = [v["value"] for v in one["env"] if "value" in v]
+        assert one["command"][1:] in (["/scripts/dump.sh"], ["/scripts/keep.sh"]) and "args" not in one
+        plain = [variable["value"] for variable in one["env"] if "value" in variable]
         assert not set(plain) & set(SECRETS.values())
-    shutil.rmtree(folder / "volumes")
+
+
+@pytest.mark.parametrize("name", ["dump.sh", "keep.sh"])
+def test_the_scripts_pass_shellcheck(name):
+    shell = "bash" if name == "dump.sh" else "sh"
+    program = Path(sys.executable).with_name("shellcheck")
+    script = chart.CHART / "files/backup" / name
+    done = subprocess.run([program, f"--shell={shell}", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_runbook_s_pod_is_one_of_this_chart():
+    text = re.search(r"```yaml\n(# restore-pod.yaml.*?)```", RUNBOOK.read_text(), re.S)[1]
+    pod = yaml.safe_load(text)
+    objects = chart.render({"backup": {"enabled": True}})
+    [mounted] = [
+        v["persistentVolumeClaim"]["claimName"] for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v
+    ]
+    assert chart.pick(objects, "PersistentVolumeClaim", mounted)
+    env = {
+        one["name"]: one.get("value") or one["valueFrom"]["secretKeyRef"] for one in pod["spec"]["containers"][0]["env"]
+    }
+    assert chart.pick(objects, "Service", env["PGHOST"])
+    secret = env["PGPASSWORD"]
+    assert secret["key"] in chart.pick(objects, "Secret", secret["name"])["data"]
+    # The policy of the database lets its labels in, and they have a way out.
+    [rule] = chart.pick(objects, "NetworkPolicy", env["PGHOST"])["spec"]["ingress"]
+    labels = pod["metadata"]["labels"]
+    assert any(peer["podSelector"]["matchLabels"].items() <= labels.items() for peer in rule["from"])
+    # What the profile "restricted" asks for, and what the chart's own pods have.
+    whole, one = pod["spec"]["securityContext"], pod["spec"]["containers"][0]["securityContext"]
+    assert whole["runAsNonRoot"] and whole["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert one == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert pod["spec"]["containers"][0]["image"] == "postgres:17"
+
+
+def test_the_runbook_lets_go_of_the_vectors(image):
+    text = re.search(r"--overrides='(\{.*?\})'\n", RUNBOOK.read_text(), re.S)[1]
+    [one] = json.loads(text.replace("\n", " "))["spec"]["containers"]
+    collections = {"rae_one": b"", "rae_two": b""}
+    with fakes.qdrant("of qdrant", collections) as (url, _):
+        script = one["command"][2].replace("http://rae-memory-qdrant:6333", url)
+        done = image.run(*one["command"][:2], script, env={"KEY": "of qdrant"}, entry=False)
+    assert done.returncode == 0, done.stderr
+    assert collections == {}, "only those of RAE, and all of them"
