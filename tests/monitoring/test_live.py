@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
+import subprocess
 import time
 
 import pytest
 import queries
 import rendered
 import traffic
-from stack import Stack, call
+from stack import MASTER, Stack, call
 
 BOARD = json.loads((rendered.CHART / "files" / "dashboards" / "rae.json").read_text())
 SECONDS = float(os.environ.get("RAE_MONITORING_SECONDS", "40"))
@@ -117,3 +119,46 @@ def test_variables_offer_what_there_is(live, name, some):
     selector, label = variable["definition"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
     values = live.ask(f"label/{label}/values", **{"match[]": queries.put_in(selector)})
     assert set(values) >= some
+
+
+def inner_commands() -> dict[str, str]:
+    """What the runbooks tell to run in a pod: shell lines with curl, and questions to PostgreSQL."""
+    found = {}
+    for page in sorted((rendered.ROOT / "docs" / "runbooks").glob("Rae*.md")):
+        for line in page.read_text().splitlines():
+            for command in re.findall(r"-- sh -c '([^']+)'", line) + re.findall(r"-- (psql .+)$", line):
+                found.setdefault(command, page.stem)
+            if requeue := re.search(r"`(curl -X POST [^`]+)`", line):
+                found.setdefault(requeue[1], page.stem)
+    return found
+
+
+@pytest.mark.parametrize("command, page", inner_commands().items(), ids=lambda value: value[:60])
+def test_commands_of_the_runbooks_work(live, command, page):
+    """On the real server, with the pod's addresses put in. The line that requeues a job is told that there is no such job."""
+    named = {
+        "TENANT": "acme",
+        "PROJECT": "default",
+        "QUESTIONS": "ferries",
+        "/ID/": "/01900000-0000-7000-8000-000000000000/",
+    }
+    for name, value in named.items():
+        command = re.sub(rf"(?<![A-Z_]){name}(?![A-Z_])", value, command)
+    command = command.replace("localhost:8000", live.api).replace(
+        "psql -U rae -d rae_memory", f"psql '{live.database}' -U rae"
+    )
+    env = {"PATH": os.environ["PATH"], "RAE_API_MASTER_KEY": MASTER}
+    done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{page}: {done.stderr}"
+    if command.startswith("psql"):
+        assert "row" in done.stdout
+        return
+    answer = json.loads(done.stdout)
+    if "requeue" in command:
+        assert answer["error"]["kind"] == "not_found", answer
+    else:
+        assert "error" not in answer, f"{page}: {answer}"
+
+
+def test_there_are_commands_to_try():
+    assert len(inner_commands()) >= 8
