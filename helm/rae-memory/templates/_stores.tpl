@@ -129,3 +129,34 @@ two servers would write to one volume. Argument: dict "root" $ "name" text "kind
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* A size of a volume in MiB, or nothing where it is written in another way than 50Gi. */}}
+{{- define "rae.store.mebibytes" -}}
+{{- if regexMatch "^[0-9]+(Mi|Gi|Ti)$" . -}}
+{{- mul (regexReplaceAll "[A-Za-z]+$" . "" | int64) (get (dict "Mi" 1 "Gi" 1024 "Ti" 1048576) (regexReplaceAll "^[0-9]+" . "")) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Stops an upgrade that Kubernetes would refuse half-way: the volumes of a StatefulSet cannot be changed in its templates.
+Argument: dict "root" $ "name" text "claims" dict of names and sizes.
+*/}}
+{{- define "rae.store.claimsGuard" -}}
+{{- $old := lookup "apps/v1" "StatefulSet" (include "rae.namespace" .root) .name -}}
+{{- if $old -}}
+{{- $had := dict -}}
+{{- range (default dict $old.spec).volumeClaimTemplates -}}
+{{- $_ := set $had .metadata.name (toString .spec.resources.requests.storage) -}}
+{{- end -}}
+{{- $changed := ne (keys $had | sortAlpha | toJson) (keys .claims | sortAlpha | toJson) -}}
+{{- range $claim, $size := .claims -}}
+{{- $now := include "rae.store.mebibytes" (toString $size) -}}
+{{- $then := include "rae.store.mebibytes" (toString (get $had $claim)) -}}
+{{- if and $now $then (ne $now $then) -}}{{- $changed = true -}}{{- end -}}
+{{- end -}}
+{{- if $changed -}}
+{{- $namespace := include "rae.namespace" .root -}}
+{{- fail (printf "The volumes of the StatefulSet %s are %s and would become %s, which Kubernetes refuses to change. Let go of it, without its pods: kubectl delete statefulset %s --cascade=orphan -n %s. Where a volume is to grow, change its claim too: kubectl patch pvc data-%s-0 -n %s -p '{\"spec\":{\"resources\":{\"requests\":{\"storage\":\"SIZE\"}}}}'. Then upgrade again." .name (toJson $had) (toJson .claims) .name $namespace .name $namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
