@@ -59,7 +59,7 @@ class Traffic:
         return self.call("POST", f"/v1/costs/reservations/{answer['id']}/settle", named, tenant)[0]
 
     def prepare(self) -> None:
-        for tenant, daily, monthly in (("acme", 20, 500), ("globex", 5, 100), ("initech", 0.02, 1)):
+        for tenant, daily, monthly in (("acme", 20, 500), ("globex", 10, 100), ("initech", 0.02, 1)):
             assert self.call("PUT", "/v1/budgets", {"daily_limit": daily, "monthly_limit": monthly}, tenant)[0] == 200
         assert self.call("PUT", "/v1/budgets", {"daily_token_limit": 2_000_000}, "globex")[0] == 200
         items = [{"content": f"{self.sentence()} Number {i}."} for i in range(60)]
