@@ -55,7 +55,12 @@ def need_apt() -> None:
 def packages(wanted: list[str], scratch: Path) -> list[str]:
     """What apt would install on nothing at all."""
     known = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, text=True).stdout
-    required = re.findall(r"^Package: (\S+)\n(?:(?!\n\n)[\s\S])*?^Priority: required$", known, re.M)
+    # One paragraph a package; only those lines count.
+    required = [
+        paragraph.partition("\n")[0].removeprefix("Package: ")
+        for paragraph in known.split("\n\n")
+        if "\nPriority: required\n" in paragraph
+    ]
     assert len(required) > 20, "apt knows no packages: apt-get update"
     (scratch / "status").touch()
     done = subprocess.run(
