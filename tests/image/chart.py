@@ -23,11 +23,11 @@ CHART = dockerfile.ROOT / "helm/rae-memory"
 NAMES = ["nsswitch.conf", "hosts", "ld.so.cache", "localtime", "ssl", "alternatives", "postgresql-common"]
 
 
-def render(values: dict, name="rae-memory") -> list[dict]:
+def render(values: dict, name="rae-memory", upgrade=False) -> list[dict]:
     """Every object, by the engine of Helm 4 that lies on PyPI."""
     helm = pytest.importorskip("helm_python.chart", reason="helm-python-sdk has no build for this machine")
     with helm.Chart.load(CHART) as loaded:
-        files = loaded.render(values=values, name=name, namespace="rae-memory")
+        files = loaded.render(values=values, name=name, namespace="rae-memory", is_upgrade=upgrade)
     texts = [text for path, text in sorted(files.items()) if path.endswith(".yaml")]
     return [found for text in texts for found in yaml.safe_load_all(text) if found]
 

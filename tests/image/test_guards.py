@@ -57,3 +57,28 @@ def test_volumes_that_kubernetes_would_not_change_are_told(tmp_path, old, values
     said = upgrade(tmp_path, old, {"qdrant": values})
     assert ("kubectl delete statefulset rae-memory-qdrant --cascade=orphan -n rae-memory" in said) is refused, said
     assert bool(said) is refused, said
+
+
+@pytest.mark.parametrize("mode", ["init", "job"])
+def test_the_migration_before_an_upgrade_reaches_the_database(mode):
+    """The release before may have had no such Job, and policies that keep it out."""
+    objects = chart.render({"migrations": {"mode": mode}}, upgrade=True)
+    hooks = [o for o in objects if "helm.sh/hook" in o["metadata"].get("annotations", {}) and o["kind"] != "Pod"]
+    if mode == "init":
+        assert hooks == []
+        return
+    weights = {o["metadata"]["name"]: int(o["metadata"]["annotations"]["helm.sh/hook-weight"]) for o in hooks}
+    [job] = [o for o in hooks if o["kind"] == "Job"]
+    inward = chart.pick(hooks, "NetworkPolicy", "rae-memory-migrations-in")
+    outward = chart.pick(hooks, "NetworkPolicy", "rae-memory-migrations-out")
+    for policy in (inward, outward):
+        assert weights[policy["metadata"]["name"]] < weights[job["metadata"]["name"]]
+    labels = job["spec"]["template"]["metadata"]["labels"].items()
+    assert outward["spec"]["podSelector"]["matchLabels"].items() <= labels
+    [peer] = inward["spec"]["ingress"][0]["from"]
+    assert peer["podSelector"]["matchLabels"].items() <= labels
+    database = chart.pick(objects, "Deployment", "rae-memory-postgresql")["spec"]["template"]["metadata"]["labels"]
+    assert inward["spec"]["podSelector"]["matchLabels"].items() <= database.items()
+    assert inward["spec"]["policyTypes"] == ["Ingress"] and outward["spec"]["policyTypes"] == ["Egress"]
+    # Without the Job they are not there: nothing but the Job needs them.
+    assert not [o for o in chart.render({"migrations": {"mode": mode}}) if o["metadata"]["name"].endswith("-in")]
