@@ -26,7 +26,7 @@ from support import (
     render_text,
     values,
 )
-from test_n_schemas import crd_problems, group, problems
+from test_n_schemas import OPERATORS, crd_problems, group, problems
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 EXAMPLES = int(os.environ.get("RAE_TEST_CHART_EXAMPLES", "25"))
@@ -174,13 +174,7 @@ def test_s002_random_values_render_valid_objects_or_are_refused_with_help(tree, 
     assert "<no value>" not in text
     assert "%!" not in text
     consistent(objects)
-    OPERATED.extend(
-        o
-        for o in objects
-        if group(o).endswith(("coreos.com", "external-secrets.io", "keda.sh", "networking.k8s.io"))
-        and "/v" in o["apiVersion"]
-        and group(o) != "networking.k8s.io"
-    )
+    OPERATED.extend(o for o in objects if group(o) in OPERATORS)
 
 
 def test_s002_random_objects_of_operators_are_valid_too():
