@@ -161,6 +161,26 @@ def test_a_restore_beside_a_live_database_keeps_the_old_one(image, filled, folde
     assert support.psql(programs, port, "live_before_restore", count) == "1"
 
 
+def test_the_restore_of_the_chart_s_readme(image, filled, folder):
+    """Into the live database itself, all or nothing."""
+    command = re.search(r"^ *(pg_restore -U rae -d rae_memory .*)$", (chart.CHART / "README.md").read_text(), re.M)[1]
+    backup = Backup(image, filled, folder, qdrantSnapshots=False)
+    well(backup.run_dump())
+    well(backup.run_keep({}))
+    port, programs = filled
+    support.psql(programs, port, "postgres", "CREATE DATABASE replaced")
+    with served(image, port, "replaced") as http:
+        assert ask(http, "/v1/memories", "POST", {"content": "Of after the backup."}, TENANT)[0] in (200, 201)
+    words = command.replace("-d rae_memory", "-d replaced").split()
+    env = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGPASSWORD": "of the tests"}
+    with (backup.kept / backup.names()[0] / "rae.dump").open("rb") as dump:
+        done = subprocess.run([programs / words[0], *words[1:]], stdin=dump, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    with served(image, port, "replaced") as http:
+        found = ask(http, "/v1/memories/recall", "POST", {"query": "When does the ferry leave?"}, TENANT)[1]
+        assert "ten past seven" in found and "after the backup" not in found
+
+
 def test_a_damaged_backup_is_not_restored(image, filled, folder):
     backup = Backup(image, filled, folder, qdrantSnapshots=False)
     well(backup.run_dump())
