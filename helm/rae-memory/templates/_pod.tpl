@@ -158,11 +158,8 @@ as they may hold the certificate of the database.
       mountPath: /var/lib/rae
     - name: tmp
       mountPath: /tmp
-    {{- with .values.extraVolumeMounts }}
-    {{- include "rae.tpl" (dict "root" $.root "value" .) | nindent 4 }}
-    {{- end }}
-    {{- with .root.Values.migrations.extraVolumeMounts }}
-    {{- include "rae.tpl" (dict "root" $.root "value" .) | nindent 4 }}
+    {{- with include "rae.byKey" (dict "root" .root "key" "mountPath" "lists" (list .values.extraVolumeMounts .root.Values.migrations.extraVolumeMounts)) }}
+    {{- . | nindent 4 }}
     {{- end }}
 {{- end -}}
 
@@ -225,7 +222,10 @@ volumeMounts:
 {{- toYaml $resources -}}
 {{- end -}}
 
-{{/* The folders that a process of ours writes to, as the root is read-only. Argument: dict "root" $ "values" map. */}}
+{{/*
+The folders that a process of ours writes to, as the root is read-only, and further volumes. Argument: dict "root" $ "values" map
+"migrate" bool, true where the pod may migrate.
+*/}}
 {{- define "rae.volumes" -}}
 - name: data
   {{- if (default dict .values.dataVolume).sizeLimit }}
@@ -236,9 +236,25 @@ volumeMounts:
   {{- end }}
 - name: tmp
   emptyDir: {}
-{{- with .values.extraVolumes }}
-{{ include "rae.tpl" (dict "root" $.root "value" .) }}
+{{- $migrations := ternary .root.Values.migrations.extraVolumes list (and (default false .migrate) (eq .root.Values.migrations.mode "init")) }}
+{{- with include "rae.byKey" (dict "root" .root "key" "name" "lists" (list $migrations .values.extraVolumes)) }}
+{{ . }}
 {{- end }}
+{{- end -}}
+
+{{/* Lists as one YAML list in which a key's value stands once: the later one wins. Argument: dict "root" $ "key" "name" "lists" list. */}}
+{{- define "rae.byKey" -}}
+{{- $found := list -}}
+{{- range $list := .lists -}}
+{{- range $one := (include "rae.tpl" (dict "root" $.root "value" (default list $list)) | fromYamlArray) -}}
+{{- $rest := list -}}
+{{- range $seen := $found -}}
+{{- if ne (toString (get $seen $.key)) (toString (get $one $.key)) -}}{{- $rest = append $rest $seen -}}{{- end -}}
+{{- end -}}
+{{- $found = append $rest $one -}}
+{{- end -}}
+{{- end -}}
+{{- with $found -}}{{- toYaml . -}}{{- end -}}
 {{- end -}}
 
 {{/* The spec of an HPA. Argument: dict "root" $ "component" name "autoscaling" map. */}}
