@@ -123,7 +123,7 @@ image() { local binary; binary=$(server_binary) && RAE_TEST_SERVER_BINARY="$bina
 monitoring() {
   local binary; binary=$(server_binary)
   scripts/helm_tools.sh .build/helm/bin
-  HELM="$PWD/.build/helm/bin/helm4" RAE_TEST_PYTHON="$PWD/.venv/bin/python" RAE_TEST_SERVER_BINARY="$binary" scripts/monitoring_tests.sh
+  HELM="$PWD/.build/helm/bin/helm3" RAE_TEST_PYTHON="$PWD/.venv/bin/python" RAE_TEST_SERVER_BINARY="$binary" scripts/monitoring_tests.sh
 }
 
 stage fmt fmt
