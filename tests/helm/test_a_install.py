@@ -17,6 +17,7 @@ from support import (
     Refused,
     annotations,
     containers,
+    documents,
     env_of,
     helm,
     labels,
@@ -53,6 +54,21 @@ def test_s001_kubernetes_1_23_is_enough_and_older_is_refused(engine):
         assert len(objects) > 30
     assert {o["apiVersion"] for o in render(EXPLICIT, kube_version="1.23.0", engine=engine)} <= GA_AT_1_23 | OPERATORS
     assert "1.23" in refusal(kube_version="1.22.17", engine=engine)
+
+
+@pytest.mark.parametrize("file", [None, *CI_FILES], ids=lambda f: f.stem if f else "defaults")
+def test_s002_no_key_is_there_twice(file, engine):
+    """Helm takes such a document, and Kustomize, Flux with post-renderers and most validators do not."""
+    text = render_text(EXPLICIT, files=[file] if file else [], engine=engine)
+    assert len(documents(text)) > 5
+    for dashboard in documents(text).of("ConfigMap"):
+        assert all(isinstance(value, str) for value in (dashboard.get("data") or {}).values())
+
+
+def test_s002_the_loader_itself_can_say_no():
+    for twice in ("data: {a: b}\nkind: X\ndata: {c: d}\n", "metadata: {labels: {a: b, a: c}}\n"):
+        with pytest.raises(yaml.constructor.ConstructorError, match="twice"):
+            documents(twice)
 
 
 @pytest.mark.parametrize("file", CI_FILES, ids=lambda f: f.stem)
