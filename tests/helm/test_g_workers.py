@@ -113,6 +113,8 @@ def test_s076_targets_and_behavior_can_be_set():
     }
     own = {"celeryWorker": {"autoscaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}}}}
     assert scaler(own)["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 60
+    # null takes the default back; {} would be merged with it.
+    assert "behavior" not in scaler({"celeryWorker": {"autoscaling": {"behavior": None}}})
     custom = [{"type": "External", "external": {"metric": {"name": "q"}, "target": {"type": "Value", "value": "5"}}}]
     more = scaler({"celeryWorker": {"autoscaling": {"customMetrics": custom}}})
     assert custom[0] in more["metrics"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import kubernetes_validate
 import pytest
-from support import CHART, CI_FILES, EXPLICIT, HERE, Objects, nested, refusal, render
+from support import CHART, CI_FILES, EXPLICIT, HERE, Objects, containers, nested, pod_of, refusal, render
 
 VERSIONS = [f"1.{minor}" for minor in range(25, 38)]
 OPERATORS = ("monitoring.coreos.com", "external-secrets.io", "gateway.networking.k8s.io", "keda.sh")
@@ -45,6 +46,21 @@ def problems(objects: Objects, version: str) -> list[str]:
         if said:
             found.append(f"{o['kind']}/{o['metadata']['name']}: {said}")
     return found
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [{"tcpSocket": {"port": "http"}}, {"exec": {"command": ["true"]}}, {"httpGet": {"path": "/x", "port": "http"}}],
+    ids=lambda h: next(iter(h)),
+)
+@pytest.mark.parametrize("key", ["memoryApi", "celeryWorker", "mlService", "rerankerService", "qdrant"])
+def test_s001_a_probe_with_a_handler_of_its_own_is_valid(key, handler, engine):
+    """It is merged with the path of the default, which is no field of a probe."""
+    own = {key: {probe: handler for probe in ("startupProbe", "readinessProbe", "livenessProbe")}}
+    objects = render(EXPLICIT, own, engine=engine)
+    assert problems(objects, VERSIONS[-1]) == []
+    found = [c["readinessProbe"] for _, pod in objects.pods() for c in containers(pod) if "readinessProbe" in c]
+    assert [p for p in found if handler.items() <= p.items()]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -159,6 +175,9 @@ WRONG = [
     ("postgresql.primary.kind", "DaemonSet"),
     ("redis.master.kind", "statefulset"),
     ("migrations.mode", "hook"),
+    ("celeryWorker.keda.minReplicas", 0),
+    ("postgresql.image.tag", 17.5),
+    ("redis.auth.password", True),
     ("monitoring.crdCheck", "maybe"),
     ("monitoring.serviceMonitor.interval", 30),
     ("image.pullPolicy", "Sometimes"),
@@ -199,6 +218,8 @@ TOGETHER = [
     ({"memoryApi": {"autoscaling": {"minReplicas": 20}}}, "minReplicas"),
     ({"backup": {"enabled": True, "destination": "s3"}}, "bucket"),
     ({"memoryApi": {"drain": {"delaySeconds": 50}}}, "drain"),
+    ({"monitoring": {"serviceMonitor": {"interval": "5s"}}}, "scrapeTimeout"),
+    ({"monitoring": {"serviceMonitor": {"interval": "1m30s", "scrapeTimeout": "91s"}}}, "scrapeTimeout is 91s"),
 ]
 
 
@@ -207,6 +228,33 @@ def test_s002_values_that_do_not_work_together_are_refused_with_help(tree, word,
     said = refusal(EXPLICIT, tree, engine=engine)
     assert word in said
     assert "nil pointer" not in said
+
+
+def test_s056_numbers_that_set_makes_of_words(engine):
+    """`--set postgresql.image.tag=17` gives a number, and a file of values gives a float."""
+    sets = ["postgresql.image.tag=17", "backup.image.tag=16", "redis.auth.password=123456789012", "image.tag=20261130"]
+    for tree, given in ({}, sets), (
+        {
+            "postgresql": {"image": {"tag": 17}},
+            "backup": {"image": {"tag": 16}},
+            "redis": {"auth": {"password": 123456789012}},
+            "image": {"tag": 20261130},
+        },
+        [],
+    ):
+        objects = render(tree, {"backup": {"enabled": True}}, sets=given, engine=engine)
+        images = {c["image"] for _, pod in objects.pods() for c in pod["spec"]["containers"]}
+        assert {"docker.io/postgres:17", "ghcr.io/dreamsoft-pro/rae-memory:20261130"} <= images
+        (backup,) = objects.component("backup", "CronJob")
+        assert "docker.io/postgres:16" in {c["image"] for c in containers(pod_of(backup))}
+        (generated,) = objects.of("Secret")
+        kept = base64.b64decode((generated.get("data") or {}).get("redis-password", "")).decode()
+        assert (kept or generated["stringData"]["redis-password"]) == "123456789012"
+
+
+def test_s002_a_scrape_may_take_the_whole_interval():
+    scrape = {"monitoring": {"serviceMonitor": {"interval": "1m30s", "scrapeTimeout": "90s"}}}
+    assert render(EXPLICIT, scrape).of("ServiceMonitor")
 
 
 def test_s002_the_schema_knows_every_value():

@@ -323,6 +323,17 @@ envFrom:
 {{- end }}
 {{- end -}}
 
+{{/* A duration of Prometheus, such as 1m30s, in milliseconds. */}}
+{{- define "rae.milliseconds" -}}
+{{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000 -}}
+{{- $sum := 0 -}}
+{{- range $part := regexFindAll "[0-9]+(ms|[smhd])" . -1 -}}
+{{- $unit := regexFind "[a-z]+$" $part -}}
+{{- $sum = add $sum (mul (int64 (trimSuffix $unit $part)) (get $units $unit)) -}}
+{{- end -}}
+{{- $sum -}}
+{{- end -}}
+
 {{/* A number as people write it: Helm reads 16777216 as a float and would print 1.6777216e+07. */}}
 {{- define "rae.scalar" -}}
 {{- if kindIs "float64" . -}}
@@ -377,7 +388,7 @@ checksum/config: {{ include "rae.configData" .root | sha256sum }}
 {{- /* Of what is random there is no checksum: without a cluster it is another one in each render. */}}
 {{- $given := list }}
 {{- range $store := list .root.Values.postgresql.auth .root.Values.redis.auth }}
-{{- with $store.password }}{{- $given = append $given (toString .) }}{{- end }}
+{{- with $store.password }}{{- $given = append $given (include "rae.scalar" .) }}{{- end }}
 {{- end }}
 {{- with $given }}
 {{- /* By scrypt, as a bare hash of a short password in an annotation could be guessed. */}}

@@ -19,7 +19,7 @@ over a digest that is set there. A digest wins over a tag.
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $name (toString (default .root.Chart.AppVersion $image.tag)) -}}
+{{- printf "%s:%s" $name (include "rae.scalar" (default .root.Chart.AppVersion $image.tag)) -}}
 {{- end -}}
 {{- end -}}
 

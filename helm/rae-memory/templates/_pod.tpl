@@ -100,7 +100,8 @@ topologySpreadConstraints:
 {{- if .probe -}}
 {{ .name }}:
 {{- if or .probe.exec .probe.tcpSocket .probe.httpGet .probe.grpc }}
-  {{- toYaml .probe | nindent 2 }}
+  {{- /* The path of the default is merged in, and is no field of a probe. */}}
+  {{- toYaml (omit .probe "path") | nindent 2 }}
 {{- else }}
   httpGet:
     path: {{ .probe.path }}

@@ -67,7 +67,7 @@ two calls would give two random passwords.
 
 {{- define "rae.password" -}}
 {{- if .given -}}
-{{- toString .given -}}
+{{- include "rae.scalar" .given -}}
 {{- else if .kept -}}
 {{- .kept -}}
 {{- else -}}
