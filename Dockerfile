@@ -62,7 +62,7 @@ LABEL org.opencontainers.image.title="rae-memory" \
       org.opencontainers.image.description="RAE, the long-term memory of AI agents, as a service: one binary for all roles" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.source="https://github.com/rae-memory/rae" \
+      org.opencontainers.image.source="https://github.com/dreamsoft-pro/RAE-agentic-memory" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 

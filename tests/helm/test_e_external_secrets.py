@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import seed
-from support import EXPLICIT, refusal, render
+import yaml
+from support import CHART, EXPLICIT, config, env_of, main_container, notes, refusal, render
 
 ON = {"externalSecrets": {"enabled": True}}
 DEFAULT = {
@@ -82,6 +85,34 @@ def test_s062_older_operators_and_further_keys():
     assert older["apiVersion"] == "external-secrets.io/v1beta1"
     more = one(ON, {"externalSecrets": {"extraKeys": {"api-master-key": "rae/api-master-key"}}})
     assert keys(more) == DEFAULT | {"api-master-key": "rae/api-master-key"}
+
+
+def test_s059_the_notes_do_not_patch_a_secret_of_the_operator(engine):
+    """It would take the key away at its next refresh, and then the API is open again."""
+    said = notes(EXPLICIT, engine=engine)
+    assert "kubectl patch secret rae-secrets" in said
+    said = notes(EXPLICIT, ON, engine=engine)
+    assert "CALLERS ARE NOT ASKED" in said
+    assert "kubectl patch" not in said
+    # What they say instead, with a name in the store, lasts: the pods wait for the key, and are shut without it.
+    shown = re.search(r"^( +)config:\n(?:\1 *\S.*\n)+?(?=.*would not last)", said, re.M)
+    assert shown, said
+    given = yaml.safe_load(shown[0].replace("<its name in the store>", "rae/master"))
+    objects = render(EXPLICIT, ON, given, engine=engine)
+    assert keys(objects.of("ExternalSecret")[0])["api-master-key"] == "rae/master"
+    reference = env_of(main_container(objects.workload("api")))["RAE_API_MASTER_KEY"]["secretKeyRef"]
+    assert reference == {"name": "rae-secrets", "key": "api-master-key", "optional": False}
+    assert config(objects)["RAE_AUTH"] == "keys"
+    assert "CALLERS" not in notes(EXPLICIT, ON, given, engine=engine)
+    assert "CALLERS" not in notes(EXPLICIT, ON, {"externalSecrets": given["externalSecrets"]}, engine=engine)
+
+
+def test_s059_the_readme_says_so_too():
+    text = (CHART / "README.md").read_text().partition("**Who is let in.**")[2].partition("\n### ")[0]
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    objects = render(EXPLICIT, ON, yaml.safe_load(block))
+    assert keys(objects.of("ExternalSecret")[0])["api-master-key"] == "rae/api-master-key"
+    assert config(objects)["RAE_AUTH"] == "keys"
 
 
 def test_s062_without_any_key_it_is_refused():

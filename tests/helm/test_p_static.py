@@ -9,10 +9,25 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import seed
-from support import CHART, CI_FILES, EXPLICIT, HERE, REPOSITORY, merge, nested, render_text
+import yaml
+from support import (
+    CHART,
+    CI_FILES,
+    EXPLICIT,
+    HERE,
+    RAE_COMPONENTS,
+    REPOSITORY,
+    main_container,
+    merge,
+    nested,
+    render,
+    render_text,
+    values,
+)
 
 CHECKOV = os.environ.get("RAE_TEST_CHECKOV", "checkov")
 ON = [nested("migrations.mode", "job"), nested("backup.enabled", True)]
@@ -72,6 +87,33 @@ def test_s005_the_readme_says_what_the_document_says():
     assert missing == []
     for title in re.findall(r"^#+ (.+)$", seed._without_code(seed.TEXT), re.M):
         assert title in ours or title.replace("&", "and") in ours, title
+
+
+def test_s005_there_is_one_origin():
+    """Runbooks, image and sources are looked for where the code is published."""
+    origin = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["workspace"]["package"]["repository"]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["sources"] == [origin]
+    assert chart["home"] == origin
+    assert f'org.opencontainers.image.source="{origin}"' in (REPOSITORY / "Dockerfile").read_text()
+    owner = origin.removeprefix("https://github.com/").split("/")[0]
+    assert values()["image"]["repository"].startswith(f"{owner}/")
+    rules = render(EXPLICIT, nested("monitoring.prometheusRule.enabled", True)).of("PrometheusRule")
+    books = {r["annotations"]["runbook_url"] for o in rules for g in o["spec"]["groups"] for r in g["rules"]}
+    assert books
+    assert all(book.startswith(f"{origin}/blob/main/docs/runbooks/") for book in books)
+
+
+def test_s005_the_readme_says_how_the_image_is_made():
+    """With exactly its values the pods run exactly the image that its commands push."""
+    section = (CHART / "README.md").read_text().partition("## The Image")[2].partition("\n## ")[0]
+    (pushed,) = re.findall(r"docker push (\S+)", section)
+    (built,) = re.findall(r"docker build -t (\S+) \.", section)
+    assert built == pushed
+    (shown,) = re.findall(r"```yaml\n(.*?)```", section, re.S)
+    objects = render(EXPLICIT, yaml.safe_load(shown))
+    for component in RAE_COMPONENTS:
+        assert main_container(objects.workload(component))["image"] == pushed
 
 
 def test_s005_links_of_the_readme_lead_somewhere():

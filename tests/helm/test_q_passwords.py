@@ -22,8 +22,10 @@ APIS = {
     "networking.k8s.io/v1": "NetworkPolicy Ingress",
     "policy/v1": "PodDisruptionBudget",
     "rbac.authorization.k8s.io/v1": "Role RoleBinding",
+    "keda.sh/v1alpha1": "ScaledObject TriggerAuthentication",
 }
 PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}
+SCALER = "/apis/autoscaling/v2/namespaces/rae-memory/horizontalpodautoscalers/rae-memory-celery-worker"
 SEEDS = {"database-url": "postgresql://user:pass@postgres:5432/rae", "redis-url": "redis://:pass@redis:6379/0"}
 KEPT = {"postgresql-password": "kept-1", "redis-password": "kept-2", "qdrant-api-key": "kept-3"}
 
@@ -106,19 +108,27 @@ def cluster(objects: dict[str, dict]):
 
 
 @pytest.fixture
-def passwords(engine, tmp_path, monkeypatch):
-    def asked(objects: dict[str, dict], *arguments: str) -> dict[str, str]:
-        """What the generated Secret holds, on a cluster with these objects."""
+def shown(engine, tmp_path, monkeypatch):
+    def asked(objects: dict[str, dict], template: str, *arguments: str) -> str:
+        """What a template gives on a cluster with these objects."""
         with cluster(objects) as kubeconfig:
             (tmp_path / "kubeconfig").write_text(kubeconfig)
             monkeypatch.setenv("RAE_TEST_KUBECONFIG", str(tmp_path / "kubeconfig"))
-            text = helm(
+            return helm(
                 *("template", "rae-memory", CHART, "-n", "rae-memory", "--dry-run=server"),
-                *("--disable-openapi-validation", "-s", "templates/secret-generated.yaml", *arguments),
+                *("--disable-openapi-validation", "-s", f"templates/{template}", *arguments),
                 *("--set", "monitoring.crdCheck=never"),
                 engine=engine,
             )
-        data = yaml.safe_load(text)["data"]
+
+    return asked
+
+
+@pytest.fixture
+def passwords(shown):
+    def asked(objects: dict[str, dict], *arguments: str) -> dict[str, str]:
+        """What the generated Secret holds, on a cluster with these objects."""
+        data = yaml.safe_load(shown(objects, "secret-generated.yaml", *arguments))["data"]
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
     return asked
@@ -187,3 +197,20 @@ def test_d2_a_volume_without_its_password_stops_the_render(passwords):
     with pytest.raises(Refused, match=r"postgresql\.auth\.password"):
         passwords(objects)
     assert passwords(objects, "--set", "postgresql.auth.password=given")["postgresql-password"] == "given"
+
+
+def test_s073_keda_is_refused_while_the_other_autoscaler_is_there(shown):
+    """KEDA's webhook refuses it in the middle of the upgrade, as Helm makes new objects before it deletes old ones."""
+    keda = ["--set", "celeryWorker.keda.enabled=true,celeryWorker.autoscaling.enabled=false"]
+    scaler = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler"}
+    scaler["metadata"] = owned("rae-memory-celery-worker")
+    template = "celery-worker/scaledobject.yaml"
+    with pytest.raises(Refused) as refused:
+        shown({SCALER: scaler}, template, *keda)
+    said = str(refused.value)
+    assert "celeryWorker.autoscaling.enabled=false" in said
+    assert "kubectl delete hpa rae-memory-celery-worker -n rae-memory" in said
+    assert "kubectl delete hpa rae-memory-celery-worker -n rae-memory" in (CHART / "README.md").read_text()
+    assert yaml.safe_load(shown({}, template, *keda))["kind"] == "ScaledObject"
+    # The first of the two upgrades that are asked for.
+    shown({SCALER: scaler}, "celery-worker/deployment.yaml", "--set", "celeryWorker.autoscaling.enabled=false")
