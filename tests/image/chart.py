@@ -43,6 +43,7 @@ class Pod:
     def __init__(self, objects: list[dict], spec: dict, secrets: dict[str, str], folder: Path, programs: list[str]):
         self.objects, self.spec, self.secrets, self.folder, self.programs = objects, spec, secrets, folder, programs
         self.uid = spec["securityContext"]["runAsUser"]
+        self.files: dict[str, Path] = {}  # what the image has and this machine has not, by its path
         folder.chmod(0o755)
         self.volumes = {volume["name"]: self.volume(volume) for volume in spec["volumes"]}
 
@@ -103,6 +104,8 @@ class Pod:
             source = self.volumes[mount["name"]] / mount.get("subPath", "")
             target = mount["mountPath"].replace("/var/run/", "/run/")
             words += ["--ro-bind" if mount.get("readOnly") else "--bind", str(source), target]
+        for target, source in self.files.items():
+            words += ["--ro-bind", str(source), target]
         for place in ("/", "/etc", "/var", "/run"):
             words += ["--remount-ro", place]
         words += ["--cap-drop", "ALL", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv"]

@@ -32,6 +32,16 @@ def folder():
         yield place
 
 
+def entrypoint(folder: Path) -> Path:
+    """In place of the image's own: it ends in the command that it was given, as that one does. test_stores prepares the volume."""
+    place = folder / "entrypoint"
+    place.mkdir(exist_ok=True)
+    program = place / "docker-entrypoint.sh"
+    program.write_text('#!/bin/sh\nexec "$@"\n')
+    program.chmod(0o755)
+    return place
+
+
 def pod_of(kind: str, name: str, secrets: dict, folder: Path, programs=(), more=None) -> tuple[chart.Pod, dict]:
     objects = chart.render({**values(kind), **(more or {})})
     spec = chart.pick(objects, kind, name)["spec"]["template"]["spec"]
@@ -62,7 +72,7 @@ def prepare(pod: chart.Pod, one: dict) -> None:
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
 def test_s101_s109_postgresql_starts_as_the_chart_says(folder, kind):
     programs = support.postgres_programs()
-    pod, one = pod_of(kind, "rae-memory-postgresql", {"postgresql-password": PASSWORD}, folder, [programs])
+    pod, one = postgresql(kind, folder)
     assert pod.uid == 999 and one["env"]
     prepare(pod, one)
     # The image stops it by SIGINT.
@@ -108,6 +118,62 @@ def test_s101_s109_postgresql_starts_as_the_chart_says(folder, kind):
         pod.probed(one, execute)
 
 
+def postgresql(kind: str, folder: Path) -> tuple[chart.Pod, dict]:
+    programs = [support.postgres_programs(), "/entrypoint"]
+    pod, one = pod_of(kind, "rae-memory-postgresql", {"postgresql-password": PASSWORD}, folder, programs)
+    pod.files["/entrypoint"] = entrypoint(folder)
+    return pod, one
+
+
+def refused(pod: chart.Pod, one: dict) -> None:
+    """A second pod on the same volume, in namespaces of its own, ends and touches nothing."""
+    second = pod.run(one)
+    assert second.returncode == 1, f"{second.stdout}{second.stderr}"
+    assert "another server runs on this volume" in second.stderr
+
+
+def test_no_second_postgresql_on_one_volume(folder):
+    """A rollback across a change of the kind starts the new pod before the old one is gone. PostgreSQL's own lock does not see a
+    server of another container, as both are process 1."""
+    pod, one = postgresql("Deployment", folder)
+    prepare(pod, one)
+    other = pod_of("StatefulSet", "rae-memory-postgresql", {"postgresql-password": PASSWORD}, folder)[1]
+    with pod.running(one, stop=signal.SIGINT) as execute:
+        pod.probed(one, execute)
+        refused(pod, other)
+        pod.probed(one, execute, "readinessProbe")
+    # The lock goes with the server, also where it was killed.
+    with pod.running(other, stop=signal.SIGINT) as execute:
+        pod.probed(other, execute)
+
+
+@pytest.mark.parametrize("auth", [True, False])
+def test_no_second_redis_on_one_volume(folder, auth):
+    program = Path(support.redis_program()).parent
+    secrets = {"redis-password": PASSWORD} if auth else {}
+    more = {"redis": {"auth": {"enabled": auth}}}
+    pod, one = pod_of("Deployment", "rae-memory-redis-master", secrets, folder, [program], more)
+    with pod.running(one) as execute:
+        pod.probed(one, execute)
+        refused(pod, one)
+    with pod.running(one) as execute:
+        pod.probed(one, execute)
+
+
+def test_recovery_of_postgresql_is_no_reason_to_kill_it(folder):
+    """pg_isready ends with 1 while the server says that it starts up, and with 2 where nobody answers."""
+    pod, one = postgresql("Deployment", folder)
+    programs = folder / "fakes"
+    programs.mkdir()
+    for name, taken in {"startupProbe": {0, 1}, "livenessProbe": {0, 1}, "readinessProbe": {0}}.items():
+        for code in (0, 1, 2, 3):
+            fake = programs / "pg_isready"
+            fake.write_text(f"#!/bin/sh\nexit {code}\n")
+            fake.chmod(0o755)
+            done = subprocess.run(one[name]["exec"]["command"], env={"PATH": f"{programs}:/usr/bin:/bin"})
+            assert (done.returncode == 0) == (code in taken), (name, code)
+
+
 def redis_answers(execute, *words, env=True):
     return execute("redis-cli", *words, env=env).stdout.strip()
 
@@ -144,7 +210,7 @@ def test_redis_without_a_password(folder):
     with pod.running(one) as execute:
         pod.probed(one, execute)
         assert redis_answers(execute, "SET", "key", "lost") == "OK"
-    assert not list(pod.volumes["data"].iterdir()), "nothing is kept"
+    assert [found.name for found in pod.volumes["data"].iterdir()] == [".lock"], "nothing is kept"
 
 
 def test_redis_of_the_compose_file_takes_its_password(folder):

@@ -18,10 +18,11 @@ and with the same volume claim, so that the kind can be changed without losing d
 {{- end -}}
 {{- end -}}
 
-{{/* The three probes. Argument: dict "values" map "command" list. */}}
+{{/* The three probes. Argument: dict "values" map "command" list "alive" list, the command of all but readiness where it is another. */}}
 {{- define "rae.store.probes" -}}
 {{- range $name := list "startupProbe" "readinessProbe" "livenessProbe" }}
-{{- with include "rae.store.probe" (dict "name" $name "probe" (get $.values $name) "command" $.command) }}
+{{- $command := ternary $.command (default $.command $.alive) (eq $name "readinessProbe") }}
+{{- with include "rae.store.probe" (dict "name" $name "probe" (get $.values $name) "command" $command) }}
 {{ . }}
 {{- end }}
 {{- end }}
@@ -114,6 +115,22 @@ spec:
 {{- with get .values .key -}}
 {{- include "rae.tpl" (dict "root" $.root "value" .) -}}
 {{- end -}}
+{{- end -}}
+
+{{/*
+Lines of a shell before the server's start: a lock on its volume, which the server inherits and which goes with its last process. It
+holds between the containers of a node, where two pods can have one volume, by a rollback across a change of kind for one; PostgreSQL's
+own lock does not, as each server is process 1 of its container. Argument: the folder of the volume.
+*/}}
+{{- define "rae.store.lock" -}}
+exec 9>> {{ . }}/.lock
+locked=0
+flock -n 9 || locked=$?
+case $locked in
+  0) ;;
+  1) echo "another server runs on this volume: this one ends, and changes nothing" >&2; exit 1 ;;
+  *) echo "the volume cannot be locked (flock: $locked): nothing here keeps a second server away from it" >&2 ;;
+esac
 {{- end -}}
 
 {{/*
