@@ -175,6 +175,7 @@ RULES: list[tuple[str, Schema]] = [
     ("celeryWorker.queues", listed(text())),
     ("migrations.mode", choice("init", "job")),
     ("migrations.hookTimeout", whole(1)),
+    ("migrations.waitSeconds", whole(1)),
     ("migrations.backoffLimit", whole(0)),
     ("cost.enableTracking", choice(True, False, "true", "false")),
     ("cost.default*", MONEY),
@@ -257,6 +258,8 @@ RULES: list[tuple[str, Schema]] = [
     ("networkPolicy.extra*", listed(ANY_OBJECT)),
     ("networkPolicy.internet.cidrs", listed(text("/[0-9]+$"))),
     ("networkPolicy.internet.except", listed(text("/[0-9]+$"))),
+    ("networkPolicy.dns.ports", listed(PORT, minItems=1)),
+    ("networkPolicy.dns.cidrs", listed(text("/[0-9]+$"))),
     ("rbac.extraRules", listed(ANY_OBJECT)),
     ("backup.schedule", text(r"^(@[a-z]+|\S+( +\S+){4})$")),
     ("backup.retention", whole(1)),
@@ -267,6 +270,7 @@ RULES: list[tuple[str, Schema]] = [
     ("apiVersionOverrides", listed(text(minLength=1))),
     ("extraObjects", listed({"anyOf": [text(minLength=1), ANY_OBJECT]})),
     ("postgresql.primary.extendedConfiguration", text()),
+    ("postgresql.primary.maxConnections", whole(20, 262143)),
 ]
 # Objects that may have other keys: those of `global` belong to whoever uses the chart as a part of theirs.
 OPEN = {"global"}

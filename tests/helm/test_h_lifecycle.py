@@ -15,8 +15,10 @@ from support import (
     annotations,
     containers,
     documents,
+    env_of,
     labels,
     pod_of,
+    refusal,
     render,
     render_text,
 )
@@ -194,3 +196,43 @@ def test_s079_every_container_has_resources_and_a_pinned_image():
             image = container["image"]
             assert "@sha256:" in image or re.search(r":[\w.-]+$", image), image
             assert not image.endswith(":latest"), image
+
+
+def backup(*trees, **options) -> dict:
+    return render(EXPLICIT, {"backup": {"enabled": True}}, *trees, **options).get("CronJob", "rae-memory-backup")
+
+
+def dump_of(cron: dict) -> dict:
+    return pod_of(cron)["spec"]["initContainers"][0]
+
+
+def test_a_backup_that_failed_in_part_is_not_made_again_in_the_same_night():
+    """The dump is kept where Qdrant does not answer; each further try would keep one more, and remove an older backup for it."""
+    assert backup()["spec"]["jobTemplate"]["spec"]["backoffLimit"] == 0
+
+
+def test_a_backup_has_the_certificate_that_its_database_is_checked_by(engine):
+    mounts = {
+        "extraVolumes": [{"name": "db-ca", "configMap": {"name": "rae-db-ca"}}],
+        "extraVolumeMounts": [{"name": "db-ca", "mountPath": "/etc/rae", "readOnly": True}],
+    }
+    external = next(f for f in CI_FILES if "external" in f.stem)
+    cron = backup({"backup": mounts}, files=[external], engine=engine)
+    assert env_of(dump_of(cron))["PGSSLROOTCERT"] == "/etc/rae/db-ca.pem"
+    for container in containers(pod_of(cron)):
+        assert mounts["extraVolumeMounts"][0] in container["volumeMounts"], container["name"]
+    assert mounts["extraVolumes"][0] in pod_of(cron)["spec"]["volumes"]
+    # pg_dump has no list of its own, as the server has.
+    without = {"externalDatabase": {"sslRootCert": ""}, "backup": {"enabled": True}}
+    assert "sslRootCert" in refusal(EXPLICIT, without, files=[external])
+    render(EXPLICIT, without, {"externalDatabase": {"sslMode": "require"}}, files=[external])
+    wrong = {"backup": {"enabled": True, "extraVolumeMounts": mounts["extraVolumeMounts"]}}
+    assert "db-ca" in refusal(EXPLICIT, wrong)
+
+
+def test_a_tag_for_the_backup_is_not_hidden_by_the_digest_of_postgresql():
+    digest = {"postgresql": {"image": {"digest": "sha256:" + "1" * 64}}}
+    assert dump_of(backup(digest))["image"] == "docker.io/postgres@sha256:" + "1" * 64
+    assert dump_of(backup(digest, {"backup": {"image": {"tag": "18"}}}))["image"] == "docker.io/postgres:18"
+    own = {"backup": {"image": {"tag": "18", "digest": "sha256:" + "2" * 64}}}
+    assert dump_of(backup(digest, own))["image"] == "docker.io/postgres@sha256:" + "2" * 64

@@ -330,3 +330,41 @@ def test_s088_the_evaluator_itself_can_say_no():
     assert not allowed([policy], c, a, 80)
     assert allowed([policy], a, c, 80), "no policy selects c"
     assert not allowed([policy], End("b", "other", (("b", "1"),)), a, 80), "a pod selector means the policy's namespace"
+
+
+def test_s085_dns_on_another_port_or_at_an_address_for_every_pod():
+    """OpenShift's DNS pods listen at 5353; the cache of a node has an address and no pod that a selector finds."""
+    dns = {"networkPolicy": {"dnsNamespace": "openshift-dns", "dns": {"ports": [53, 5353], "cidrs": ["169.254.20.10/32"]}}}
+    more = {"backup": {"enabled": True}, "migrations": {"mode": "job"}, "qdrant": {"replicaCount": 3}}
+    objects = render(EXPLICIT, dns, more, arguments=["--is-upgrade"])
+    server = End("dns", "openshift-dns", (("dns", "default"),))
+    cache = End("cache", address="169.254.20.10")
+    asking = [p for p in policies_of(objects) if "Egress" in p["spec"]["policyTypes"] and p["spec"]["egress"]]
+    names = {p["metadata"]["name"] for p in asking}
+    assert names >= {f"rae-memory-{n}" for n in (*RAE_COMPONENTS, "test", "qdrant", "backup", "migrations", "migrations-out")}
+    for policy in asking:
+        pod = End("pod", "rae-memory", tuple(policy["spec"]["podSelector"]["matchLabels"].items()))
+        for protocol in ("UDP", "TCP"):
+            for port in (53, 5353):
+                for target in (server, cache):
+                    assert permits([policy], "Egress", pod, target, port, protocol), (policy["metadata"]["name"], target.name)
+        assert not permits([policy], "Egress", pod, cache, 80)
+
+
+def test_s095_the_migration_before_an_upgrade_reaches_an_external_database(engine):
+    """The policy of its component comes with the upgrade, after it; until then a default deny would hold."""
+    rule = {"to": [{"ipBlock": {"cidr": "10.20.0.0/16"}}], "ports": [{"protocol": "TCP", "port": 5432}]}
+    values = {
+        "migrations": {"mode": "job"},
+        "postgresql": {"enabled": False},
+        "externalDatabase": {"host": "10.20.30.40", "existingSecret": "db"},
+        "networkPolicy": {"extraEgress": [rule], "defaultDeny": True},
+    }
+    objects = render(EXPLICIT, values, engine=engine, arguments=["--is-upgrade"])
+    hooks = [o for o in policies_of(objects) if "helm.sh/hook" in (o["metadata"].get("annotations") or {})]
+    assert [h["metadata"]["name"] for h in hooks] == ["rae-memory-migrations-out"]
+    (job,) = [o for o, _ in objects.pods() if o.startswith("Job/")]
+    pod = pod_end(objects, job)
+    assert permits(hooks, "Egress", pod, OUTSIDE["private"], 5432)
+    assert permits(hooks, "Egress", pod, OUTSIDE["dns"], 53, "UDP")
+    assert not permits(hooks, "Egress", pod, OUTSIDE["private"], 443)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import seed
 import yaml
-from support import CI_FILES, EXPLICIT, annotations, containers, pod_of, refusal, render
+from support import CHART, CI_FILES, EXPLICIT, REPOSITORY, annotations, containers, notes, pod_of, refusal, render
 
 
 def ingress(*trees: dict, **options) -> dict:
@@ -155,3 +157,33 @@ def test_s105_no_rule_has_a_wildcard(sets):
         assert "*" not in str(role["rules"])
         for rule in role["rules"]:
             assert set(rule["verbs"]) <= {"get", "list"}
+
+
+def test_metrics_stay_inside_where_only_the_paths_of_the_api_are_published(engine):
+    """/metrics asks for no key and names tenants with their budgets."""
+    routes = json.loads((REPOSITORY / "docs" / "openapi.json").read_text())["paths"]
+    wanted = {"/" + route.split("/")[1] for route in routes} - {"/metrics"}
+    hosts = [
+        {"host": "a.example.org", "paths": [{"path": "/", "pathType": "Prefix"}]},
+        {"host": "b.example.org", "paths": [{"path": "/v1", "pathType": "Prefix"}]},
+        {"host": "c.example.org"},
+    ]
+    values = {
+        "ingress": {"hosts": hosts, "apiPathsOnly": True},
+        "gateway": {"enabled": True, "parentRefs": [{"name": "public"}], "apiPathsOnly": True},
+    }
+    objects = render(EXPLICIT, values, engine=engine, api_versions=["gateway.networking.k8s.io/v1"])
+    rules = objects.get("Ingress", "rae-memory-api")["spec"]["rules"]
+    shown = [{p["path"] for p in rule["http"]["paths"]} for rule in rules]
+    assert shown == [wanted, {"/v1"}, wanted]
+    assert {p["pathType"] for rule in rules for p in rule["http"]["paths"]} == {"Prefix"}
+    (rule,) = objects.get("HTTPRoute", "rae-memory-api")["spec"]["rules"]
+    assert {(m["path"]["type"], m["path"]["value"]) for m in rule["matches"]} == {("PathPrefix", w) for w in wanted}
+
+
+def test_the_notes_and_the_readme_tell_that_metrics_are_published():
+    said = "/metrics"
+    assert said in notes(), "the ingress serves all paths"
+    assert said not in notes(sets=["ingress.apiPathsOnly=true"])
+    assert said not in notes(sets=["ingress.enabled=false"])
+    assert "`ingress.apiPathsOnly" in (CHART / "README.md").read_text()

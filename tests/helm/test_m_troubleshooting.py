@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import seed
 from support import CHART, EXPLICIT, env_of, main_container, notes, pod_of, render
@@ -100,3 +102,72 @@ def test_s111_the_notes_print_the_line_that_fits(engine):
     stateful = notes(sets=["postgresql.primary.kind=StatefulSet", "redis.master.kind=StatefulSet"], engine=engine)
     assert "statefulset/rae-memory-postgresql" in stateful
     assert "deployment/rae-memory-postgresql" not in stateful
+
+
+README = (CHART / "README.md").read_text()
+RUNBOOK = (CHART.parent.parent / "docs" / "runbooks" / "backup-restore.md").read_text()
+
+
+def connections(*sets: str) -> int:
+    text = render(EXPLICIT, sets=sets).get("ConfigMap", "rae-memory-postgresql-config")["data"]["postgresql.conf"]
+    return int(re.search(r"^max_connections = ([0-9]+)$", text, re.M)[1])
+
+
+def test_postgresql_has_connections_for_all_processes():
+    """At most 10 of each process; a worker is one and so is each of its children."""
+    assert connections() >= 10 * 10 + 10 * (4 + 1) * 10 + 3
+    production = render(EXPLICIT, files=[CHART / "values-production.yaml"])
+    scaled = production.get("HorizontalPodAutoscaler", "rae-memory-api")["spec"]["maxReplicas"]
+    assert scaled == 20 and connections() >= 20 * 10 + 10 * (4 + 1) * 10 + 3
+    assert connections("postgresql.primary.maxConnections=123") == 123
+    said = "postgresql.primary.maxConnections"
+    assert said not in notes() and said not in notes(files=[CHART / "values-production.yaml"])
+    assert said in notes(sets=["postgresql.primary.maxConnections=500"])
+    keda = ["celeryWorker.autoscaling.enabled=false", "celeryWorker.keda.enabled=true"]
+    assert said in notes(sets=[*keda, "celeryWorker.keda.maxReplicas=50"])
+    assert said not in notes(sets=["postgresql.enabled=false", "memoryApi.autoscaling.maxReplicas=500"])
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"config": {"otel": {"enabled": True, "endpoint": "http://otel-collector.observability:4318"}}},
+        {"configMap": {"RAE_OLLAMA_BASE_URL": "http://ollama.models:11434"}},
+        {"configMap": {"RAE_VLLM_BASE_URL": "http://vllm.models:8000/v1"}},
+        {"configMap": {"RAE_JWT_ISSUER": "https://keycloak.identity/realms/rae"}},
+    ],
+    ids=str,
+)
+def test_the_notes_name_what_the_policies_shut(tree, engine):
+    said = "networkPolicy.extraEgress"
+    assert said not in notes()
+    shown = notes(tree, engine=engine)
+    assert said in shown
+    assert next(v for v in ("config.otel", *tree.get("configMap", {})) if v in shown)
+    assert said not in notes(tree, {"networkPolicy": {"enabled": False}})
+    rule = {"to": [{"namespaceSelector": {}}], "ports": [{"port": 4318}]}
+    assert said not in notes(tree, {"networkPolicy": {"extraEgress": [rule]}})
+
+
+@pytest.mark.parametrize("text", [README, RUNBOOK], ids=["README", "runbook"])
+def test_a_restore_stops_keda_too(text):
+    """An HPA leaves a Deployment of 0 alone; KEDA brings it back to its minimum."""
+    pause = re.findall(r"^kubectl annotate (\S+) (\S+) -n rae-memory --overwrite$", text, re.M)
+    again = re.findall(r"^kubectl annotate (\S+) (\S+) -n rae-memory$", text, re.M)
+    name = "autoscaling.keda.sh/paused-replicas"
+    assert pause == [("scaledobject/rae-memory-celery-worker", f"{name}=0")]
+    assert again == [("scaledobject/rae-memory-celery-worker", f"{name}-")]
+    sets = ["celeryWorker.autoscaling.enabled=false", "celeryWorker.keda.enabled=true"]
+    objects = render(EXPLICIT, sets=sets, api_versions=["keda.sh/v1alpha1"])
+    assert objects.has("ScaledObject", "rae-memory-celery-worker")
+
+
+def test_the_readme_tells_of_rollbacks_passwords_dns_and_whose_dump():
+    upgrading = README.split("\n## Upgrading\n")[1].split("\n## ")[0]
+    assert "helm rollback" in upgrading and "existingSecret" in upgrading, "a rollback brings old passwords back"
+    assert "--replicas=0" in upgrading, "a rollback across a change of kind"
+    backup = README.split("\n## Backup and Restore\n")[1].split("\n## ")[0]
+    assert "owner" in backup and "PGUSER" in backup
+    assert "owner" in RUNBOOK and "PGUSER" in RUNBOOK
+    trouble = README.split("\n## Troubleshooting\n")[1].split("\n## ")[0]
+    assert "networkPolicy.dns" in trouble and "5353" in trouble

@@ -136,3 +136,21 @@ storageClassName: {{ ternary "" . (eq . "-") | quote }}
 {{- define "rae.configMapName" -}}
 {{- include "rae.componentName" (dict "root" . "component" "config") -}}
 {{- end -}}
+
+{{/*
+The paths that are published. /metrics asks nobody for a key; a path of a controller's own could not be shut alike everywhere, so that
+those of the API are named instead. Argument: dict "paths" list "prefix" the type's name "apiOnly" bool.
+*/}}
+{{- define "rae.publishedPaths" -}}
+{{- $published := list -}}
+{{- range $one := default (list (dict "path" "/" "pathType" .prefix)) .paths -}}
+{{- if and $.apiOnly (eq $one.path "/") -}}
+{{- range list "/v1" "/health" "/docs" "/openapi.json" -}}
+{{- $published = append $published (dict "path" . "pathType" $.prefix) -}}
+{{- end -}}
+{{- else -}}
+{{- $published = append $published $one -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $published -}}
+{{- end -}}

@@ -81,11 +81,17 @@ spec:
     - namespaceSelector:
         matchLabels:
           kubernetes.io/metadata.name: {{ .Values.networkPolicy.dnsNamespace | quote }}
+    {{- range .Values.networkPolicy.dns.cidrs }}
+    - ipBlock:
+        cidr: {{ . | quote }}
+    {{- end }}
   ports:
+    {{- range .Values.networkPolicy.dns.ports }}
     - protocol: UDP
-      port: 53
+      port: {{ . }}
     - protocol: TCP
-      port: 53
+      port: {{ . }}
+    {{- end }}
 {{ end -}}
 
 {{- define "rae.np.toPostgresql" -}}

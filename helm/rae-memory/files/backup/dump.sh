@@ -9,10 +9,12 @@ if [ -n "${DATABASE_URL:-}" ]; then
   [[ "$DATABASE_URL" =~ $shape ]] || { echo "the address of the database is not postgres://user:password@host:port/name" >&2; exit 1; }
   user=${BASH_REMATCH[3]} password=${BASH_REMATCH[5]} host=${BASH_REMATCH[6]} port=${BASH_REMATCH[8]} name=${BASH_REMATCH[10]}
   query=${BASH_REMATCH[12]}
-  PGUSER=$(decoded "$user"); PGPASSWORD=$(decoded "$password"); PGDATABASE=$(decoded "$name")
+  # Another user may be meant for the dump than for the server (backup.extraEnv), and comes with a password of its own.
+  if [ -z "${PGUSER:-}" ]; then PGUSER=$(decoded "$user"); PGPASSWORD=$(decoded "$password"); fi
+  PGDATABASE=$(decoded "$name")
   PGHOST=${host#[}; PGHOST=${PGHOST%]}; PGPORT=${port:-5432}
   export PGUSER PGPASSWORD PGDATABASE PGHOST PGPORT
-  [ -n "$PGDATABASE" ] || export PGDATABASE="$PGUSER"
+  [ -n "$PGDATABASE" ] || PGDATABASE=$(decoded "$user")
   while IFS= read -r pair; do
     case "$pair" in
       sslmode=*) PGSSLMODE=$(decoded "${pair#*=}"); export PGSSLMODE ;;

@@ -7,8 +7,8 @@ postgresql.conf: |
   listen_addresses = '*'
   unix_socket_directories = '/var/run/postgresql'
   password_encryption = 'scram-sha-256'
-  # Each process of RAE opens at most 10, each child of a worker among them.
-  max_connections = 500
+  # postgresql.primary.maxConnections. Each process of RAE opens at most 10, each child of a worker among them.
+  max_connections = {{ include "rae.scalar" $values.maxConnections }}
   shared_buffers = '256MB'
   # Pods rarely have huge pages, and asking for them can end the start.
   huge_pages = off
