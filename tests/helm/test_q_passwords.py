@@ -17,11 +17,13 @@ CLAIMS = "/api/v1/namespaces/rae-memory/persistentvolumeclaims"
 # Kinds of the default render, by their APIs; Helm 4 asks for each of them.
 APIS = {
     "v1": "Secret PersistentVolumeClaim ConfigMap Service ServiceAccount Pod",
+    "apiregistration.k8s.io/v1": "APIService",
     "apps/v1": "Deployment StatefulSet",
     "autoscaling/v2": "HorizontalPodAutoscaler",
     "networking.k8s.io/v1": "NetworkPolicy Ingress",
     "policy/v1": "PodDisruptionBudget",
     "rbac.authorization.k8s.io/v1": "Role RoleBinding",
+    "batch/v1": "Job",
     "keda.sh/v1alpha1": "ScaledObject TriggerAuthentication",
 }
 PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}

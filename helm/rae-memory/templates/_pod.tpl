@@ -138,13 +138,20 @@ selector:
 
 {{/*
 The migration as an init container, or nothing. Argument: dict "root" $ "values" map of the component, whose mounts it shares,
-as they may hold the certificate of the database.
+as they may hold the certificate of the database, and "wait" true to wait for the database in the container itself.
 */}}
 {{- define "rae.migrationContainer" -}}
 - name: migrate
   image: {{ include "rae.image" (dict "root" .root "image" .values.image) }}
   imagePullPolicy: {{ include "rae.imagePullPolicy" (dict "root" .root "image" .values.image) }}
+  {{- if .wait }}
+  command: ["/bin/sh", "-eu", "-c"]
+  args:
+    - |
+      {{- include "rae.migrations.script" .root | nindent 6 }}
+  {{- else }}
   args: ["migrate"]
+  {{- end }}
   workingDir: /var/lib/rae
   {{- with include "rae.env" (dict "root" .root "role" "migrate" "values" (list .values .root.Values.migrations)) }}
   {{- . | nindent 2 }}
