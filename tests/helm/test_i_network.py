@@ -348,7 +348,7 @@ def test_s085_dns_on_another_port_or_at_an_address_for_every_pod():
             for port in (53, 5353):
                 for target in (server, cache):
                     assert permits([policy], "Egress", pod, target, port, protocol), (policy["metadata"]["name"], target.name)
-        assert not permits([policy], "Egress", pod, cache, 80)
+        assert not permits([policy], "Egress", pod, cache, 80, "TCP")
 
 
 def test_s095_the_migration_before_an_upgrade_reaches_an_external_database(engine):
@@ -365,6 +365,6 @@ def test_s095_the_migration_before_an_upgrade_reaches_an_external_database(engin
     assert [h["metadata"]["name"] for h in hooks] == ["rae-memory-migrations-out"]
     (job,) = [o for o, _ in objects.pods() if o.startswith("Job/")]
     pod = pod_end(objects, job)
-    assert permits(hooks, "Egress", pod, OUTSIDE["private"], 5432)
+    assert permits(hooks, "Egress", pod, OUTSIDE["private"], 5432, "TCP")
     assert permits(hooks, "Egress", pod, OUTSIDE["dns"], 53, "UDP")
-    assert not permits(hooks, "Egress", pod, OUTSIDE["private"], 443)
+    assert not permits(hooks, "Egress", pod, OUTSIDE["private"], 443, "TCP")

@@ -161,6 +161,7 @@ def test_thresholds_and_overrides_reach_the_rules():
         ("rerankerService.enabled=false", {"RaeRerankerDown"}),
         ("mlService.enabled=false", {"RaeMlServiceDown"}),
         ("monitoring.serviceMonitor.enabled=false", {"RaeApiDown"}),
+        ("backup.enabled=false", {"RaeBackupOld"}),
         (
             "monitoring.podMonitor.enabled=false",
             {"RaeWorkerDown", "RaeWorkerIdle", "RaeWorkerChildrenFall", "RaeMlServiceDown", "RaeRerankerDown"},
@@ -170,6 +171,14 @@ def test_thresholds_and_overrides_reach_the_rules():
 def test_what_nobody_scrapes_is_not_missed(setting, gone):
     """Alerts on a target that does not exist would fire for ever."""
     assert set(rendered.alerts()) - set(rendered.alerts(setting)) == gone
+
+
+def test_the_alert_of_backups_asks_for_the_cron_job_that_is_rendered():
+    expr = rendered.alerts()["RaeBackupOld"]["expr"]
+    cron = rendered.of_kind("CronJob", "backup.enabled=true")[0]["metadata"]
+    assert f'namespace="{cron["namespace"]}",cronjob="{cron["name"]}"' in expr
+    changed = rendered.alerts("monitoring.prometheusRule.thresholds.backupAgeHours=200")["RaeBackupOld"]["expr"]
+    assert changed == expr.replace("> 50 *", "> 200 *") != expr
 
 
 def test_an_override_of_no_alert_is_refused():

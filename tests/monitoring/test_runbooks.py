@@ -13,6 +13,7 @@ ROUTES = json.loads((rendered.ROOT / "docs" / "openapi.json").read_text())["path
 OPERATIONS = (rendered.ROOT / "docs" / "operations.md").read_text()
 VALUES = yaml.safe_load((rendered.CHART / "values.yaml").read_text())
 BOARD = json.loads((rendered.CHART / "files" / "dashboards" / "rae.json").read_text())
+WORKLOADS = ("Deployment", "StatefulSet", "CronJob")
 PANELS = {panel["title"] for panel in rendered.panels(BOARD)}
 
 pages = pytest.mark.parametrize("page", [page.read_text() for page in PAGES], ids=[page.stem for page in PAGES])
@@ -78,12 +79,13 @@ def test_panels_are_those_of_the_dashboard(page):
 
 @pages
 def test_objects_are_those_of_the_chart(page):
-    names = {(made["kind"].lower(), made["metadata"]["name"]) for made in rendered.objects()}
-    found = re.findall(r"\b(deployment|statefulset)[/ ](rae-memory-[a-z-]+)", page)
+    objects = rendered.objects("backup.enabled=true")
+    names = {(made["kind"].lower(), made["metadata"]["name"]) for made in objects}
+    found = re.findall(r"\b(deployment|statefulset|cronjob)[/ ](rae-memory-[a-z-]+)", page)
     for kind, name in found:
         assert (kind, name) in names, (kind, name)
     for component in re.findall(r"kubernetes\.io/component=([a-z-]+)", page):
-        workloads = [m for m in rendered.objects() if m["kind"] in ("Deployment", "StatefulSet")]
-        labels = [m["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] for m in workloads]
+        specs = [m["spec"].get("jobTemplate", m)["spec"] for m in objects if m["kind"] in WORKLOADS]
+        labels = [spec["template"]["metadata"]["labels"]["app.kubernetes.io/component"] for spec in specs]
         assert component in labels, component
     assert "kubectl" in page

@@ -22,12 +22,13 @@ in. The files use $(...) because {{ ... }} belongs to Prometheus in them.
 {{- /* Who has the memory store open, and every process. */ -}}
 {{- $_ := set $fill "$(store)" (printf "namespace=%q,job=~\"%s|%s\"" $namespace $jobs.api $jobs.worker) -}}
 {{- $_ := set $fill "$(any)" (printf "namespace=%q,job=~\"%s\"" $namespace (values $jobs | sortAlpha | join "|")) -}}
+{{- $_ := set $fill "$(backup)" (printf "namespace=%q,cronjob=%q" $namespace (include "rae.componentName" (dict "root" $root "component" "backup"))) -}}
 {{- range $name, $value := $rule.thresholds -}}
 {{- $_ := set $fill (printf "$(thresholds.%s)" $name) (toString (float64 $value)) -}}
 {{- end -}}
 {{- /* An alert on a target that nobody scrapes would always fire. */ -}}
 {{- $pods := .Values.monitoring.podMonitor.enabled -}}
-{{- $when := dict "api" .Values.monitoring.serviceMonitor.enabled "worker" (and $pods .Values.celeryWorker.enabled) "ml" (and $pods .Values.mlService.enabled) "reranker" (and $pods .Values.rerankerService.enabled) -}}
+{{- $when := dict "api" .Values.monitoring.serviceMonitor.enabled "worker" (and $pods .Values.celeryWorker.enabled) "ml" (and $pods .Values.mlService.enabled) "reranker" (and $pods .Values.rerankerService.enabled) "backup" .Values.backup.enabled -}}
 {{- $known := dict -}}
 {{- $groups := list -}}
 {{- range $path, $_ := .Files.Glob "files/alerts/*.yaml" -}}
@@ -89,8 +90,7 @@ find it.
 apiVersion: monitoring.coreos.com/v1
 kind: PodMonitor
 metadata:
-  name: {{ $name }}
-  namespace: {{ default (include "rae.namespace" .root) $monitor.namespace }}
+  {{- include "rae.guest" (dict "root" .root "name" $name "in" $monitor.namespace) | nindent 2 }}
   labels:
     {{- include "rae.labels" . | nindent 4 }}
     {{- with $monitor.labels }}
