@@ -67,9 +67,9 @@ def folder():
 class Backup:
     """The Job's pod on this machine."""
 
-    def __init__(self, image, filled, folder, **values):
+    def __init__(self, image, filled, folder, more=None, **values):
         self.image, (self.port, programs) = image, filled
-        objects = chart.render({"backup": {"enabled": True, **values}})
+        objects = chart.render({"backup": {"enabled": True, **values}, **(more or {})})
         cron = chart.pick(objects, "CronJob", "rae-memory-backup")["spec"]
         spec = cron["jobTemplate"]["spec"]["template"]["spec"]
         self.pod = chart.Pod(objects, spec, SECRETS, folder, [str(programs)])
@@ -243,7 +243,7 @@ def test_a_backup_goes_to_s3_signed_and_whole(image, filled, folder, pieces):
 
 
 def test_the_address_of_the_app_s_secret_works_too(image, filled, folder):
-    backup = Backup(image, filled, folder, qdrantSnapshots=False)
+    backup = Backup(image, filled, folder, {"postgresql": {"enabled": False}}, qdrantSnapshots=False)
     port, programs = filled
     statement = """CREATE ROLE "o'n e" LOGIN SUPERUSER PASSWORD 'p@ss/w%rd:#'"""
     support.psql(programs, port, "postgres", statement)
@@ -252,6 +252,26 @@ def test_the_address_of_the_app_s_secret_works_too(image, filled, folder):
     assert "dumped rae_memory of 127.0.0.1" in told
     assert backup.run_dump({"DATABASE_URL": "mysql://a:b@c/d"}).returncode != 0
     support.psql(programs, port, "postgres", """DROP ROLE "o'n e" """)
+
+
+def test_the_owner_dumps_where_the_server_is_only_a_member(image, filled, folder):
+    """The server may serve as a member of rae_app, which may not read all; the dump is then the owner's, also beside an address."""
+    port, programs = filled
+    support.psql(programs, port, "postgres", "CREATE ROLE member LOGIN IN ROLE rae_app PASSWORD 'of member'")
+    url = {"DATABASE_URL": f"postgresql://member:of%20member@127.0.0.1:{port}/rae_memory"}
+    external = {"postgresql": {"enabled": False}}
+    try:
+        refused = Backup(image, filled, folder, external, qdrantSnapshots=False).run_dump(url)
+        assert refused.returncode != 0 and "permission denied" in refused.stderr
+        reference = {"secretKeyRef": {"name": "rae-owner", "key": "postgresql-password"}}
+        owner = [{"name": "PGUSER", "value": "rae"}, {"name": "PGPASSWORD", "valueFrom": reference}]
+        backup = Backup(image, filled, folder, external, qdrantSnapshots=False, extraEnv=owner)
+        assert "dumped rae_memory" in well(backup.run_dump(url))
+        # Without a name of the database it is that of the address's user, as ever.
+        unnamed = backup.run_dump({"DATABASE_URL": url["DATABASE_URL"].removesuffix("/rae_memory")})
+        assert 'database "member" does not exist' in unnamed.stderr
+    finally:
+        support.psql(programs, port, "postgres", "DROP ROLE member")
 
 
 def test_a_database_without_memories_is_no_backup(image, filled, folder):
