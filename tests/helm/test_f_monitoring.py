@@ -61,6 +61,31 @@ def test_s063_it_selects_the_service_of_the_api_alone():
     assert other["spec"]["namespaceSelector"] == {"matchNames": ["rae-memory"]}
 
 
+def test_s063_two_releases_of_one_name_share_the_namespace_of_prometheus(engine):
+    """Staging and production: with one name the second install ends with "invalid ownership metadata"."""
+    sets = [f"monitoring.{one}.namespace=prom" for one in ("serviceMonitor", "prometheusRule", "grafanaDashboard")]
+    sets.append("monitoring.prometheusRule.enabled=true")
+    kinds = ("ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap")
+
+    def guests(**options):
+        found = render(EXPLICIT, sets=sets, engine=engine, **options).of(*kinds)
+        return {(o["kind"], o["metadata"]["name"]) for o in found if o["metadata"]["namespace"] == "prom"}
+
+    one, two = guests(namespace="staging"), guests(namespace="production")
+    assert len(one) == len(two) == 6
+    assert not one & two
+    long = guests(namespace="n" * 63, release="r" * 53)
+    assert all(len(name) <= 63 for _, name in long)
+    # In its own namespace nothing is added, and the job of a series stays that of the component in any case.
+    assert render(EXPLICIT, sets=["monitoring.serviceMonitor.namespace=rae-memory"], engine=engine).get(
+        "ServiceMonitor", "rae-memory-api"
+    )
+    for o in render(EXPLICIT, sets=sets, engine=engine, namespace="staging").of("PodMonitor"):
+        (endpoint,) = o["spec"]["podMetricsEndpoints"]
+        (job,) = [r["replacement"] for r in endpoint["relabelings"] if r["targetLabel"] == "job"]
+        assert o["metadata"]["name"] == f"{job}-staging"
+
+
 def test_s064_relabelings_are_passed_as_given():
     shown = seed.values("Monitoring & Observability")
     given = shown["monitoring"]["serviceMonitor"]["relabelings"]

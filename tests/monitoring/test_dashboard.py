@@ -64,7 +64,7 @@ def test_folder_namespace_and_annotations():
     path = "monitoring.grafanaDashboard"
     made = rendered.only(
         "ConfigMap",
-        "rae-memory-dashboard",
+        "rae-memory-dashboard-rae-memory",  # the last word is the namespace of the release
         f"{path}.folder=Agents",
         f"{path}.namespace=grafana",
         f"{path}.annotations.a=b",

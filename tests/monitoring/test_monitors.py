@@ -56,7 +56,8 @@ def test_s063_the_api_is_scraped_at_its_port_http():
 
 @pytest.mark.parametrize("name", ["api", "celery-worker", "ml-service", "reranker"])
 def test_s064_settings_are_passed_as_given(name):
-    made = monitors(*OPTIONS)[f"rae-memory-{name}"]
+    # In a namespace of others its name carries the release's own.
+    made = monitors(*OPTIONS)[f"rae-memory-{name}-rae-memory"]
     scrape = endpoint(made)
     assert (scrape["interval"], scrape["scrapeTimeout"]) == ("45s", "5s")
     own = [] if name == "api" else [{"targetLabel": "job", "replacement": f"rae-memory-{name}"}]

@@ -39,6 +39,17 @@ At most 52 characters: Kubernetes adds a hash of ten to the names of StatefulSet
 {{- printf "%s-%s" (include "rae.cut" (dict "name" (include "rae.fullname" .root) "length" $length)) .component -}}
 {{- end -}}
 
+{{/*
+The lines "name" and "namespace" of an object that may lie in a namespace of others, such as that of Prometheus: its name carries
+the release's namespace there, as releases of one name in two namespaces would meet. Argument: dict "root" $ "name" n "in" namespace-or-"".
+*/}}
+{{- define "rae.guest" -}}
+{{- $own := include "rae.namespace" .root -}}
+{{- $namespace := default $own .in -}}
+name: {{ ternary .name (include "rae.cut" (dict "name" (printf "%s-%s" .name $own) "length" 63)) (eq $namespace $own) }}
+namespace: {{ $namespace }}
+{{- end -}}
+
 {{- define "rae.namespace" -}}
 {{- default .Release.Namespace .Values.namespaceOverride -}}
 {{- end -}}
