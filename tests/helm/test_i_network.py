@@ -334,20 +334,27 @@ def test_s088_the_evaluator_itself_can_say_no():
 
 def test_s085_dns_on_another_port_or_at_an_address_for_every_pod():
     """OpenShift's DNS pods listen at 5353; the cache of a node has an address and no pod that a selector finds."""
-    dns = {"networkPolicy": {"dnsNamespace": "openshift-dns", "dns": {"ports": [53, 5353], "cidrs": ["169.254.20.10/32"]}}}
+    dns = {
+        "networkPolicy": {"dnsNamespace": "openshift-dns", "dns": {"ports": [53, 5353], "cidrs": ["169.254.20.10/32"]}}
+    }
     more = {"backup": {"enabled": True}, "migrations": {"mode": "job"}, "qdrant": {"replicaCount": 3}}
     objects = render(EXPLICIT, dns, more, arguments=["--is-upgrade"])
     server = End("dns", "openshift-dns", (("dns", "default"),))
     cache = End("cache", address="169.254.20.10")
     asking = [p for p in policies_of(objects) if "Egress" in p["spec"]["policyTypes"] and p["spec"]["egress"]]
     names = {p["metadata"]["name"] for p in asking}
-    assert names >= {f"rae-memory-{n}" for n in (*RAE_COMPONENTS, "test", "qdrant", "backup", "migrations", "migrations-out")}
+    assert names >= {
+        f"rae-memory-{n}" for n in (*RAE_COMPONENTS, "test", "qdrant", "backup", "migrations", "migrations-out")
+    }
     for policy in asking:
         pod = End("pod", "rae-memory", tuple(policy["spec"]["podSelector"]["matchLabels"].items()))
         for protocol in ("UDP", "TCP"):
             for port in (53, 5353):
                 for target in (server, cache):
-                    assert permits([policy], "Egress", pod, target, port, protocol), (policy["metadata"]["name"], target.name)
+                    assert permits([policy], "Egress", pod, target, port, protocol), (
+                        policy["metadata"]["name"],
+                        target.name,
+                    )
         assert not permits([policy], "Egress", pod, cache, 80, "TCP")
 
 

@@ -162,7 +162,7 @@ def test_no_second_redis_on_one_volume(folder, auth):
 
 def test_recovery_of_postgresql_is_no_reason_to_kill_it(folder):
     """pg_isready ends with 1 while the server says that it starts up, and with 2 where nobody answers."""
-    pod, one = postgresql("Deployment", folder)
+    _, one = postgresql("Deployment", folder)
     programs = folder / "fakes"
     programs.mkdir()
     for name, taken in {"startupProbe": {0, 1}, "livenessProbe": {0, 1}, "readinessProbe": {0}}.items():
