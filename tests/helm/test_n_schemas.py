@@ -56,7 +56,7 @@ def problems(objects: Objects, version: str) -> list[str]:
 @pytest.mark.parametrize("key", ["memoryApi", "celeryWorker", "mlService", "rerankerService", "qdrant"])
 def test_s001_a_probe_with_a_handler_of_its_own_is_valid(key, handler, engine):
     """It is merged with the path of the default, which is no field of a probe."""
-    own = {key: {probe: handler for probe in ("startupProbe", "readinessProbe", "livenessProbe")}}
+    own = {key: dict.fromkeys(("startupProbe", "readinessProbe", "livenessProbe"), handler)}
     objects = render(EXPLICIT, own, engine=engine)
     assert problems(objects, VERSIONS[-1]) == []
     found = [c["readinessProbe"] for _, pod in objects.pods() for c in containers(pod) if "readinessProbe" in c]
@@ -233,14 +233,17 @@ def test_s002_values_that_do_not_work_together_are_refused_with_help(tree, word,
 def test_s056_numbers_that_set_makes_of_words(engine):
     """`--set postgresql.image.tag=17` gives a number, and a file of values gives a float."""
     sets = ["postgresql.image.tag=17", "backup.image.tag=16", "redis.auth.password=123456789012", "image.tag=20261130"]
-    for tree, given in ({}, sets), (
-        {
-            "postgresql": {"image": {"tag": 17}},
-            "backup": {"image": {"tag": 16}},
-            "redis": {"auth": {"password": 123456789012}},
-            "image": {"tag": 20261130},
-        },
-        [],
+    for tree, given in (
+        ({}, sets),
+        (
+            {
+                "postgresql": {"image": {"tag": 17}},
+                "backup": {"image": {"tag": 16}},
+                "redis": {"auth": {"password": 123456789012}},
+                "image": {"tag": 20261130},
+            },
+            [],
+        ),
     ):
         objects = render(tree, {"backup": {"enabled": True}}, sets=given, engine=engine)
         images = {c["image"] for _, pod in objects.pods() for c in pod["spec"]["containers"]}

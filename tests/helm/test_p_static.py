@@ -9,10 +9,10 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 
 import pytest
 import seed
+import tomllib
 import yaml
 from support import (
     CHART,

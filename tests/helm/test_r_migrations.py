@@ -158,7 +158,7 @@ def there(**changes: dict | None) -> dict[str, dict]:
         (there(database=None), "postgresql.enabled=false", True),
         (there(), "postgresql.enabled=false,secrets.create=true,secrets.data.databaseUrl=postgresql://u@h/d", False),
     ],
-    ids="running none not-ready other-kind no-password own-secret no-account no-settings external new-secret".split(),
+    ids=["running", "none", "not-ready", "other-kind", "no-password", "own-secret", "no-account", "no-settings", "external", "new-secret"],
 )
 def test_s079_an_upgrade_never_waits_for_what_it_makes(shown, objects, sets, hook):  # noqa: F811
     # `helm template` of Helm 3 looks up objects, but asks for no versions; a real upgrade does.
