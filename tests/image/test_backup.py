@@ -257,21 +257,27 @@ def test_the_address_of_the_app_s_secret_works_too(image, filled, folder):
 def test_the_owner_dumps_where_the_server_is_only_a_member(image, filled, folder):
     """The server may serve as a member of rae_app, which may not read all; the dump is then the owner's, also beside an address."""
     port, programs = filled
-    support.psql(programs, port, "postgres", "CREATE ROLE member LOGIN IN ROLE rae_app PASSWORD 'of member'")
-    url = {"DATABASE_URL": f"postgresql://member:of%20member@127.0.0.1:{port}/rae_memory"}
+    for statement in (
+        "CREATE ROLE owner LOGIN NOSUPERUSER PASSWORD 'of the tests'",
+        "GRANT rae_app TO owner",
+        "CREATE DATABASE owned OWNER owner",
+        "CREATE ROLE member LOGIN IN ROLE rae_app PASSWORD 'of member'",
+    ):
+        support.psql(programs, port, "postgres", statement)
+    store = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "owner", "PGPASSWORD": "of the tests"}
+    migrated = image.run("migrate", env={**store, "PGDATABASE": "owned"})
+    assert migrated.returncode == 0, migrated.stderr
+    url = {"DATABASE_URL": f"postgresql://member:of%20member@127.0.0.1:{port}/owned"}
     external = {"postgresql": {"enabled": False}}
-    try:
-        refused = Backup(image, filled, folder, external, qdrantSnapshots=False).run_dump(url)
-        assert refused.returncode != 0 and "permission denied" in refused.stderr
-        reference = {"secretKeyRef": {"name": "rae-owner", "key": "postgresql-password"}}
-        owner = [{"name": "PGUSER", "value": "rae"}, {"name": "PGPASSWORD", "valueFrom": reference}]
-        backup = Backup(image, filled, folder, external, qdrantSnapshots=False, extraEnv=owner)
-        assert "dumped rae_memory" in well(backup.run_dump(url))
-        # Without a name of the database it is that of the address's user, as ever.
-        unnamed = backup.run_dump({"DATABASE_URL": url["DATABASE_URL"].removesuffix("/rae_memory")})
-        assert 'database "member" does not exist' in unnamed.stderr
-    finally:
-        support.psql(programs, port, "postgres", "DROP ROLE member")
+    refused = Backup(image, filled, folder, external, qdrantSnapshots=False).run_dump(url)
+    assert refused.returncode != 0 and "permission denied" in refused.stderr
+    reference = {"secretKeyRef": {"name": "rae-owner", "key": "postgresql-password"}}
+    owner = [{"name": "PGUSER", "value": "owner"}, {"name": "PGPASSWORD", "valueFrom": reference}]
+    backup = Backup(image, filled, folder, external, qdrantSnapshots=False, extraEnv=owner)
+    assert "dumped owned" in well(backup.run_dump(url))
+    # Without a name of the database it is that of the address's user, as ever.
+    unnamed = backup.run_dump({"DATABASE_URL": url["DATABASE_URL"].removesuffix("/owned")})
+    assert 'database "member" does not exist' in unnamed.stderr
 
 
 def test_a_database_without_memories_is_no_backup(image, filled, folder):
