@@ -10,7 +10,7 @@ import time
 import pytest
 import yaml
 from pods import UID, Stack
-from support import CI_FILES, EXPLICIT, Objects, annotations, documents, main_container, merge, render
+from support import CI_FILES, EXPLICIT, Objects, annotations, documents, main_container, merge, notes, render
 from test_q_passwords import cluster, owned, secret, shown  # noqa: F401
 
 JOB = {"migrations": {"mode": "job"}}
@@ -158,7 +158,18 @@ def there(**changes: dict | None) -> dict[str, dict]:
         (there(database=None), "postgresql.enabled=false", True),
         (there(), "postgresql.enabled=false,secrets.create=true,secrets.data.databaseUrl=postgresql://u@h/d", False),
     ],
-    ids=["running", "none", "not-ready", "other-kind", "no-password", "own-secret", "no-account", "no-settings", "external", "new-secret"],
+    ids=[
+        "running",
+        "none",
+        "not-ready",
+        "other-kind",
+        "no-password",
+        "own-secret",
+        "no-account",
+        "no-settings",
+        "external",
+        "new-secret",
+    ],
 )
 def test_s079_an_upgrade_never_waits_for_what_it_makes(shown, objects, sets, hook):  # noqa: F811
     # `helm template` of Helm 3 looks up objects, but asks for no versions; a real upgrade does.
@@ -168,6 +179,21 @@ def test_s079_an_upgrade_never_waits_for_what_it_makes(shown, objects, sets, hoo
     found = job(documents(text))
     assert (annotations(found).get(HOOK) == "pre-upgrade") is hook
     assert (found["metadata"]["name"] == "rae-memory-migrations") is hook
+
+
+def test_s079_the_notes_say_what_the_job_waits_for(engine, tmp_path, monkeypatch):
+    more = ["--is-upgrade", "--dry-run=server", "--disable-openapi-validation", "-s", "templates/zz-notes.yaml"]
+    options = {"engine": engine, "api_versions": ["apiregistration.k8s.io/v1"], "arguments": more}
+    for objects, said in (there(), False), (there(database=running(ready=0), account=None), True):
+        with cluster(objects) as kubeconfig:
+            (tmp_path / "kubeconfig").write_text(kubeconfig)
+            monkeypatch.setenv("RAE_TEST_KUBECONFIG", str(tmp_path / "kubeconfig"))
+            text = notes(EXPLICIT, JOB, {"monitoring": {"crdCheck": "never"}}, **options)
+        assert ("runs beside the new pods" in text) is said
+        assert ("a ready pod of the Deployment rae-memory-postgresql" in text) is said
+        assert ("ServiceAccount rae-memory-internal" in text) is said
+    assert "pods of the API and of the workers may restart" in notes(EXPLICIT, JOB, engine=engine)
+    assert "may restart" not in notes(EXPLICIT, engine=engine)
 
 
 def test_s079_files_of_ci_cover_the_job():
