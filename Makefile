@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench bench-server soak fmt lint wheels npm clean
+.PHONY: help demo test bench bench-server soak chart chart-cluster fmt lint wheels npm clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -25,6 +25,12 @@ bench-server:  ## one api process of rae-server under load (long)
 
 soak:  ## long crash, fuzz and model runs
 	@scripts/soak.sh
+
+chart:  ## the chart, its image and its monitoring
+	@STAGES="servers venv helm image monitoring" scripts/test.sh
+
+chart-cluster:  ## the chart on a real control plane, which is built first (long)
+	@scripts/chart_cluster.sh
 
 fmt:  ## format everything, and write what is written from sources
 	cargo fmt --all

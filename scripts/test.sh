@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make test`: every suite, one after the other, with the seconds of each. STAGES="a b" runs only these.
-# Needs Rust (rust-toolchain.toml), Python >= 3.10 and Node >= 20; installs the rest into .venv and node_modules, and the
+# Needs Rust (rust-toolchain.toml), Python >= 3.10 and Node >= 20, Go for the chart; installs the rest into .venv and node_modules, and the
 # servers that rae-server is tested with (PostgreSQL, Redis) from the system's packages where they are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -121,6 +121,15 @@ gateway() {
   .venv/bin/python tests/gateway/run.py "$binary" "$CARGO_TARGET_DIR/ci/examples/fake_provider" "$PWD/.venv/bin/python" "$work/gateway"
 }
 
+# The chart, by both engines of Helm (built with Go at the first time), its image, and its monitoring, all with the real server.
+helm_chart() { local binary; binary=$(server_binary) && RAE_TEST_SERVER_BINARY="$binary" scripts/helm_tests.sh; }
+image() { local binary; binary=$(server_binary) && RAE_TEST_SERVER_BINARY="$binary" scripts/image_tests.sh; }
+monitoring() {
+  local binary; binary=$(server_binary)
+  scripts/helm_tools.sh .build/helm/bin
+  HELM="$PWD/.build/helm/bin/helm3" RAE_TEST_PYTHON="$PWD/.venv/bin/python" RAE_TEST_SERVER_BINARY="$binary" scripts/monitoring_tests.sh
+}
+
 stage fmt fmt
 stage clippy clippy
 stage servers servers
@@ -137,6 +146,9 @@ stage lessons lessons
 stage node node_tests
 stage scenarios scenarios
 stage interop interop
+stage helm helm_chart
+stage image image
+stage monitoring monitoring
 
 echo; echo "=== seconds"; cat "$summary"
 echo "all stages passed"
