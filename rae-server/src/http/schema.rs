@@ -252,9 +252,9 @@ pub struct ContextRequest {
     pub max_tokens: Option<i64>,
     /// Adds the last turns of this session.
     pub session_id: Option<String>,
-    /// Only this agent.
+    /// Only this agent, and lessons that are nobody's own.
     pub agent_id: Option<String>,
-    /// Only this user.
+    /// Only this user, and lessons that are nobody's own.
     pub user_id: Option<String>,
     /// Only these layers.
     pub layers: Option<Vec<Layer>>,
