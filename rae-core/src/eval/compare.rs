@@ -119,6 +119,10 @@ fn by_query(run: &Evaluation) -> Result<HashMap<&str, &Answered>> {
     if count > EVAL_QUESTIONS_MAX {
         return Err(Error::invalid(format!("a run has {count} questions; at most {EVAL_QUESTIONS_MAX} are compared")));
     }
+    let is_share = |figure: f64| (0.0..=1.0).contains(&figure);
+    if !run.questions.iter().all(|q| [q.recall, q.mrr, q.ndcg].into_iter().all(is_share)) {
+        return Err(Error::invalid("a run has a figure outside of 0 to 1; give the runs as evaluate gave them"));
+    }
     let found: HashMap<&str, &Answered> = run.questions.iter().map(|q| (q.query.as_str(), q)).collect();
     if found.len() < count {
         return Err(Error::invalid("a run has a question twice; give the runs as evaluate gave them"));
@@ -257,6 +261,23 @@ mod tests {
         let long = run(&vec![None; EVAL_QUESTIONS_MAX + 1]);
         for (x, y, message) in [(&a, &b, "twice"), (&b, &a, "twice"), (&a, &long, "at most"), (&long, &a, "at most")] {
             assert!(Comparison::between(x, y).unwrap_err().message().contains(message));
+        }
+    }
+
+    #[test]
+    fn a_run_with_a_figure_that_no_run_has_is_refused() {
+        for figure in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            for part in 0..3 {
+                let mut odd = run(&[Some(1)]);
+                let answered = odd.questions.first_mut().unwrap();
+                match part {
+                    0 => answered.recall = figure,
+                    1 => answered.mrr = figure,
+                    _ => answered.ndcg = figure,
+                }
+                let refused = Comparison::between(&run(&[Some(1)]), &odd).unwrap_err();
+                assert!(refused.message().contains("outside of 0 to 1"), "{figure} {part}");
+            }
         }
     }
 }
