@@ -6,8 +6,8 @@ mod common;
 
 use common::{on_every_store, time, turn};
 use rae_core::{
-    AuditOptions, AutomaticChange, ChangesOptions, ErrorKind, Kind, ListOptions, Memory, NewMemory, NewRelation, Rae,
-    RecallOptions, block_on,
+    AuditOptions, AutomaticChange, ChangesOptions, ErrorKind, EventType, Forget, ForgetScope, Kind, ListOptions,
+    Memory, NewEvent, NewMemory, NewRelation, Rae, RecallOptions, ReflectOptions, SessionEnd, SessionOutcome, block_on,
 };
 
 async fn changes(mem: &Rae) -> Vec<AutomaticChange> {
@@ -152,6 +152,58 @@ fn what_somebody_changed_or_deleted_since_is_not_overruled() {
             mem.forget(rae_core::Forget::Id(a)).await.unwrap();
             assert_eq!(mem.undo(id).await.unwrap_err().code(), "changed_since");
             assert_eq!(mem.get(c).await.unwrap().superseded_by, Some(a));
+        });
+    });
+}
+
+#[test]
+fn what_was_forgotten_since_does_not_come_back_by_an_undo() {
+    on_every_store(|b| {
+        block_on(async {
+            let mem = &b.mem;
+            for session in ["s", "t"] {
+                for (what, text) in
+                    [(EventType::ToolCall, "search(days=30)"), (EventType::ToolResponse, "Error: timeout after 3 s")]
+                {
+                    let metadata = serde_json::json!({ "tool": "search" }).as_object().cloned();
+                    mem.log_event(session, NewEvent { metadata, ..NewEvent::new(what, text) }).await.unwrap();
+                }
+                mem.end_session(session, SessionEnd::new(SessionOutcome::Failure)).await.unwrap();
+                b.clock.advance_seconds(60);
+                mem.reflect(ReflectOptions { session_id: Some(session.into()), ..ReflectOptions::default() })
+                    .await
+                    .unwrap();
+            }
+            let grown = changes(mem).await.into_iter().next().unwrap();
+            mem.forget(Forget::Scope(ForgetScope::Session, "s".into())).await.unwrap();
+            let refused = mem.undo(grown.id).await.unwrap_err();
+            assert_eq!((refused.kind(), refused.code()), (ErrorKind::Conflict, "not_undoable"));
+            mem.forget(Forget::Scope(ForgetScope::Session, "t".into())).await.unwrap();
+            assert_eq!(all(mem).await, [], "the lesson goes with the last of its sessions");
+        });
+    });
+}
+
+#[test]
+fn pages_of_one_change_give_each_once_and_end() {
+    on_every_store(|b| {
+        block_on(async {
+            let mem = &b.mem;
+            for n in 0..4 {
+                for text in [format!("The code of door {n} is 4711."), format!("the code of door {n} is 4711")] {
+                    mem.remember(fact(&text)).await.unwrap();
+                }
+                mem.audit(FIX).await.unwrap();
+                mem.undo(changes(mem).await[0].id).await.unwrap();
+            }
+            let whole = changes(mem).await;
+            let (mut paged, mut cursor) = (Vec::new(), None);
+            for _ in 0..whole.len() {
+                let page = mem.changes(ChangesOptions { limit: 1, cursor }).await.unwrap();
+                paged.extend(page.items);
+                cursor = page.next_cursor;
+            }
+            assert!(cursor.is_none() && whole.len() >= 8 && paged == whole, "{whole:#?}");
         });
     });
 }

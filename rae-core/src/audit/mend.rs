@@ -19,7 +19,8 @@ pub(crate) struct Found {
 pub(crate) type Patches = Vec<(MemoryId, MemoryPatch)>;
 
 /// Duplicates: one stays and the others give way to it. What is protected stays in any case, then what holds and lives
-/// longest, what is nobody's derivation, what was used and said most, the oldest. `None` where that would lose
+/// longest, what holds first, what is nobody's derivation, what was used and said most, the oldest. What another session said stays: it
+/// would be lost with the one that stays when that one's session is erased. `None` where that would lose
 /// anything: another class or trust, or a time at which only the one that goes held.
 pub(crate) fn duplicates(found: &[Found], now: Timestamp) -> Option<(MemoryId, Patches)> {
     let text = |m: &Memory| compared(m, now).find(|c| matches!(c, Compared::Text(_))).map(|c| c.key());
@@ -36,13 +37,17 @@ pub(crate) fn duplicates(found: &[Found], now: Timestamp) -> Option<(MemoryId, P
         let end = |at: Option<Timestamp>| at.map_or(i64::MAX, Timestamp::micros);
         let (to, lives) = (end(m.valid_to), end(m.expires_at));
         let used = f.uses.saturating_add(u64::from(m.witness_count));
-        (f.is_protected, to, lives, m.provenance.derived_from.is_empty(), used, std::cmp::Reverse(m.id))
+        let from = std::cmp::Reverse(m.valid_start());
+        (f.is_protected, to, lives, from, m.provenance.derived_from.is_empty(), used, std::cmp::Reverse(m.id))
     })?;
     let kept = &keeper.memory;
     let gives_way = |f: &&Found| {
         let m = &f.memory;
         let outlives = |a: Option<Timestamp>, b: Option<Timestamp>| a.is_some_and(|a| b.is_none_or(|b| b > a));
-        let is_lost = outlives(kept.valid_to, m.valid_to) || outlives(kept.expires_at, m.expires_at);
+        let is_lost = outlives(kept.valid_to, m.valid_to)
+            || outlives(kept.expires_at, m.expires_at)
+            || kept.valid_start() > m.valid_start()
+            || kept.session_id != m.session_id;
         // Who erases the sources of the one that stays must not take along what somebody said beside them.
         let is_own = m.provenance.derived_from.is_empty() && !kept.provenance.derived_from.is_empty();
         m.id != kept.id && !f.is_protected && !is_lost && !is_own
@@ -81,7 +86,7 @@ pub(crate) fn duplicates(found: &[Found], now: Timestamp) -> Option<(MemoryId, P
 
 /// Statements of different values: where each carries its claim and began to hold at another time, the earlier ends
 /// where the next other value begins. `None` where that does not decide it, or the later is trusted less.
-pub(crate) fn contradiction(found: &[Found]) -> Option<Patches> {
+pub(crate) fn contradiction(found: &[Found], now: Timestamp) -> Option<Patches> {
     let mut held: Vec<(&Found, u64, SlotValue)> = found.iter().map(value).collect::<Option<_>>()?;
     held.sort_by_key(|(f, ..)| (f.memory.valid_start(), f.memory.id));
     let key = held.first()?.1;
@@ -96,7 +101,13 @@ pub(crate) fn contradiction(found: &[Found]) -> Option<Patches> {
         if m.valid_to.is_some_and(|to| to <= from) {
             continue;
         }
-        if f.is_protected || from <= m.valid_start() || later.memory.trust_level < m.trust_level {
+        // One that has not begun, or that ends before the earlier one does, decides nothing about what holds after it.
+        let ends_sooner = later.memory.valid_to.is_some_and(|end| m.valid_to.is_none_or(|to| to > end));
+        let is_trusted = match (later.memory.trust_level, m.trust_level) {
+            (Some(later), Some(earlier)) => later >= earlier,
+            (later, earlier) => later == earlier,
+        };
+        if f.is_protected || from <= m.valid_start() || from > now || ends_sooner || !is_trusted {
             return None;
         }
         let (valid_to, superseded_by) = (Some(Some(from)), Some(Some(later.memory.id)));

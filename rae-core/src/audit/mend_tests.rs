@@ -85,7 +85,7 @@ fn a_contradiction_is_decided_where_the_claims_began_at_different_times() {
     let ids = IdGenerator::seeded(1);
     let three =
         [claim(&ids, "Oslo", "2025-01-01"), claim(&ids, "Rome", "2025-05-01"), claim(&ids, "Bergen", "2025-03-01")];
-    let ended: Vec<_> = contradiction(&three)
+    let ended: Vec<_> = contradiction(&three, now())
         .unwrap()
         .into_iter()
         .map(|(id, patch)| (id, patch.valid_to, patch.superseded_by))
@@ -98,17 +98,39 @@ fn a_contradiction_is_decided_where_the_claims_began_at_different_times() {
 #[test]
 fn a_contradiction_of_one_instant_of_less_trust_or_of_words_alone_is_left() {
     let ids = IdGenerator::seeded(1);
-    assert_eq!(contradiction(&[claim(&ids, "Oslo", "2025-01-01"), claim(&ids, "Rome", "2025-01-01")]), None);
+    assert_eq!(contradiction(&[claim(&ids, "Oslo", "2025-01-01"), claim(&ids, "Rome", "2025-01-01")], now()), None);
     let mut pair = [claim(&ids, "Oslo", "2025-01-01"), claim(&ids, "Rome", "2025-02-01")];
     pair[0].memory.trust_level = Some(TrustLevel::High);
-    assert_eq!(contradiction(&pair), None);
+    assert_eq!(contradiction(&pair, now()), None);
     pair[0].memory.trust_level = None;
     pair[0].is_protected = true;
-    assert_eq!(contradiction(&pair), None);
+    assert_eq!(contradiction(&pair, now()), None);
     pair[0].is_protected = false;
-    assert!(contradiction(&pair).is_some());
+    assert!(contradiction(&pair, now()).is_some());
     pair[1].memory.claim = None;
-    assert_eq!(contradiction(&pair), None);
+    assert_eq!(contradiction(&pair, now()), None);
+}
+
+#[test]
+fn a_contradiction_with_what_has_not_begun_or_ends_sooner_is_left_as_nothing_would_hold_after_it() {
+    let ids = IdGenerator::seeded(1);
+    assert_eq!(contradiction(&[claim(&ids, "Oslo", "2025-01-01"), claim(&ids, "Rome", "2099-01-01")], now()), None);
+    let mut pair = [claim(&ids, "Oslo", "2025-01-01"), claim(&ids, "Rome", "2025-02-01")];
+    pair[1].memory.valid_to = Some(at("2025-03-01"));
+    assert_eq!(contradiction(&pair, now()), None);
+    // Of one mark of trust alone nobody knows which is trusted more.
+    let mut pair = [claim(&ids, "Oslo", "2025-01-01"), claim(&ids, "Rome", "2025-02-01")];
+    pair[1].memory.trust_level = Some(TrustLevel::Low);
+    assert_eq!(contradiction(&pair, now()), None);
+}
+
+#[test]
+fn of_duplicates_the_one_that_holds_first_stays_and_what_another_session_said_stays_beside_it() {
+    let ids = IdGenerator::seeded(1);
+    let pair = |change: fn(&mut Memory)| [found(&ids, "The code is 1.", |_| {}), found(&ids, "the code is 1", change)];
+    let early = pair(|m| m.valid_from = Some(at("2020-01-01")));
+    assert_eq!(kept(&early), Some(early[1].memory.id));
+    assert_eq!(kept(&pair(|m| m.session_id = Some("s".into()))), None);
 }
 
 #[test]

@@ -189,7 +189,9 @@ fn draft(fact: &RawFact, said: &Said<'_>) -> Result<Option<Draft>, String> {
     let is_me =
         ["i", "me", "myself", "user", "the user", "the speaker"].contains(&fact.subject.trim().to_lowercase().as_str());
     let subject = if is_me { said.me() } else { fact.subject.as_str() };
-    let is_name = fact.relation.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    // Which names are one is not for a text to say: whoever spoke would join what others said of theirs.
+    let is_join = fact.relation == "same_as";
+    let is_name = !is_join && fact.relation.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     let Some(claim) = Claim::new(subject, &fact.relation, &fact.object, 1.0).ok().filter(|_| is_name) else {
         return Ok(None);
     };

@@ -17,7 +17,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
 /// What `changes` takes.
@@ -194,11 +194,17 @@ async fn known(deps: &Deps, ctx: &Ctx) -> Result<Vec<(Timestamp, String, Uuid, R
 pub(crate) async fn changes(deps: &Deps, scope: &Scope, options: ChangesOptions) -> Result<ChangePage> {
     let limit = super::get::page_size(options.limit)?;
     let wrong = || Error::invalid("cursor must be next_cursor of the page before").with_code("invalid_cursor");
-    let after = options.cursor.map(|cursor| Uuid::try_parse(&cursor).map_err(|_| wrong())).transpose()?;
+    // One batch may have several rows, each of another action.
+    let read = |cursor: String| {
+        let (id, action) = cursor.split_once(':').ok_or_else(wrong)?;
+        Ok::<_, Error>((Uuid::try_parse(id).map_err(|_| wrong())?, action.to_owned()))
+    };
+    let after = options.cursor.map(read).transpose()?;
     let mut all = known(deps, &deps.ctx(scope)?).await?;
-    if let Some(after) = after {
+    if let Some((after, last)) = after {
         // One that was trimmed meanwhile was the oldest: nothing is behind it.
-        let at = all.iter().position(|(_, _, id, ..)| *id == after).map_or(all.len(), |at| at + 1);
+        let at =
+            all.iter().position(|(_, action, id, ..)| *id == after && *action == last).map_or(all.len(), |at| at + 1);
         all.drain(..at);
     }
     let more = all.len() > limit;
@@ -207,7 +213,7 @@ pub(crate) async fn changes(deps: &Deps, scope: &Scope, options: ChangesOptions)
         AutomaticChange { id, at, action, undoable: !ids.is_empty() && undone_by.is_none(), ids, undone_by }
     };
     let items: Vec<AutomaticChange> = all.into_iter().take(limit).map(told).collect();
-    let next_cursor = items.last().filter(|_| more).map(|change| change.id.to_string());
+    let next_cursor = items.last().filter(|_| more).map(|change| format!("{}:{}", change.id, change.action));
     Ok(ChangePage { items, next_cursor })
 }
 
@@ -286,7 +292,7 @@ fn undo_id(change: Uuid) -> Uuid {
 
 /// What moves everything back, under the versions that the change left.
 async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> Result<(Vec<Precondition>, Vec<Op>)> {
-    let mut back: Vec<(Memory, MemoryPatch)> = Vec::new();
+    let (mut back, mut sources): (Vec<(Memory, MemoryPatch)>, BTreeMap<MemoryId, u32>) = Default::default();
     for added in &row.added {
         let memory = present(deps, ctx, added.id, added.witness_count).await?;
         unchanged(deps, ctx, &memory, added.version, ADDED).await?;
@@ -298,6 +304,7 @@ async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> R
         let fields: Vec<&str> = changed.fields.iter().map(String::as_str).collect();
         unchanged(deps, ctx, &memory, changed.from_version.saturating_add(1), &fields).await?;
         let old = version(deps, ctx, &memory, changed.from_version).await?;
+        sources.extend(sources_of(deps, ctx, &old).await?);
         let patch = kept_marks(MemoryPatch::back_to(&old, &fields), &memory);
         back.push((memory, patch));
     }
@@ -306,7 +313,11 @@ async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> R
         let patch = unmerged(&memory, merged).ok_or_else(changed_since)?;
         back.push((memory, patch));
     }
-    let (mut preconditions, mut ops) = (Vec::new(), Vec::new());
+    let back_ids: BTreeSet<MemoryId> = back.iter().map(|(memory, _)| memory.id).collect();
+    let still_there = sources.into_iter().filter(|(id, _)| !back_ids.contains(id));
+    let mut preconditions: Vec<Precondition> =
+        still_there.map(|(id, version)| Precondition::VersionIs(id, version)).collect();
+    let mut ops = Vec::new();
     for (memory, patch) in &back {
         preconditions.push(Precondition::VersionIs(memory.id, memory.version));
         let vector = if patch.content.is_some() {
@@ -330,6 +341,19 @@ async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> R
     let audit = change_row("undo", batch, &ops, &known, None, json!({ "undone": id }));
     ops.push(audit);
     Ok((preconditions, ops))
+}
+
+/// The sources of what a memory said before, with their versions. What was forgotten since must not come back by what repeats it, nor
+/// be named as a source again.
+async fn sources_of(deps: &Deps, ctx: &Ctx, old: &Memory) -> Result<Vec<(MemoryId, u32)>> {
+    let ids = &old.provenance.derived_from;
+    let found = deps.relational.get(ctx, ids).await?;
+    let now = deps.clock.now();
+    let live = found.into_iter().map(|m| m.filter(|m| !m.is_expired(now)).map(|m| (m.id, m.version)));
+    live.collect::<Option<Vec<_>>>().ok_or_else(|| {
+        Error::conflict("this change cannot be undone: a source of what was said before it was forgotten since")
+            .with_code("not_undoable")
+    })
 }
 
 async fn live(deps: &Deps, ctx: &Ctx, id: MemoryId) -> Result<Memory> {
@@ -386,10 +410,13 @@ fn ended(memory: &Memory) -> MemoryPatch {
     MemoryPatch { valid_to: Some(valid_to), dedup_key: key_of_ended(memory), ..MemoryPatch::default() }
 }
 
-/// How far a session was looked at is not taken back: the same would be learnt again at once.
+/// How far a session was looked at, and what a model was asked about, is not taken back: the same would be learnt, and paid for,
+/// again at once.
 fn kept_marks(mut patch: MemoryPatch, present: &Memory) -> MemoryPatch {
-    if let (Some(old), Some(mark)) = (&mut patch.metadata, present.metadata.get("upto")) {
-        old.insert("upto".to_owned(), mark.clone());
+    for mark in ["upto", "asked", "model_failed"] {
+        if let (Some(old), Some(value)) = (&mut patch.metadata, present.metadata.get(mark)) {
+            old.insert(mark.to_owned(), value.clone());
+        }
     }
     patch
 }

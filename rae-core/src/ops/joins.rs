@@ -115,7 +115,9 @@ async fn part(deps: &Deps, ctx: &Ctx) -> Result<u64> {
     ]);
     let scan = Scan { filter: Some(filter), after: None, limit: PAGE_MAX };
     let (mut all, now) = (deps.relational.scan(ctx, &scan).await?, deps.clock.now());
-    all.retain(|m| m.valid_to.is_none_or(|end| now < end) && m.superseded_by.is_none());
+    // One that somebody said too is theirs, and so is one that nothing shows: callers may use the tag.
+    let is_ours = |m: &Memory| m.witness_count == 1 && !m.provenance.derived_from.is_empty();
+    all.retain(|m| is_ours(m) && m.valid_to.is_none_or(|end| now < end) && m.superseded_by.is_none());
     if all.is_empty() {
         return Ok(0);
     }
@@ -125,15 +127,21 @@ async fn part(deps: &Deps, ctx: &Ctx) -> Result<u64> {
         let names = memory.claim.iter().flat_map(|claim| [&claim.subject, &claim.object]);
         names.into_iter().any(|name| followed.graph.owner(name) != Some(graph_sync::owner(memory)))
     };
-    let mixed: Vec<MemoryId> = all.iter().filter(|memory| is_mixed(memory)).map(|memory| memory.id).collect();
+    let mixed: Vec<&Memory> = all.iter().filter(|memory| is_mixed(memory)).collect();
     if mixed.is_empty() {
         return Ok(0);
     }
     let removed = mixed.len() as u64;
-    let mut ops: Vec<Op> = mixed.iter().map(|id| Op::DeleteMemory { id: *id }).collect();
-    ops.push(audit(json!({ "removed": mixed })));
-    deps.relational.apply(ctx, deps.batch(ops)).await?;
-    Ok(removed)
+    let ids: Vec<MemoryId> = mixed.iter().map(|memory| memory.id).collect();
+    let mut ops: Vec<Op> = ids.iter().map(|id| Op::DeleteMemory { id: *id }).collect();
+    ops.push(audit(json!({ "removed": ids })));
+    let unchanged = mixed.iter().map(|m| Precondition::VersionIs(m.id, m.version)).collect();
+    match deps.relational.apply(ctx, deps.batch_if(unchanged, ops)).await {
+        Ok(_) => Ok(removed),
+        // Changed meanwhile: the next round looks again.
+        Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(0),
+        Err(error) => Err(error),
+    }
 }
 
 fn audit(details: Value) -> Op {

@@ -47,7 +47,10 @@ impl Common {
 /// The insights over these lessons, the largest clusters first. Which lessons there are decides, not in what order they come.
 pub(crate) fn insights(scope: &Scope, lessons: &[Memory]) -> Vec<Draft> {
     let mut clusters: BTreeMap<(Common, &str), Vec<&Memory>> = BTreeMap::new();
-    for lesson in lessons.iter().filter(|lesson| !field(&lesson.metadata, "signature").is_empty()) {
+    // An insight is nobody's own, so it says nothing of lessons that somebody owns.
+    let is_open =
+        |lesson: &&Memory| !field(&lesson.metadata, "signature").is_empty() && Owner::of(lesson) == Owner::default();
+    for lesson in lessons.iter().filter(is_open) {
         for common in [Common::Tool, Common::Error] {
             let name = field(&lesson.metadata, common.name());
             // Without a tool there is nothing in common but the error.
@@ -103,7 +106,6 @@ fn insight(scope: &Scope, common: Common, name: &str, mut lessons: Vec<&Memory>)
     metadata.insert("lessons".to_owned(), json!(n));
     metadata.insert("count".to_owned(), json!(all));
     let sources = lessons.iter().map(|lesson| Cited::of(lesson)).collect();
-    // Lessons are nobody's own.
     let class = lessons.iter().map(|lesson| lesson.info_class).max().unwrap_or(InfoClass::Internal);
     let subject = Subject::insight(scope, common.name(), name);
     Draft::reflection(subject, text, metadata, sources, (class, Owner::default()))

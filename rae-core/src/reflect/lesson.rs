@@ -58,6 +58,25 @@ pub(crate) struct Learnt<'a> {
     info_class: InfoClass,
     known: &'a HashMap<Subject, Memory>,
     cited: HashMap<MemoryId, Cited>,
+    owners: HashMap<MemoryId, &'a Owner>,
+}
+
+/// Whose the events are that have an owner.
+fn owned(events: &[Event]) -> HashMap<MemoryId, &Owner> {
+    events.iter().filter(|event| event.owner != Owner::default()).map(|event| (event.id, &event.owner)).collect()
+}
+
+/// Whose a failure and its ways out are: a lesson repeats the error, so it is for those alone who may read the events. `None` where
+/// they are of several.
+fn owner_of(failing: &Failing, owners: &HashMap<MemoryId, &Owner>) -> Option<Owner> {
+    let times = std::iter::once(&failing.times).chain(failing.ways.iter().map(|(_, times)| times));
+    let of: BTreeSet<&Owner> =
+        times.flat_map(|times| times.new.iter().flatten()).filter_map(|id| owners.get(id).copied()).collect();
+    match of.len() {
+        0 => Some(Owner::default()),
+        1 => of.first().map(|owner| Owner::clone(owner)),
+        _ => None,
+    }
 }
 
 /// The drafts of a session, its summaries last. `known` gives the memories that are there among [`subjects`] of the same verdict; one
@@ -70,11 +89,12 @@ pub(crate) fn drafts(
 ) -> Vec<Draft> {
     let info_class = verdict.info_class.unwrap_or(InfoClass::Internal);
     let cited = events.iter().map(|event| (event.id, event.cited())).collect();
-    let learnt = Learnt { scope, info_class, known, cited };
+    let learnt = Learnt { scope, info_class, known, cited, owners: owned(events) };
     let mut drafts = Vec::new();
     for failing in &verdict.failings {
-        drafts.extend(learnt.lesson(failing));
-        drafts.extend(learnt.strategies(failing));
+        let Some(owner) = owner_of(failing, &learnt.owners) else { continue };
+        drafts.extend(learnt.lesson(failing, &owner));
+        drafts.extend(learnt.strategies(failing, &owner));
     }
     drafts.extend(learnt.summaries(session, events, verdict));
     drafts
@@ -84,17 +104,20 @@ pub(crate) fn drafts(
 pub(crate) fn subjects(scope: &Scope, session: &str, (events, verdict): (&[Event], &Verdict)) -> Vec<Subject> {
     let mut subjects = vec![Subject::summary(scope, session)];
     subjects.extend(owners(events).into_iter().map(|owner| Subject::owned_summary(scope, session, owner)));
+    let of = owned(events);
     for failing in &verdict.failings {
+        let Some(owner) = owner_of(failing, &of) else { continue };
         let signature = signature(failing);
-        subjects.push(Subject::lesson(scope, &signature));
-        subjects.extend(failing.ways.iter().map(|(way, _)| Subject::strategy(scope, &signature, &way.in_words())));
+        let way = |way: &super::Way| Subject::strategy(scope, &signature, &way.in_words(), &owner);
+        subjects.push(Subject::lesson(scope, &signature, &owner));
+        subjects.extend(failing.ways.iter().map(|(out, _)| way(out)));
     }
     subjects
 }
 
-/// The lessons of a verdict, in its order.
+/// The lessons of a verdict that are nobody's own, in its order.
 pub(crate) fn lessons(scope: &Scope, verdict: &Verdict) -> Vec<Subject> {
-    verdict.failings.iter().map(|failing| Subject::lesson(scope, &signature(failing))).collect()
+    verdict.failings.iter().map(|failing| Subject::lesson(scope, &signature(failing), &Owner::default())).collect()
 }
 
 /// What makes two failures the same.
@@ -121,16 +144,16 @@ impl Learnt<'_> {
         self.known.get(&subject)
     }
 
-    fn lesson(&self, failing: &Failing) -> Option<Draft> {
+    fn lesson(&self, failing: &Failing, owner: &Owner) -> Option<Draft> {
         let signature = signature(failing);
-        let subject = Subject::lesson(self.scope, &signature);
+        let subject = Subject::lesson(self.scope, &signature, owner);
         let old = self.old(subject);
         let new = unseen(&failing.times, old);
         let ways: Vec<(String, usize)> = failing
             .ways
             .iter()
             .map(|(way, times)| (way.in_words(), times))
-            .map(|(way, times)| (self.old(Subject::strategy(self.scope, &signature, &way)), way, times))
+            .map(|(way, times)| (self.old(Subject::strategy(self.scope, &signature, &way, owner)), way, times))
             .map(|(strategy, way, times)| (way, unseen(times, strategy).len()))
             .filter(|(_, worked)| *worked > 0)
             .collect();
@@ -153,16 +176,17 @@ impl Learnt<'_> {
         metadata.insert("worked".to_owned(), json!(worked));
         let content = lesson_text(&metadata);
         let mut draft = self.draft(subject, Kind::Lesson, content, metadata, (before, old));
+        draft.owner = owner.clone();
         draft.sources = self.cite(new);
         draft.replaces = replaces;
         Some(draft)
     }
 
-    fn strategies(&self, failing: &Failing) -> Vec<Draft> {
+    fn strategies(&self, failing: &Failing, owner: &Owner) -> Vec<Draft> {
         let signature = signature(failing);
         let draft = |(way, times): &(super::Way, Times)| {
             let way = way.in_words();
-            let subject = Subject::strategy(self.scope, &signature, &way);
+            let subject = Subject::strategy(self.scope, &signature, &way, owner);
             let old = self.old(subject);
             let new = unseen(times, old);
             if new.is_empty() {
@@ -177,6 +201,7 @@ impl Learnt<'_> {
             metadata.insert("way".to_owned(), json!(way));
             let content = strategy_text(&metadata);
             let mut draft = self.draft(subject, Kind::Strategy, content, metadata, (before, old));
+            draft.owner = owner.clone();
             draft.sources = self.cite(new);
             draft.replaces = replaces;
             Some(draft)

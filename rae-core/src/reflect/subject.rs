@@ -22,14 +22,22 @@ impl Subject {
         Self::new(scope, END, &[session])
     }
 
-    /// The lesson about a failure.
-    pub fn lesson(scope: &Scope, signature: &str) -> Self {
-        Self::new(scope, "lesson", &[signature])
+    /// The lesson about a failure, of one owner where the events have one.
+    pub fn lesson(scope: &Scope, signature: &str, owner: &Owner) -> Self {
+        Self::owned(scope, "lesson", &[signature], owner)
     }
 
     /// A way out of a failure.
-    pub fn strategy(scope: &Scope, signature: &str, way: &str) -> Self {
-        Self::new(scope, "strategy", &[signature, way])
+    pub fn strategy(scope: &Scope, signature: &str, way: &str, owner: &Owner) -> Self {
+        Self::owned(scope, "strategy", &[signature, way], owner)
+    }
+
+    fn owned(scope: &Scope, what: &str, parts: &[&str], owner: &Owner) -> Self {
+        if *owner == Owner::default() {
+            return Self::new(scope, what, parts);
+        }
+        let [user, agent] = owner.parts();
+        Self::new(scope, what, &[parts, &[user.as_str(), agent.as_str()]].concat())
     }
 
     /// The memory that sums a session up, and says how far it was looked at.

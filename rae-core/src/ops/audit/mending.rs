@@ -69,7 +69,7 @@ async fn plan(deps: &Deps, ctx: &Ctx, kind: AuditKind, found: &[Found]) -> Resul
             let takes = "which takes tags, sources and witnesses of the others";
             (format!("keeps {kept}, {takes}, and ends them, superseded by it"), patches)
         }),
-        AuditKind::Contradiction => mend::contradiction(found).map(|patches| {
+        AuditKind::Contradiction => mend::contradiction(found, now).map(|patches| {
             let ended: Vec<String> = patches.iter().map(|(id, _)| id.to_string()).collect();
             (format!("ends {} where the next other value begins, superseded by that", ended.join(", ")), patches)
         }),

@@ -69,7 +69,11 @@ async fn due(deps: &Deps, ctx: &Ctx) -> Result<Vec<Memory>> {
 pub(super) async fn ask_insights(deps: &Deps, ctx: &Ctx, attempts: u32) -> Result<u64> {
     let Some(model) = deps.model.as_deref() else { return Ok(0) };
     let (mut said, mut failed) = (0, None);
-    for insight in due(deps, ctx).await? {
+    let due = due(deps, ctx).await?;
+    // Where there is news, the job is about that: what could not be read before is not paid for along with it. A job without news is
+    // one that somebody requeued.
+    let has_news = due.iter().any(|insight| !has_failed(insight));
+    for insight in due.into_iter().filter(|insight| !has_news || !has_failed(insight)) {
         match ask_one(deps, ctx, model, &insight, attempts).await {
             Ok(says) => said += u64::from(says),
             // One that cannot be read does not keep the others waiting.
