@@ -208,3 +208,27 @@ fn a_store_that_is_to_ask_a_model_needs_one() {
         assert_eq!((none.kind(), none.code()), (ErrorKind::InvalidInput, "enrich_model"));
     });
 }
+
+#[test]
+fn what_is_said_again_is_read_once_and_what_is_changed_is_read_anew() {
+    run(async {
+        let Rig { fake, mem, .. } = rig().await;
+        fake.usually(says(&[]));
+        let statement =
+            || NewMemory { kind: Some(Kind::Text), ..NewMemory::new("Our boat lies in the harbour of Oslo.") };
+        let id = mem.remember(statement()).await.unwrap().id;
+        work(&mem).await;
+        for _ in 0..4 {
+            assert!(mem.remember(statement()).await.unwrap().merged);
+            work(&mem).await;
+        }
+        assert_eq!(fake.seen().len(), 1);
+        let content = Some("Our boat lies in the harbour of Bergen.".to_owned());
+        mem.update(id, rae_core::MemoryUpdate { content, ..Default::default() }).await.unwrap();
+        let again = NewMemory { kind: Some(Kind::Text), ..NewMemory::new("Our boat lies in the harbour of Bergen.") };
+        mem.remember(again).await.unwrap();
+        work(&mem).await;
+        assert_eq!(fake.seen().len(), 2);
+        mem.close().await.unwrap();
+    });
+}

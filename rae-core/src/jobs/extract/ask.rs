@@ -12,7 +12,11 @@ use crate::{
     ops::{LlmOptions, UNREADABLE, llm},
 };
 use serde_json::json;
+use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
+
+/// How long it is known that a model has read a memory.
+const READ_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// A job for each memory: what was paid for one is not paid again because another failed.
 pub(super) async fn split(held: &Held<'_>, job: &Job, ids: &[MemoryId]) -> Result<()> {
@@ -42,6 +46,11 @@ pub(super) async fn ask(held: &Held<'_>, ctx: &Ctx, job: &Job, memory: &Memory) 
         return Err(unreadable());
     }
     let Ok(text) = fits(memory) else { return Ok(0) };
+    // What is said again comes here again. A cache that fails is as one that is empty: then it is read, and paid for, again.
+    let (key, mark) = (format!("facts:{}", memory.id), mark_of(model, memory));
+    if held.deps.cache.get(ctx, &key).await.ok().flatten().is_some_and(|known| *known == mark) {
+        return Ok(0);
+    }
     let said = said(memory, &text);
     let reading = answered(held.deps, ctx, facts::request(model, &said), |answer| facts::read(answer, &said)).await?;
     if reading.refused > 0 {
@@ -55,7 +64,19 @@ pub(super) async fn ask(held: &Held<'_>, ctx: &Ctx, job: &Job, memory: &Memory) 
         let read = band(held, ctx, memory, read).await?;
         changed += u64::from(settle(held, ctx, memory, &read).await?);
     }
+    if let Err(error) = held.deps.cache.put(ctx, &key, Arc::from(mark.as_slice()), READ_FOR).await {
+        tracing::debug!(kind = error.kind().name(), "that a memory was read could not be noted");
+    }
     Ok(changed)
+}
+
+/// Says of a memory's text that this model read it with these prompts; nobody can read the text from it.
+fn mark_of(model: &str, memory: &Memory) -> [u8; 32] {
+    let mut hash = blake3::Hasher::new();
+    for part in [facts::PROMPT.as_bytes(), model.as_bytes(), memory.content_hash.as_slice()] {
+        hash.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    *hash.finalize().as_bytes()
 }
 
 fn unreadable() -> Error {
