@@ -4,16 +4,15 @@
 
 mod provider_support;
 
-use provider_support::{Behaviour, FakeProvider};
+use provider_support::{Behaviour, FakeProvider, store::model_store};
 use rae_core::{
-    ChangesOptions, CostOptions, CostsOptions, Enrich, ErrorKind, JobResult, JobsOptions, Kind, ListOptions, Memory,
-    MemoryId, NewMemory, PriceBook, Rae, Timestamp, WorkOptions,
+    ChangesOptions, CostsOptions, Enrich, ErrorKind, JobResult, JobsOptions, Kind, ListOptions, Memory, MemoryId,
+    NewMemory, Rae, Timestamp, WorkOptions,
     model::{BudgetChange, BudgetLevel, JobState, LimitKind},
-    ports::{Clock, ManualClock, RetryPolicy},
-    providers::{ProviderConfig, ProviderKind, Providers},
+    ports::ManualClock,
 };
 use serde_json::{Value, json};
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc};
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
@@ -27,18 +26,8 @@ struct Rig {
 
 async fn rig() -> Rig {
     let fake = FakeProvider::start();
-    let config = ProviderConfig::new("fake", ProviderKind::OpenAi).key("sk-geheim").at(fake.url());
-    let prices =
-        r#"{"models": [{"provider": "fake", "model": "*", "from": "2020-01-01", "input": "0", "output": "10"}]}"#;
-    let costs = CostOptions {
-        prices: PriceBook::built_in().unwrap().with_overrides(prices).unwrap(),
-        retry: RetryPolicy { base: Duration::from_millis(1), ..RetryPolicy::default() },
-        ..CostOptions::default()
-    };
-    let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-01-01").unwrap()));
-    let builder = Rae::builder().costs(costs).providers(Arc::new(Providers::new([config]).unwrap()));
-    let builder = builder.model("fake:m-1").enrich(Enrich::Model);
-    let mem = builder.clock(Arc::clone(&clock) as Arc<dyn Clock>).open().await.unwrap();
+    let (builder, clock) = model_store(&fake);
+    let mem = builder.enrich(Enrich::Model).open().await.unwrap();
     Rig { fake, mem, clock }
 }
 

@@ -4,16 +4,16 @@
 
 mod provider_support;
 
-use provider_support::{Behaviour, FakeProvider, Fault};
+use provider_support::{Behaviour, FakeProvider, Fault, store::model_store};
 use rae_core::{
-    CostOptions, CostsOptions, ErrorKind, EventType, EventsOptions, Forget, ForgetScope, JobResult, JobsOptions, Kind,
-    NewEvent, PriceBook, Rae, ReflectOptions, SessionEnd, SessionOutcome, Timestamp, WorkOptions,
+    CostsOptions, ErrorKind, EventType, EventsOptions, Forget, ForgetScope, JobResult, JobsOptions, Kind, NewEvent,
+    Rae, ReflectOptions, SessionEnd, SessionOutcome, WorkOptions,
     model::{BudgetChange, BudgetLevel, JobState, LimitKind},
-    ports::{Clock, ManualClock, RetryPolicy},
+    ports::ManualClock,
     providers::{ProviderConfig, ProviderKind, Providers},
 };
 use serde_json::{Value, json};
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc};
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
@@ -28,17 +28,8 @@ struct Rig {
 async fn rig() -> Rig {
     let fake = FakeProvider::start();
     fake.usually(Behaviour::says(&answer("ask for one day at a time").to_string()));
-    let config = ProviderConfig::new("fake", ProviderKind::OpenAi).key("sk-geheim").at(fake.url());
-    let prices =
-        r#"{"models": [{"provider": "fake", "model": "*", "from": "2020-01-01", "input": "0", "output": "10"}]}"#;
-    let costs = CostOptions {
-        prices: PriceBook::built_in().unwrap().with_overrides(prices).unwrap(),
-        retry: RetryPolicy { base: Duration::from_millis(1), ..RetryPolicy::default() },
-        ..CostOptions::default()
-    };
-    let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-01-01").unwrap()));
-    let builder = Rae::builder().costs(costs).providers(Arc::new(Providers::new([config]).unwrap()));
-    let mem = builder.model("fake:m-1").clock(Arc::clone(&clock) as Arc<dyn Clock>).open().await.unwrap();
+    let (builder, clock) = model_store(&fake);
+    let mem = builder.open().await.unwrap();
     Rig { fake, mem, clock }
 }
 

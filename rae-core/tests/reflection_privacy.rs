@@ -5,16 +5,13 @@
 
 mod provider_support;
 
-use provider_support::{Behaviour, FakeProvider};
+use provider_support::{Behaviour, FakeProvider, store::model_store};
 use rae_core::{
-    ContextOptions, CostOptions, EventType, EventsOptions, Forget, ForgetScope, Kind, Memory, MemoryUpdate, NewEvent,
-    NewMemory, PriceBook, Rae, ReflectOptions, SessionEnd, SessionOutcome, Timestamp, WorkOptions,
-    model::InfoClass,
-    ports::{Clock, ManualClock, RetryPolicy},
-    providers::{ProviderConfig, ProviderKind, Providers},
+    ContextOptions, EventType, EventsOptions, Forget, ForgetScope, Kind, Memory, MemoryUpdate, NewEvent, NewMemory,
+    Rae, ReflectOptions, SessionEnd, SessionOutcome, WorkOptions, model::InfoClass,
 };
 use serde_json::json;
-use std::{future::Future, sync::Arc, time::Duration};
+use std::future::Future;
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
@@ -25,17 +22,8 @@ async fn rig() -> (FakeProvider, Rae) {
     let says =
         json!({ "failures": [{ "n": 0, "cause": "Ada said her code is 4711", "rule": "Ask Ada" }], "insight": null });
     fake.usually(Behaviour::says(&says.to_string()));
-    let config = ProviderConfig::new("fake", ProviderKind::OpenAi).key("k").at(fake.url());
-    let prices =
-        r#"{"models": [{"provider": "fake", "model": "*", "from": "2020-01-01", "input": "0", "output": "10"}]}"#;
-    let costs = CostOptions {
-        prices: PriceBook::built_in().unwrap().with_overrides(prices).unwrap(),
-        retry: RetryPolicy { base: Duration::from_millis(1), ..RetryPolicy::default() },
-        ..CostOptions::default()
-    };
-    let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-01-01").unwrap()));
-    let builder = Rae::builder().costs(costs).providers(Arc::new(Providers::new([config]).unwrap()));
-    let mem = builder.model("fake:m-1").clock(clock as Arc<dyn Clock>).open().await.unwrap();
+    let (builder, _) = model_store(&fake);
+    let mem = builder.open().await.unwrap();
     (fake, mem)
 }
 
