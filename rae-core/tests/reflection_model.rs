@@ -2,9 +2,11 @@
 #![cfg(all(feature = "http", feature = "embedded"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test reports by panicking
 
+mod model_store;
 mod provider_support;
 
-use provider_support::{Behaviour, FakeProvider, Fault, store::model_store};
+use model_store::model_store;
+use provider_support::{Behaviour, FakeProvider, Fault};
 use rae_core::{
     CostsOptions, ErrorKind, EventType, EventsOptions, Forget, ForgetScope, JobResult, JobsOptions, Kind, NewEvent,
     Rae, ReflectOptions, SessionEnd, SessionOutcome, WorkOptions,

@@ -3,9 +3,11 @@
 #![cfg(all(feature = "http", feature = "embedded"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test reports by panicking
 
+mod model_store;
 mod provider_support;
 
-use provider_support::{Behaviour, FakeProvider, store::model_store};
+use model_store::model_store;
+use provider_support::{Behaviour, FakeProvider};
 use rae_core::{
     ContextOptions, EventType, EventsOptions, Forget, ForgetScope, Kind, Memory, MemoryUpdate, NewEvent, NewMemory,
     Rae, ReflectOptions, SessionEnd, SessionOutcome, WorkOptions, model::InfoClass,

@@ -4,8 +4,6 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // shared by several test binaries
 
 mod bodies;
-#[cfg(all(feature = "http", feature = "embedded"))]
-pub mod store;
 
 use serde_json::Value;
 use std::{

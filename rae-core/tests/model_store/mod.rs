@@ -1,6 +1,8 @@
-//! A store whose model is the provider of [`super::FakeProvider`].
+//! A store whose model is the provider of [`FakeProvider`].
 
-use super::FakeProvider;
+#![allow(clippy::unwrap_used)] // a test reports by panicking
+
+use crate::provider_support::FakeProvider;
 use rae_core::{
     Builder, CostOptions, PriceBook, Rae, Timestamp,
     ports::{Clock, ManualClock, RetryPolicy},
