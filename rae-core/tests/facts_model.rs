@@ -5,7 +5,7 @@
 mod model_store;
 mod provider_support;
 
-use model_store::model_store;
+use model_store::{model_store, run};
 use provider_support::{Behaviour, FakeProvider};
 use rae_core::{
     ChangesOptions, CostsOptions, Enrich, ErrorKind, JobResult, JobsOptions, Kind, ListOptions, Memory, MemoryId,
@@ -14,11 +14,7 @@ use rae_core::{
     ports::ManualClock,
 };
 use serde_json::{Value, json};
-use std::{future::Future, sync::Arc};
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
-}
+use std::sync::Arc;
 
 struct Rig {
     fake: FakeProvider,

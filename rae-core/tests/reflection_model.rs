@@ -5,7 +5,7 @@
 mod model_store;
 mod provider_support;
 
-use model_store::model_store;
+use model_store::{model_store, run};
 use provider_support::{Behaviour, FakeProvider, Fault};
 use rae_core::{
     CostsOptions, ErrorKind, EventType, EventsOptions, Forget, ForgetScope, JobResult, JobsOptions, Kind, NewEvent,
@@ -15,11 +15,7 @@ use rae_core::{
     providers::{ProviderConfig, ProviderKind, Providers},
 };
 use serde_json::{Value, json};
-use std::{future::Future, sync::Arc};
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
-}
+use std::sync::Arc;
 
 struct Rig {
     fake: FakeProvider,

@@ -6,18 +6,13 @@
 mod model_store;
 mod provider_support;
 
-use model_store::model_store;
+use model_store::{model_store, run};
 use provider_support::{Behaviour, FakeProvider};
 use rae_core::{
     ContextOptions, EventType, EventsOptions, Forget, ForgetScope, Kind, Memory, MemoryUpdate, NewEvent, NewMemory,
     Rae, ReflectOptions, SessionEnd, SessionOutcome, WorkOptions, model::InfoClass,
 };
 use serde_json::json;
-use std::future::Future;
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
-}
 
 async fn rig() -> (FakeProvider, Rae) {
     let fake = FakeProvider::start();

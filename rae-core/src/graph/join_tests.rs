@@ -1,28 +1,13 @@
 //! What is surely one entity, and above all what is not.
 
-use super::{super::Edge, *};
+use super::{
+    super::{
+        Edge,
+        tests::{edge, time},
+    },
+    *,
+};
 use uuid::Uuid;
-
-fn time(micros: i64) -> Timestamp {
-    Timestamp::from_micros(micros).unwrap()
-}
-
-fn edge(n: u128, subject: &str, relation: &str, object: &str) -> Edge {
-    Edge {
-        id: MemoryId(Uuid::from_u128(n)),
-        subject: subject.into(),
-        relation: relation.into(),
-        object: object.into(),
-        weight: 1.0,
-        confidence: 1.0,
-        valid_from: time(0),
-        valid_to: None,
-        expires_at: None,
-        over: false,
-        sources: Vec::new(),
-        owner: 0,
-    }
-}
 
 fn graph(edges: &[(&str, &str, &str)]) -> Graph {
     let mut graph = Graph::new();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NOW: i64 = 1_000;
 
-fn time(micros: i64) -> Timestamp {
+pub(super) fn time(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros).unwrap()
 }
 
@@ -15,7 +15,7 @@ fn id(n: u128) -> MemoryId {
     MemoryId(uuid::Uuid::from_u128(n))
 }
 
-fn edge(n: u128, subject: &str, relation: &str, object: &str) -> Edge {
+pub(super) fn edge(n: u128, subject: &str, relation: &str, object: &str) -> Edge {
     Edge {
         id: id(n),
         subject: subject.into(),

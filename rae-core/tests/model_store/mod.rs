@@ -8,7 +8,11 @@ use rae_core::{
     ports::{Clock, ManualClock, RetryPolicy},
     providers::{ProviderConfig, ProviderKind, Providers},
 };
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
+
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
+}
 
 /// A store in memory that asks `fake:m-1` at ten dollars a million output tokens, and its clock, which begins with 2026.
 pub fn model_store(fake: &FakeProvider) -> (Builder, Arc<ManualClock>) {
