@@ -9,10 +9,9 @@ A key without a comment, and without one above a key that it lies in, is an erro
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from chart_values import CHART, Entry, read, shown
+from chart_values import CHART, Entry, checking, read, shown, write
 
 BEGIN, END = "<!-- values: begin, written by scripts/chart_readme.py -->", "<!-- values: end -->"
 
@@ -39,23 +38,14 @@ def tables(entries: list[Entry]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
+    check = checking(__doc__)
     path = CHART / "README.md"
-    old = path.read_text()
-    head, _, rest = old.partition(BEGIN)
+    head, _, rest = path.read_text().partition(BEGIN)
     _, mark, tail = rest.partition(END)
     if not mark:
         sys.exit(f"{path.name}: the marks for the tables are missing")
     new = f"{head}{BEGIN}\n\n{tables(read())}\n\n{END}{tail}"
-    if new == old:
-        return 0
-    if check:
-        print("helm/rae-memory/README.md is out of date: python scripts/chart_readme.py", file=sys.stderr)
-        return 1
-    path.write_text(new)
-    return 0
+    return write(path, new, check, "chart_readme.py")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,11 @@ A key is needed unless a rule says that null removes it, as templates would trip
 
 from __future__ import annotations
 
-import argparse
 import fnmatch
 import json
 import sys
 
-from chart_values import CHART, Entry, read
+from chart_values import CHART, Entry, checking, read, write
 
 Schema = dict[str, object]
 
@@ -315,23 +314,14 @@ def objects(entries: list[Entry], is_open: bool) -> Schema:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
+    check = checking(__doc__)
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart rae-memory",
         **objects(read(), False),
     }
     new = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-    path = CHART / "values.schema.json"
-    if path.exists() and path.read_text() == new:
-        return 0
-    if check:
-        print("helm/rae-memory/values.schema.json is out of date: python scripts/chart_schema.py", file=sys.stderr)
-        return 1
-    path.write_text(new)
-    return 0
+    return write(CHART / "values.schema.json", new, check, "chart_schema.py")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,3 +70,21 @@ def shown(entry: Entry) -> str:
     if isinstance(entry.node, yaml.ScalarNode):
         return "null" if entry.default is None else entry.node.value or '""'
     return json.dumps(entry.default, ensure_ascii=False)
+
+
+def checking(description: str | None) -> bool:
+    """Whether the command line asks only to check."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--check", action="store_true")
+    return bool(parser.parse_args().check)
+
+
+def write(path: Path, new: str, check: bool, script: str) -> int:
+    """Writes what is out of date, or only says so; gives the exit code."""
+    if path.exists() and path.read_text() == new:
+        return 0
+    if check:
+        print(f"helm/rae-memory/{path.name} is out of date: python scripts/{script}", file=sys.stderr)
+        return 1
+    path.write_text(new)
+    return 0
