@@ -359,3 +359,5 @@ pub const REFLECT_BUCKET_SENTENCES_MAX: usize = 5;
 pub const REFLECT_BUCKET_CHARS_MAX: usize = 1_200;
 /// Weeks that one `reflect` over a project sums up: the newest with news.
 pub const REFLECT_WEEKS_MAX: usize = 4;
+/// Days for which it is known how far something was looked at whose summary is gone.
+pub const REFLECT_MARK_DAYS_MAX: f64 = 400.0;

@@ -15,11 +15,13 @@ pub enum RecordKind {
     Questions,
     /// How a set of questions was answered.
     Evaluation,
+    /// How far reflection looked at something.
+    Mark,
 }
 
 impl RecordKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Snapshot, Self::Questions, Self::Evaluation];
+    pub const ALL: [Self; 4] = [Self::Snapshot, Self::Questions, Self::Evaluation, Self::Mark];
 
     /// The name in the store.
     pub const fn as_str(self) -> &'static str {
@@ -27,6 +29,7 @@ impl RecordKind {
             Self::Snapshot => "snapshot",
             Self::Questions => "questions",
             Self::Evaluation => "evaluation",
+            Self::Mark => "mark",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `forget`: erasure from rows, words, vectors, history and the log, with a receipt.
 
-use super::{erase_answers, erased, may_have_answers, verify_erasure::project_hash};
+use super::{erase_answers, erased, mark_dropped, mark_of, may_have_answers, verify_erasure::project_hash};
 use crate::{
     Ctx,
     deps::Deps,
@@ -152,7 +152,11 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
     });
     // A project that is erased whole has a new floor by that, a part of one has not.
     let part = matches!(kind, ForgetScope::Session | ForgetScope::User);
-    let mut batch = deps.batch(vec![Op::DropScope { target: drop }]);
+    let mark = match &drop {
+        DropTarget::Session(session) => Some(mark_dropped(deps, ctx.scope(), session).await?),
+        _ => None,
+    };
+    let mut batch = deps.batch(std::iter::once(Op::DropScope { target: drop }).chain(mark).collect());
     let marked = part && may_have_answers(deps, ctx).await?;
     if marked {
         batch.ops.extend(erased(ctx.scope(), batch.now)?);
@@ -247,6 +251,8 @@ async fn derived(
             provenance.derived_from.retain(|id| !going.contains(id));
             if provenance.derived_from.is_empty() || repeats_sources(deps, ctx, &memory).await? {
                 orphans.push(memory.id);
+                // What is left is looked at again.
+                shared.extend(mark_of(deps, &memory).await?);
             } else {
                 let patch = Box::new(MemoryPatch { provenance: Some(provenance), ..MemoryPatch::default() });
                 shared.push(Op::PatchMemory { id: memory.id, patch, mode: PatchMode::InPlace, vector: None });

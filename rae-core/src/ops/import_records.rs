@@ -64,7 +64,9 @@ impl Found {
                 }
                 Ok(())
             }
-            RecordKind::Snapshot => Err(Error::invalid("a snapshot is a memory, and no record")),
+            RecordKind::Snapshot | RecordKind::Mark => {
+                Err(Error::invalid("a record of a file is a set of questions, or how one was answered"))
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A page at a time: what is due for its memories and the audit rows about it are one batch, and what somebody touched meanwhile
 //! is left alone. A pass that was cut off is run again from the start: what it did is not due any more.
 
-use super::{count_row, erase_answers};
+use super::{count_row, erase_answers, trim_marks};
 use crate::{
     ctx::Ctx,
     deps::Deps,
@@ -62,6 +62,7 @@ pub(crate) async fn live(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<L
     // A scope that nothing was ever written to is not made by looking at it.
     if after.is_some() {
         deps.relational.apply(&ctx, deps.batch(vec![Op::TrimAudit { keep: AUDIT_ROWS_MAX }])).await?;
+        trim_marks(deps, &ctx, now).await?;
     }
     Ok(done)
 }

@@ -90,7 +90,9 @@ pub(crate) use maintain::{doctor, flush_access, housekeep, maintain};
 pub(crate) use meter::{end_by_id, meter, meter_by_id};
 pub(crate) use recall::recall;
 pub(crate) use reembed::reembed;
-pub(crate) use reflect::{UNREADABLE, deepen, reflect, reflect_after, reflections, run_reflect};
+pub(crate) use reflect::{
+    UNREADABLE, deepen, mark_dropped, mark_of, reflect, reflect_after, reflections, run_reflect, trim_marks,
+};
 pub(crate) use relate::{relate, relations};
 pub(crate) use remember::{remember, remember_many};
 pub(crate) use session::{end_session, events, log_event};

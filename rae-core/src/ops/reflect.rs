@@ -6,8 +6,10 @@
 mod ask;
 mod buckets;
 mod clusters;
+mod marks;
 
 pub(crate) use ask::UNREADABLE;
+pub(crate) use marks::{dropped as mark_dropped, of_memory as mark_of, trim as trim_marks};
 
 use super::{
     change_row,
@@ -28,6 +30,7 @@ use crate::{
     },
     reflect::{Cited, Draft, Event, Subject, drafts, evaluate, fixed_id, subjects},
 };
+use marks::Seen;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -111,7 +114,9 @@ pub(crate) async fn reflect(deps: &Deps, scope: &Scope, options: ReflectOptions)
     let since = options.session_id.as_ref().and(options.since);
     let mut all = Vec::new();
     for session in sessions {
-        let mut made = reflect_on(deps, &ctx, &session, since).await?;
+        // Who names a session has it looked at again where its summary is gone.
+        let is_named = options.session_id.is_some();
+        let mut made = reflect_on(deps, &ctx, &session, (since, is_named)).await?;
         match ask::ask(deps, &ctx, &session, 0).await {
             Ok(more) => join(&mut made, more),
             // What the rules found stands, and is given. The money, or the model, may be there later.
@@ -151,7 +156,7 @@ pub(crate) async fn run_reflect(deps: &Deps, scope: &Scope, job: &Job) -> Result
         Some(_) => return Err(Error::corrupt("the payload of a reflect job does not name a session")),
     };
     let ctx = deps.ctx(scope)?;
-    let mut made = reflect_on(deps, &ctx, session, None).await?;
+    let mut made = reflect_on(deps, &ctx, session, (None, false)).await?;
     join(&mut made, ask::ask(deps, &ctx, session, job.attempts).await?);
     Ok(made.len() as u64)
 }
@@ -199,7 +204,7 @@ async fn sessions_with_news(deps: &Deps, ctx: &Ctx, since: Option<Timestamp>) ->
     let now = deps.clock.now();
     let mut scan = Scan { filter: Some(filter), after: None, limit: PAGE_MAX };
     let (mut news, mut days): (Vec<String>, BTreeSet<i64>) = (Vec::new(), BTreeSet::new());
-    let mut marks: HashMap<String, Option<u32>> = HashMap::new();
+    let mut marks: HashMap<String, Option<Seen>> = HashMap::new();
     while news.len() < REFLECT_SESSIONS_MAX {
         let page = deps.relational.scan(ctx, &scan).await?;
         let Some(last) = page.last() else { break };
@@ -210,9 +215,9 @@ async fn sessions_with_news(deps: &Deps, ctx: &Ctx, since: Option<Timestamp>) ->
         // What cannot be read as an event is no news: nobody would ever have seen it.
         let event = |mut m: Memory| {
             let (day, session) = (buckets::day_of(&m), m.session_id.take());
-            Event::read(m).zip(session).map(|(event, session)| (session, event.seq, day))
+            Event::read(m).zip(session).map(|(event, session)| (session, (event.seq, event.written), day))
         };
-        let events: Vec<(String, u32, i64)> = page.into_iter().filter(is_due).filter_map(event).collect();
+        let events: Vec<(String, (u32, Timestamp), i64)> = page.into_iter().filter(is_due).filter_map(event).collect();
         // One look at the marks of a page's sessions; they do not pile up over pages.
         marks.retain(|session, _| events.iter().any(|(named, ..)| named == session));
         let named: BTreeSet<&String> = events.iter().map(|(session, ..)| session).collect();
@@ -220,10 +225,16 @@ async fn sessions_with_news(deps: &Deps, ctx: &Ctx, since: Option<Timestamp>) ->
         let asked: Vec<(String, Subject)> =
             named.into_iter().filter(|s| !marks.contains_key(*s)).map(summary).collect();
         let found = about(deps, ctx, &asked.iter().map(|(_, subject)| *subject).collect::<Vec<_>>()).await?;
-        marks.extend(asked.into_iter().map(|(session, subject)| (session, found.get(&subject).and_then(mark))));
-        for (session, seq, day) in events {
+        for (session, subject) in asked {
+            let seen = match found.get(&subject) {
+                Some(summary) => Seen::of(summary),
+                None => marks::of_session(deps, ctx, &session).await?,
+            };
+            marks.insert(session, seen);
+        }
+        for (session, event, day) in events {
             days.insert(day);
-            if marks.get(&session).copied().flatten().is_some_and(|mark| seq <= mark) {
+            if marks.get(&session).copied().flatten().is_some_and(|seen| seen.has(event, now)) {
                 continue;
             }
             if !news.contains(&session) && news.len() < REFLECT_SESSIONS_MAX {
@@ -251,9 +262,9 @@ fn mark(summary: &Memory) -> Option<u32> {
     summary.metadata.get("upto").and_then(Value::as_u64).and_then(|upto| u32::try_from(upto).ok())
 }
 
-async fn reflect_on(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp>) -> Result<Vec<Reflected>> {
+async fn reflect_on(deps: &Deps, ctx: &Ctx, session: &str, how: (Option<Timestamp>, bool)) -> Result<Vec<Reflected>> {
     for attempt in 1.. {
-        match try_once(deps, ctx, session, since).await {
+        match try_once(deps, ctx, session, how).await {
             Err(error) if is_raced(&error) && attempt < ATTEMPTS => {}
             done => return done,
         }
@@ -268,16 +279,33 @@ fn is_raced(error: &Error) -> bool {
             && !matches!(error.code(), "lease_lost" | "embedder_changed" | "versions_used_up"))
 }
 
-async fn try_once(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp>) -> Result<Vec<Reflected>> {
+async fn try_once(
+    deps: &Deps,
+    ctx: &Ctx,
+    session: &str,
+    (since, is_named): (Option<Timestamp>, bool),
+) -> Result<Vec<Reflected>> {
     let scope = ctx.scope();
     // The summary first: what is written after this look is news to the batch below.
-    let summary = summary_of(deps, ctx, session).await?;
-    let Some(events) = read_events(deps, ctx, session, since).await? else { return Ok(Vec::new()) };
-    let mark = summary.as_ref().and_then(mark);
-    let Some(last) = events.last().filter(|last| mark.is_none_or(|mark| last.seq > mark)) else {
-        return Ok(Vec::new());
+    let mut summary = summary_of(deps, ctx, session).await?;
+    let seen = match &summary {
+        Some(summary) => Seen::of(summary),
+        None if is_named => None,
+        None => marks::of_session(deps, ctx, session).await?,
     };
-    tracing::debug!(events = events.len(), last = last.seq, "reflecting on a session");
+    let Some(events) = read_events(deps, ctx, session, since).await? else { return Ok(Vec::new()) };
+    let now = deps.clock.now();
+    let is_new = |event: &Event| seen.is_none_or(|seen| !seen.has((event.seq, event.written), now));
+    if !events.iter().any(is_new) {
+        return Ok(Vec::new());
+    }
+    tracing::debug!(events = events.len(), "reflecting on a session");
+    // Where places are given again, what was said of those before says nothing of these.
+    let is_anew = events.iter().any(|event| seen.is_some_and(|seen| event.seq <= seen.upto) && is_new(event));
+    if let Some(summary) = summary.as_mut().filter(|_| is_anew) {
+        ["asked", "model_failed"].into_iter().for_each(|mark| drop(summary.metadata.remove(mark)));
+    }
+    let mark = seen.filter(|_| !is_anew).map(|seen| seen.upto);
     let verdict = evaluate(&events, mark);
     let mut known = about(deps, ctx, &subjects(scope, session, (&events, &verdict))).await?;
     // The mark counts as it was read before the events.
@@ -285,7 +313,6 @@ async fn try_once(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timestamp
         Some(summary) => known.insert(Subject::summary(scope, session), summary),
         None => known.remove(&Subject::summary(scope, session)),
     };
-    let now = deps.clock.now();
     let drafts = drafts(scope, session, (&events, &verdict), &known);
     write(deps, ctx, drafts, &known, now).await
 }
@@ -313,6 +340,26 @@ async fn read_events(deps: &Deps, ctx: &Ctx, session: &str, since: Option<Timest
         }
     }
     Ok(Some(events).filter(|_| is_recent))
+}
+
+/// The drafts that say what is not there: nothing of what somebody ended, or let go, from no more than it was made from.
+async fn news(
+    deps: &Deps,
+    ctx: &Ctx,
+    drafts: impl Iterator<Item = Draft>,
+    (known, now): (&HashMap<Subject, Memory>, Timestamp),
+) -> Result<Vec<Draft>> {
+    let mut news = Vec::new();
+    for draft in drafts {
+        let says = match known.get(&draft.subject) {
+            Some(old) => !old.is_over(now) && draft.is_news(Some(old)),
+            None => !marks::was_let_go(deps, ctx, &draft.subject, (draft.kind, &draft.metadata)).await?,
+        };
+        if says {
+            news.push(draft);
+        }
+    }
+    Ok(news)
 }
 
 /// Writes what was learnt.
@@ -409,6 +456,7 @@ async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>, cited: &[Cited]) ->
     let old: Vec<&Memory> = before.iter().collect();
     let row = change_row("reflect", batch.id, &batch.ops, &old, None, json!({}));
     batch.ops.push(row);
+    batch.ops.extend(marks::noted(deps, memories.iter(), batch.now).await?);
     deps.relational.apply(ctx, batch).await?;
     deps.background.nudge(ctx.scope());
     Ok(reflected)

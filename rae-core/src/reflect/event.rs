@@ -70,6 +70,8 @@ pub(crate) struct Event {
     pub expires_at: Option<Timestamp>,
     /// Its place in the session.
     pub seq: u32,
+    /// When it was written.
+    pub written: Timestamp,
     pub what: What,
     /// The beginning of its text.
     pub text: String,
@@ -104,6 +106,7 @@ impl Event {
             expires_at: memory.expires_at,
             owner: Owner::of(&memory),
             seq,
+            written: memory.created_at,
             what,
             // What was recalled into a prompt was said before: it is not learnt again.
             text: cut(&without_blocks(&memory.content), REFLECT_EVENT_CHARS_MAX),

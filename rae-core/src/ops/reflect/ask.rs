@@ -1,6 +1,6 @@
 //! Asking a model about a session that failed, where one is configured: after the rules, whose lessons stand whatever it says.
 
-use super::{Reflected, about, apply, mark, read_events, summary_of};
+use super::{Reflected, about, apply, mark, marks, read_events, summary_of};
 use crate::{
     Ctx,
     deps::Deps,
@@ -46,15 +46,9 @@ pub(super) async fn ask(deps: &Deps, ctx: &Ctx, session: &str, attempts: u32) ->
         return Ok(Vec::new());
     }
     let chosen = chosen(&events, &verdict);
-    let claim = format!("reflect:{}:{upto}", blake3::hash(session.as_bytes()));
-    // A cache that fails is as one that is empty: then two may pay.
-    if deps.cache.add(ctx, &claim, 1, ASKING).await.is_ok_and(|asking| asking > 1) {
-        return Err(Error::unavailable("a model is being asked about this session already").with_code("asked_already"));
-    }
+    let asking = marks::claim(deps, ctx, session, upto, ASKING).await?;
     let kept = ask_claimed(deps, ctx, session, (model, &events, &chosen), (&verdict, upto)).await;
-    deps.cache.remove(ctx, &claim).await.unwrap_or_else(|error| {
-        tracing::debug!(kind = error.kind().name(), "a claim in the cache runs out by itself");
-    });
+    marks::release(deps, ctx, asking).await;
     kept
 }
 

@@ -1,6 +1,6 @@
 //! Summaries of the days and weeks that have news, over all sessions of a user and agent. They are made from events, never from other summaries.
 
-use super::{Reflected, about, is_raced, write};
+use super::{Reflected, about, is_raced, news, write};
 use crate::{
     Ctx,
     deps::Deps,
@@ -53,11 +53,8 @@ async fn once(deps: &Deps, ctx: &Ctx, weeks: &BTreeSet<i64>) -> Result<Vec<Refle
         }
     }
     let known = about(deps, ctx, &drafts.iter().map(|draft| draft.subject).collect::<Vec<_>>()).await?;
-    let news = drafts.into_iter().filter(|draft| {
-        let old = known.get(&draft.subject);
-        draft.is_news(old) && old.is_none_or(|old| !old.is_over(now))
-    });
-    write(deps, ctx, news.collect(), &known, now).await
+    let news = news(deps, ctx, drafts.into_iter(), (&known, now)).await?;
+    write(deps, ctx, news, &known, now).await
 }
 
 type Days = BTreeMap<i64, Bucket>;

@@ -3,7 +3,7 @@
 use super::{
     Reflected, about, apply,
     ask::{UNREADABLE, unreadable},
-    is_raced, patched, write,
+    is_raced, news, patched, write,
 };
 use crate::{
     Ctx,
@@ -141,14 +141,7 @@ async fn once(deps: &Deps, ctx: &Ctx) -> Result<Vec<Reflected>> {
         }
         draft
     };
-    let news: Vec<Draft> = drafts
-        .into_iter()
-        .map(keep_words)
-        .filter(|draft| {
-            let old = known.get(&draft.subject);
-            draft.is_news(old) && old.is_none_or(|old| !old.is_over(now))
-        })
-        .collect();
+    let news = news(deps, ctx, drafts.into_iter().map(keep_words), (&known, now)).await?;
     let mut made = Vec::new();
     // What cites much is written bit by bit: a batch must stay small.
     let mut rest = news.into_iter().peekable();
