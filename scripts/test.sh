@@ -9,15 +9,17 @@ export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0 PYTHONDONTWRITEBYTECODE=1
 unset RUSTFLAGS
 shared="$PWD/../shared"
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+helm_tools=
+trap '[ -z "$helm_tools" ] || kill -- "-$helm_tools" 2> /dev/null || true; rm -rf "$work"' EXIT
 summary="$work/summary"
 # The tests of each language leave the answers of the scenarios here; the stage scenarios compares them.
 export RAE_SCENARIO_TRANSCRIPTS="$work/transcripts"
 mkdir "$RAE_SCENARIO_TRANSCRIPTS"
 
+is_wanted() { [ -z "${STAGES:-}" ] || [[ " $STAGES " == *" $1 "* ]]; }
 stage() { # stage NAME COMMAND...: runs it, notes the seconds
   local name=$1; shift
-  if [ -n "${STAGES:-}" ] && [[ " $STAGES " != *" $name "* ]]; then return 0; fi
+  is_wanted "$name" || return 0
   echo; echo "=== $name"
   local start=$SECONDS
   "$@"
@@ -32,8 +34,9 @@ fmt() { cargo fmt --all --check; }
 
 clippy() {
   cargo clippy --profile ci -p rae-core -p rae-server -p rae-py -p rae-node --all-targets --features "$features" -- -D warnings
-  # The engine without any backend: ports, verbs and pure code.
+  # The engine without any backend: ports, verbs and pure code. And the server with no feature but its own, as it is released.
   cargo check --profile ci -p rae-core --no-default-features
+  cargo check --profile ci -p rae-server
 }
 
 # The tests start servers of their own from these programs; the system's own servers are neither used nor needed.
@@ -59,11 +62,13 @@ rust() {
   "$(quickstart)" | grep -q "hazelnuts" && echo "Rust quickstart: 1 passed, 0 failed"
   "$(server_binary)" --version | grep -qx "rae-server $(version)" && echo "rae-server binary: 1 passed, 0 failed"
 }
-quickstart() { cargo build --quiet --profile ci -p rae-core -p rae-server --features "$features" --example quickstart >&2 && echo "$CARGO_TARGET_DIR/ci/examples/quickstart"; }
-server_binary() { cargo build --quiet --profile ci -p rae-core -p rae-server --features "$features" >&2 && echo "$CARGO_TARGET_DIR/ci/rae-server"; }
+# All programs that the stages need, with the features that the tests have: the engine is not built once more for them.
+programs() { cargo build --quiet --profile ci -p rae-core -p rae-server --features "$features" --bins --examples >&2; }
+quickstart() { programs && echo "$CARGO_TARGET_DIR/ci/examples/quickstart"; }
+server_binary() { programs && echo "$CARGO_TARGET_DIR/ci/rae-server"; }
 # The server that the clients of Python and Node replay the scenarios against.
 scenario_server() {
-  cargo build --quiet --profile ci -p rae-core -p rae-server --features "$features" --example scenario_server
+  programs
   export RAE_TEST_SCENARIO_SERVER="$CARGO_TARGET_DIR/ci/examples/scenario_server"
 }
 # Every route of the running server against its own description: about 90 seconds, always the same examples.
@@ -107,22 +112,32 @@ node_tests() { scenario_server; (cd rae-node && npm install --silent --no-audit 
 
 # A file of one language in the others. The Rust side is built as rust builds it.
 interop() {
-  cargo build --quiet --profile ci -p rae-core -p rae-server --features "$features" --example interop
+  programs
   .venv/bin/python tests/interop/interop.py "$CARGO_TARGET_DIR/ci/examples/interop" "$PWD/.venv/bin/python" rae-node/index.mjs
 }
 
 # The official clients of OpenAI, for Python and for Node, unchanged.
 gateway() {
   local binary; binary=$(server_binary)
-  cargo build --quiet --profile ci -p rae-core -p rae-server --features "$features" --example fake_provider
   # Beside the sources only what is committed: npm writes its folder elsewhere.
   cp -r tests/gateway/node "$work/gateway"
   (cd "$work/gateway" && npm install --silent --no-audit --no-fund --no-package-lock)
   .venv/bin/python tests/gateway/run.py "$binary" "$CARGO_TARGET_DIR/ci/examples/fake_provider" "$PWD/.venv/bin/python" "$work/gateway"
 }
 
-# The chart, by both engines of Helm (built with Go at the first time), its image, and its monitoring, all with the real server.
-helm_chart() { local binary; binary=$(server_binary) && RAE_TEST_SERVER_BINARY="$binary" scripts/helm_tests.sh; }
+# Helm is built with Go where it was not yet, behind the tests, which leave much of a processor idle.
+helm_in_background() {
+  is_wanted helm || return 0
+  setsid nice -n 15 scripts/helm_tools.sh .build/helm/bin > "$work/helm_tools" 2>&1 &
+  helm_tools=$!
+}
+# The chart, by both engines of Helm, its image, and its monitoring, all with the real server.
+helm_chart() {
+  wait "$helm_tools" || { cat "$work/helm_tools"; return 1; }
+  helm_tools=
+  cat "$work/helm_tools"
+  local binary; binary=$(server_binary) && RAE_TEST_SERVER_BINARY="$binary" scripts/helm_tests.sh
+}
 image() { local binary; binary=$(server_binary) && RAE_TEST_SERVER_BINARY="$binary" scripts/image_tests.sh; }
 monitoring() {
   local binary; binary=$(server_binary)
@@ -134,6 +149,7 @@ stage fmt fmt
 stage clippy clippy
 stage servers servers
 stage venv scripts/venv.sh
+helm_in_background
 stage rust rust
 stage python-env python_env
 stage python-lint python_lint
