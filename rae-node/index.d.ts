@@ -355,6 +355,38 @@ export interface RelateOptions extends CallOptions {
   validTo?: Time | null;
   /** The memory that says so; forgetting it takes what it alone said. `NotFoundError` where there is none. */
   sourceId?: string | null;
+  /** User it belongs to: it is erased with the user, and merges with that user's alone. */
+  userId?: string | null;
+  agentId?: string | null;
+  trustLevel?: TrustLevel | null;
+  /** Default `internal`. */
+  infoClass?: InfoClass | null;
+}
+
+/** Whose the events of a session are, and who may read them. What is learnt from them is the same owner's, in the strictest class. */
+export interface Whose {
+  userId?: string | null;
+  agentId?: string | null;
+  /** Default `internal`. */
+  infoClass?: InfoClass | null;
+}
+
+export interface EventOptions extends Whose, CallOptions {
+  metadata?: { [key: string]: Json } | null;
+  /** Who said it. */
+  speaker?: string | null;
+  /** Default: now. */
+  occurredAt?: Time | null;
+  /** Seconds to live; default: none. */
+  ttl?: number | null;
+  trustLevel?: TrustLevel | null;
+  idempotencyKey?: string | null;
+}
+
+/** Whose the end of a session is. Default: whose all its events are, where they are of one, in the strictest class of them. */
+export interface SessionEndOptions extends Whose, CallOptions {
+  /** What went wrong, at most 8 KiB. */
+  error?: string | null;
 }
 
 export interface RelationsOptions extends CallOptions {
@@ -1152,9 +1184,9 @@ export class Session {
   private constructor();
   readonly id: string;
   /** Logs an event; see `Rae.logEvent`. */
-  log(type: EventType, content: string, metadata?: { [key: string]: Json } | null, options?: CallOptions | null): Promise<Receipt>;
+  log(type: EventType, content: string, metadata?: { [key: string]: Json } | null, options?: EventOptions | null): Promise<Receipt>;
   /** Ends the session; see `Rae.endSession`. */
-  end(outcome: SessionOutcome, error?: string | null, options?: CallOptions | null): Promise<Receipt>;
+  end(outcome: SessionOutcome, error?: string | null, options?: SessionEndOptions | null): Promise<Receipt>;
   /** A page of its events, oldest first; its end is the last one. */
   events(options?: EventsOptions | null): Promise<Page>;
 }
@@ -1324,7 +1356,7 @@ export class Rae {
   backup(path: Path, options?: CallOptions | null): Promise<void>;
 
   /** A session of an agent by its name: `log`, `end` and `events`. Writes nothing yet. */
-  session(id: string): Session;
+  session(id: string, options?: Whose | null): Session;
 
   /**
    * Logs an event of a session, durably when it resolves. metadata: your own, without a key `event`; reflection reads `tool`, `error`, `ok`,
@@ -1334,11 +1366,11 @@ export class Rae {
     sessionId: string,
     type: EventType,
     content: string,
-    options?: ({ metadata?: { [key: string]: Json } | null; idempotencyKey?: string | null } & CallOptions) | null,
+    options?: EventOptions | null,
   ): Promise<Receipt>;
 
   /** Ends a session and queues a reflection on it. So again is the same receipt, otherwise `ConflictError` (`session_ended`). */
-  endSession(sessionId: string, outcome: SessionOutcome, options?: ({ error?: string | null } & CallOptions) | null): Promise<Receipt>;
+  endSession(sessionId: string, outcome: SessionOutcome, options?: SessionEndOptions | null): Promise<Receipt>;
 
   /** A page of the events of a session, oldest first; its end is the last one. */
   events(sessionId: string, options?: EventsOptions | null): Promise<Page>;

@@ -69,7 +69,7 @@ pub use ops::{
     Reflected, RelationsOptions, SessionEnd, Snapshot, Stats, SubgraphOptions, Undone, VectorSync,
 };
 pub use ports::EmbedRole;
-pub use rae::{Rae, Session};
+pub use rae::{Rae, Session, Whose};
 pub use retrieve::{Signals, Weights};
 
 /// Version of the engine, for example `0.1.0`.

@@ -31,7 +31,7 @@ mod entities;
 mod session;
 mod spending;
 
-pub use session::Session;
+pub use session::{Session, Whose};
 
 /// An open memory of one tenant and project. Cheap to clone; clones share the store. Close it, or drop the last clone.
 ///

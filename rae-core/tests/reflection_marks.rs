@@ -9,8 +9,7 @@ use model_store::{model_store, run};
 use provider_support::{Behaviour, FakeProvider};
 use rae_core::{
     EventType, EventsOptions, Forget, ForgetScope, LifecyclePolicy, Memory, NewEvent, Rae, ReflectOptions, WorkOptions,
-    model::Kind,
-    ports::ManualClock,
+    model::Kind, ports::ManualClock,
 };
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};

@@ -32,7 +32,7 @@ const RECALL = names(
 );
 const CONTEXT = names("sessionId maxTokens agentId userId layers tags filter minScore");
 const LIST = names("limit cursor layer tags filter");
-const RELATE = names("weight confidence validFrom validTo sourceId");
+const RELATE = names("weight confidence validFrom validTo sourceId userId agentId trustLevel infoClass");
 const RELATIONS = names("subject relation object limit cursor");
 const FORGET = names("id filter scope target");
 const MAINTAIN = names("now");
@@ -58,7 +58,7 @@ const LLM = names(
 const PROVIDER = names("apiKey baseUrl kind organization ca");
 const USAGE = names("inputTokens cachedInputTokens cacheWriteTokens outputTokens reasoningTokens estimated");
 const LIFECYCLE = names(
-  "decay halfLifeDays protectedTags protectedKinds forgetBelow forgetAfterDays keepClassDays keepKindDays",
+  "decay halfLifeDays protectedTags protectedKinds forgetBelow forgetAfterDays keepClassDays keepKindDays consolidateSessions",
 );
 // The hashes of a million ids.
 const RECEIPT_BYTES_MAX = 128 << 20;
@@ -66,8 +66,9 @@ const RECEIPT_BYTES_MAX = 128 << 20;
 const CHAT_BYTES_MAX = 32 << 20;
 const CONNECT = names("apiKey tenant project timeout ca");
 const SCOPE = names("tenant project");
-const EVENT = names("metadata idempotencyKey");
-const SESSION_END = names("error");
+const WHOSE = names("userId agentId infoClass");
+const EVENT = names("metadata userId agentId speaker occurredAt ttl trustLevel infoClass idempotencyKey");
+const SESSION_END = names("error userId agentId infoClass");
 const EVENTS = names("limit cursor");
 const REFLECT = names("sessionId since");
 const NONE = new Set();
@@ -83,7 +84,7 @@ const READERS = readers([
   [providers, "providers"],
   [prices, "prices"],
   [unknownModel, "unknownModel"],
-  [number, "forgetBelow forgetAfterDays"],
+  [number, "forgetBelow forgetAfterDays consolidateSessions"],
   [days, "halfLifeDays keepClassDays keepKindDays"],
   [lifecycle, "lifecycle"],
   [list, "protectedTags protectedKinds"],
@@ -479,7 +480,7 @@ module.exports = {
   SCOPE,
   SESSION_END, SUBGRAPH,
   UPDATE,
-  WAY,
+  WAY, WHOSE,
   content,
   flag,
   isPlain,

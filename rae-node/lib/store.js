@@ -262,8 +262,10 @@ class Rae {
     await this.#callWith("backup", "path", encode.path("path", path), options);
   }
 
-  session(id) {
-    return new Session(TAKEN, this, encode.text("id", id));
+  session(id, options) {
+    // Read here, so that what is wrong is said at once.
+    taken("session", options, encode.WHOSE);
+    return new Session(TAKEN, this, encode.text("id", id), options);
   }
 
   async logEvent(sessionId, type, content, options) {

@@ -287,6 +287,10 @@ pub fn relation(fields: Map<String, Value>) -> Result<NewRelation> {
         valid_from: f.optional("valid_from", time)?,
         valid_to: f.optional("valid_to", time)?,
         source_id: f.optional("source_id", name)?,
+        user_id: f.optional("user_id", text)?,
+        agent_id: f.optional("agent_id", text)?,
+        trust_level: f.optional("trust_level", name)?,
+        info_class: f.optional("info_class", name)?,
     };
     f.finish()?;
     Ok(new)
