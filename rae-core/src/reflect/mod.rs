@@ -16,7 +16,7 @@ mod summary;
 
 use evaluate::Way;
 
-pub(crate) use about::{is_about, repeats};
+pub(crate) use about::{is_about, is_summary, names_tool, repeats};
 pub(crate) use bucket::{Bucket, week};
 pub(crate) use consolidate::Statements;
 pub(crate) use evaluate::{Verdict, evaluate};
