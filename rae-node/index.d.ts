@@ -541,6 +541,29 @@ export interface Undone {
   replayed: boolean;
 }
 
+/** A background job that waits, or that failed for good. */
+export interface Job {
+  /** For `requeueJob`. */
+  id: string;
+  /** What it does, such as `embed`, `extract` or `reflect`. */
+  kind: string;
+  /** `dead`: it failed as often as is allowed, and waits to be requeued. */
+  state: "queued" | "dead";
+  /** Attempts begun. */
+  attempts: number;
+  /** Not before. */
+  runAt: string;
+  /** Why its last attempt failed: the code of an error, without content. */
+  lastError: string | null;
+}
+
+/** A page of jobs, oldest first. */
+export interface JobPage {
+  items: Job[];
+  /** For the next page; null on the last one. */
+  nextCursor: string | null;
+}
+
 /** What makes a hit right: it is this memory, or it contains this text, whatever its case. */
 export type Label = string | { id: string } | { text: string };
 
@@ -1302,6 +1325,15 @@ export class Rae {
    * Conflict with reason `changed_since` where one of its memories was changed or deleted since, `not_undoable` where what it did is gone for good.
    */
   undo(changeId: string, options?: CallOptions | null): Promise<Undone>;
+
+  /**
+   * A page of the project's background jobs, oldest first. `maintain` runs those that are due; on a server its worker does. A job that failed
+   * as often as is allowed is `dead`, with the reason in `lastError`. limit: 1 to 1,000, default 50. cursor: `nextCursor` of the page before.
+   */
+  jobs(options?: ({ state?: "queued" | "dead" | null; limit?: number | null; cursor?: string | null } & CallOptions) | null): Promise<JobPage>;
+
+  /** Takes a dead job back into the queue, due now, with all its attempts before it. `NotFoundError` (`job_not_found`) where there is none. */
+  requeueJob(jobId: string, options?: CallOptions | null): Promise<void>;
 
   /**
    * Asks every question as `recall` would and judges the hits: recall, MRR, nDCG and hit rate over the questions, the ranks of each, and a

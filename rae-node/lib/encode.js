@@ -38,6 +38,7 @@ const FORGET = names("id filter scope target");
 const MAINTAIN = names("now");
 const AUDIT = names("limit fix");
 const CHANGES = names("limit cursor");
+const JOBS = names("state limit cursor");
 const VERIFY = names("exports");
 const ENTITIES = names("query limit cursor at snapshot");
 const NEIGHBORS = names("depth relation limit at snapshot");
@@ -457,7 +458,7 @@ function item(value, index) {
 module.exports = {
   AUDIT,
   BUDGET,
-  CHANGES,
+  CHANGES, JOBS,
   CONNECT,
   CONTEXT,
   COSTS,

@@ -191,6 +191,14 @@ class Rae {
     return this.#callWith("undo", "id", encode.text("changeId", changeId), options);
   }
 
+  async jobs(options) {
+    return this.#call("jobs", taken("jobs", options, encode.JOBS));
+  }
+
+  async requeueJob(jobId, options) {
+    await this.#callWith("requeue_job", "id", encode.text("jobId", jobId), options);
+  }
+
   async evaluate(questions, options) {
     const { args, signal } = taken("evaluate", options, encode.RECALL);
     return this.#call("evaluate", { args: { questions: encode.questions("questions", questions), options: args }, signal });

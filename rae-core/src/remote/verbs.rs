@@ -8,8 +8,8 @@ use crate::{
     model::{Memory, MemoryId, MemoryVersion, Timestamp},
     ops::{
         self, Audit, AuditOptions, ChangePage, ChangesOptions, Context, ContextOptions, ErasureReport, EventsOptions,
-        Finding, Forget, Forgotten, Hits, ListOptions, Maintained, Page, RecallOptions, Receipt, RelationsOptions,
-        Stats, Undone,
+        Finding, Forget, Forgotten, Hits, JobPage, JobsOptions, ListOptions, Maintained, Page, RecallOptions, Receipt,
+        RelationsOptions, Stats, Undone,
     },
     ports::EmbedRole,
     wire,
@@ -308,6 +308,26 @@ impl Remote {
     pub async fn undo(&self, id: uuid::Uuid) -> Result<Undone> {
         let body = json!({});
         named("undo", async { self.json(Request::post(format!("v1/changes/{id}/undo"), &body)?.reads()).await }).await
+    }
+
+    /// As [`crate::Rae::jobs`].
+    pub async fn jobs(&self, options: JobsOptions) -> Result<JobPage> {
+        named("jobs", async {
+            options.check()?;
+            let mut query = vec![("limit", options.limit.to_string())];
+            query.extend(options.state.map(|state| ("state", state.as_str().to_owned())));
+            query.extend(options.cursor.map(|cursor| ("cursor", cursor)));
+            self.json(Request { query, ..Request::get("v1/jobs") }).await
+        })
+        .await
+    }
+
+    /// As [`crate::Rae::requeue_job`].
+    pub async fn requeue_job(&self, id: uuid::Uuid) -> Result<()> {
+        named("requeue_job", async {
+            self.json::<Value>(Request::post(format!("v1/jobs/{id}/requeue"), &json!({}))?).await.map(drop)
+        })
+        .await
     }
 
     /// As [`crate::Rae::doctor`].

@@ -4,10 +4,10 @@
 use crate::{
     error::{Error, Result},
     ingest::{MemoryUpdate, NewMemory, NewRelation},
-    model::{Role, Timestamp},
+    model::{JobState, Role, Timestamp},
     ops::{
-        AuditOptions, ChangesOptions, ContextOptions, Forget, ForgetScope, ListOptions, NewKey, RecallOptions,
-        RelationsOptions,
+        AuditOptions, ChangesOptions, ContextOptions, Forget, ForgetScope, JobsOptions, ListOptions, NewKey,
+        RecallOptions, RelationsOptions,
     },
     ports::EmbedRole,
 };
@@ -365,6 +365,35 @@ pub(super) fn change(mut f: Fields) -> Result<uuid::Uuid> {
     f.finish()?;
     uuid::Uuid::try_parse(&id)
         .map_err(|_| Error::invalid("id must be that of a change, as changes gives it").with_code("invalid_id"))
+}
+
+/// What `jobs` takes.
+pub(super) fn jobs(fields: Map<String, Value>) -> Result<JobsOptions> {
+    let (mut f, default) = (Fields::new(fields), JobsOptions::default());
+    let state = f.optional("state", text)?;
+    let limit = f.optional("limit", integer)?;
+    let options = JobsOptions {
+        state: state.map(|state| job_state(&state)).transpose()?,
+        // What is below 0 is as wrong as 0.
+        limit: limit.map_or(default.limit, |limit| usize::try_from(limit).unwrap_or_default()),
+        cursor: f.optional("cursor", text)?,
+    };
+    f.finish()?;
+    Ok(options)
+}
+
+/// A state of jobs by its name.
+pub fn job_state(name: &str) -> Result<JobState> {
+    let found = [JobState::Queued, JobState::Dead].into_iter().find(|state| state.as_str() == name);
+    found.ok_or_else(|| Error::invalid("state must be queued or dead").with_code("invalid_state"))
+}
+
+/// What `requeue_job` takes: the id of a job.
+pub(super) fn job(mut f: Fields) -> Result<uuid::Uuid> {
+    let id = f.required("id", text)?;
+    f.finish()?;
+    uuid::Uuid::try_parse(&id)
+        .map_err(|_| Error::invalid("id must be that of a job, as jobs gives it").with_code("invalid_id"))
 }
 
 /// What `embed` takes: texts, and the side of a search they are on (`document` or `query`, default `document`).

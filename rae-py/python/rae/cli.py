@@ -411,6 +411,28 @@ def undo(args: argparse.Namespace) -> int:
     return 0
 
 
+def jobs(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        page = mem.jobs(state="dead" if args.dead else None, limit=args.limit, cursor=args.cursor)
+    if args.json:
+        as_json(page)
+        return 0
+    for job in page.items:
+        why = f"  {job.last_error}" if job.last_error else ""
+        line = f"{job.id}  {moment(job.run_at)}  {job.kind.ljust(10)}  {job.state}"
+        print(f"{line}, {job.attempts} attempts{why}")
+    if page.next_cursor:
+        print(f"more: --cursor {page.next_cursor}")
+    return 0
+
+
+def requeue(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        mem.requeue_job(args.job)
+    print(f"requeued {args.job}; rae maintain runs it")
+    return 0
+
+
 def evaluate(args: argparse.Namespace) -> int:
     try:
         with Path(args.questions).open(encoding="utf-8") as file:
@@ -610,6 +632,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--cursor", metavar="C", help="the next page")
     sub = command("undo", undo, "take back a change that the engine made by itself")
     sub.add_argument("change", metavar="CHANGE", help="its id, as changes gives it")
+    sub = command("jobs", jobs, "list the jobs that wait, and those that failed for good")
+    sub.add_argument("--dead", action="store_true", help="only those that failed for good")
+    sub.add_argument("--limit", type=int, default=50, metavar="N", help="most jobs (50)")
+    sub.add_argument("--cursor", metavar="C", help="the next page")
+    sub = command("requeue", requeue, "take a job that failed for good back into the queue")
+    sub.add_argument("job", metavar="JOB", help="its id, as jobs gives it")
     sub = command("eval", evaluate, "judge recall on questions of your own")
     sub.add_argument("questions", metavar="QUESTIONS", help="a file with one JSON object a line")
     sub.description = (
