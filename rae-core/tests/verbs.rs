@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test reports by panicking
 
 mod common;
+#[path = "shared/resume.rs"]
+mod resume;
 #[path = "shared/verbs.rs"]
 mod scenarios;

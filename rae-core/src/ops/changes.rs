@@ -17,7 +17,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
 /// What `changes` takes.
@@ -43,7 +43,7 @@ pub struct AutomaticChange {
     pub id: Uuid,
     /// When.
     pub at: Timestamp,
-    /// What happened: `facts`, `reflect`, `audit_fix`, `undo`, and what cannot be undone: `fade`, `forget_faded`,
+    /// What happened: `facts`, `reflect`, `audit_fix`, `resume`, `undo`, and what cannot be undone: `fade`, `forget_faded`,
     /// `retire`, `expire`, `trim`, `capacity`, `forget`.
     pub action: String,
     /// The memories that it added or changed; empty where only their number is known.
@@ -434,4 +434,30 @@ fn unmerged(memory: &Memory, merged: &Merged) -> Option<MemoryPatch> {
         confidence: Some(merged.confidence),
         ..MemoryPatch::default()
     })
+}
+
+/// The versions in which the engine itself said that a memory is superseded, as far back as the audit rows go. What somebody undid of
+/// what held again (`resume`) is that one's word.
+pub(super) async fn endings(deps: &Deps, ctx: &Ctx) -> Result<HashSet<(MemoryId, u32)>> {
+    let all = known(deps, ctx).await?;
+    let undone: HashMap<Uuid, (&str, Option<Uuid>)> =
+        all.iter().map(|(_, action, id, row, _)| (*id, (action.as_str(), row.undone))).collect();
+    let mut endings = HashSet::new();
+    for (_, _, id, row, _) in &all {
+        let (mut of, mut undos) = (*id, 0);
+        while let Some((_, Some(before))) = undone.get(&of) {
+            (of, undos) = (*before, undos + 1);
+        }
+        let is_ours = match undone.get(&of) {
+            Some(("facts" | "audit_fix", _)) => true,
+            Some(("resume", _)) => undos % 2 == 0,
+            _ => false,
+        };
+        if is_ours {
+            let ended = row.changed.iter().filter(|c| c.fields.iter().any(|field| field == "superseded_by"));
+            endings.extend(ended.map(|c| (c.id, c.from_version.saturating_add(1))));
+            endings.extend(row.added.iter().map(|added| (added.id, added.version)));
+        }
+    }
+    Ok(endings)
 }

@@ -120,6 +120,8 @@ struct Gone {
     projects: BTreeSet<String>,
     /// Projects whose answers of chat models go, all of them: what was said goes, whether or not it was remembered.
     answers: BTreeSet<String>,
+    /// The keys of claims among them.
+    claims: BTreeSet<[u8; 16]>,
 }
 
 async fn forget_matching(deps: &Deps, ctx: &Ctx, filter: &Filter, gone: &mut Gone) -> Result<()> {
@@ -204,6 +206,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         }
         let mut existed = 0;
         for page in wave.chunks(PAGE_MAX) {
+            gone.claims.extend(super::resume::keys(deps, ctx, page).await?);
             let ops = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
             let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
             existed +=
@@ -275,6 +278,10 @@ async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool
 }
 
 async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgotten> {
+    // What they had ended holds again, and its end no longer tells when they were said. It is gone whatever comes of this.
+    if let Err(error) = super::resume::resume_some(deps, ctx, &gone.claims).await {
+        tracing::warn!(kind = error.kind().name(), "what was forgotten had ended facts; maintain gives them back");
+    }
     let key = deps.relational.receipt_key().await?;
     let now = deps.clock.now();
     let hashes: Vec<String> =

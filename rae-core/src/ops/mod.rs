@@ -29,6 +29,7 @@ mod reembed;
 mod reflect;
 mod relate;
 mod remember;
+mod resume;
 mod session;
 mod snapshot;
 mod stats;
