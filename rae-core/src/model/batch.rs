@@ -65,7 +65,8 @@ pub struct VectorRow {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Op {
-    /// Inserts, or merges into the live memory with the same `dedup_key` (see `Memory::absorb`).
+    /// Inserts, or merges into the live memory with the same `dedup_key` (see `Memory::merge`, which says when the old state goes to
+    /// history).
     /// One that expired by `now` does not merge: it is deleted and the new one inserted. One that ended or was superseded by
     /// `now` stays as it is, loses its `dedup_key`, and the new one is inserted.
     /// The store assigns `seq` and `seq_in_session`. Gives [`Outcome::Put`].

@@ -234,6 +234,21 @@ impl Memory {
         // Said again, it lives as long as the longer of the two was meant to.
         self.expires_at = self.expires_at.zip(other.expires_at).map(|(a, b)| a.max(b));
     }
+
+    /// Takes in `other`, said again at `at`, as every store does; gives the state before where that goes to history. A merge makes no
+    /// version but where it moves the strength of a relation, its weight or its confidence: what was known before must still be told.
+    /// Where no more versions can be numbered, there is none.
+    pub fn merge(&mut self, other: &Memory, at: Timestamp) -> Option<MemoryVersion> {
+        let weight = |m: &Memory| m.claim.as_ref().map_or(0.0, |claim| claim.weight);
+        let is_stronger = weight(other) > weight(self) || other.confidence > self.confidence;
+        let next = self.version.checked_add(1).filter(|_| self.claim.is_some() && is_stronger);
+        let before = next.map(|_| MemoryVersion { memory: self.clone(), replaced_at: Some(at) });
+        self.absorb(other);
+        if let Some(next) = next {
+            (self.version, self.updated_at) = (next, at);
+        }
+        before
+    }
 }
 
 fn join<T: Clone + PartialEq>(into: &mut Vec<T>, from: &[T], most: usize) {

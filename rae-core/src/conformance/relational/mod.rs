@@ -77,6 +77,8 @@ macro_rules! conformance_relational {
             a_claim_follows_its_memory,
             claims_of_other_scopes_stay_there,
             a_claim_said_again_keeps_the_greater_weight,
+            a_claim_that_a_merge_makes_stronger_keeps_what_it_was,
+            merges_beyond_the_bound_of_history_drop_the_oldest,
             a_claim_about_the_past_still_merges,
             writes_from_many_threads_lose_nothing,
             writes_of_many_tasks_lose_nothing,

@@ -206,7 +206,7 @@ impl Work<'_> {
         }
         let duplicate = scope.duplicate_at(memory.dedup_key, at);
         let (id, version, merged) = match duplicate {
-            Some(id) => (id, scope.merge(id, memory)?, true),
+            Some(id) => (id, scope.merge(id, memory, at)?, true),
             None => {
                 let absent = !scope.rows.contains_key(&memory.id);
                 holds(absent, "exists", || format!("there is a memory {} already", memory.id))?;
@@ -240,7 +240,7 @@ impl Work<'_> {
             return Ok(Outcome::Put { id: memory.id, version: found, merged: false, replayed: true });
         }
         if let Some(id) = scope.duplicate_at(memory.dedup_key, at) {
-            return Ok(put(id, scope.merge(id, memory)?, true));
+            return Ok(put(id, scope.merge(id, memory, at)?, true));
         }
         let row = scope.insert(memory.clone(), vector.cloned());
         row.history.extend(history.iter().cloned());

@@ -187,8 +187,12 @@ impl Work<'_> {
     fn merge(&mut self, other: &Memory) -> Res<Option<(MemoryId, u32)>> {
         let Some(key) = other.dedup_key else { return Ok(None) };
         let Some((rid, mut memory)) = self.load(BY_DEDUP, &key)? else { return Ok(None) };
-        memory.absorb(other);
+        let before = memory.merge(other, self.at);
         self.update_light(rid, &memory)?;
+        if let Some(before) = before {
+            self.replace_version(rid, &before.memory, memory.version)?;
+            self.update(rid, &memory)?;
+        }
         self.derive(rid, &memory)?;
         Ok(Some((memory.id, memory.version)))
     }
@@ -265,10 +269,7 @@ impl Work<'_> {
         if mode == PatchMode::NewVersion {
             new.version = old.version.saturating_add(1);
             new.updated_at = self.at;
-            self.keep_version(rid, &old, Some(self.at))?;
-            let keep = i64::from(new.version) - i64::try_from(HISTORY_VERSIONS_MAX).unwrap_or(i64::MAX);
-            let mut prune = self.conn.prepare_cached("DELETE FROM versions WHERE memory = ?1 AND version < ?2")?;
-            prune.execute(params![rid, keep])?;
+            self.replace_version(rid, &old, new.version)?;
         }
         if new.dedup_key != old.dedup_key {
             self.retire_duplicate(&new)?;
@@ -320,6 +321,15 @@ impl Work<'_> {
             m.content,
             m.claim.as_ref().map(Claim::key),
         ])?;
+        Ok(())
+    }
+
+    /// Keeps the state before the version `next`, and no more older ones than may be kept.
+    fn replace_version(&self, rid: i64, old: &Memory, next: u32) -> Res<()> {
+        self.keep_version(rid, old, Some(self.at))?;
+        let keep = i64::from(next) - i64::try_from(HISTORY_VERSIONS_MAX).unwrap_or(i64::MAX);
+        let mut prune = self.conn.prepare_cached("DELETE FROM versions WHERE memory = ?1 AND version < ?2")?;
+        prune.execute(params![rid, keep])?;
         Ok(())
     }
 

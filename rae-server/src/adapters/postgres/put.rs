@@ -138,8 +138,12 @@ impl Work<'_> {
     async fn merge(&mut self, other: &Memory) -> Res<Option<(MemoryId, u32)>> {
         let Some(key) = &other.dedup_key else { return Ok(None) };
         let Some((rid, mut memory)) = self.load(BY_DEDUP, &[&self.row.sid, &&key[..]]).await? else { return Ok(None) };
-        memory.absorb(other);
+        let before = memory.merge(other, self.at);
         self.update_light(rid, &memory).await?;
+        if let Some(before) = before {
+            self.replace_version(rid, &before.memory, memory.version).await?;
+            self.update(rid, &memory).await?;
+        }
         self.derive(&[(memory.id, &memory.provenance.derived_from)]).await?;
         Ok(Some((memory.id, memory.version)))
     }
@@ -195,9 +199,7 @@ impl Work<'_> {
         if mode == PatchMode::NewVersion {
             new.version = old.version.saturating_add(1);
             new.updated_at = self.at;
-            self.keep_version(rid, &old, Some(self.at)).await?;
-            let keep = i64::from(new.version) - i64::try_from(HISTORY_VERSIONS_MAX).unwrap_or(i64::MAX);
-            self.tx.execute("DELETE FROM rae.versions WHERE memory = $1 AND version < $2", &[&rid, &keep]).await?;
+            self.replace_version(rid, &old, new.version).await?;
         }
         if new.dedup_key != old.dedup_key {
             self.retire_duplicate(&new).await?;
@@ -253,6 +255,14 @@ impl Work<'_> {
             }
             result => result.map(|_| ()),
         }
+    }
+
+    /// Keeps the state before the version `next`, and no more older ones than may be kept.
+    async fn replace_version(&self, rid: i64, old: &Memory, next: u32) -> Res<()> {
+        self.keep_version(rid, old, Some(self.at)).await?;
+        let keep = i64::from(next) - i64::try_from(HISTORY_VERSIONS_MAX).unwrap_or(i64::MAX);
+        self.tx.execute("DELETE FROM rae.versions WHERE memory = $1 AND version < $2", &[&rid, &keep]).await?;
+        Ok(())
     }
 
     async fn keep_version(&self, rid: i64, state: &Memory, replaced_at: Option<Timestamp>) -> Res<()> {
