@@ -208,8 +208,9 @@ async fn write(
     let deps = held.deps;
     let now = deps.clock.now();
     let find = |id: MemoryId| known.iter().find(|m| m.id == id);
+    // Sources are written whole: one that a merge added since must not be lost.
     let mut preconditions: Vec<Precondition> =
-        decision.changes.iter().map(|c| Precondition::VersionIs(c.id, c.version)).collect();
+        decision.changes.iter().filter_map(|c| Some(Precondition::SeqIs(c.id, find(c.id)?.seq))).collect();
     // What was forgotten meanwhile must not live on in a fact.
     preconditions.push(Precondition::VersionIs(source.id, source.version));
     let mut ops = Vec::new();

@@ -27,6 +27,10 @@ pub struct WriteBatch {
 pub enum Precondition {
     /// The memory is live and has this version; else Conflict (NotFound where it is not live).
     VersionIs(MemoryId, u32),
+    /// The memory is live and the change with this number was the last that touched it ([`Memory::seq`]); else Conflict with code
+    /// `version_changed` (NotFound where it is not live). Sees what makes no version, too: merges, feedback, vectors. For who writes what a
+    /// merge adds to: tags, sources, witnesses.
+    SeqIs(MemoryId, u64),
     /// No live memory has this id; else Conflict.
     Absent(MemoryId),
     /// No live memory has this `dedup_key`, ended ones and expired ones that are not purged included; else Conflict with code

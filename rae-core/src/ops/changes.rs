@@ -20,6 +20,9 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
+/// Attempts of `undo` against others who touch the same memories at the same time.
+const ATTEMPTS: usize = 8;
+
 /// What `changes` takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -231,22 +234,23 @@ pub(crate) async fn undo(deps: &Deps, scope: &Scope, id: Uuid) -> Result<Undone>
     }
     // Applied once, whoever calls: the second gets the answer of the first.
     let batch = undo_id(target);
-    let (preconditions, ops) = match plan(deps, &ctx, (target, &row), batch).await {
-        Ok(plan) => plan,
-        Err(error) => return raced(deps, &ctx, id, error).await,
-    };
-    let batch = WriteBatch { id: batch, ..deps.batch_if(preconditions, ops) };
-    let done = batch.id;
-    if let Err(error) = deps.relational.apply(&ctx, batch).await {
-        let error = match error.kind() {
-            ErrorKind::NotFound => gone(),
-            ErrorKind::Conflict if error.code() == "version_changed" => changed_since(),
-            _ => error,
+    for _ in 0..ATTEMPTS {
+        let (preconditions, ops) = match plan(deps, &ctx, (target, &row), batch).await {
+            Ok(plan) => plan,
+            Err(error) => return raced(deps, &ctx, id, error).await,
         };
-        return raced(deps, &ctx, id, error).await;
+        let write = WriteBatch { id: batch, ..deps.batch_if(preconditions, ops) };
+        match deps.relational.apply(&ctx, write).await {
+            Ok(_) => {
+                deps.background.nudge(scope);
+                return Ok(Undone { id: batch, undone: id, ids, replayed: false });
+            }
+            // Touched between the look and the write: whether that is in the way the next look says.
+            Err(error) if error.kind() == ErrorKind::NotFound || error.code() == "version_changed" => {}
+            Err(error) => return raced(deps, &ctx, id, error).await,
+        }
     }
-    deps.background.nudge(scope);
-    Ok(Undone { id: done, undone: id, ids, replayed: false })
+    raced(deps, &ctx, id, changed_since()).await
 }
 
 /// The change to take back, and what took it back already. Where that was itself taken back, the last of them is the
@@ -319,7 +323,8 @@ async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> R
         still_there.map(|(id, version)| Precondition::VersionIs(id, version)).collect();
     let mut ops = Vec::new();
     for (memory, patch) in &back {
-        preconditions.push(Precondition::VersionIs(memory.id, memory.version));
+        // Tags, sources and witnesses are written whole: what a merge added since must not be lost.
+        preconditions.push(Precondition::SeqIs(memory.id, memory.seq));
         let vector = if patch.content.is_some() {
             let embedder = deps.embedder();
             preconditions.push(Precondition::EmbedderIs(embedder.id().to_owned()));

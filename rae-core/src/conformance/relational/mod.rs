@@ -252,6 +252,7 @@ macro_rules! conformance_relational {
             a_failing_precondition_writes_nothing,
             version_is_holds_for_that_version_only,
             version_is_of_a_missing_memory_is_not_found,
+            seq_is_holds_until_anything_touches_the_memory,
             absent_refuses_a_live_id_only,
             a_key_is_taken_while_its_memory_lives,
             racing_writes_under_a_free_key_make_one,

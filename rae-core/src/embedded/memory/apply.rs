@@ -56,6 +56,10 @@ impl Work<'_> {
                 let text = || format!("memory {id} has version {found}, not {version}; read it again");
                 holds(found == *version, "version_changed", text)
             }
+            Precondition::SeqIs(id, seq) => {
+                let found = self.scope_mut().rows.get(id).ok_or_else(|| missing(*id))?.memory.seq;
+                holds(found == *seq, "version_changed", || format!("memory {id} was touched since; read it again"))
+            }
             Precondition::Absent(id) => {
                 let absent = !self.scope_mut().rows.contains_key(id);
                 holds(absent, "exists", || format!("there is a memory {id} already"))
