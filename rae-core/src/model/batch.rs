@@ -83,7 +83,8 @@ pub enum Op {
         idempotency: Option<Idempotency>,
     },
     /// Writes a memory exactly as given with its older versions (import). A live memory with the same id and version is left
-    /// alone (`replayed`); another version is Conflict; one with the same `dedup_key` absorbs it. Gives [`Outcome::Put`].
+    /// alone (`replayed`); another version is Conflict; one with the same `dedup_key` absorbs it, but for what is about the same subject
+    /// and says something else: that is inserted without its key ([`Memory::restored_beside`]). Gives [`Outcome::Put`].
     RestoreMemory {
         /// The memory with its own version and times.
         memory: Box<Memory>,

@@ -221,6 +221,7 @@ macro_rules! conformance_relational {
             restoring_another_version_is_a_conflict,
             a_restored_statement_merges,
             a_restored_statement_does_not_merge_with_what_is_past,
+            a_restored_memory_about_a_taken_subject_comes_without_the_key,
             a_deleted_memory_may_be_restored,
             scopes_with_similar_names_see_only_their_own,
             writes_reach_their_own_scope_only,

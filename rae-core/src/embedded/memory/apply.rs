@@ -243,6 +243,9 @@ impl Work<'_> {
             holds(found == memory.version, "version_changed", text)?;
             return Ok(Outcome::Put { id: memory.id, version: found, merged: false, replayed: true });
         }
+        let held = scope.duplicate(memory.dedup_key).and_then(|id| scope.rows.get(&id));
+        let apart = held.and_then(|held| memory.restored_beside(&held.memory, at));
+        let memory = apart.as_ref().unwrap_or(memory);
         if let Some(id) = scope.duplicate_at(memory.dedup_key, at) {
             return Ok(put(id, scope.merge(id, memory, at)?, true));
         }

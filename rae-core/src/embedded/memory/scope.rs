@@ -152,7 +152,7 @@ impl ScopeState {
     }
 
     /// The live memory with this key.
-    fn duplicate(&self, key: Option<[u8; 32]>) -> Option<MemoryId> {
+    pub fn duplicate(&self, key: Option<[u8; 32]>) -> Option<MemoryId> {
         let key = key?;
         self.rows.values().find(|row| row.memory.dedup_key == Some(key)).map(|row| row.memory.id)
     }

@@ -83,6 +83,8 @@ impl Work<'_> {
             holds(found == memory.version, "version_changed", text)?;
             return Ok(Outcome::Put { id: memory.id, version: found, merged: false, replayed: true });
         }
+        let apart = self.restored_beside(memory)?;
+        let memory = apart.as_ref().unwrap_or(memory);
         let insert = |work: &mut Self| work.insert(memory, memory.seq_in_session, memory.created_at, memory.updated_at);
         let inserted = match insert(self)? {
             None if self.retire_duplicate(memory)? => insert(self)?,
@@ -106,6 +108,12 @@ impl Work<'_> {
             self.record_access(memory.id, count, last)?;
         }
         put(memory.id, memory.version, false)
+    }
+
+    /// How a memory is restored where another one is about the same subject; `None` where it is restored as it is.
+    fn restored_beside(&self, memory: &Memory) -> Res<Option<Memory>> {
+        let Some(key) = memory.dedup_key.filter(|_| memory.has_subject_key()) else { return Ok(None) };
+        Ok(self.load(BY_DEDUP, &key)?.and_then(|(_, held)| memory.restored_beside(&held, self.at)))
     }
 
     fn own(&self, memory: &Memory) -> Result<()> {

@@ -75,6 +75,8 @@ impl Work<'_> {
             holds(found == memory.version, "version_changed", text)?;
             return Ok(Outcome::Put { id: memory.id, version: found, merged: false, replayed: true });
         }
+        let apart = self.restored_beside(memory).await?;
+        let memory = apart.as_ref().unwrap_or(memory);
         let (created, updated) = (memory.created_at, memory.updated_at);
         let mut inserted = self.insert(memory, vector, memory.seq_in_session, created, updated).await?;
         if !inserted && self.retire_duplicate(memory).await? {
@@ -103,6 +105,13 @@ impl Work<'_> {
             self.record_access(std::iter::once((memory.id, count, last))).await?;
         }
         put(memory.id, memory.version, false)
+    }
+
+    /// How a memory is restored where another one is about the same subject; `None` where it is restored as it is.
+    async fn restored_beside(&self, memory: &Memory) -> Res<Option<Memory>> {
+        let Some(key) = memory.dedup_key.filter(|_| memory.has_subject_key()) else { return Ok(None) };
+        let held = self.load(BY_DEDUP, &[&self.row.sid, &&key[..]]).await?;
+        Ok(held.and_then(|(_, held)| memory.restored_beside(&held, self.at)))
     }
 
     pub fn own(&self, memory: &Memory) -> Result<()> {
