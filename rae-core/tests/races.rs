@@ -205,3 +205,33 @@ fn a_fact_that_holds_again_is_ended_by_what_is_read_meanwhile() {
         assert_eq!((rome.valid_to, rome.superseded_by), (None, None), "{nth}: {facts:#?}");
     });
 }
+
+#[test]
+fn forgetting_one_source_loses_none_that_is_added_meanwhile() {
+    let prepare = |mem: &Rae| {
+        for text in ["First.", "Second."] {
+            let source = block_on(mem.remember(NewMemory::new(text))).unwrap().id;
+            block_on(mem.relate(ada_at_acme(source))).unwrap();
+        }
+    };
+    let say = |mem: &Rae| {
+        let source = block_on(mem.remember(NewMemory::new("Late."))).unwrap().id;
+        block_on(mem.relate(ada_at_acme(source))).unwrap();
+    };
+    let of = |all: &[Memory], text: &str| all.iter().find(|m| m.content == text).unwrap().id;
+    let forget = |mem: &Rae| {
+        let first = of(&block_on(all(mem)), "First.");
+        block_on(mem.forget(Forget::Id(first))).unwrap();
+    };
+    at_every_moment(say, prepare, forget, |mem, nth| {
+        let now = block_on(all(mem));
+        let relation = now.iter().find(|m| m.claim.is_some()).unwrap();
+        let sources = [of(&now, "Second."), of(&now, "Late.")];
+        assert_eq!(relation.provenance.derived_from, sources, "{nth}: {now:#?}");
+    });
+}
+
+fn ada_at_acme(source: MemoryId) -> NewRelation {
+    let since = Some(Timestamp::parse("2025-01-01").unwrap());
+    NewRelation { source_id: Some(source), valid_from: since, ..NewRelation::new("Ada", "works_at", "Acme") }
+}
