@@ -117,3 +117,5 @@ pub(crate) use {
 mod graph_tests;
 #[cfg(test)]
 mod joins_tests;
+#[cfg(test)]
+mod resume_tests;
