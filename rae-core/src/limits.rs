@@ -90,6 +90,8 @@ pub const ACCESS_BUFFER_MAX: usize = 4_096;
 pub const IDEMPOTENCY_SECONDS: i64 = 86_400;
 /// Audit rows of a project that maintenance leaves; the oldest go.
 pub const AUDIT_ROWS_MAX: usize = 10_000;
+/// Subjects and attributes whose facts are seen to at once when others of them are forgotten; `maintain` sees to further ones.
+pub const RESUME_KEYS_MAX: usize = 256;
 /// Memories that the lifecycle looks at, and changes, at a time.
 pub const LIFE_PAGE: usize = PAGE_MAX;
 /// Sessions whose memories are counted for the capacity of their layer in one pass; further ones are seen to by their next write.

@@ -11,6 +11,7 @@ mod model;
 mod owned;
 mod read;
 mod relation;
+mod resume;
 mod slots;
 // Lists, many words a line.
 #[rustfmt::skip]
@@ -21,6 +22,7 @@ pub use junk::Skipped;
 pub(crate) use model::{PROMPT, Verdict, band_request, is_decided, read, read_verdict, repair, request};
 pub use read::{Said, drafts};
 pub use relation::{is_single, sentence};
+pub(crate) use resume::{Key, restore};
 
 use crate::model::Timestamp;
 

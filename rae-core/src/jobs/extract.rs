@@ -152,8 +152,8 @@ async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) ->
     Err(Error::conflict("others kept changing the same facts; the job is tried again"))
 }
 
-/// What the facts of one subject and attribute are, in short. Any change to one of them changes it.
-fn state(source: &Memory, key: &[u8; 16], known: &[Memory]) -> blake3::Hash {
+/// What the facts of one subject and attribute are, in short; `source` says whose. Any change to one of them changes it.
+pub(crate) fn state(source: &Memory, key: &[u8; 16], known: &[Memory]) -> blake3::Hash {
     let mut hash = blake3::Hasher::new();
     let owner = [source.scope.tenant(), source.scope.project()].map(Some);
     for part in owner.into_iter().chain([source.user_id.as_deref(), source.agent_id.as_deref()]) {
@@ -169,7 +169,7 @@ fn state(source: &Memory, key: &[u8; 16], known: &[Memory]) -> blake3::Hash {
 }
 
 /// A batch is applied once: of two who decided from the same state, the second writes nothing, looks again and decides anew.
-fn batch_id(state: blake3::Hash, salt: Option<Uuid>) -> Uuid {
+pub(crate) fn batch_id(state: blake3::Hash, salt: Option<Uuid>) -> Uuid {
     let seed = [state.as_bytes().as_slice(), salt.as_ref().map_or(&[], |salt| salt.as_bytes().as_slice())].concat();
     let mut bytes = [0; 16];
     bytes.iter_mut().zip(blake3::hash(&seed).as_bytes()).for_each(|(to, from)| *to = *from);
@@ -208,8 +208,9 @@ async fn write(
     let deps = held.deps;
     let now = deps.clock.now();
     let find = |id: MemoryId| known.iter().find(|m| m.id == id);
+    // Sources are written whole: one that a merge added since must not be lost.
     let mut preconditions: Vec<Precondition> =
-        decision.changes.iter().map(|c| Precondition::VersionIs(c.id, c.version)).collect();
+        decision.changes.iter().filter_map(|c| Some(Precondition::SeqIs(c.id, find(c.id)?.seq))).collect();
     // What was forgotten meanwhile must not live on in a fact.
     preconditions.push(Precondition::VersionIs(source.id, source.version));
     let mut ops = Vec::new();

@@ -142,8 +142,8 @@ pub(crate) async fn known(deps: &Deps, ctx: &Ctx, at: Timestamp) -> Result<Arc<G
     Ok(graph)
 }
 
-/// The version of a memory that was known at `at`. A change in place leaves no version and touches no claim, and of many versions
-/// the oldest go: then the first one that is left says it best.
+/// The version of a memory that was known at `at`: whatever moves a relation's strength or time makes one, a merge too. Of many
+/// versions the oldest go: then the first one that is left says it best.
 async fn version_of(deps: &Deps, ctx: &Ctx, memory: &Memory, at: Timestamp) -> Result<Option<Memory>> {
     let versions = deps.relational.history(ctx, memory.id).await?;
     let known = versions.iter().rposition(|v| v.memory.updated_at <= at).unwrap_or(0);

@@ -104,6 +104,10 @@ pub(crate) async fn audit(deps: &Deps, scope: &Scope, options: AuditOptions) -> 
         Error::invalid(format!("limit must be a whole number from 1 to {AUDIT_FINDINGS_MAX}"))
             .with_code("invalid_limit")
     })?;
+    if options.fix {
+        // First: a fix drops the link to what is gone, by which its end is known not to be somebody's word.
+        super::resume::resume(deps, scope).await?;
+    }
     let passes = deps.relational.stats(&ctx).await?.memories.div_ceil(AUDIT_PASS_MEMORIES).max(1);
     let mut told = in_passes(deps, &ctx, limit, passes).await?;
     for finding in &mut told.findings {

@@ -17,8 +17,11 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
+
+/// Attempts of `undo` against others who touch the same memories at the same time.
+const ATTEMPTS: usize = 8;
 
 /// What `changes` takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +46,7 @@ pub struct AutomaticChange {
     pub id: Uuid,
     /// When.
     pub at: Timestamp,
-    /// What happened: `facts`, `reflect`, `audit_fix`, `undo`, and what cannot be undone: `fade`, `forget_faded`,
+    /// What happened: `facts`, `reflect`, `audit_fix`, `resume`, `undo`, and what cannot be undone: `fade`, `forget_faded`,
     /// `retire`, `expire`, `trim`, `capacity`, `forget`.
     pub action: String,
     /// The memories that it added or changed; empty where only their number is known.
@@ -231,22 +234,23 @@ pub(crate) async fn undo(deps: &Deps, scope: &Scope, id: Uuid) -> Result<Undone>
     }
     // Applied once, whoever calls: the second gets the answer of the first.
     let batch = undo_id(target);
-    let (preconditions, ops) = match plan(deps, &ctx, (target, &row), batch).await {
-        Ok(plan) => plan,
-        Err(error) => return raced(deps, &ctx, id, error).await,
-    };
-    let batch = WriteBatch { id: batch, ..deps.batch_if(preconditions, ops) };
-    let done = batch.id;
-    if let Err(error) = deps.relational.apply(&ctx, batch).await {
-        let error = match error.kind() {
-            ErrorKind::NotFound => gone(),
-            ErrorKind::Conflict if error.code() == "version_changed" => changed_since(),
-            _ => error,
+    for _ in 0..ATTEMPTS {
+        let (preconditions, ops) = match plan(deps, &ctx, (target, &row), batch).await {
+            Ok(plan) => plan,
+            Err(error) => return raced(deps, &ctx, id, error).await,
         };
-        return raced(deps, &ctx, id, error).await;
+        let write = WriteBatch { id: batch, ..deps.batch_if(preconditions, ops) };
+        match deps.relational.apply(&ctx, write).await {
+            Ok(_) => {
+                deps.background.nudge(scope);
+                return Ok(Undone { id: batch, undone: id, ids, replayed: false });
+            }
+            // Touched between the look and the write: whether that is in the way the next look says.
+            Err(error) if error.kind() == ErrorKind::NotFound || error.code() == "version_changed" => {}
+            Err(error) => return raced(deps, &ctx, id, error).await,
+        }
     }
-    deps.background.nudge(scope);
-    Ok(Undone { id: done, undone: id, ids, replayed: false })
+    raced(deps, &ctx, id, changed_since()).await
 }
 
 /// The change to take back, and what took it back already. Where that was itself taken back, the last of them is the
@@ -319,7 +323,8 @@ async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> R
         still_there.map(|(id, version)| Precondition::VersionIs(id, version)).collect();
     let mut ops = Vec::new();
     for (memory, patch) in &back {
-        preconditions.push(Precondition::VersionIs(memory.id, memory.version));
+        // Tags, sources and witnesses are written whole: what a merge added since must not be lost.
+        preconditions.push(Precondition::SeqIs(memory.id, memory.seq));
         let vector = if patch.content.is_some() {
             let embedder = deps.embedder();
             preconditions.push(Precondition::EmbedderIs(embedder.id().to_owned()));
@@ -434,4 +439,30 @@ fn unmerged(memory: &Memory, merged: &Merged) -> Option<MemoryPatch> {
         confidence: Some(merged.confidence),
         ..MemoryPatch::default()
     })
+}
+
+/// The versions in which the engine itself said that a memory is superseded, as far back as the audit rows go. What somebody undid of
+/// what held again (`resume`) is that one's word.
+pub(super) async fn endings(deps: &Deps, ctx: &Ctx) -> Result<HashSet<(MemoryId, u32)>> {
+    let all = known(deps, ctx).await?;
+    let undone: HashMap<Uuid, (&str, Option<Uuid>)> =
+        all.iter().map(|(_, action, id, row, _)| (*id, (action.as_str(), row.undone))).collect();
+    let mut endings = HashSet::new();
+    for (_, _, id, row, _) in &all {
+        let (mut of, mut undos) = (*id, 0);
+        while let Some((_, Some(before))) = undone.get(&of) {
+            (of, undos) = (*before, undos + 1);
+        }
+        let is_ours = match undone.get(&of) {
+            Some(("facts" | "audit_fix", _)) => true,
+            Some(("resume", _)) => undos % 2 == 0,
+            _ => false,
+        };
+        if is_ours {
+            let ended = row.changed.iter().filter(|c| c.fields.iter().any(|field| field == "superseded_by"));
+            endings.extend(ended.map(|c| (c.id, c.from_version.saturating_add(1))));
+            endings.extend(row.added.iter().map(|added| (added.id, added.version)));
+        }
+    }
+    Ok(endings)
 }

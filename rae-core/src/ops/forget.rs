@@ -4,12 +4,15 @@ use super::{erase_answers, erased, mark_dropped, mark_of, may_have_answers, veri
 use crate::{
     Ctx,
     deps::Deps,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     guard::within,
     ingest::event_name,
     jobs::{feeder::feed, graph_sync, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
-    model::{DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
+    model::{
+        DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Precondition,
+        Provenance, Scope,
+    },
     ports::VectorFeed,
     reflect::is_of_model,
 };
@@ -22,6 +25,9 @@ use std::{
 
 /// How long `forget` waits for a vector server.
 const SERVER_WAIT: Duration = Duration::from_secs(5);
+/// Memories from which sources are taken at once, and attempts against others who touch them.
+const UNLINKED_AT_ONCE: usize = 64;
+const ATTEMPTS: usize = 32;
 /// Longest chain of memories derived from derived ones that is followed.
 const CASCADE_DEPTH_MAX: usize = 64;
 
@@ -120,6 +126,8 @@ struct Gone {
     projects: BTreeSet<String>,
     /// Projects whose answers of chat models go, all of them: what was said goes, whether or not it was remembered.
     answers: BTreeSet<String>,
+    /// The keys of claims among them.
+    claims: BTreeSet<[u8; 16]>,
 }
 
 async fn forget_matching(deps: &Deps, ctx: &Ctx, filter: &Filter, gone: &mut Gone) -> Result<()> {
@@ -198,9 +206,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
             ));
         }
         let (orphans, shared) = derived(deps, ctx, wave, &gone.ids).await?;
-        if !shared.is_empty() {
-            deps.relational.apply(ctx, deps.batch(shared)).await?;
-        }
+        unlink(deps, ctx, shared, &gone.ids).await?;
         if !orphans.is_empty() {
             gone.ids.extend(orphans.iter().copied());
             waves.push((false, orphans));
@@ -208,6 +214,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         }
         let mut existed = 0;
         for page in wave.chunks(PAGE_MAX) {
+            gone.claims.extend(super::resume::keys(deps, ctx, page).await?);
             let ops = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
             let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
             existed +=
@@ -222,9 +229,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         // their sources to be there.
         let (late, shared) = derived(deps, ctx, wave, &gone.ids).await?;
         waves.pop();
-        if !shared.is_empty() {
-            deps.relational.apply(ctx, deps.batch(shared)).await?;
-        }
+        unlink(deps, ctx, shared, &gone.ids).await?;
         if !late.is_empty() {
             gone.ids.extend(late.iter().copied());
             waves.push((false, late));
@@ -233,33 +238,72 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
     Ok(())
 }
 
-/// Memories derived from `wave`, a page of them: those with no source left or that may repeat one that goes, and for the others the ops that take the sources
-/// from them which go. Both are gone from the next page.
+/// Memories derived from `wave`, a page of them: those with no source left or that may repeat one that goes, and the others, from which the
+/// sources are to be taken that go. Both are gone from the next page.
 async fn derived(
     deps: &Deps,
     ctx: &Ctx,
     wave: &[MemoryId],
     going: &BTreeSet<MemoryId>,
-) -> Result<(Vec<MemoryId>, Vec<Op>)> {
+) -> Result<(Vec<MemoryId>, Vec<Memory>)> {
     let (mut orphans, mut shared, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for page in wave.chunks(PAGE_MAX) {
         for memory in deps.relational.derived_from(ctx, page, PAGE_MAX).await? {
             if going.contains(&memory.id) || !seen.insert(memory.id) {
                 continue;
             }
-            let mut provenance = memory.provenance.clone();
-            provenance.derived_from.retain(|id| !going.contains(id));
-            if provenance.derived_from.is_empty() || repeats_sources(deps, ctx, &memory).await? {
+            if left(&memory, going).derived_from.is_empty() || repeats_sources(deps, ctx, &memory).await? {
                 orphans.push(memory.id);
                 // What is left is looked at again.
                 shared.extend(mark_of(deps, &memory).await?);
             } else {
-                let patch = Box::new(MemoryPatch { provenance: Some(provenance), ..MemoryPatch::default() });
-                shared.push(Op::PatchMemory { id: memory.id, patch, mode: PatchMode::InPlace, vector: None });
+                shared.push(memory);
             }
         }
     }
     Ok((orphans, shared))
+}
+
+/// Where a memory came from, without what goes.
+fn left(memory: &Memory, going: &BTreeSet<MemoryId>) -> Provenance {
+    let mut provenance = memory.provenance.clone();
+    provenance.derived_from.retain(|id| !going.contains(id));
+    provenance
+}
+
+/// Takes the sources that go from memories that have others, too. They are written whole: under what was read, so that a source which a
+/// merge adds meanwhile stays, and is followed when it is forgotten in its turn.
+async fn unlink(deps: &Deps, ctx: &Ctx, mut shared: Vec<Memory>, going: &BTreeSet<MemoryId>) -> Result<()> {
+    while !shared.is_empty() {
+        let mut some: Vec<Memory> = shared.split_off(shared.len().saturating_sub(UNLINKED_AT_ONCE));
+        for attempt in 1.. {
+            let unchanged = some.iter().map(|m| Precondition::SeqIs(m.id, m.seq)).collect();
+            let patch = |m: &Memory| {
+                let patch = Box::new(MemoryPatch { provenance: Some(left(m, going)), ..MemoryPatch::default() });
+                Op::PatchMemory { id: m.id, patch, mode: PatchMode::InPlace, vector: None }
+            };
+            let batch = deps.batch_if(unchanged, some.iter().map(patch).collect());
+            match deps.relational.apply(ctx, batch).await {
+                Ok(_) => break,
+                Err(error) if attempt < ATTEMPTS && is_touched(&error) => {}
+                Err(error) => return Err(error),
+            }
+            // What has no source left by now, or is gone, is seen to by the look behind the erasure.
+            let ids: Vec<MemoryId> = some.iter().map(|m| m.id).collect();
+            some = deps.relational.get(ctx, &ids).await?.into_iter().flatten().collect();
+            some.retain(|m| m.provenance.derived_from.iter().any(|id| going.contains(id)));
+            some.retain(|m| !left(m, going).derived_from.is_empty());
+            if some.is_empty() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether somebody touched, or removed, a memory between the look and the write.
+fn is_touched(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.code() == "version_changed"
 }
 
 /// Whether a memory may say what one of its sources says. Summaries quote them word for word. Of a lesson or strategy the words
@@ -281,6 +325,10 @@ async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool
 }
 
 async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgotten> {
+    // What they had ended holds again, and its end no longer tells when they were said. It is gone whatever comes of this.
+    if let Err(error) = super::resume::resume_some(deps, ctx, &gone.claims).await {
+        tracing::warn!(kind = error.kind().name(), "what was forgotten had ended facts; maintain gives them back");
+    }
     let key = deps.relational.receipt_key().await?;
     let now = deps.clock.now();
     let hashes: Vec<String> =

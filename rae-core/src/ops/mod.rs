@@ -29,6 +29,7 @@ mod reembed;
 mod reflect;
 mod relate;
 mod remember;
+mod resume;
 mod session;
 mod snapshot;
 mod stats;
@@ -118,3 +119,5 @@ pub(crate) use {
 mod graph_tests;
 #[cfg(test)]
 mod joins_tests;
+#[cfg(test)]
+mod resume_tests;

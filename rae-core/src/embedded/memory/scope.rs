@@ -152,7 +152,7 @@ impl ScopeState {
     }
 
     /// The live memory with this key.
-    fn duplicate(&self, key: Option<[u8; 32]>) -> Option<MemoryId> {
+    pub fn duplicate(&self, key: Option<[u8; 32]>) -> Option<MemoryId> {
         let key = key?;
         self.rows.values().find(|row| row.memory.dedup_key == Some(key)).map(|row| row.memory.id)
     }
@@ -196,10 +196,11 @@ impl ScopeState {
     }
 
     /// Merges `other` into the live memory `id`; gives its version. The text stays, and so do the vectors made from it.
-    pub fn merge(&mut self, id: MemoryId, other: &Memory) -> Result<u32> {
+    pub fn merge(&mut self, id: MemoryId, other: &Memory, at: Timestamp) -> Result<u32> {
         let seq = self.next_seq();
         let row = self.row_mut(id).ok_or_else(|| missing(id))?;
-        row.memory.absorb(other);
+        row.history.extend(row.memory.merge(other, at));
+        keep_newest_versions(&mut row.history);
         row.memory.seq = seq;
         Ok(row.memory.version)
     }

@@ -198,6 +198,11 @@ impl Work<'_> {
                 let text = || format!("memory {id} has version {found}, not {version}; read it again");
                 holds(found == *version, "version_changed", text)?;
             }
+            Precondition::SeqIs(id, seq) => {
+                let found = self.seq_of(*id)?.ok_or_else(|| missing(*id))?;
+                let text = || format!("memory {id} was touched since; read it again");
+                holds(found == int(*seq), "version_changed", text)?;
+            }
             Precondition::Absent(id) => {
                 let absent = self.version_of(*id)?.is_none();
                 holds(absent, "exists", || format!("there is a memory {id} already"))?;
@@ -228,6 +233,12 @@ impl Work<'_> {
     /// Version of a live memory.
     pub fn version_of(&self, id: MemoryId) -> Res<Option<u32>> {
         let mut select = self.conn.prepare_cached("SELECT version FROM memories WHERE scope = ?1 AND id = ?2")?;
+        Ok(select.query_row(params![self.row.sid, Id(id.0)], |r| r.get(0)).optional()?)
+    }
+
+    /// Number of the change that last touched a live memory.
+    fn seq_of(&self, id: MemoryId) -> Res<Option<i64>> {
+        let mut select = self.conn.prepare_cached("SELECT seq FROM memories WHERE scope = ?1 AND id = ?2")?;
         Ok(select.query_row(params![self.row.sid, Id(id.0)], |r| r.get(0)).optional()?)
     }
 

@@ -383,6 +383,12 @@ impl Work<'_> {
                 let text = || format!("memory {id} has version {found}, not {version}; read it again");
                 holds(found == *version, "version_changed", text)?;
             }
+            Precondition::SeqIs(id, seq) => {
+                let sql = "SELECT seq FROM rae.memories WHERE scope = $1 AND id = $2";
+                let row = self.tx.query_opt(sql, &[&self.row.sid, &id.0]).await?.ok_or_else(|| missing(*id))?;
+                let text = || format!("memory {id} was touched since; read it again");
+                holds(uint(&row, 0)? == *seq, "version_changed", text)?;
+            }
             Precondition::Absent(id) => {
                 let absent = self.version_of(*id).await?.is_none();
                 holds(absent, "exists", || format!("there is a memory {id} already"))?;

@@ -103,7 +103,7 @@ pub struct AutomaticChange {
     pub id: String,
     #[schema(format = DateTime)]
     pub at: String,
-    /// What happened, for example facts, reflect, audit_fix, undo, forget_faded or expire.
+    /// What happened, for example facts, reflect, audit_fix, resume, undo, forget_faded or expire.
     pub action: String,
     /// The memories that it added or changed; empty where only their number is known.
     pub ids: Vec<String>,
