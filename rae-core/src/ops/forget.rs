@@ -246,7 +246,7 @@ async fn derived(
     wave: &[MemoryId],
     going: &BTreeSet<MemoryId>,
 ) -> Result<(Vec<MemoryId>, Vec<Memory>)> {
-    let (mut orphans, mut shared, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    let (mut orphans, mut shared, mut seen, mut marks) = (Vec::new(), Vec::new(), HashSet::new(), Vec::new());
     for page in wave.chunks(PAGE_MAX) {
         for memory in deps.relational.derived_from(ctx, page, PAGE_MAX).await? {
             if going.contains(&memory.id) || !seen.insert(memory.id) {
@@ -254,12 +254,15 @@ async fn derived(
             }
             if left(&memory, going).derived_from.is_empty() || repeats_sources(deps, ctx, &memory).await? {
                 orphans.push(memory.id);
-                // What is left is looked at again.
-                shared.extend(mark_of(deps, &memory).await?);
+                marks.extend(mark_of(deps, &memory).await?);
             } else {
                 shared.push(memory);
             }
         }
+    }
+    // What summed up more than what goes is made again from the rest.
+    if !marks.is_empty() {
+        deps.relational.apply(ctx, deps.batch(marks)).await?;
     }
     Ok((orphans, shared))
 }
