@@ -4,6 +4,8 @@
 
 #[path = "../../rae-core/tests/common/mod.rs"]
 mod base;
+#[path = "../../rae-core/tests/shared/erasure.rs"]
+mod erasure;
 mod support;
 #[path = "../../rae-core/tests/shared/verbs.rs"]
 mod verbs;

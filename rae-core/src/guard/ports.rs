@@ -131,6 +131,10 @@ impl MemoryRead for Guarded<dyn RelationalStore> {
         self.call(ctx, "derived_from", Repeatable, |_| self.inner.derived_from(ctx, ids, limit)).await
     }
 
+    async fn once_derived_from(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(MemoryId, Vec<u32>)>> {
+        self.call(ctx, "once_derived_from", Repeatable, |_| self.inner.once_derived_from(ctx, ids)).await
+    }
+
     async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
         self.call(ctx, "claims", Repeatable, |_| self.inner.claims(ctx, keys, limit)).await
     }

@@ -127,6 +127,15 @@ pub enum Op {
         /// Which, as it was looked up.
         stamp: super::LifeStamp,
     },
+    /// Removes older versions of a live memory from its history, which then has a gap; the present version stays, and so do numbers
+    /// that are none of its older versions. No change of the change log. Gives [`Outcome::Done`], or [`Outcome::Skipped`] where
+    /// none of them was there.
+    DropVersions {
+        /// Which.
+        id: MemoryId,
+        /// Their numbers.
+        versions: Vec<u32>,
+    },
     /// Keeps the newest `keep` audit rows of the scope. Gives [`Outcome::Done`], or [`Outcome::Skipped`] where there were no more.
     TrimAudit {
         /// How many stay.

@@ -9,7 +9,9 @@ use crate::{
     ingest::event_name,
     jobs::{feeder::feed, graph_sync, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
-    model::{DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
+    model::{
+        DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, MemoryVersion, Op, Outcome, PatchMode, Scope,
+    },
     ports::VectorFeed,
     reflect::is_of_model,
 };
@@ -202,13 +204,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
             waves.push((false, orphans));
             continue;
         }
-        let mut existed = 0;
-        for page in wave.chunks(PAGE_MAX) {
-            let ops = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
-            let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
-            existed +=
-                applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
-        }
+        let existed = delete_wave(deps, ctx, wave, &gone.ids).await?;
         if is_asked {
             gone.deleted += existed
         } else {
@@ -227,6 +223,46 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         }
     }
     Ok(())
+}
+
+/// Deletes a wave together with the older versions that repeat it; gives how many memories there were.
+async fn delete_wave(deps: &Deps, ctx: &Ctx, wave: &[MemoryId], going: &BTreeSet<MemoryId>) -> Result<u64> {
+    let mut seq = deps.relational.head(ctx).await?.seq;
+    let (mut versions, mut existed, mut is_alone) = (old_versions(deps, ctx, wave, going).await?, 0, true);
+    while versions.len() > PAGE_MAX {
+        let page = versions.split_off(versions.len() - PAGE_MAX);
+        deps.relational.apply(ctx, deps.batch(page)).await?;
+    }
+    for page in wave.chunks(PAGE_MAX) {
+        let mut ops: Vec<Op> = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
+        ops.append(&mut versions);
+        let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
+        existed += applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
+        is_alone &= applied.seq_before == seq;
+        seq = applied.seq;
+    }
+    // Who wrote between the look and the erasure may have left more of them; who writes later cannot.
+    if !is_alone {
+        for page in old_versions(deps, ctx, wave, going).await?.chunks(PAGE_MAX) {
+            deps.relational.apply(ctx, deps.batch(page.to_vec())).await?;
+        }
+    }
+    Ok(existed)
+}
+
+/// The ops that take from the history of memories which stay the versions that may repeat one of `wave`, though the present version
+/// is no longer derived from it.
+async fn old_versions(deps: &Deps, ctx: &Ctx, wave: &[MemoryId], going: &BTreeSet<MemoryId>) -> Result<Vec<Op>> {
+    let mut ops = Vec::new();
+    if wave.is_empty() {
+        return Ok(ops);
+    }
+    for (id, versions) in deps.relational.once_derived_from(ctx, wave).await? {
+        if !going.contains(&id) && ever_repeats(&deps.relational.history(ctx, id).await?) {
+            ops.push(Op::DropVersions { id, versions });
+        }
+    }
+    Ok(ops)
 }
 
 /// Memories derived from `wave`, a page of them: those with no source left or that may repeat one that goes, and for the others the ops that take the sources
@@ -256,21 +292,26 @@ async fn derived(
     Ok((orphans, shared))
 }
 
-/// Whether a memory may say what one of its sources says. Summaries quote them word for word. Of a lesson or strategy the words
-/// of a model may, also in an older version; those of the rules have the error in its general form alone.
+/// Whether a memory may say what one of its sources says, now or in an older version.
 async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
+    let may_have = matches!(memory.kind, Kind::Lesson | Kind::Strategy) && memory.version > 1;
+    Ok(may_repeat(memory) || (may_have && ever_repeats(&deps.relational.history(ctx, memory.id).await?)))
+}
+
+/// Whether any version may.
+pub(super) fn ever_repeats(history: &[MemoryVersion]) -> bool {
+    history.iter().any(|version| may_repeat(&version.memory))
+}
+
+/// Whether this version may say what one of its sources says. Summaries quote them word for word. Of a lesson or strategy the words
+/// of a model may; those of the rules have the error in its general form alone.
+fn may_repeat(memory: &Memory) -> bool {
     match memory.kind {
-        Kind::Reflection | Kind::EntitySummary => Ok(true),
-        // Both names, whichever of them a source has.
-        Kind::Fact if super::joins::is_joined(memory) => Ok(true),
-        Kind::Lesson | Kind::Strategy if is_of_model(memory) => Ok(true),
-        Kind::Lesson | Kind::Strategy if memory.version > 1 => {
-            let history = deps.relational.history(ctx, memory.id).await?;
-            Ok(history.iter().any(|version| is_of_model(&version.memory)))
-        }
-        // What a user said again and again is quoted from the newest of it.
-        Kind::Fact => Ok(memory.metadata.contains_key("consolidated")),
-        _ => Ok(false),
+        Kind::Reflection | Kind::EntitySummary => true,
+        Kind::Lesson | Kind::Strategy => is_of_model(memory),
+        // Both names, whichever of them a source has; and what a user said again and again is quoted from the newest of it.
+        Kind::Fact => super::joins::is_joined(memory) || memory.metadata.contains_key("consolidated"),
+        _ => false,
     }
 }
 

@@ -6,6 +6,7 @@
 use super::{
     chat::answers_of,
     export::{Line, io_error},
+    forget::ever_repeats,
     import::Lines,
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     error::{Error, Result},
     jobs::index_sync,
     limits::{AUDIT_PAGE, PAGE_MAX, RECEIPT_IDS_MAX},
-    model::{Cursor, KeptIds, KeyedIds, Memory, MemoryId, RecordKind, Scan, Scope, Timestamp},
+    model::{Cursor, KeptIds, KeyedIds, Memory, MemoryId, MemoryVersion, RecordKind, Scan, Scope, Timestamp},
     reflect::is_fixed,
 };
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ use std::{
 
 /// Stored runs that are read at once: one may have some megabytes.
 const RUN_PAGE: usize = 4;
+/// Memories that a note names at most.
+const HOLDERS_NAMED: usize = 3;
 
 /// What one place holds of what was to be erased.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +200,7 @@ async fn memories(
     report: &mut ErasureReport,
 ) -> Result<(Vec<MemoryId>, Vec<MemoryId>)> {
     let (mut live, mut again, mut versions, mut references) = (Vec::new(), Vec::new(), 0, 0);
+    let mut repeating = BTreeSet::new();
     let mut scan = Scan { filter: None, after: None, limit: AUDIT_PAGE };
     loop {
         let ctx = deps.ctx(scope)?;
@@ -214,22 +218,39 @@ async fn memories(
             references += refers(memory, wanted);
             if memory.version > 1 {
                 let history = deps.relational.history(&ctx, memory.id).await?;
-                let old = history.iter().filter(|v| v.replaced_at.is_some());
-                for version in old {
-                    versions += u64::from(is_wanted);
-                    references += refers(&version.memory, wanted);
+                let repeats = ever_repeats(&history);
+                for MemoryVersion { memory: old, .. } in history.iter().filter(|v| v.replaced_at.is_some()) {
+                    if repeats && !is_wanted && is_of(old, wanted) {
+                        repeating.insert(memory.id);
+                        versions += 1;
+                    } else {
+                        versions += u64::from(is_wanted);
+                        references += refers(old, wanted);
+                    }
                 }
             }
         }
     }
     report.add("memories", live.len() as u64, "it is there again, perhaps from an import; forget it again");
-    report.add("history", versions, "older versions of it are there; forget it again");
+    let of: Vec<String> = repeating.iter().take(HOLDERS_NAMED).map(MemoryId::to_string).collect();
+    let note = match of.is_empty() {
+        true => "older versions of it are there; forget it again".to_owned(),
+        false => {
+            format!("older versions that may repeat it are there, of {}; forget it again, or those", of.join(", "))
+        }
+    };
+    report.add("history", versions, &note);
     report.add_kept("references", references, "other memories name it as their source or successor, a bare id");
     if !again.is_empty() {
         let note = "made after the erasure under an id that follows from its subject";
         report.add_kept("made again", again.len() as u64, note);
     }
     Ok((live, again))
+}
+
+/// Whether a version was derived from one that is wanted.
+fn is_of(version: &Memory, wanted: &KeyedIds) -> bool {
+    version.provenance.derived_from.iter().any(|id| wanted.contains(*id))
 }
 
 /// How often a memory names others that are wanted.
@@ -308,6 +329,12 @@ async fn audit_rows(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds) -> Result<u64> {
     }
 }
 
+/// Whether a memory of an export may say what its sources say, in any version.
+fn line_repeats(line: &Line) -> bool {
+    let present = MemoryVersion { memory: line.memory.clone(), replaced_at: None };
+    ever_repeats(&line.history) || ever_repeats(&[present])
+}
+
 fn ids_in(json: &Value, wanted: &KeyedIds) -> u64 {
     match json {
         Value::String(text) => u64::from(text.parse().is_ok_and(|id: MemoryId| wanted.contains(id))),
@@ -329,7 +356,11 @@ fn export(path: &Path, (wanted, at): (&KeyedIds, Option<Timestamp>)) -> Result<u
     while let Some(text) = lines.next_line()? {
         match serde_json::from_str::<Line>(&text) {
             // What merely names it is a bare id, as in the store.
-            Ok(line) => found += u64::from(wanted.contains(line.memory.id) && !is_made_again(&line.memory, at)),
+            Ok(line) => {
+                let is_it = wanted.contains(line.memory.id) && !is_made_again(&line.memory, at);
+                let repeats = || line.history.iter().any(|old| is_of(&old.memory, wanted)) && line_repeats(&line);
+                found += u64::from(is_it || repeats());
+            }
             Err(_) if serde_json::from_str::<super::export::Trailer>(&text).is_ok() => return Ok(found),
             // Ids as labels and hits, which are bare as in the store.
             Err(_) if serde_json::from_str::<super::export::RecordLine>(&text).is_ok() => {}

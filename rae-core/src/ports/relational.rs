@@ -94,6 +94,11 @@ pub trait MemoryRead {
     /// At most `limit` live memories derived from any of `ids` (provenance.derived_from), in id order.
     async fn derived_from(&self, ctx: &Ctx, ids: &[MemoryId], limit: usize) -> Result<Vec<Memory>>;
 
+    /// Live memories of which an older version that is kept names any of `ids` in its provenance.derived_from, in id order, each with
+    /// the numbers of those versions, rising. No index has what older versions name: this goes through the whole history of the
+    /// scope once, however many ids there are, and past that of other scopes.
+    async fn once_derived_from(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(MemoryId, Vec<u32>)>>;
+
     /// At most `limit` live memories with a claim that has one of these keys ([`Claim::key`](crate::model::Claim::key)), in id
     /// order.
     async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>>;

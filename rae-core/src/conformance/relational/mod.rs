@@ -166,6 +166,7 @@ macro_rules! conformance_relational {
             a_patch_may_say_what_something_past_said,
             a_patch_moves_the_key,
             history_is_bounded,
+            what_older_versions_name_is_found_and_dropped,
             a_patch_keeps_removes_or_replaces_the_vectors,
             the_history_of_an_unknown_memory_is_empty,
             random_batches_agree_with_the_reference_store,

@@ -102,6 +102,7 @@ impl Work<'_> {
                 let scope = self.scope_mut();
                 Outcome::Deleted { existed: scope.is_untouched(stamp) && scope.delete(stamp.id) }
             }
+            Op::DropVersions { id, versions } => done(self.scope_mut().drop_versions(*id, versions)),
             Op::TrimAudit { keep } => done(self.scope_mut().trim_audit(*keep)),
             Op::PutVector { id, version, vector } => done(self.scope_mut().put_vector(*id, *version, vector)),
             Op::TrimLayer { layer, session_id, keep } => self.trim(*layer, session_id.as_deref(), *keep),

@@ -271,6 +271,14 @@ impl ScopeState {
         true
     }
 
+    /// Removes older versions of a live memory; gives whether there were any of these.
+    pub fn drop_versions(&mut self, id: MemoryId, versions: &[u32]) -> bool {
+        let Some(row) = self.row_mut(id) else { return false };
+        let before = row.history.len();
+        row.history.retain(|old| !versions.contains(&old.memory.version));
+        row.history.len() < before
+    }
+
     /// Keeps the newest audit rows; gives whether others went.
     pub fn trim_audit(&mut self, keep: usize) -> bool {
         let excess = self.audit.len().saturating_sub(keep);

@@ -251,6 +251,7 @@ impl Work<'_> {
             Op::DeleteUntouched { stamp } => {
                 Outcome::Deleted { existed: self.untouched(stamp)?.is_some() && self.delete(stamp.id)? }
             }
+            Op::DropVersions { id, versions } => done(self.drop_versions(*id, versions)?),
             Op::TrimAudit { keep } => done(self.trim_audit(*keep)?),
             Op::PutVector { id, version, vector } => done(self.put_vector(*id, *version, vector)?),
             Op::TrimLayer { layer, session_id, keep } => {

@@ -387,6 +387,10 @@ impl MemoryRead for SqliteStore {
         self.read(ctx, move |conn| read::derived_from(conn, &scope, &ids, limit)).await
     }
 
+    async fn once_derived_from(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(MemoryId, Vec<u32>)>> {
+        let (scope, ids) = (ctx.scope().clone(), ids.iter().copied().collect());
+        self.read(ctx, move |conn| read::once_derived_from(conn, &scope, &ids)).await
+    }
     async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
         let (scope, keys) = (ctx.scope().clone(), keys.to_vec());
         self.read(ctx, move |conn| read::claims(conn, &scope, &keys, limit)).await

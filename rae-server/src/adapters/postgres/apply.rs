@@ -440,6 +440,7 @@ impl Work<'_> {
                 let untouched = self.untouched(stamp).await?.is_some();
                 Outcome::Deleted { existed: untouched && self.delete_all(&[stamp.id]).await? > 0 }
             }
+            Op::DropVersions { id, versions } => done(self.drop_versions(*id, versions).await?),
             Op::TrimAudit { keep } => done(self.trim_audit(*keep).await?),
             Op::PutVector { id, version, vector } => done(self.put_vector(*id, *version, vector).await?),
             Op::TrimLayer { layer, session_id, keep } => {
