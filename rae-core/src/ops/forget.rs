@@ -1,6 +1,9 @@
 //! `forget`: erasure from rows, words, vectors, history and the log, with a receipt.
 
-use super::{erase_answers, erased, may_have_answers, verify_erasure::project_hash};
+use super::{
+    erase_answers, erased, may_have_answers,
+    verify_erasure::{NAME_FIELD, name_hash, project_hash},
+};
 use crate::{
     Ctx,
     deps::Deps,
@@ -122,6 +125,8 @@ struct Gone {
     projects: BTreeSet<String>,
     /// Projects whose answers of chat models go, all of them: what was said goes, whether or not it was remembered.
     answers: BTreeSet<String>,
+    /// The session or user, by the kind of its scope.
+    name: Option<(&'static str, String)>,
 }
 
 async fn forget_matching(deps: &Deps, ctx: &Ctx, filter: &Filter, gone: &mut Gone) -> Result<()> {
@@ -134,10 +139,12 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
     let (name, drop) = match kind {
         ForgetScope::Session => {
             forget_matching(deps, ctx, &Filter::parse(&json!({ "session_id": target }))?, gone).await?;
+            gone.name = Some(("session", target.clone()));
             ("session", DropTarget::Session(target))
         }
         ForgetScope::User => {
             forget_matching(deps, ctx, &Filter::parse(&json!({ "user_id": target }))?, gone).await?;
+            gone.name = Some(("user", target.clone()));
             ("user", DropTarget::User(target))
         }
         ForgetScope::Project => ("project", DropTarget::Project(target)),
@@ -320,7 +327,7 @@ async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgo
     let now = deps.clock.now();
     let hashes: Vec<String> =
         gone.ids.iter().map(|id| blake3::Hash::from(KeyedIds::hash(&key, *id)).to_hex().to_string()).collect();
-    let receipt = json!({
+    let mut receipt = json!({
         "version": 1,
         "at": now,
         "what": what,
@@ -329,6 +336,9 @@ async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgo
         "project_keyed_blake3": project_hash(&key, ctx.scope()),
         "ids_keyed_blake3": hashes,
     });
+    if let Some((kind, name)) = &gone.name {
+        receipt[NAME_FIELD] = json!(name_hash(&key, ctx.scope(), kind, name).to_hex().to_string());
+    }
     let counts = json!({ "what": receipt["what"], "deleted": gone.deleted, "derived": gone.derived });
     let mut batch = deps.batch(Vec::new());
     super::count_row(&mut batch, "forget", counts);

@@ -3,6 +3,8 @@
 //! The receipt has keyed hashes of ids; every id that a place holds is hashed with the store's key and looked for among them. Nothing
 //! is changed, but that the log is truncated where that was still due.
 
+mod names;
+
 use super::{
     chat::answers_of,
     export::{Line, io_error},
@@ -18,6 +20,8 @@ use crate::{
     model::{Cursor, KeptIds, KeyedIds, Memory, MemoryId, MemoryVersion, RecordKind, Scan, Scope, Timestamp},
     reflect::is_fixed,
 };
+use names::Name;
+pub(super) use names::{FIELD as NAME_FIELD, name_hash};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -34,7 +38,7 @@ const HOLDERS_NAMED: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasurePlace {
     /// Which: `memories`, `history`, `vectors`, `access`, `words`, `segments`, `idempotency`, `jobs`, `cache`, `log`, `export <path>`,
-    /// those that keep bare ids: `references`, `batches`, `evaluations`, `changes`, `tombstones`, and what is new: `made again`.
+    /// `names` for the erasure of a session or user; those that keep bare ids: `references`, `batches`, `evaluations`, `changes`, `tombstones`, and what is new: `made again`.
     pub place: String,
     /// How many of the ids were found there.
     pub found: u64,
@@ -91,11 +95,13 @@ pub(crate) async fn verify_erasure(
     exports: &[PathBuf],
 ) -> Result<ErasureReport> {
     let key = deps.relational.receipt_key().await?;
+    // The whole answer of `forget` will do.
+    let receipt = receipt.get("receipt").unwrap_or(receipt);
     let (named, bound) = read_receipt(receipt, key, scope)?;
-    let at = receipt_time(receipt);
+    let (at, name) = (receipt_time(receipt), Name::of(receipt, key, scope)?);
     let mut report = ErasureReport { clean: true, ids: named.len() as u64, bound, places: Vec::new() };
     let ctx = deps.ctx(scope)?;
-    let (live, again) = memories(deps, scope, (&named, at), &mut report).await?;
+    let Seen { live, again, bears_name } = memories(deps, scope, (&named, at, name.as_ref()), &mut report).await?;
     // What lies elsewhere under an id that was made again belongs to the new memory.
     let wanted = named.without(&again);
     let known = tombstones(deps, &ctx, &wanted).await?;
@@ -105,6 +111,9 @@ pub(crate) async fn verify_erasure(
     let KeptIds { receipts, batches } = deps.relational.find_kept(&ctx, &wanted).await?;
     report.add("idempotency", receipts, "a receipt of a write names it; forget it again");
     jobs(deps, &ctx, &wanted, &mut report).await?;
+    if let Some(name) = &name {
+        names::check(deps, &ctx, name, bears_name, &mut report).await?;
+    }
     let (runs, rows) = (evaluations(deps, &ctx, &wanted).await?, audit_rows(deps, &ctx, &wanted).await?);
     let cached = answers_of(deps, &ctx, &wanted).await?;
     report.add("cache", cached, "answers that it was part of are there until their time is over; forget it again");
@@ -129,8 +138,6 @@ pub(crate) async fn verify_erasure(
 fn read_receipt(receipt: &Value, key: [u8; 32], scope: &Scope) -> Result<(KeyedIds, bool)> {
     let bad =
         |what: &str| Err(Error::invalid(format!("this is not a receipt of forget: {what}")).with_code("not_a_receipt"));
-    // The whole answer of `forget` will do.
-    let receipt = receipt.get("receipt").unwrap_or(receipt);
     if receipt.get("version").and_then(Value::as_u64) != Some(1) {
         return bad("its version is not 1");
     }
@@ -155,7 +162,8 @@ fn read_receipt(receipt: &Value, key: [u8; 32], scope: &Scope) -> Result<(KeyedI
         };
         hashes.insert(*hash.as_bytes());
     }
-    if hashes.is_empty() {
+    // A session or user may have had no memories, but jobs that name it.
+    if hashes.is_empty() && receipt.get(NAME_FIELD).is_none() {
         let text =
             "this receipt names no ids, so there is nothing to look for: that of a whole project or tenant lists none";
         return Err(Error::invalid(text).with_code("no_ids"));
@@ -165,7 +173,6 @@ fn read_receipt(receipt: &Value, key: [u8; 32], scope: &Scope) -> Result<(KeyedI
 
 /// When the erasure was; `None` where the receipt does not say.
 fn receipt_time(receipt: &Value) -> Option<Timestamp> {
-    let receipt = receipt.get("receipt").unwrap_or(receipt);
     serde_json::from_value(receipt.get("at")?.clone()).ok()
 }
 
@@ -191,15 +198,25 @@ async fn tombstones(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds) -> Result<Vec<Mem
     Ok(found)
 }
 
-/// Live memories with their versions, and what other memories say of the ids. Gives those that are there, and those that were
-/// made again.
+/// What a look at all memories found.
+#[derive(Default)]
+struct Seen {
+    /// Those that are there and must not.
+    live: Vec<MemoryId>,
+    /// Those that were made again.
+    again: Vec<MemoryId>,
+    /// Whether one of after the erasure bears the erased name.
+    bears_name: bool,
+}
+
+/// Live memories with their versions, and what other memories say of the ids.
 async fn memories(
     deps: &Deps,
     scope: &Scope,
-    (wanted, at): (&KeyedIds, Option<Timestamp>),
+    (wanted, at, name): (&KeyedIds, Option<Timestamp>, Option<&Name>),
     report: &mut ErasureReport,
-) -> Result<(Vec<MemoryId>, Vec<MemoryId>)> {
-    let (mut live, mut again, mut versions, mut references) = (Vec::new(), Vec::new(), 0, 0);
+) -> Result<Seen> {
+    let (mut seen, mut versions, mut references) = (Seen::default(), 0, 0);
     let mut repeating = BTreeSet::new();
     let mut scan = Scan { filter: None, after: None, limit: AUDIT_PAGE };
     loop {
@@ -211,10 +228,12 @@ async fn memories(
             let is_named = wanted.contains(memory.id);
             let is_wanted = is_named && !is_made_again(memory, at);
             if is_wanted {
-                live.push(memory.id);
+                seen.live.push(memory.id);
             } else if is_named {
-                again.push(memory.id);
+                seen.again.push(memory.id);
             }
+            let is_later = at.is_some_and(|at| memory.created_at > at);
+            seen.bears_name |= is_later && name.is_some_and(|name| name.is_of(memory));
             references += refers(memory, wanted);
             if memory.version > 1 {
                 let history = deps.relational.history(&ctx, memory.id).await?;
@@ -231,7 +250,7 @@ async fn memories(
             }
         }
     }
-    report.add("memories", live.len() as u64, "it is there again, perhaps from an import; forget it again");
+    report.add("memories", seen.live.len() as u64, "it is there again, perhaps from an import; forget it again");
     let of: Vec<String> = repeating.iter().take(HOLDERS_NAMED).map(MemoryId::to_string).collect();
     let note = match of.is_empty() {
         true => "older versions of it are there; forget it again".to_owned(),
@@ -241,11 +260,11 @@ async fn memories(
     };
     report.add("history", versions, &note);
     report.add_kept("references", references, "other memories name it as their source or successor, a bare id");
-    if !again.is_empty() {
+    if !seen.again.is_empty() {
         let note = "made after the erasure under an id that follows from its subject";
-        report.add_kept("made again", again.len() as u64, note);
+        report.add_kept("made again", seen.again.len() as u64, note);
     }
-    Ok((live, again))
+    Ok(seen)
 }
 
 /// Whether a version was derived from one that is wanted.

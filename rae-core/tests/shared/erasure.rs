@@ -5,7 +5,8 @@
 use crate::common::{Bench, on_every_store};
 use rae_core::{
     ChangesOptions, ErasureReport, ErrorKind, EventType, Forget, ForgetScope, Kind, ListOptions, MemoryId,
-    MemoryUpdate, NewEvent, NewMemory, RecallOptions, ReflectOptions, block_on,
+    MemoryUpdate, NewEvent, NewMemory, RecallOptions, ReflectOptions, SessionEnd, SessionOutcome, block_on,
+    eval::{Label, Question},
     model::{Filter, Scope},
 };
 use serde_json::{Value, json};
@@ -218,6 +219,61 @@ fn an_older_version_that_repeats_what_was_erased_is_found_in_history_and_in_expo
             b.mem.forget(Forget::Id(event)).await.unwrap();
             assert_eq!(found(&b.mem.verify_erasure(&receipt, &[]).await.unwrap()), []);
             assert_eq!(versions(b, summary).await, [(1, false), (3, false)]);
+        });
+    });
+}
+
+/// What ends a session owes a job, which names the session.
+async fn ended(b: &Bench, session: &str) {
+    b.mem.log_event(session, NewEvent::new(EventType::UserInput, "The vault opens at nine.")).await.unwrap();
+    b.mem.end_session(session, SessionEnd::new(SessionOutcome::Success)).await.unwrap();
+}
+
+/// Stores how a question was answered within a session and for a user, which its run says.
+async fn asked(b: &Bench, session: Option<&str>, user: Option<&str>) {
+    let question = Question { query: "When does the vault open?".into(), relevant: vec![Label::Text("nine".into())] };
+    b.mem.set_questions("vault", vec![question]).await.unwrap();
+    let (session_id, user_id) = (session.map(str::to_owned), user.map(str::to_owned));
+    b.mem.run_questions("vault", RecallOptions { session_id, user_id, ..RecallOptions::default() }).await.unwrap();
+}
+
+#[test]
+fn a_job_or_a_stored_run_that_names_an_erased_session_or_user_is_found() {
+    on_every_store(|b| {
+        block_on(async {
+            let forget =
+                async |scope, name: &str| b.mem.forget(Forget::Scope(scope, name.to_owned())).await.unwrap().receipt;
+            let check = async |receipt: &Value| b.mem.verify_erasure(receipt, &[]).await.unwrap();
+            ended(b, "s-4711").await;
+            let receipt = forget(ForgetScope::Session, "s-4711").await;
+            assert!(!receipt.to_string().contains("4711"), "{receipt}");
+            let report = check(&receipt).await;
+            assert!(report.clean && report.places.iter().any(|place| place.place == "names"), "{report:?}");
+            // What another one owes is not it, and a word of the same spelling elsewhere neither.
+            ended(b, "other").await;
+            asked(b, Some("other"), Some("s-4711")).await;
+            assert!(check(&receipt).await.clean);
+            asked(b, Some("s-4711"), None).await;
+            assert_eq!(found(&check(&receipt).await), [("names", 1)]);
+            // A receipt of before names were hashed says nothing of them.
+            let mut old = receipt.clone();
+            old.as_object_mut().unwrap().remove("name_keyed_blake3");
+            let report = check(&old).await;
+            assert!(report.clean && report.places.iter().all(|place| place.place != "names"), "{report:?}");
+            // The session lives again: who names it now does so by right.
+            b.clock.advance_seconds(60);
+            ended(b, "s-4711").await;
+            let report = check(&receipt).await;
+            let names = report.places.iter().find(|place| place.place == "names").unwrap();
+            assert_eq!((report.clean, names.found, names.state.as_str()), (true, 2, "kept"));
+            // Without its memories, whose erasure by a filter leaves its job, it does not.
+            b.mem.forget(Forget::Filter(json!({ "session_id": "s-4711" }))).await.unwrap();
+            assert_eq!(found(&check(&receipt).await), [("names", 2)]);
+            // Nobody of this name was here, but a run says it.
+            asked(b, None, Some("u-0815")).await;
+            let receipt = forget(ForgetScope::User, "u-0815").await;
+            let report = check(&receipt).await;
+            assert_eq!((report.ids, found(&report)), (0, vec![("names", 1)]));
         });
     });
 }
