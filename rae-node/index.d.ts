@@ -478,8 +478,8 @@ export interface AutomaticChange {
   id: string;
   at: string;
   /**
-   * What happened: `facts`, `reflect`, `audit_fix`, `undo`; and what cannot be undone: `fade`, `forget_faded`, `retire`, `expire`, `trim`,
-   * `capacity`, `forget`.
+   * What happened: `facts`, `reflect`, `audit_fix`, `joined`, `parted`, `fade`, `undo`; and what cannot be undone: `communities`,
+   * `forget_faded`, `retire`, `expire`, `trim`, `capacity`, `forget`.
    */
   action: string;
   /** The memories that it added or changed; empty where only their number is known. */
@@ -1267,7 +1267,7 @@ export class Rae {
 
   /**
    * Takes back a change that the engine made by itself: what it changed is as before, what it added holds no longer. Done twice it is done once.
-   * Conflict with reason `changed_since` where one of its memories was changed or deleted since, `not_undoable` where what it did is gone for good.
+   * Conflict with reason `changed_since` where one of its memories was changed or deleted since, `not_undoable` where what it did is gone for good or follows from relations.
    */
   undo(changeId: string, options?: CallOptions | null): Promise<Undone>;
 

@@ -308,7 +308,7 @@ impl Rae {
 
     /// Takes back a change that the engine made by itself: what it changed is as before, and what it added holds no longer. Done
     /// twice it is done once. NotFound (`no_such_change`); Conflict where one of its memories was changed or deleted since
-    /// (`changed_since`) or where what it did is gone for good (`not_undoable`).
+    /// (`changed_since`) or where what it did is gone for good or follows from relations (`not_undoable`).
     pub async fn undo(&self, id: Uuid) -> Result<Undone> {
         named("undo", ops::undo(&self.deps, &self.scope, id).await)
     }

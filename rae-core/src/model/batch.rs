@@ -122,6 +122,16 @@ pub enum Op {
         /// What its strength falls to.
         strength: f64,
     },
+    /// Gives a live memory a strength where it still has exactly the one that was left; no version. Gives [`Outcome::Done`] or
+    /// [`Outcome::Skipped`].
+    RestoreStrength {
+        /// Which.
+        id: MemoryId,
+        /// The strength that it must have.
+        left: f64,
+        /// The one that it gets.
+        strength: f64,
+    },
     /// As `DeleteMemory`, but only where nobody touched it since it was looked up. Gives [`Outcome::Deleted`].
     DeleteUntouched {
         /// Which, as it was looked up.

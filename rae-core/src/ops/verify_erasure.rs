@@ -341,7 +341,7 @@ async fn evaluations(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds) -> Result<u64> {
 async fn audit_rows(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds) -> Result<u64> {
     let (mut before, mut found) = (None, 0);
     loop {
-        let page = deps.relational.audit_page(ctx, before, PAGE_MAX).await?;
+        let page = deps.relational.audit_page(ctx, before, AUDIT_PAGE).await?;
         let Some((last, ..)) = page.last() else { return Ok(found) };
         before = Some(*last);
         found += page.iter().map(|(_, _, row)| ids_in(&row.details, wanted)).sum::<u64>();

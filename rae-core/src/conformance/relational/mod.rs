@@ -212,6 +212,7 @@ macro_rules! conformance_relational {
             amounts_that_no_call_can_cost_are_refused,
             lives_come_in_id_order_with_what_decides,
             strength_fades_only_where_nobody_touched_it,
+            strength_comes_back_only_where_it_is_as_it_was_left,
             only_what_nobody_touched_is_deleted_as_untouched,
             audit_rows_are_bounded,
             kept_ids_are_found_by_their_hashes,

@@ -98,6 +98,9 @@ impl Work<'_> {
                 Outcome::Deleted { existed: due && scope.delete(*id) }
             }
             Op::Fade { stamp, strength } => done(self.scope_mut().fade(stamp, *strength)),
+            Op::RestoreStrength { id, left, strength } => {
+                done(self.scope_mut().restore_strength(*id, *left, *strength))
+            }
             Op::DeleteUntouched { stamp } => {
                 let scope = self.scope_mut();
                 Outcome::Deleted { existed: scope.is_untouched(stamp) && scope.delete(stamp.id) }

@@ -271,6 +271,18 @@ impl ScopeState {
         true
     }
 
+    /// Moves a strength that is exactly what was left; gives whether it was.
+    pub fn restore_strength(&mut self, id: MemoryId, left: f64, strength: f64) -> bool {
+        if self.rows.get(&id).is_none_or(|row| row.memory.strength != left) {
+            return false;
+        }
+        let seq = self.next_seq();
+        if let Some(row) = self.row_mut(id) {
+            (row.memory.seq, row.memory.strength) = (seq, strength);
+        }
+        true
+    }
+
     /// Removes older versions of a live memory; gives whether there were any of these.
     pub fn drop_versions(&mut self, id: MemoryId, versions: &[u32]) -> bool {
         let Some(row) = self.row_mut(id) else { return false };

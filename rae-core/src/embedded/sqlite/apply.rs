@@ -248,6 +248,7 @@ impl Work<'_> {
                 Outcome::Deleted { existed: due && self.delete(*id)? }
             }
             Op::Fade { stamp, strength } => done(self.fade(stamp, *strength)?),
+            Op::RestoreStrength { id, left, strength } => done(self.restore_strength(*id, *left, *strength)?),
             Op::DeleteUntouched { stamp } => {
                 Outcome::Deleted { existed: self.untouched(stamp)?.is_some() && self.delete(stamp.id)? }
             }

@@ -436,6 +436,7 @@ impl Work<'_> {
                 Outcome::Deleted { existed: due && self.delete_all(&[*id]).await? > 0 }
             }
             Op::Fade { stamp, strength } => done(self.fade(stamp, *strength).await?),
+            Op::RestoreStrength { id, left, strength } => done(self.restore_strength(*id, *left, *strength).await?),
             Op::DeleteUntouched { stamp } => {
                 let untouched = self.untouched(stamp).await?.is_some();
                 Outcome::Deleted { existed: untouched && self.delete_all(&[stamp.id]).await? > 0 }
