@@ -1210,11 +1210,13 @@ export class Rae {
   /**
    * Looks for whatever the `receipt` of an answer of `forget` names (or the whole answer), in every place of the project and in export files.
    * Changes nothing. `InvalidInputError` with reason `not_a_receipt`, `other_project` or `no_ids` where there is nothing it could check. On a
-   * server without `exports`.
+   * server without `exports`. `texts` are some that you know were erased, at most 16 of 4 to 1,000 bytes: they are looked for, byte for byte,
+   * in memories, history, jobs, stored sets and runs, the exports, and in the raw bytes of the store's own file (not on a server). They are
+   * neither stored nor logged.
    */
   verifyErasure(
     receipt: { [key: string]: Json } | Forgotten,
-    options?: ({ exports?: Iterable<Path> | null } & CallOptions) | null,
+    options?: ({ exports?: Iterable<Path> | null; texts?: Iterable<string> | null } & CallOptions) | null,
   ): Promise<ErasureReport>;
 
   /** Says whether a memory helped: strength moves a fifth of the way to 1 or 0, importance a tenth. */

@@ -95,6 +95,10 @@ impl RelationalStore for Guarded<dyn RelationalStore> {
         self.call(ctx, "backup", Long, |_| self.inner.backup(ctx, target)).await
     }
 
+    async fn find_bytes(&self, ctx: &Ctx, needles: &[Vec<u8>]) -> Result<Vec<(String, u64)>> {
+        self.call(ctx, "find_bytes", Long, |_| self.inner.find_bytes(ctx, needles)).await
+    }
+
     async fn close(&self) -> Result<()> {
         self.call(None, "close", Closing, |_| self.inner.close()).await
     }

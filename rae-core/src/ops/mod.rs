@@ -63,7 +63,7 @@ pub use session::{EventsOptions, NewEvent, SessionEnd};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use sync_vectors::VectorSync;
-pub use verify_erasure::{ErasurePlace, ErasureReport};
+pub use verify_erasure::{ErasureOptions, ErasurePlace, ErasureReport};
 
 pub(crate) use audit::audit;
 pub(crate) use budget::{budget, funds, limits, set_budget, top_funds};

@@ -4,6 +4,7 @@
 //! is changed, but that the log is truncated where that was still due.
 
 mod names;
+mod texts;
 
 use super::{
     chat::answers_of,
@@ -28,16 +29,36 @@ use std::{
     collections::{BTreeSet, HashSet},
     path::{Path, PathBuf},
 };
+use texts::Texts;
 
 /// Stored runs that are read at once: one may have some megabytes.
 const RUN_PAGE: usize = 4;
 /// Memories that a note names at most.
 const HOLDERS_NAMED: usize = 3;
 
+/// Where a check of an erasure looks beside the project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErasureOptions {
+    /// Export files of this machine.
+    pub exports: Vec<PathBuf>,
+    /// Texts that somebody knows were erased, at most 16 of 4 to 1,000 bytes: they are looked for, byte for byte, in memories, history,
+    /// stored sets and runs, jobs and the exports. They are neither stored nor logged.
+    pub texts: Vec<String>,
+    /// Whether they are looked for in the raw bytes of the store's file, too, which has all tenants and projects. Default: yes.
+    pub file: bool,
+}
+
+impl Default for ErasureOptions {
+    fn default() -> Self {
+        Self { exports: Vec::new(), texts: Vec::new(), file: true }
+    }
+}
+
 /// What one place holds of what was to be erased.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasurePlace {
     /// Which: `memories`, `history`, `vectors`, `access`, `words`, `segments`, `idempotency`, `jobs`, `cache`, `log`, `export <path>`,
+    /// those of texts: `text in memories`, `text in history`, `text in jobs`, `text in records`, `text in export <path>`, `text in file <name>`;
     /// `names` for the erasure of a session or user; those that keep bare ids: `references`, `batches`, `evaluations`, `changes`, `tombstones`, and what is new: `made again`.
     pub place: String,
     /// How many of the ids were found there.
@@ -92,8 +113,9 @@ pub(crate) async fn verify_erasure(
     deps: &Deps,
     scope: &Scope,
     receipt: &Value,
-    exports: &[PathBuf],
+    options: &ErasureOptions,
 ) -> Result<ErasureReport> {
+    let (exports, texts) = (&options.exports, Texts::of(&options.texts)?);
     let key = deps.relational.receipt_key().await?;
     // The whole answer of `forget` will do.
     let receipt = receipt.get("receipt").unwrap_or(receipt);
@@ -122,6 +144,9 @@ pub(crate) async fn verify_erasure(
     for path in exports {
         let found = export(path, (&named, at))?;
         report.add(&format!("export {}", path.display()), found, "remove the file, or export anew");
+    }
+    if let Some(texts) = &texts {
+        texts::check(deps, scope, (texts, exports, options.file), &mut report).await?;
     }
     report.add_kept("batches", batches, "answers of writes, bare ids; they go after a day");
     report.add_kept(

@@ -4,8 +4,8 @@
 
 use crate::common::{Bench, on_every_store};
 use rae_core::{
-    ChangesOptions, ErasureReport, ErrorKind, EventType, Forget, ForgetScope, Kind, ListOptions, MemoryId,
-    MemoryUpdate, NewEvent, NewMemory, RecallOptions, ReflectOptions, SessionEnd, SessionOutcome, block_on,
+    ChangesOptions, ErasureOptions, ErasureReport, ErrorKind, EventType, Forget, ForgetScope, Kind, ListOptions,
+    MemoryId, MemoryUpdate, NewEvent, NewMemory, RecallOptions, ReflectOptions, SessionEnd, SessionOutcome, block_on,
     eval::{Label, Question},
     model::{Filter, Scope},
 };
@@ -274,6 +274,51 @@ fn a_job_or_a_stored_run_that_names_an_erased_session_or_user_is_found() {
             let receipt = forget(ForgetScope::User, "u-0815").await;
             let report = check(&receipt).await;
             assert_eq!((report.ids, found(&report)), (0, vec![("names", 1)]));
+        });
+    });
+}
+
+fn looking_for(texts: &[&str]) -> ErasureOptions {
+    ErasureOptions { texts: texts.iter().map(|text| (*text).to_owned()).collect(), ..ErasureOptions::default() }
+}
+
+#[test]
+fn texts_that_were_erased_are_found_wherever_they_still_are() {
+    on_every_store(|b| {
+        block_on(async {
+            let (receipt, before) = erase(b).await;
+            let whole =
+                ErasureOptions { exports: vec![before.clone()], ..looking_for(&["vault opens", "\"quoted\"\nline"]) };
+            let check = async |options: &ErasureOptions| b.mem.verify_erasure_with(&receipt, options).await.unwrap();
+            let report = check(&whole).await;
+            let export = format!("text in export {}", before.display());
+            let told = format!("export {}", before.display());
+            assert_eq!(found(&report), [(told.as_str(), 1), (export.as_str(), 1)], "{report:?}");
+            assert!(!serde_json::to_string(&report).unwrap().contains("vault opens"));
+            let files =
+                |report: &ErasureReport| report.places.iter().filter(|p| p.place.starts_with("text in file")).count();
+            assert_eq!(files(&report) > 0, b.name == "sqlite file");
+            assert_eq!(files(&check(&ErasureOptions { file: false, ..whole.clone() }).await), 0);
+            // Somebody else said it, now and before, and a run was asked for it; another spelling is another text.
+            let metadata = json!({ "note": "a \"quoted\"\nline" }).as_object().cloned();
+            let other = NewMemory { metadata, ..NewMemory::new("They say the vault opens late.") };
+            let id = b.mem.remember(other).await.unwrap().id;
+            let changed = MemoryUpdate { content: Some("They say nothing.".into()), ..MemoryUpdate::default() };
+            b.mem.update(id, changed).await.unwrap();
+            asked(b, None, None).await;
+            let report = check(&looking_for(&["vault opens", "\"quoted\"\nline", "VAULT"])).await;
+            let inside: Vec<_> = found(&report).into_iter().filter(|(place, _)| !place.contains("file")).collect();
+            assert_eq!(inside, [("text in memories", 1), ("text in history", 1)]);
+            let in_file = found(&report).iter().any(|(place, n)| *place == "text in file agent.rae" && *n > 0);
+            let in_log = found(&report).iter().any(|(place, n)| *place == "text in file agent.rae-wal" && *n > 0);
+            assert_eq!(in_file || in_log, b.name == "sqlite file", "{report:?}");
+            let report = check(&looking_for(&["does the vault"])).await;
+            assert!(found(&report).iter().any(|(place, _)| *place == "text in records"), "{report:?}");
+            for wrong in [vec!["abc"], vec!["x"; 17], vec!["\u{e9}"], vec![&*"x".repeat(1_001)]] {
+                let error = b.mem.verify_erasure_with(&receipt, &looking_for(&wrong)).await.unwrap_err();
+                assert_eq!((error.kind(), error.code()), (ErrorKind::InvalidInput, "invalid_texts"));
+            }
+            assert!(check(&looking_for(&["four"; 16])).await.clean);
         });
     });
 }

@@ -28,6 +28,7 @@ mod open;
 mod prefilter;
 mod put;
 mod queue;
+mod raw;
 mod read;
 mod records;
 mod row;
@@ -177,16 +178,6 @@ impl SqliteStore {
             .inspect_err(|_| reads.iter().for_each(|reads| reads.close()))?;
         let (clock, pid, threads) = (options.clock, std::process::id(), Mutex::new(threads));
         Ok(Self { path, uuid, receipt_key, clock, pid, writes, reads, threads, ended })
-    }
-
-    /// The file, absolute; `None` in memory.
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
-    }
-
-    /// The store's own id, made with it. A backup has the same one.
-    pub fn store_uuid(&self) -> Uuid {
-        self.uuid
     }
 
     /// The clock that decides what ran out.
@@ -339,6 +330,12 @@ impl RelationalStore for SqliteStore {
             std::path::absolute(target).map_err(|e| errors::from_io(e, "the path of the backup cannot be used"))?;
         let (source, own) = (self.path.clone(), ctx.clone());
         self.read(ctx, move |conn| admin::backup(conn, &own, source.as_deref(), &target)).await
+    }
+
+    async fn find_bytes(&self, ctx: &Ctx, needles: &[Vec<u8>]) -> Result<Vec<(String, u64)>> {
+        let Some(path) = self.path.clone() else { return Ok(Vec::new()) };
+        let needles = needles.to_vec();
+        self.read(ctx, move |_| Ok(raw::find(&path, &needles)?)).await
     }
 
     async fn close(&self) -> Result<()> {
