@@ -80,7 +80,8 @@ def test_texts_that_were_erased_are_looked_for_too(
     capsys.readouterr()
     assert cli.main(command) == 1
     out = capsys.readouterr().out
-    assert "found  text in memories" in out and "opens at nine" not in out
+    assert "found  text in memories" in out
+    assert "opens at nine" not in out
     assert cli.main([*command[:-1], str(tmp_path / "none.txt")]) == 2
 
 
