@@ -510,8 +510,8 @@ export interface AutomaticChange {
   id: string;
   at: string;
   /**
-   * What happened: `facts`, `reflect`, `audit_fix`, `resume`, `undo`; and what cannot be undone: `fade`, `forget_faded`, `retire`, `expire`, `trim`,
-   * `capacity`, `forget`.
+   * What happened: `facts`, `reflect`, `audit_fix`, `resume`, `joined`, `parted`, `fade`, `undo`; and what cannot be undone: `communities`,
+   * `forget_faded`, `retire`, `expire`, `trim`, `capacity`, `forget`.
    */
   action: string;
   /** The memories that it added or changed; empty where only their number is known. */
@@ -1265,11 +1265,13 @@ export class Rae {
   /**
    * Looks for whatever the `receipt` of an answer of `forget` names (or the whole answer), in every place of the project and in export files.
    * Changes nothing. `InvalidInputError` with reason `not_a_receipt`, `other_project` or `no_ids` where there is nothing it could check. On a
-   * server without `exports`.
+   * server without `exports`. `texts` are some that you know were erased, at most 16 of 4 to 1,000 bytes: they are looked for, byte for byte,
+   * in memories, history, jobs, stored sets and runs, the exports, and in the raw bytes of the store's own file (not on a server). They are
+   * neither stored nor logged.
    */
   verifyErasure(
     receipt: { [key: string]: Json } | Forgotten,
-    options?: ({ exports?: Iterable<Path> | null } & CallOptions) | null,
+    options?: ({ exports?: Iterable<Path> | null; texts?: Iterable<string> | null } & CallOptions) | null,
   ): Promise<ErasureReport>;
 
   /** Says whether a memory helped: strength moves a fifth of the way to 1 or 0, importance a tenth. */
@@ -1322,7 +1324,7 @@ export class Rae {
 
   /**
    * Takes back a change that the engine made by itself: what it changed is as before, what it added holds no longer. Done twice it is done once.
-   * Conflict with reason `changed_since` where one of its memories was changed or deleted since, `not_undoable` where what it did is gone for good.
+   * Conflict with reason `changed_since` where one of its memories was changed or deleted since, `not_undoable` where what it did is gone for good or follows from relations.
    */
   undo(changeId: string, options?: CallOptions | null): Promise<Undone>;
 

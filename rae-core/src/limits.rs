@@ -98,6 +98,10 @@ pub const LIFE_PAGE: usize = PAGE_MAX;
 pub const LIFE_SESSIONS_MAX: usize = 100_000;
 /// Longest time in days that a lifecycle policy may name (100 years).
 pub const LIFECYCLE_DAYS_MAX: f64 = 36_500.0;
+/// Most texts that a check of an erasure looks for.
+pub const ERASED_TEXTS_MAX: usize = 16;
+/// How long each may be, in bytes of UTF-8: shorter ones are everywhere.
+pub const ERASED_TEXT_BYTES: std::ops::RangeInclusive<usize> = 4..=1_000;
 /// Most ids of a receipt of `forget` that is checked.
 pub const RECEIPT_IDS_MAX: usize = 1_000_000;
 /// Attempts of a job before it is a dead letter.

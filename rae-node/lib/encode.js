@@ -39,7 +39,7 @@ const MAINTAIN = names("now");
 const AUDIT = names("limit fix");
 const CHANGES = names("limit cursor");
 const JOBS = names("state limit cursor");
-const VERIFY = names("exports");
+const VERIFY = names("exports texts");
 const ENTITIES = names("query limit cursor at snapshot");
 const NEIGHBORS = names("depth relation limit at snapshot");
 const WAY = names("at snapshot");
@@ -91,7 +91,7 @@ const READERS = readers([
   [list, "protectedTags protectedKinds"],
   [paths, "exports"],
   [flag, "infer fix rerank explain reembed estimated decay"],
-  [list, "tags tagsAny layers kinds groupBy"],
+  [list, "tags tagsAny layers kinds groupBy texts"],
   [content, "content"],
   [metadata, "metadata"],
   [filter, "filter"],

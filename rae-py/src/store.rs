@@ -18,7 +18,7 @@ use pyo3::{
     types::{PyByteArray, PyDict, PyList, PyString},
 };
 use rae_core::{
-    Embedding, Error, ErrorKind, LifecyclePolicy, Rae,
+    Embedding, ErasureOptions, Error, ErrorKind, LifecyclePolicy, Rae,
     ports::{Clock, Embedder, ManualClock},
     remote::{Connect, Handle, Remote},
     wire,
@@ -313,12 +313,14 @@ impl Store {
         py: Python<'_>,
         receipt: &Bound<'_, PyAny>,
         exports: &Bound<'_, PyAny>,
+        given: &Bound<'_, PyAny>,
     ) -> PyResult<ErasureReport> {
         boundary(py, || {
             let receipt = json::receipt("receipt", receipt)?;
             let exports = items("exports", exports)?;
             let exports = exports.iter().map(|file| path("exports", file)).collect::<PyResult<Vec<_>>>()?;
-            drive(py, self.rae(py)?.verify_erasure(&receipt, &exports)).map(ErasureReport::from)
+            let options = ErasureOptions { exports, texts: texts("texts", given)?, ..ErasureOptions::default() };
+            drive(py, self.rae(py)?.verify_erasure_with(&receipt, &options)).map(ErasureReport::from)
         })
     }
 

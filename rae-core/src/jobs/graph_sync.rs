@@ -143,9 +143,12 @@ pub(crate) async fn known(deps: &Deps, ctx: &Ctx, at: Timestamp) -> Result<Arc<G
 }
 
 /// The version of a memory that was known at `at`: whatever moves a relation's strength or time makes one, a merge too. Of many
-/// versions the oldest go: then the first one that is left says it best.
+/// versions the oldest go: then the first one that is left says it best. `None` where it was erased from between others.
 async fn version_of(deps: &Deps, ctx: &Ctx, memory: &Memory, at: Timestamp) -> Result<Option<Memory>> {
     let versions = deps.relational.history(ctx, memory.id).await?;
-    let known = versions.iter().rposition(|v| v.memory.updated_at <= at).unwrap_or(0);
-    Ok(versions.into_iter().nth(known).map(|v| v.memory))
+    let Some(known) = versions.iter().rposition(|v| v.memory.updated_at <= at) else {
+        return Ok(versions.into_iter().next().map(|v| v.memory));
+    };
+    let known = versions.into_iter().nth(known).filter(|v| v.replaced_at.is_none_or(|end| end > at));
+    Ok(known.map(|v| v.memory))
 }

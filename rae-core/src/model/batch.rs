@@ -128,10 +128,29 @@ pub enum Op {
         /// What its strength falls to.
         strength: f64,
     },
+    /// Gives a live memory a strength where it still has exactly the one that was left; no version. Gives [`Outcome::Done`] or
+    /// [`Outcome::Skipped`].
+    RestoreStrength {
+        /// Which.
+        id: MemoryId,
+        /// The strength that it must have.
+        left: f64,
+        /// The one that it gets.
+        strength: f64,
+    },
     /// As `DeleteMemory`, but only where nobody touched it since it was looked up. Gives [`Outcome::Deleted`].
     DeleteUntouched {
         /// Which, as it was looked up.
         stamp: super::LifeStamp,
+    },
+    /// Removes older versions of a live memory from its history, which then has a gap; the present version stays, and so do numbers
+    /// that are none of its older versions. No change of the change log. Gives [`Outcome::Done`], or [`Outcome::Skipped`] where
+    /// none of them was there.
+    DropVersions {
+        /// Which.
+        id: MemoryId,
+        /// Their numbers.
+        versions: Vec<u32>,
     },
     /// Keeps the newest `keep` audit rows of the scope. Gives [`Outcome::Done`], or [`Outcome::Skipped`] where there were no more.
     TrimAudit {

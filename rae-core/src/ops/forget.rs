@@ -1,6 +1,9 @@
 //! `forget`: erasure from rows, words, vectors, history and the log, with a receipt.
 
-use super::{erase_answers, erased, mark_dropped, mark_of, may_have_answers, verify_erasure::project_hash};
+use super::{
+    erase_answers, erased, mark_dropped, mark_of, may_have_answers,
+    verify_erasure::{NAME_FIELD, name_hash, project_hash},
+};
 use crate::{
     Ctx,
     deps::Deps,
@@ -10,8 +13,8 @@ use crate::{
     jobs::{feeder::feed, graph_sync, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
     model::{
-        DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Precondition,
-        Provenance, Scope,
+        DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, MemoryVersion, Op, Outcome, PatchMode,
+        Precondition, Provenance, Scope,
     },
     ports::VectorFeed,
     reflect::is_of_model,
@@ -128,6 +131,8 @@ struct Gone {
     answers: BTreeSet<String>,
     /// The keys of claims among them.
     claims: BTreeSet<[u8; 16]>,
+    /// The session or user, by the kind of its scope.
+    name: Option<(&'static str, String)>,
 }
 
 async fn forget_matching(deps: &Deps, ctx: &Ctx, filter: &Filter, gone: &mut Gone) -> Result<()> {
@@ -140,10 +145,12 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
     let (name, drop) = match kind {
         ForgetScope::Session => {
             forget_matching(deps, ctx, &Filter::parse(&json!({ "session_id": target }))?, gone).await?;
+            gone.name = Some(("session", target.clone()));
             ("session", DropTarget::Session(target))
         }
         ForgetScope::User => {
             forget_matching(deps, ctx, &Filter::parse(&json!({ "user_id": target }))?, gone).await?;
+            gone.name = Some(("user", target.clone()));
             ("user", DropTarget::User(target))
         }
         ForgetScope::Project => ("project", DropTarget::Project(target)),
@@ -212,14 +219,10 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
             waves.push((false, orphans));
             continue;
         }
-        let mut existed = 0;
         for page in wave.chunks(PAGE_MAX) {
             gone.claims.extend(super::resume::keys(deps, ctx, page).await?);
-            let ops = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
-            let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
-            existed +=
-                applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
         }
+        let existed = delete_wave(deps, ctx, wave, &gone.ids).await?;
         if is_asked {
             gone.deleted += existed
         } else {
@@ -236,6 +239,46 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         }
     }
     Ok(())
+}
+
+/// Deletes a wave together with the older versions that repeat it; gives how many memories there were.
+async fn delete_wave(deps: &Deps, ctx: &Ctx, wave: &[MemoryId], going: &BTreeSet<MemoryId>) -> Result<u64> {
+    let mut seq = deps.relational.head(ctx).await?.seq;
+    let (mut versions, mut existed, mut is_alone) = (old_versions(deps, ctx, wave, going).await?, 0, true);
+    while versions.len() > PAGE_MAX {
+        let page = versions.split_off(versions.len() - PAGE_MAX);
+        deps.relational.apply(ctx, deps.batch(page)).await?;
+    }
+    for page in wave.chunks(PAGE_MAX) {
+        let mut ops: Vec<Op> = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
+        ops.append(&mut versions);
+        let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
+        existed += applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
+        is_alone &= applied.seq_before == seq;
+        seq = applied.seq;
+    }
+    // Who wrote between the look and the erasure may have left more of them; who writes later cannot.
+    if !is_alone {
+        for page in old_versions(deps, ctx, wave, going).await?.chunks(PAGE_MAX) {
+            deps.relational.apply(ctx, deps.batch(page.to_vec())).await?;
+        }
+    }
+    Ok(existed)
+}
+
+/// The ops that take from the history of memories which stay the versions that may repeat one of `wave`, though the present version
+/// is no longer derived from it.
+async fn old_versions(deps: &Deps, ctx: &Ctx, wave: &[MemoryId], going: &BTreeSet<MemoryId>) -> Result<Vec<Op>> {
+    let mut ops = Vec::new();
+    if wave.is_empty() {
+        return Ok(ops);
+    }
+    for (id, versions) in deps.relational.once_derived_from(ctx, wave).await? {
+        if !going.contains(&id) && ever_repeats(&deps.relational.history(ctx, id).await?) {
+            ops.push(Op::DropVersions { id, versions });
+        }
+    }
+    Ok(ops)
 }
 
 /// Memories derived from `wave`, a page of them: those with no source left or that may repeat one that goes, and the others, from which the
@@ -309,21 +352,26 @@ fn is_touched(error: &Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.code() == "version_changed"
 }
 
-/// Whether a memory may say what one of its sources says. Summaries quote them word for word. Of a lesson or strategy the words
-/// of a model may, also in an older version; those of the rules have the error in its general form alone.
+/// Whether a memory may say what one of its sources says, now or in an older version.
 async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
+    let may_have = matches!(memory.kind, Kind::Lesson | Kind::Strategy) && memory.version > 1;
+    Ok(may_repeat(memory) || (may_have && ever_repeats(&deps.relational.history(ctx, memory.id).await?)))
+}
+
+/// Whether any version may.
+pub(super) fn ever_repeats(history: &[MemoryVersion]) -> bool {
+    history.iter().any(|version| may_repeat(&version.memory))
+}
+
+/// Whether this version may say what one of its sources says. Summaries quote them word for word. Of a lesson or strategy the words
+/// of a model may; those of the rules have the error in its general form alone.
+fn may_repeat(memory: &Memory) -> bool {
     match memory.kind {
-        Kind::Reflection | Kind::EntitySummary => Ok(true),
-        // Both names, whichever of them a source has.
-        Kind::Fact if super::joins::is_joined(memory) => Ok(true),
-        Kind::Lesson | Kind::Strategy if is_of_model(memory) => Ok(true),
-        Kind::Lesson | Kind::Strategy if memory.version > 1 => {
-            let history = deps.relational.history(ctx, memory.id).await?;
-            Ok(history.iter().any(|version| is_of_model(&version.memory)))
-        }
-        // What a user said again and again is quoted from the newest of it.
-        Kind::Fact => Ok(memory.metadata.contains_key("consolidated")),
-        _ => Ok(false),
+        Kind::Reflection | Kind::EntitySummary => true,
+        Kind::Lesson | Kind::Strategy => is_of_model(memory),
+        // Both names, whichever of them a source has; and what a user said again and again is quoted from the newest of it.
+        Kind::Fact => super::joins::is_joined(memory) || memory.metadata.contains_key("consolidated"),
+        _ => false,
     }
 }
 
@@ -336,7 +384,7 @@ async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgo
     let now = deps.clock.now();
     let hashes: Vec<String> =
         gone.ids.iter().map(|id| blake3::Hash::from(KeyedIds::hash(&key, *id)).to_hex().to_string()).collect();
-    let receipt = json!({
+    let mut receipt = json!({
         "version": 1,
         "at": now,
         "what": what,
@@ -345,6 +393,9 @@ async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgo
         "project_keyed_blake3": project_hash(&key, ctx.scope()),
         "ids_keyed_blake3": hashes,
     });
+    if let Some((kind, name)) = &gone.name {
+        receipt[NAME_FIELD] = json!(name_hash(&key, ctx.scope(), kind, name).to_hex().to_string());
+    }
     let counts = json!({ "what": receipt["what"], "deleted": gone.deleted, "derived": gone.derived });
     let mut batch = deps.batch(Vec::new());
     super::count_row(&mut batch, "forget", counts);

@@ -6,8 +6,8 @@ use crate::{
     ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{JobState, Role, Timestamp},
     ops::{
-        AuditOptions, ChangesOptions, ContextOptions, Forget, ForgetScope, JobsOptions, ListOptions, NewKey,
-        RecallOptions, RelationsOptions,
+        AuditOptions, ChangesOptions, ContextOptions, ErasureOptions, Forget, ForgetScope, JobsOptions, ListOptions,
+        NewKey, RecallOptions, RelationsOptions,
     },
     ports::EmbedRole,
 };
@@ -327,14 +327,17 @@ pub fn forget(fields: Map<String, Value>) -> Result<Forget> {
     }
 }
 
-/// What `verify_erasure` takes: a receipt, and paths of export files of this machine.
-pub(super) fn erasure(mut f: Fields) -> Result<(Value, Vec<PathBuf>)> {
+/// What `verify_erasure` takes: a receipt, paths of export files of this machine, and texts; `file` says whether these are looked for in
+/// the store's own file, too, which a surface that faces a network must not allow.
+pub(super) fn erasure(mut f: Fields) -> Result<(Value, ErasureOptions)> {
     let (receipt, exports) = (f.required("receipt", any)?, f.optional("exports", texts)?.unwrap_or_default());
+    let (texts, file) = (f.optional("texts", texts)?.unwrap_or_default(), f.optional("file", flag)?.unwrap_or(true));
     f.finish()?;
     if exports.iter().any(|path| path.is_empty() || path.contains('\0')) {
         return Err(Error::invalid("exports: a path must not be empty or contain NUL"));
     }
-    Ok((receipt, exports.into_iter().map(PathBuf::from).collect()))
+    let exports = exports.into_iter().map(PathBuf::from).collect();
+    Ok((receipt, ErasureOptions { exports, texts, file }))
 }
 
 /// What `audit` takes.

@@ -121,8 +121,8 @@ macro_rules! dispatch {
             "history" => output::versions(&$rae.history(id(args)?).await?)?,
             "forget" => output::plain(&$rae.forget(forget(args.rest())?).await?)?,
             "verify_erasure" => {
-                let (receipt, exports) = input::erasure(args)?;
-                output::plain(&$rae.verify_erasure(&receipt, &exports).await?)?
+                let (receipt, options) = input::erasure(args)?;
+                output::plain(&$rae.verify_erasure_with(&receipt, &options).await?)?
             }
             "feedback" => {
                 let (id, useful) = (args.required("id", input::name)?, args.required("useful", input::flag)?);

@@ -245,8 +245,17 @@ def verify_erasure(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.receipt} cannot be read: {error.strerror}") from None
     except ValueError:
         raise UsageError(f"{args.receipt} is not JSON") from None
+    texts: list[str] = []
+    if args.texts is not None:
+        try:
+            said = sys.stdin.read() if args.texts == "-" else Path(args.texts).read_text("utf-8")
+        except OSError as error:
+            raise UsageError(f"{args.texts} cannot be read: {error.strerror}") from None
+        except ValueError:
+            raise UsageError(f"{args.texts} is not UTF-8") from None
+        texts = [line for line in said.splitlines() if line]
     with opened(args) as mem:
-        report = mem.verify_erasure(receipt, exports=args.exports)
+        report = mem.verify_erasure(receipt, exports=args.exports, texts=texts)
     if args.json:
         as_json(report)
     else:
@@ -615,6 +624,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--export", dest="exports", action="append", default=[], metavar="F", help=help
     )
+    help = "a file with texts that were erased, one a line, to look for as well; - for the input"
+    sub.add_argument("--texts", metavar="F", help=help)
 
     _graph_cli.add(command, opened)
 

@@ -102,10 +102,14 @@ impl Work<'_> {
                 Outcome::Deleted { existed: due && scope.delete(*id) }
             }
             Op::Fade { stamp, strength } => done(self.scope_mut().fade(stamp, *strength)),
+            Op::RestoreStrength { id, left, strength } => {
+                done(self.scope_mut().restore_strength(*id, *left, *strength))
+            }
             Op::DeleteUntouched { stamp } => {
                 let scope = self.scope_mut();
                 Outcome::Deleted { existed: scope.is_untouched(stamp) && scope.delete(stamp.id) }
             }
+            Op::DropVersions { id, versions } => done(self.scope_mut().drop_versions(*id, versions)),
             Op::TrimAudit { keep } => done(self.scope_mut().trim_audit(*keep)),
             Op::PutVector { id, version, vector } => done(self.scope_mut().put_vector(*id, *version, vector)),
             Op::TrimLayer { layer, session_id, keep } => self.trim(*layer, session_id.as_deref(), *keep),

@@ -272,6 +272,26 @@ impl ScopeState {
         true
     }
 
+    /// Moves a strength that is exactly what was left; gives whether it was.
+    pub fn restore_strength(&mut self, id: MemoryId, left: f64, strength: f64) -> bool {
+        if self.rows.get(&id).is_none_or(|row| row.memory.strength != left) {
+            return false;
+        }
+        let seq = self.next_seq();
+        if let Some(row) = self.row_mut(id) {
+            (row.memory.seq, row.memory.strength) = (seq, strength);
+        }
+        true
+    }
+
+    /// Removes older versions of a live memory; gives whether there were any of these.
+    pub fn drop_versions(&mut self, id: MemoryId, versions: &[u32]) -> bool {
+        let Some(row) = self.row_mut(id) else { return false };
+        let before = row.history.len();
+        row.history.retain(|old| !versions.contains(&old.memory.version));
+        row.history.len() < before
+    }
+
     /// Keeps the newest audit rows; gives whether others went.
     pub fn trim_audit(&mut self, keep: usize) -> bool {
         let excess = self.audit.len().saturating_sub(keep);

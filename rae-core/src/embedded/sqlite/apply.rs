@@ -259,9 +259,11 @@ impl Work<'_> {
                 Outcome::Deleted { existed: due && self.delete(*id)? }
             }
             Op::Fade { stamp, strength } => done(self.fade(stamp, *strength)?),
+            Op::RestoreStrength { id, left, strength } => done(self.restore_strength(*id, *left, *strength)?),
             Op::DeleteUntouched { stamp } => {
                 Outcome::Deleted { existed: self.untouched(stamp)?.is_some() && self.delete(stamp.id)? }
             }
+            Op::DropVersions { id, versions } => done(self.drop_versions(*id, versions)?),
             Op::TrimAudit { keep } => done(self.trim_audit(*keep)?),
             Op::PutVector { id, version, vector } => done(self.put_vector(*id, *version, vector)?),
             Op::TrimLayer { layer, session_id, keep } => {

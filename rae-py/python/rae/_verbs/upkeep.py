@@ -78,7 +78,8 @@ class Rae(Handle):
         What it changed is as before; what it added holds no longer and stays in history. Done twice
         it is done once, and it is itself a change that can be undone. NotFoundError: there is no
         such change. ConflictError with code "changed_since": one of its memories was changed or
-        deleted since; with code "not_undoable": what it deleted is gone for good.
+        deleted since; with code "not_undoable": what it deleted is gone for good, or it follows
+        from relations.
         """
         return Undone._of(self._native.call("undo", {"id": id}))
 

@@ -442,10 +442,12 @@ impl Work<'_> {
                 Outcome::Deleted { existed: due && self.delete_all(&[*id]).await? > 0 }
             }
             Op::Fade { stamp, strength } => done(self.fade(stamp, *strength).await?),
+            Op::RestoreStrength { id, left, strength } => done(self.restore_strength(*id, *left, *strength).await?),
             Op::DeleteUntouched { stamp } => {
                 let untouched = self.untouched(stamp).await?.is_some();
                 Outcome::Deleted { existed: untouched && self.delete_all(&[stamp.id]).await? > 0 }
             }
+            Op::DropVersions { id, versions } => done(self.drop_versions(*id, versions).await?),
             Op::TrimAudit { keep } => done(self.trim_audit(*keep).await?),
             Op::PutVector { id, version, vector } => done(self.put_vector(*id, *version, vector).await?),
             Op::TrimLayer { layer, session_id, keep } => {
