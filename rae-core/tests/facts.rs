@@ -6,8 +6,8 @@ mod common;
 
 use common::{Bench, on_every_store, time, turn};
 use rae_core::{
-    AuditKind, AuditOptions, Forget, Kind, ListOptions, Memory, MemoryId, MemoryUpdate, NewMemory, Rae, RecallOptions,
-    WorkOptions, block_on, model::JobKind,
+    AuditKind, AuditOptions, ContextOptions, Forget, ForgetScope, Kind, ListOptions, Memory, MemoryId, MemoryUpdate,
+    NewMemory, Rae, RecallOptions, WorkOptions, block_on, model::JobKind,
 };
 
 fn said(at: &str, content: &str) -> NewMemory {
@@ -276,5 +276,90 @@ fn a_store_may_be_opened_to_read_facts_from_all_that_it_is_told() {
         let ran = mem.maintain(None).await.unwrap().ran;
         assert_eq!((ran.get("facts"), facts(&mem).await.len()), (Some(&1), 1));
         mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn who_speaks_without_a_name_is_somebody_else_in_every_session() {
+    on_every_store(|b| {
+        block_on(async {
+            let nameless = |session: &str, at: &str, content: &str| NewMemory {
+                speaker: None,
+                session_id: Some(session.to_owned()),
+                ..said(at, content)
+            };
+            tell(b, nameless("ada", "2025-01-01", "I live in Oslo. I'm allergic to peanuts. Max lives in Lima.")).await;
+            tell(b, nameless("bob", "2025-02-01", "I live in Rome. My name is Bob. Max lives in Kyoto.")).await;
+            tell(b, nameless("ada", "2025-03-01", "I now live in Bergen.")).await;
+            assert_eq!(
+                told(b).await,
+                [
+                    is("Bob same as user of bob", "2025-02-01", None),
+                    is("Max lives in Kyoto.", "2025-02-01", None),
+                    is("Max lives in Lima.", "2025-01-01", None),
+                    is("user of ada is allergic to peanuts.", "2025-01-01", None),
+                    is("user of ada lives in Bergen.", "2025-03-01", None),
+                    is("user of ada lives in Oslo.", "2025-01-01", Some("2025-03-01")),
+                    is("user of bob is named Bob.", "2025-02-01", None),
+                    is("user of bob lives in Rome.", "2025-02-01", None),
+                ]
+            );
+            let filter = Some(serde_json::json!({ "metadata.session_id": "bob" }));
+            let of_bob = b.mem.list(ListOptions { filter, ..ListOptions::default() }).await.unwrap().items;
+            assert_eq!(of_bob.len(), 4);
+            let names = |near: rae_core::Neighborhood| near.neighbors.into_iter().map(|n| n.name).collect::<Vec<_>>();
+            let near = b.mem.neighbors("user of ada", Default::default()).await.unwrap();
+            assert_eq!(names(near), ["Bergen", "peanuts"]);
+            // No summary of the project tells of one, no audit holds one against another, and no context gives one to another.
+            let kinds = |m: &Memory| m.kind == Kind::EntitySummary;
+            let all = b.mem.list(ListOptions { limit: 1_000, ..ListOptions::default() }).await.unwrap().items;
+            assert!(!all.iter().any(kinds), "{all:?}");
+            let audit = b.mem.audit(AuditOptions::default()).await.unwrap();
+            assert!(audit.findings.is_empty(), "{audit:?}");
+            let asked = ContextOptions { session_id: Some("ada".to_owned()), ..ContextOptions::default() };
+            let context = b.mem.context(Some("Where does the user live?"), asked).await.unwrap();
+            assert!(context.text.contains("Bergen") && !context.text.contains("user of bob"), "{}", context.text);
+            // Of two who are called alike nobody is the other.
+            tell(b, nameless("cy", "2025-04-01", "My name is Bob.")).await;
+            assert!(!told(b).await.iter().any(|(content, ..)| content.contains("same as")));
+        });
+    });
+}
+
+#[test]
+fn the_same_said_without_a_name_in_two_sessions_stays_two_facts_and_goes_with_its_own() {
+    on_every_store(|b| {
+        block_on(async {
+            for session in ["s", "t"] {
+                let turn = NewMemory {
+                    speaker: None,
+                    session_id: Some(session.to_owned()),
+                    ..said("2025-01-01", "Max lives in Lima.")
+                };
+                tell(b, turn).await;
+            }
+            let before = facts(&b.mem).await;
+            assert_eq!(before.iter().map(|m| m.witness_count).collect::<Vec<_>>(), [1, 1]);
+            b.mem.forget(Forget::Scope(ForgetScope::Session, "s".into())).await.unwrap();
+            assert_eq!(told(b).await, [is("Max lives in Lima.", "2025-01-01", None)]);
+        });
+    });
+}
+
+#[test]
+fn a_fact_and_the_words_it_was_read_from_are_no_duplicates() {
+    on_every_store(|b| {
+        block_on(async {
+            tell(b, NewMemory { infer: true, ..NewMemory::new("Ada lives in Oslo.") }).await;
+            b.mem.remember(NewMemory::new("ada lives in OSLO")).await.unwrap();
+            let audit = b.mem.audit(AuditOptions { fix: true, ..AuditOptions::default() }).await.unwrap();
+            // The two texts are; the fact is left alone.
+            assert_eq!(audit.findings.iter().map(|f| f.ids.len()).collect::<Vec<_>>(), [2], "{audit:?}");
+            let fact = facts(&b.mem).await.remove(0);
+            assert_eq!((fact.version, fact.superseded_by), (1, None));
+            assert!(!audit.findings[0].ids.contains(&fact.id));
+            let near = b.mem.neighbors("Ada", Default::default()).await.unwrap().neighbors;
+            assert_eq!(near.into_iter().map(|n| n.name).collect::<Vec<_>>(), ["Oslo"]);
+        });
     });
 }

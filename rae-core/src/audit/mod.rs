@@ -17,12 +17,14 @@ use crate::{
 struct Key(blake3::Hasher);
 
 impl Key {
-    /// `what` keeps the kinds of keys apart. Memories of different agents or users are never compared.
+    /// `what` keeps the kinds of keys apart. Memories of different agents or users, or facts of nameless speakers of different sessions, are
+    /// never compared.
     fn of(what: &str, memory: &Memory) -> Self {
         let mut key = Self(blake3::Hasher::new());
         key.text(Some(what));
         key.text(memory.agent_id.as_deref());
         key.text(memory.user_id.as_deref());
+        key.text(memory.claim_session());
         key
     }
 
@@ -108,6 +110,8 @@ fn same_text(memory: &Memory) -> Option<Compared> {
             Layer::Sensory | Layer::Working => Some(memory.layer.as_str()),
             Layer::Episodic | Layer::Semantic | Layer::Reflective => None,
         });
+        // A relation is more than its words: nobody else's words can stand for it.
+        key.text(memory.claim.as_ref().map(|_| "claim"));
         key
     } else if memory.kind == Kind::Conversation {
         let mut key = Key::of("turn", memory);

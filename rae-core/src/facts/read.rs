@@ -12,6 +12,7 @@ use crate::{
     limits::{FACT_TEXT_BYTES_MAX, FACTS_PER_MEMORY_MAX},
     model::{Claim, Timestamp},
 };
+use std::borrow::Cow;
 
 /// Words before a subject that are passed over.
 const LEADING_MAX: usize = 6;
@@ -19,6 +20,8 @@ const LEADING_MAX: usize = 6;
 const FROM_WORDS_MAX: usize = 7;
 /// Words of a person's name.
 const PERSON_WORDS_MAX: usize = 3;
+/// Who speaks where nobody says who.
+const NAMELESS: &str = "user";
 /// What is taken off where a statement is of more than its speaker, or of somebody named in passing.
 const LESS: f64 = 0.9;
 
@@ -33,6 +36,8 @@ pub struct Said<'a> {
     pub role: Option<&'a str>,
     /// The user they belong to.
     pub user: Option<&'a str>,
+    /// The session they were said in.
+    pub session: Option<&'a str>,
     /// Names of their sources.
     pub sources: &'a [String],
     /// When.
@@ -40,10 +45,21 @@ pub struct Said<'a> {
 }
 
 impl Said<'_> {
-    /// Whom "I" means.
-    pub(super) fn me(&self) -> &str {
-        self.speaker.or(self.user).unwrap_or("user")
+    /// Whom "I" means. Whoever has neither a name nor an owner is somebody else in every session.
+    pub(super) fn me(&self) -> Cow<'_, str> {
+        match (self.speaker.or(self.user), self.session) {
+            (Some(name), _) => Cow::Borrowed(name),
+            (None, Some(session)) => Cow::Owned(nameless(session)),
+            (None, None) => Cow::Borrowed(NAMELESS),
+        }
     }
+}
+
+/// The name of a speaker who has none: "user of chat-7". Names that no claim can hold are told by their hash.
+fn nameless(session: &str) -> String {
+    let name = format!("{NAMELESS} of {session}");
+    let is_name = Claim::new(&name, "is", NAMELESS, 1.0).is_ok_and(|claim| claim.subject == name);
+    if is_name { name } else { format!("{NAMELESS} of session {}", blake3::hash(session.as_bytes()).to_hex()) }
 }
 
 /// The facts of what was said, in its order, at most `limits::FACTS_PER_MEMORY_MAX`; or why none are looked for.
@@ -60,7 +76,8 @@ pub fn drafts(said: &Said<'_>) -> Result<Vec<Draft>, Skipped> {
     if said.text.len() > FACT_TEXT_BYTES_MAX {
         return Err(Skipped::TooLong);
     }
-    let mut reader = Reader { me: said.me(), at: said.at, out: Vec::new() };
+    let me = said.me();
+    let mut reader = Reader { me: &me, at: said.at, out: Vec::new() };
     let mut subject: Option<Subject> = None;
     for clause in clauses(said.text) {
         let (before, known) = (subject.filter(|_| clause.continues), reader.out.len());

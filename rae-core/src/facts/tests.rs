@@ -6,7 +6,15 @@ use proptest::prelude::*;
 const SAID: &str = "2026-05-10T12:00:00Z";
 
 fn said<'a>(text: &'a str, role: Option<&'a str>) -> Said<'a> {
-    Said { text, speaker: Some("Ada"), role, user: None, sources: &[], at: Timestamp::parse(SAID).unwrap() }
+    Said {
+        text,
+        speaker: Some("Ada"),
+        role,
+        user: None,
+        session: None,
+        sources: &[],
+        at: Timestamp::parse(SAID).unwrap(),
+    }
 }
 
 fn read(text: &str) -> Vec<String> {
@@ -138,6 +146,11 @@ fn places_lie_in_the_text_and_the_speaker_is_who_is_known() {
     let of = |said: Said<'_>| drafts(&said).unwrap().first().map(|d| d.subject.clone());
     assert_eq!(of(Said { speaker: None, user: Some("u-7"), ..said(text, None) }), Some("u-7".to_owned()));
     assert_eq!(of(Said { speaker: None, ..said(text, None) }), Some("user".to_owned()));
+    let nameless = |session| of(Said { speaker: None, session: Some(session), ..said(text, None) }).unwrap();
+    assert_eq!(nameless("chat-7"), "user of chat-7");
+    // What no name can hold is told apart all the same.
+    let (long, line) = ("x".repeat(250), "a\nb");
+    assert!(nameless(&long) != nameless(line) && nameless(line).starts_with("user of session "));
 }
 
 #[test]

@@ -15,8 +15,8 @@ use crate::{
     ingest::{content_hash, dedup_key},
     limits::PAGE_MAX,
     model::{
-        Audit, Claim, Job, JobKind, Kind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition,
-        Provenance, Timestamp, VectorRow,
+        Audit, CLAIM_SESSION, Claim, Job, JobKind, Kind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode,
+        Precondition, Provenance, Timestamp, VectorRow,
     },
     ops::change_row,
     retrieve::mark,
@@ -102,6 +102,7 @@ fn said<'m>(memory: &'m Memory, text: &'m str) -> Said<'m> {
         speaker: memory.speaker.as_deref(),
         role: memory.role.as_deref(),
         user: memory.user_id.as_deref(),
+        session: memory.session_id.as_deref(),
         sources: &memory.provenance.sources,
         at: memory.event_time(),
     }
@@ -124,6 +125,17 @@ fn fits(memory: &Memory) -> Result<Cow<'_, str>, Skipped> {
     Ok(text)
 }
 
+/// The session that facts from this memory stay in: nobody knows whether who speaks there without a name is the same as elsewhere.
+fn session_of(source: &Memory) -> Option<&str> {
+    let is_nameless = source.speaker.is_none() && source.user_id.is_none();
+    source.session_id.as_deref().filter(|_| is_nameless)
+}
+
+/// Whether a fact may be held against what this memory says. Facts of different users, agents or nameless speakers never are.
+fn is_comparable(fact: &Memory, source: &Memory) -> bool {
+    fact.user_id == source.user_id && fact.agent_id == source.agent_id && fact.claim_session() == session_of(source)
+}
+
 /// Brings one draft together with what is known; whether anything changed.
 async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) -> Result<bool> {
     let draft = read.draft;
@@ -132,8 +144,7 @@ async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) ->
     for attempt in 0..ATTEMPTS {
         let now = held.deps.clock.now();
         let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
-        // Facts of different users or agents are never compared.
-        known.retain(|m| m.user_id == source.user_id && m.agent_id == source.agent_id && !m.is_expired(now));
+        known.retain(|m| is_comparable(m, source) && !m.is_expired(now));
         let heard = heard(held, ctx, read, &known).await?;
         let Some(decision) = facts::decide(draft, source.id, &known, &heard, read.is_single) else {
             return Ok(changed);
@@ -156,7 +167,7 @@ async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) ->
 fn state(source: &Memory, key: &[u8; 16], known: &[Memory]) -> blake3::Hash {
     let mut hash = blake3::Hasher::new();
     let owner = [source.scope.tenant(), source.scope.project()].map(Some);
-    for part in owner.into_iter().chain([source.user_id.as_deref(), source.agent_id.as_deref()]) {
+    for part in owner.into_iter().chain([source.user_id.as_deref(), source.agent_id.as_deref(), session_of(source)]) {
         hash.update(&part.map_or(u64::MAX, |p| p.len() as u64).to_le_bytes());
         hash.update(part.unwrap_or_default().as_bytes());
     }
@@ -313,7 +324,11 @@ fn fact(
 ) -> Result<Memory> {
     let draft = read.draft;
     // Who reads it sees that no rule found it.
-    let metadata: Map<String, Value> = read.by.map(|prompt| ("prompt".to_owned(), json!(prompt))).into_iter().collect();
+    let mut metadata: Map<String, Value> =
+        read.by.map(|prompt| ("prompt".to_owned(), json!(prompt))).into_iter().collect();
+    if let Some(session) = session_of(source) {
+        metadata.insert(CLAIM_SESSION.to_owned(), json!(session));
+    }
     let claim = Claim::new(&draft.subject, &draft.relation, &draft.object, 1.0)?;
     let content = facts::sentence(&claim.subject, &claim.relation, &claim.object);
     let mut memory = Memory {

@@ -43,7 +43,7 @@ pub use ledger::{
     Settlement, TokenUsage,
 };
 pub use life::{Life, LifeStamp};
-pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
+pub use memory::{CLAIM_SESSION, InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
 pub use money::Usd;
 pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};
 pub use record::{Record, RecordKind};

@@ -1,6 +1,6 @@
 //! Facts that a model reads, where the store is opened so: after the rules, whose facts stand whatever it says.
 
-use super::{Read, fits, said, settle};
+use super::{Read, fits, is_comparable, said, settle};
 use crate::{
     ctx::Ctx,
     deps::Deps,
@@ -115,7 +115,7 @@ async fn band<'d>(held: &Held<'_>, ctx: &Ctx, source: &Memory, mut read: Read<'d
     let now = held.deps.clock.now();
     let key = Claim::key_of(&draft.subject, &draft.relation);
     let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
-    known.retain(|m| m.user_id == source.user_id && m.agent_id == source.agent_id && !m.is_expired(now));
+    known.retain(|m| is_comparable(m, source) && !m.is_expired(now));
     // What was read from this memory already has been decided.
     let value = Claim::name_key(&draft.object);
     let is_same = |m: &Memory| m.claim.as_ref().is_some_and(|claim| Claim::name_key(&claim.object) == value);
