@@ -142,12 +142,26 @@ async fn in_passes(deps: &Deps, ctx: &Ctx, limit: usize, passes: u64) -> Result<
             }
         }
         found.truncated |= buckets.overflowed;
-        for raw in buckets.findings() {
+        for mut raw in buckets.findings() {
             found.truncated |= raw.has_more;
-            found.take(spoken(&raw));
+            if matches!(raw.sort, Compared::Text(_)) && raw.has_derived {
+                undescended(deps, ctx, &mut raw.ids).await?;
+            }
+            if raw.ids.len() > 1 {
+                found.take(spoken(&raw));
+            }
         }
     }
     Ok(found.told(checked))
+}
+
+/// Leaves out what was made from others of these: it says what they say, and is no second memory of it.
+async fn undescended(deps: &Deps, ctx: &Ctx, ids: &mut Vec<MemoryId>) -> Result<()> {
+    let memories = deps.relational.get(ctx, ids).await?;
+    let descends = |m: &Memory| m.provenance.derived_from.iter().any(|source| ids.contains(source));
+    let gone: HashSet<MemoryId> = memories.into_iter().flatten().filter(descends).map(|m| m.id).collect();
+    ids.retain(|id| !gone.contains(id));
+    Ok(())
 }
 
 /// All live memories, oldest first, a page at a time.
