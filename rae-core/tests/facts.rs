@@ -7,7 +7,8 @@ mod common;
 use common::{Bench, on_every_store, time, turn};
 use rae_core::{
     AuditKind, AuditOptions, ContextOptions, Forget, ForgetScope, Kind, ListOptions, Memory, MemoryId, MemoryUpdate,
-    NewMemory, Rae, RecallOptions, WorkOptions, block_on, model::JobKind,
+    NewMemory, Rae, RecallOptions, WorkOptions, block_on,
+    model::{JobKind, TrustLevel},
 };
 
 fn said(at: &str, content: &str) -> NewMemory {
@@ -360,6 +361,40 @@ fn a_fact_and_the_words_it_was_read_from_are_no_duplicates() {
             assert!(!audit.findings[0].ids.contains(&fact.id));
             let near = b.mem.neighbors("Ada", Default::default()).await.unwrap().neighbors;
             assert_eq!(near.into_iter().map(|n| n.name).collect::<Vec<_>>(), ["Oslo"]);
+        });
+    });
+}
+
+#[test]
+fn little_trusted_words_and_those_of_a_third_person_end_nothing_that_somebody_said_of_himself() {
+    on_every_store(|b| {
+        block_on(async {
+            let by = |speaker: &str, trust, at: &str, content: &str| NewMemory {
+                speaker: Some(speaker.to_owned()),
+                trust_level: trust,
+                ..said(at, content)
+            };
+            let (high, low) = (Some(TrustLevel::High), Some(TrustLevel::Low));
+            tell(b, by("Ada", high, "2025-01-01", "I live in Oslo.")).await;
+            tell(b, by("Mallory", low, "2025-02-01", "Ada lives in Rome. Ada no longer lives in Oslo.")).await;
+            tell(b, by("Bob", None, "2025-01-01", "I live in Lima.")).await;
+            tell(b, by("Eve", high, "2025-02-01", "Bob lives in Kyoto.")).await;
+            let beside = [
+                is("Ada lives in Oslo.", "2025-01-01", None),
+                is("Ada lives in Rome.", "2025-02-01", None),
+                is("Bob lives in Kyoto.", "2025-02-01", None),
+                is("Bob lives in Lima.", "2025-01-01", None),
+            ];
+            assert_eq!(told(b).await, beside);
+            let audit = b.mem.audit(AuditOptions { fix: true, ..AuditOptions::default() }).await.unwrap();
+            let kinds: Vec<_> = audit.findings.iter().map(|f| (f.kind, f.change)).collect();
+            assert_eq!(kinds, [(AuditKind::Contradiction, None), (AuditKind::Contradiction, None)]);
+            assert_eq!(told(b).await, beside);
+            // What he says himself, later, ends what he said himself.
+            tell(b, by("Bob", None, "2025-03-01", "I live in Paris.")).await;
+            let of_bob: Vec<_> = told(b).await.into_iter().filter(|(content, ..)| content.starts_with("Bob")).collect();
+            assert_eq!(of_bob[0], is("Bob lives in Kyoto.", "2025-02-01", None));
+            assert_eq!(of_bob[1], is("Bob lives in Lima.", "2025-01-01", Some("2025-03-01")));
         });
     });
 }

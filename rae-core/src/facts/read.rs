@@ -46,7 +46,7 @@ pub struct Said<'a> {
 
 impl Said<'_> {
     /// Whom "I" means. Whoever has neither a name nor an owner is somebody else in every session.
-    pub(super) fn me(&self) -> Cow<'_, str> {
+    pub(crate) fn me(&self) -> Cow<'_, str> {
         match (self.speaker.or(self.user), self.session) {
             (Some(name), _) => Cow::Borrowed(name),
             (None, Some(session)) => Cow::Owned(nameless(session)),

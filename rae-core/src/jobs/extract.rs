@@ -4,6 +4,9 @@
 //! fact that has the memory among its sources is known to have been read from it.
 
 mod ask;
+mod weigh;
+
+pub(crate) use weigh::is_said_of_oneself;
 
 use super::{embed_debt, runner::Held};
 use crate::{
@@ -11,7 +14,7 @@ use crate::{
     ctx::Ctx,
     deps::Deps,
     error::{Error, ErrorKind, Result},
-    facts::{self, By, Change, Decision, Draft, Heard, Resumed, Said, Skipped},
+    facts::{self, By, Change, Decision, Draft, Resumed, Said, Skipped},
     ingest::{content_hash, dedup_key},
     limits::PAGE_MAX,
     model::{
@@ -145,8 +148,8 @@ async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) ->
         let now = held.deps.clock.now();
         let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
         known.retain(|m| is_comparable(m, source) && !m.is_expired(now));
-        let heard = heard(held, ctx, read, &known).await?;
-        let Some(decision) = facts::decide(draft, source.id, &known, &heard, read.is_single) else {
+        let (heard, weights) = weigh::weigh(held.deps, ctx, source, read, &known).await?;
+        let Some(decision) = facts::decide(draft, source.id, &known, &heard, (read.is_single, &weights)) else {
             return Ok(changed);
         };
         let state = state(source, &key, &known);
@@ -185,22 +188,6 @@ fn batch_id(state: blake3::Hash, salt: Option<Uuid>) -> Uuid {
     let mut bytes = [0; 16];
     bytes.iter_mut().zip(blake3::hash(&seed).as_bytes()).for_each(|(to, from)| *to = *from);
     uuid::Builder::from_random_bytes(bytes).into_uuid()
-}
-
-/// When the sources of facts were said that a draft may end.
-async fn heard(held: &Held<'_>, ctx: &Ctx, read: &Read<'_>, known: &[Memory]) -> Result<Heard> {
-    let mut heard = Heard::new();
-    if read.draft.is_end || !read.is_single {
-        return Ok(heard);
-    }
-    // One that was said but once was not said again.
-    let again = known.iter().map(|m| &m.provenance.derived_from).filter(|sources| sources.len() > 1);
-    let ids: Vec<MemoryId> = again.flatten().copied().collect();
-    for page in ids.chunks(PAGE_MAX) {
-        let memories = held.deps.relational.get(ctx, page).await?;
-        heard.extend(memories.into_iter().flatten().map(|m| (m.id, m.event_time())));
-    }
-    Ok(heard)
 }
 
 /// Somebody else was faster with one of the facts.
