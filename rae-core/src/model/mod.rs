@@ -32,6 +32,7 @@ pub use chat::{
     Delivery, FinishReason, ResponseFormat, ToolCall, ToolCallDelta, ToolChoice, Usage, check_model_name,
 };
 pub use claim::Claim;
+pub(crate) use claim::NAMELESS;
 pub use filter::{Cmp, Field, Filter, Value};
 pub use ids::{IdGenerator, MemoryId, Scope};
 pub use job::{Job, JobDepth, JobEntry, JobKind, JobScan, JobState, JobStats, Lease, Schedule};
