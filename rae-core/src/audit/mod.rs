@@ -9,7 +9,7 @@ mod words;
 pub(crate) use collect::{Buckets, Raw, Seen};
 
 use crate::{
-    facts::is_single,
+    facts::{WITHDRAWN, is_single},
     model::{Claim, Kind, Layer, Memory, Timestamp},
 };
 
@@ -79,7 +79,9 @@ impl Compared {
 /// What is compared of a memory: at most four keys. What it states is known beside its words.
 pub(crate) fn compared(memory: &Memory, now: Timestamp) -> impl Iterator<Item = Compared> {
     let text = if memory.is_over(now) { None } else { same_text(memory) };
-    let has_claims = matches!(memory.kind, Kind::Text | Kind::Fact) && memory.superseded_by.is_none();
+    // What is withdrawn was never so.
+    let is_withdrawn = memory.claim.is_some() && memory.metadata.contains_key(WITHDRAWN);
+    let has_claims = matches!(memory.kind, Kind::Text | Kind::Fact) && memory.superseded_by.is_none() && !is_withdrawn;
     let [value, denial] = if has_claims { claim::claims(memory) } else { [None, None] };
     let stated = memory.claim.as_ref().filter(|_| has_claims).and_then(|stated| claim_value(memory, stated));
     [text, stated, value, denial].into_iter().flatten()

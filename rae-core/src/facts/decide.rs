@@ -8,6 +8,9 @@ use crate::{
 };
 use std::collections::HashMap;
 
+/// In the metadata of a fact whose source says it no longer: it is as if it had never been read.
+pub(crate) const WITHDRAWN: &str = "withdrawn";
+
 /// What replaced a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
@@ -159,7 +162,8 @@ impl<'a> Fact<'a> {
     fn of(memory: &'a Memory, value: &str, weights: &Weights) -> Option<Self> {
         let claim = memory.claim.as_ref()?;
         // Somebody set it aside without saying since when.
-        if memory.superseded_by.is_some() && memory.valid_to.is_none() {
+        let is_set_aside = memory.superseded_by.is_some() && memory.valid_to.is_none();
+        if is_set_aside || memory.metadata.contains_key(WITHDRAWN) {
             return None;
         }
         let is_same = Claim::name_key(&claim.object) == value;

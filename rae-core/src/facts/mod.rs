@@ -20,7 +20,7 @@ mod slots;
 #[rustfmt::skip]
 mod words;
 
-pub(crate) use decide::{By, Change, Decision, Heard, Resumed, Weight, Weights, decide};
+pub(crate) use decide::{By, Change, Decision, Heard, Resumed, WITHDRAWN, Weight, Weights, decide};
 pub use junk::Skipped;
 pub(crate) use model::{PROMPT, Verdict, band_request, is_decided, read, read_verdict, repair, request};
 pub(crate) use read::own_words;

@@ -3,6 +3,7 @@
 //! Each fact is a batch of its own, under the lease and under the versions of what it changes. Doing the job again changes nothing: a
 //! fact that has the memory among its sources is known to have been read from it.
 
+mod again;
 mod ask;
 mod weigh;
 
@@ -38,6 +39,13 @@ pub(crate) fn job(deps: &Deps, ids: &[MemoryId]) -> Op {
     Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Extract, payload, run_at: now } }
 }
 
+/// The job that reads a memory once more, as it was changed.
+pub(crate) fn job_again(deps: &Deps, id: MemoryId) -> Op {
+    let now = deps.clock.now();
+    let payload = json!({ "ids": [id], "again": true });
+    Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Extract, payload, run_at: now } }
+}
+
 /// What an `Extract` job does before its end; gives how many facts it wrote or changed.
 pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
     let ids: Vec<MemoryId> = match job.payload.get("ids") {
@@ -49,11 +57,16 @@ pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
     if is_asked && ids.len() > 1 {
         return ask::split(held, job, &ids).await.map(|()| 0);
     }
+    let is_changed = job.payload.get("again") == Some(&Value::Bool(true));
     let (mut changed, mut skipped) = (0, BTreeMap::<&str, Vec<MemoryId>>::new());
     for page in ids.chunks(PAGE_MAX) {
         let now = held.deps.clock.now();
         for (id, memory) in page.iter().zip(held.deps.relational.get(ctx, page).await?) {
-            let memory = memory.filter(|m| !m.is_expired(now) && m.superseded_by.is_none());
+            let memory = memory.filter(|m| !m.is_expired(now));
+            if let Some(memory) = memory.as_ref().filter(|_| is_changed) {
+                changed += again::withdraw(held, ctx, memory).await?;
+            }
+            let memory = memory.filter(|m| m.superseded_by.is_none() && !(is_changed && m.is_over(now)));
             let drafts = memory.as_ref().ok_or(Skipped::Gone).and_then(read);
             match (memory, drafts) {
                 (Some(memory), Ok(drafts)) => {

@@ -43,7 +43,7 @@ pub struct AutomaticChange {
     pub id: Uuid,
     /// When.
     pub at: Timestamp,
-    /// What happened: `facts`, `reflect`, `audit_fix`, `undo`, and what cannot be undone: `fade`, `forget_faded`,
+    /// What happened: `facts`, `derived`, `reflect`, `audit_fix`, `undo`, and what cannot be undone: `fade`, `forget_faded`,
     /// `retire`, `expire`, `trim`, `capacity`, `forget`.
     pub action: String,
     /// The memories that it added or changed; empty where only their number is known.
