@@ -470,6 +470,8 @@ export interface Audit {
   truncated: boolean;
   /** How many of the findings were fixed. */
   fixed: number;
+  /** Memories that no facts were read from although that was asked for, by reason. */
+  keptOut: Record<string, number>;
 }
 
 /** Something that the engine changed by itself. */

@@ -398,3 +398,28 @@ fn little_trusted_words_and_those_of_a_third_person_end_nothing_that_somebody_sa
         });
     });
 }
+
+#[test]
+fn what_is_kept_out_is_told_with_its_reason() {
+    on_every_store(|b| {
+        block_on(async {
+            for (role, content) in
+                [("user", "ok"), ("user", "> I live in Quito"), ("assistant", "I live in Rome."), ("tool", "I am Bob.")]
+            {
+                let new = NewMemory { role: Some(role.to_owned()), ..said("2025-01-01", content) };
+                b.mem.remember(new).await.unwrap();
+            }
+            let ran = b.mem.maintain(None).await.unwrap().ran;
+            let told: Vec<_> =
+                ran.iter().filter(|(name, _)| name.starts_with("kept_out")).map(|(n, c)| (n.as_str(), *c)).collect();
+            assert_eq!(
+                told,
+                [("kept_out", 4), ("kept_out_acknowledgement", 1), ("kept_out_machine", 2), ("kept_out_quoted", 1)]
+            );
+            assert!(!b.mem.maintain(None).await.unwrap().ran.contains_key("kept_out"));
+            let kept_out = b.mem.audit(AuditOptions::default()).await.unwrap().kept_out;
+            let told: Vec<_> = kept_out.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
+            assert_eq!(told, [("acknowledgement", 1), ("machine", 2), ("quoted", 1)]);
+        });
+    });
+}

@@ -58,7 +58,7 @@ pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
         return ask::split(held, job, &ids).await.map(|()| 0);
     }
     let is_changed = job.payload.get("again") == Some(&Value::Bool(true));
-    let (mut changed, mut skipped) = (0, BTreeMap::<&str, Vec<MemoryId>>::new());
+    let (mut changed, mut skipped) = (0, BTreeMap::<&'static str, Vec<MemoryId>>::new());
     for page in ids.chunks(PAGE_MAX) {
         let now = held.deps.clock.now();
         for (id, memory) in page.iter().zip(held.deps.relational.get(ctx, page).await?) {
@@ -83,6 +83,8 @@ pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
         }
     }
     if !skipped.is_empty() {
+        let count = |(reason, ids): (&&'static str, &Vec<MemoryId>)| (*reason, ids.len() as u64);
+        held.kept_out.lock().extend(skipped.iter().map(count));
         let audit = Audit { action: "facts".to_owned(), details: json!({ "skipped": skipped }) };
         held.apply_if(Vec::new(), vec![Op::Audit(audit)]).await?;
     }
@@ -183,7 +185,8 @@ async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) ->
 fn state(source: &Memory, key: &[u8; 16], known: &[Memory]) -> blake3::Hash {
     let mut hash = blake3::Hasher::new();
     let owner = [source.scope.tenant(), source.scope.project()].map(Some);
-    for part in owner.into_iter().chain([source.user_id.as_deref(), source.agent_id.as_deref(), session_of(source)]) {
+    let whose = [source.user_id.as_deref(), source.agent_id.as_deref()].into_iter().chain(session_of(source).map(Some));
+    for part in owner.into_iter().chain(whose) {
         hash.update(&part.map_or(u64::MAX, |p| p.len() as u64).to_le_bytes());
         hash.update(part.unwrap_or_default().as_bytes());
     }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
 
 mod mending;
+mod rows;
 
 /// What `audit` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,9 @@ pub struct Audit {
     /// How many of the findings were fixed.
     #[serde(default)]
     pub fixed: u64,
+    /// Memories that no facts were read from although that was asked for, by reason; as far back as audit rows go.
+    #[serde(default)]
+    pub kept_out: BTreeMap<String, u64>,
 }
 
 pub(crate) async fn audit(deps: &Deps, scope: &Scope, options: AuditOptions) -> Result<Audit> {
@@ -117,6 +121,8 @@ pub(crate) async fn audit(deps: &Deps, scope: &Scope, options: AuditOptions) -> 
 async fn in_passes(deps: &Deps, ctx: &Ctx, limit: usize, passes: u64) -> Result<Audit> {
     let now = deps.clock.now();
     let mut found = Found { limit, ..Found::default() };
+    let rows = rows::told(deps, ctx, now).await?;
+    rows.named.into_iter().for_each(|finding| found.take(finding));
     let mut checked = 0;
     for pass in 0..passes {
         let mut seen = Seen::default();
@@ -152,7 +158,7 @@ async fn in_passes(deps: &Deps, ctx: &Ctx, limit: usize, passes: u64) -> Result<
             }
         }
     }
-    Ok(found.told(checked))
+    Ok(Audit { kept_out: rows.kept_out, ..found.told(checked) })
 }
 
 /// Leaves out what was made from others of these: it says what they say, and is no second memory of it.
@@ -222,7 +228,7 @@ impl Found {
         let truncated = self.truncated || all > self.limit;
         let share = |kind: &AuditKind| shares.get(kind).copied().unwrap_or(0);
         let findings = self.kept.into_iter().flat_map(|(kind, kept)| kept.into_values().take(share(&kind))).collect();
-        Audit { checked, findings, truncated, fixed: 0 }
+        Audit { checked, findings, truncated, ..Audit::default() }
     }
 }
 
