@@ -502,6 +502,8 @@ export interface Audit {
   truncated: boolean;
   /** How many of the findings were fixed. */
   fixed: number;
+  /** Memories that no facts were read from although that was asked for, by reason. */
+  keptOut: Record<string, number>;
 }
 
 /** Something that the engine changed by itself. */
@@ -510,7 +512,7 @@ export interface AutomaticChange {
   id: string;
   at: string;
   /**
-   * What happened: `facts`, `reflect`, `audit_fix`, `resume`, `joined`, `parted`, `fade`, `undo`; and what cannot be undone: `communities`,
+   * What happened: `facts`, `derived`, `reflect`, `audit_fix`, `resume`, `joined`, `parted`, `fade`, `undo`; and what cannot be undone: `communities`,
    * `forget_faded`, `retire`, `expire`, `trim`, `capacity`, `forget`.
    */
   action: string;

@@ -79,10 +79,11 @@ pub(crate) fn edge(memory: &Memory) -> Option<Edge> {
     })
 }
 
-/// Stands for whose a memory is, and of which class.
+/// Stands for whose a memory is, and of which class. What a nameless speaker states is that of the session.
 pub(crate) fn owner(memory: &Memory) -> u128 {
     let mut hash = blake3::Hasher::new();
-    for part in [memory.user_id.as_deref(), memory.agent_id.as_deref(), Some(memory.info_class.as_str())] {
+    let whose = [memory.user_id.as_deref(), memory.agent_id.as_deref(), Some(memory.info_class.as_str())];
+    for part in whose.into_iter().chain(memory.claim_session().map(Some)) {
         // The length keeps two lists of texts from reading the same.
         hash.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
         hash.update(part.unwrap_or_default().as_bytes());

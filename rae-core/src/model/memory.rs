@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{fmt, str::FromStr};
 
+/// The key in the metadata of a relation that a nameless speaker states.
+pub const CLAIM_SESSION: &str = "session_id";
+
 /// A closed set of names with parsing and printing, all spelled once.
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident, $what:literal, { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -193,6 +196,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// The session whose nameless speaker states this relation: `metadata.session_id` of a memory with a claim. It concerns no other
+    /// session.
+    pub fn claim_session(&self) -> Option<&str> {
+        self.claim.as_ref().and_then(|_| self.metadata.get(CLAIM_SESSION)?.as_str())
+    }
+
     /// The instant that `since` and `until` compare: `occurred_at`, else `created_at`.
     pub fn event_time(&self) -> Timestamp {
         self.occurred_at.unwrap_or(self.created_at)

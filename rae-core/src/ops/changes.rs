@@ -52,8 +52,8 @@ pub struct AutomaticChange {
     pub id: Uuid,
     /// When.
     pub at: Timestamp,
-    /// What happened: `facts`, `reflect`, `audit_fix`, `resume`, `joined`, `parted`, `fade`, `undo`, and what cannot be undone:
-    /// `communities`, `forget_faded`, `retire`, `expire`, `trim`, `capacity`, `forget`.
+    /// What happened: `facts`, `derived`, `reflect`, `audit_fix`, `resume`, `joined`, `parted`, `fade`, `undo`, and what cannot be
+    /// undone: `communities`, `forget_faded`, `retire`, `expire`, `trim`, `capacity`, `forget`.
     pub action: String,
     /// The memories that it added or changed; empty where only their number is known.
     pub ids: Vec<MemoryId>,

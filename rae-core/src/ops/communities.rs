@@ -120,7 +120,7 @@ impl Summary {
 /// Whether everybody in the project may read a relation, for as long as a summary stands: it has neither an owner nor a class nor an
 /// end of its own.
 fn may_be_told(memory: &Memory) -> bool {
-    let has_owner = memory.user_id.is_some() || memory.agent_id.is_some();
+    let has_owner = memory.user_id.is_some() || memory.agent_id.is_some() || memory.claim_session().is_some();
     !has_owner && memory.info_class <= InfoClass::Internal && memory.expires_at.is_none()
 }
 

@@ -146,6 +146,11 @@ pub(crate) async fn context(
             if !is_about(memory, query, ranked.signals.dense) || repeats(memory, |id| shown.contains(id)) {
                 continue;
             }
+            // Who speaks without a name in another session may be somebody else.
+            if memory.claim_session().is_some_and(|own| options.session_id.as_deref().is_some_and(|asked| asked != own))
+            {
+                continue;
+            }
             // The same words twice are the same to a reader; so is a strategy beside the lesson that says what worked.
             if !texts.insert(memory.content_hash) || is_told_by(memory, &learnt) {
                 continue;

@@ -14,8 +14,8 @@ use crate::{
     jobs::graph_sync,
     limits::{GRAPH_ALIAS_TEXTS_MAX, GRAPH_JOINS_MAX, PAGE_MAX},
     model::{
-        Cmp, Field, Filter, Memory, MemoryId, MemoryPatch, Op, PatchMode, Precondition, Scan, Scope, Timestamp,
-        Value as Wanted, key_of_ended,
+        CLAIM_SESSION, Cmp, Field, Filter, Memory, MemoryId, MemoryPatch, Op, PatchMode, Precondition, Scan, Scope,
+        Timestamp, Value as Wanted, key_of_ended,
     },
     retrieve::mark,
 };
@@ -96,6 +96,9 @@ async fn write(deps: &Deps, ctx: &Ctx, join: Join) -> Result<bool> {
     memory.trust_level = first.trust_level;
     memory.tags = vec![TAG.to_owned()];
     memory.provenance.derived_from.clone_from(&join.sources);
+    if let Some(session) = first.claim_session() {
+        memory.metadata.insert(CLAIM_SESSION.to_owned(), session.into());
+    }
     memory.expires_at = shown.iter().filter_map(|m| m.expires_at).min();
     // Made anew, as it now has an owner.
     memory.dedup_key = crate::ingest::dedup_key(&memory);

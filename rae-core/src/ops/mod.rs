@@ -2,6 +2,7 @@
 
 mod audit;
 mod budget;
+mod carry;
 mod changes;
 mod chat;
 mod communities;

@@ -18,9 +18,9 @@ class AutomaticChange(_Record):
     """Opaque, for `undo`."""
     at: datetime
     action: str
-    """What happened: "facts", "reflect", "audit_fix", "resume", "joined", "parted", "fade", "undo"; and
-    what cannot be undone: "communities", "forget_faded", "retire", "expire", "trim", "capacity",
-    "forget"."""
+    """What happened: "facts", "derived", "reflect", "audit_fix", "resume", "joined", "parted",
+    "fade", "undo"; and what cannot be undone: "communities", "forget_faded", "retire", "expire",
+    "trim", "capacity", "forget"."""
     ids: builtins.list[str]
     """The memories that it added or changed; empty where only their number is known."""
     undoable: bool

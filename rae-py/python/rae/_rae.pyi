@@ -781,6 +781,9 @@ class Audit:
     @property
     def fixed(self) -> int:
         """How many of the findings were fixed."""
+    @property
+    def kept_out(self) -> dict[str, int]:
+        """Memories that no facts were read from although that was asked for, by reason."""
     def to_dict(self) -> dict[str, Any]:
         """The fields as a fresh dict; times stay datetimes."""
     def __eq__(self, other: object, /) -> bool: ...

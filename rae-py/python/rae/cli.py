@@ -391,6 +391,8 @@ def audit(args: argparse.Namespace) -> int:
     more = " or more; --limit shows up to 1,000" if report.truncated else ""
     fixed = f", fixed {report.fixed:,}" if args.fix else ""
     print(f"checked {report.checked:,}, findings {len(report.findings):,}{more}{fixed}")
+    if report.kept_out:
+        print("no facts read from: " + ", ".join(f"{n:,} {reason}" for reason, n in sorted(report.kept_out.items())))
     return 0
 
 

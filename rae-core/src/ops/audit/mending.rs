@@ -7,6 +7,7 @@ use crate::{
     audit::mend::{self, Found, Patches},
     deps::Deps,
     error::{ErrorKind, Result},
+    jobs::extract::is_said_of_oneself,
     model::{Memory, MemoryId, Op, PatchMode, Precondition},
     ops::change_row,
 };
@@ -68,11 +69,13 @@ async fn found(deps: &Deps, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<Found>> {
     let (memories, access) = (deps.relational.get(ctx, ids).await?, deps.relational.access(ctx, ids).await?);
     let live =
         memories.into_iter().zip(access).filter_map(|(m, access)| Some((m.filter(|m| !m.is_expired(now))?, access.0)));
-    let found = live.map(|(memory, uses)| {
+    let mut found = Vec::with_capacity(ids.len());
+    for (memory, uses) in live {
         let is_protected = deps.lifecycle.protects(memory.kind, &memory.tags);
-        Found { memory, uses, is_protected }
-    });
-    Ok(found.collect())
+        let is_own = is_said_of_oneself(deps, ctx, &memory).await?;
+        found.push(Found { memory, uses, is_protected, is_own });
+    }
+    Ok(found)
 }
 
 async fn plan(deps: &Deps, ctx: &Ctx, kind: AuditKind, found: &[Found]) -> Result<Option<(String, Patches)>> {

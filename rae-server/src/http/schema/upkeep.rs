@@ -151,6 +151,8 @@ pub struct Audit {
     pub truncated: bool,
     /// How many of the findings were fixed.
     pub fixed: u64,
+    /// Memories that no facts were read from although that was asked for, by reason.
+    pub kept_out: BTreeMap<String, u64>,
 }
 
 /// Kind of a finding.
