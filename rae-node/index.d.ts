@@ -480,7 +480,7 @@ export interface AutomaticChange {
   id: string;
   at: string;
   /**
-   * What happened: `facts`, `reflect`, `audit_fix`, `undo`; and what cannot be undone: `fade`, `forget_faded`, `retire`, `expire`, `trim`,
+   * What happened: `facts`, `derived`, `reflect`, `audit_fix`, `undo`; and what cannot be undone: `fade`, `forget_faded`, `retire`, `expire`, `trim`,
    * `capacity`, `forget`.
    */
   action: string;

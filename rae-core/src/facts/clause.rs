@@ -67,14 +67,16 @@ pub(super) fn read(sentence: &str) -> Vec<Word> {
 }
 
 fn from(sentence: &str, offset: usize) -> Vec<Word> {
-    let mut out = Vec::new();
+    let mut out: Vec<Word> = Vec::new();
     for piece in pieces(sentence, offset) {
         let (start, end) = (piece.start, piece.start + piece.raw.len());
         let low = piece.low.as_str();
         // "Oslo (Norway)" is no name of two words.
         let is_bracketed = sentence.get(..start.saturating_sub(offset)).is_some_and(|before| before.ends_with('('));
-        if let Some(last) = out.last_mut().filter(|_| is_bracketed && low.starts_with(char::is_alphabetic)) {
-            let last: &mut Word = last;
+        if is_bracketed
+            && low.starts_with(char::is_alphabetic)
+            && let Some(last) = out.last_mut()
+        {
             last.ends = true;
         }
         let (head, tail) = parted(low);

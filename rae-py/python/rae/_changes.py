@@ -18,7 +18,7 @@ class AutomaticChange(_Record):
     """Opaque, for `undo`."""
     at: datetime
     action: str
-    """What happened: "facts", "reflect", "audit_fix", "undo"; and what cannot be undone: "fade",
+    """What happened: "facts", "derived", "reflect", "audit_fix", "undo"; and what cannot be undone: "fade",
     "forget_faded", "retire", "expire", "trim", "capacity", "forget"."""
     ids: builtins.list[str]
     """The memories that it added or changed; empty where only their number is known."""
