@@ -67,10 +67,18 @@ pub(super) fn read(sentence: &str) -> Vec<Word> {
 }
 
 fn from(sentence: &str, offset: usize) -> Vec<Word> {
-    let mut out = Vec::new();
+    let mut out: Vec<Word> = Vec::new();
     for piece in pieces(sentence, offset) {
         let (start, end) = (piece.start, piece.start + piece.raw.len());
         let low = piece.low.as_str();
+        // "Oslo (Norway)" is no name of two words.
+        let is_bracketed = sentence.get(..start.saturating_sub(offset)).is_some_and(|before| before.ends_with('('));
+        if is_bracketed
+            && low.starts_with(char::is_alphabetic)
+            && let Some(last) = out.last_mut()
+        {
+            last.ends = true;
+        }
         let (head, tail) = parted(low);
         let raw_head = piece.raw.get(..head.len()).filter(|_| !tail.is_empty()).unwrap_or(piece.raw);
         let head = match head {

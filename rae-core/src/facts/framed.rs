@@ -32,6 +32,8 @@ const ASKING: &[&str] = &["please", "can", "could", "would", "will", "you", "kin
 
 /// Words between single strokes that are more than a name.
 const SAID_WORDS_MIN: usize = 3;
+/// How far a closing stroke is looked for.
+const SAID_CHARS_MAX: usize = 400;
 
 /// The text without what is not its speaker's own words. `me` is the speaker.
 pub(super) fn own<'t>(text: &'t str, me: &str) -> Result<Cow<'t, str>, Skipped> {
@@ -111,7 +113,7 @@ fn quoted(text: &str) -> Vec<(usize, usize)> {
 fn closes(rest: &str) -> bool {
     let line = rest.lines().next().unwrap_or_default();
     let mut before = ' ';
-    line.char_indices().any(|(at, c)| {
+    line.char_indices().take(SAID_CHARS_MAX).any(|(at, c)| {
         let after = line.get(at + 1..).and_then(|rest| rest.chars().next()).unwrap_or(' ');
         let found = c == '\'' && !before.is_whitespace() && !after.is_alphanumeric();
         before = c;

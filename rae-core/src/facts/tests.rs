@@ -127,6 +127,7 @@ fn one_moves_to_a_place_only_where_that_is_clearly_one() {
         ("I moved to Springfield, Illinois in 2015 for work.", "Springfield"),
         ("We moved to a flat. I moved to West Berlin", "West Berlin"),
         ("I live in the US.", "USA"),
+        ("I live in Oslo (Norway).", "Oslo"),
         ("I live in the U.S.", "USA"),
     ] {
         assert_eq!(read(text), [format!("Ada lives_in {place}")], "{text}");

@@ -16,6 +16,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Longest chain of memories made from made ones that is followed.
 const DEPTH: usize = 64;
+/// Attempts against others who change the same memories at the same time.
+const ATTEMPTS: usize = 8;
 
 /// Adds to the batch of an update what it means for others.
 pub(super) async fn carry(
@@ -25,25 +27,52 @@ pub(super) async fn carry(
     patch: &MemoryPatch,
     batch: &mut WriteBatch,
 ) -> Result<()> {
-    let changes = changes(deps, ctx, old, new).await?;
-    if !changes.is_empty() {
-        let known: Vec<&Memory> = changes.iter().map(|(m, _)| m).collect();
-        let op = |(m, patch): &(Memory, MemoryPatch)| Op::PatchMemory {
-            id: m.id,
-            patch: Box::new(patch.clone()),
-            mode: PatchMode::NewVersion,
-            vector: None,
-        };
-        let ops: Vec<Op> = changes.iter().map(op).collect();
-        let row = change_row("derived", batch.id, &ops, &known, None, json!({ "source": new.id }));
-        batch.preconditions.extend(known.iter().map(|m| Precondition::VersionIs(m.id, m.version)));
-        batch.ops.extend(ops);
-        batch.ops.push(row);
-    }
+    add(batch, new.id, &changes(deps, ctx, old, new).await?);
     if is_news(patch) && is_enriched(deps, ctx, new).await? {
         batch.ops.push(extract::job_again(deps, new.id));
     }
     Ok(())
+}
+
+/// The same once more behind the update, for what was made from the memory while that was under way. Whatever is made later is made from the
+/// new version.
+pub(super) async fn carry_late(deps: &Deps, ctx: &Ctx, old: &Memory, new: &Memory) -> Result<()> {
+    for attempt in 1.. {
+        let changes = changes(deps, ctx, old, new).await?;
+        if changes.is_empty() {
+            break;
+        }
+        let mut batch = deps.batch_if(Vec::new(), Vec::new());
+        add(&mut batch, new.id, &changes);
+        match deps.relational.apply(ctx, batch).await {
+            Err(error) if is_race(&error) && attempt < ATTEMPTS => {}
+            done => return done.map(|_| ()),
+        }
+    }
+    Ok(())
+}
+
+/// Somebody else changed or erased one of them meanwhile.
+fn is_race(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound)
+}
+
+fn add(batch: &mut WriteBatch, source: MemoryId, changes: &[(Memory, MemoryPatch)]) {
+    if changes.is_empty() {
+        return;
+    }
+    let known: Vec<&Memory> = changes.iter().map(|(m, _)| m).collect();
+    let op = |(m, patch): &(Memory, MemoryPatch)| Op::PatchMemory {
+        id: m.id,
+        patch: Box::new(patch.clone()),
+        mode: PatchMode::NewVersion,
+        vector: None,
+    };
+    let ops: Vec<Op> = changes.iter().map(op).collect();
+    let row = change_row("derived", batch.id, &ops, &known, None, json!({ "source": source }));
+    batch.preconditions.extend(known.iter().map(|m| Precondition::VersionIs(m.id, m.version)));
+    batch.ops.extend(ops);
+    batch.ops.push(row);
 }
 
 /// Whether an update may change what a memory says, or when.

@@ -1,6 +1,9 @@
 //! `update`: a new version; the old one stays in history.
 
-use super::{carry::carry, get::missing};
+use super::{
+    carry::{carry, carry_late},
+    get::missing,
+};
 use crate::{
     deps::Deps,
     error::{Error, ErrorKind, Result},
@@ -58,6 +61,7 @@ pub(crate) async fn update(deps: &Deps, scope: &Scope, id: MemoryId, update: Mem
         carry(deps, &ctx, (&current, &next), &patch, &mut batch).await?;
         match deps.relational.apply(&ctx, batch).await {
             Ok(applied) => {
+                carry_late(deps, &ctx, &current, &next).await?;
                 deps.background.nudge(scope);
                 let Some(Outcome::Patched { version }) = applied.outcomes.first().cloned() else {
                     return Err(Error::internal("a patch had another outcome"));
