@@ -1,6 +1,6 @@
 //! `forget`: erasure from rows, words, vectors, history and the log, with a receipt.
 
-use super::{erase_answers, erased, mark_dropped, mark_of, may_have_answers, verify_erasure::project_hash};
+use super::{erase_answers, erased, mark_dropped, mark_of, may_have_answers, unquoted, verify_erasure::project_hash};
 use crate::{
     Ctx,
     deps::Deps,
@@ -16,7 +16,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -120,6 +120,8 @@ struct Gone {
     projects: BTreeSet<String>,
     /// Projects whose answers of chat models go, all of them: what was said goes, whether or not it was remembered.
     answers: BTreeSet<String>,
+    /// What takes the place of a lesson that goes for its quotes alone, by its id.
+    instead: HashMap<MemoryId, Vec<Op>>,
 }
 
 async fn forget_matching(deps: &Deps, ctx: &Ctx, filter: &Filter, gone: &mut Gone) -> Result<()> {
@@ -197,7 +199,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
                 "memories derived from one another form too long a chain; forget the last ones first",
             ));
         }
-        let (orphans, shared) = derived(deps, ctx, wave, &gone.ids).await?;
+        let (orphans, shared) = derived(deps, ctx, wave, (&gone.ids, &mut gone.instead)).await?;
         if !shared.is_empty() {
             deps.relational.apply(ctx, deps.batch(shared)).await?;
         }
@@ -208,7 +210,8 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         }
         let mut existed = 0;
         for page in wave.chunks(PAGE_MAX) {
-            let ops = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
+            let mut ops: Vec<Op> = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
+            ops.extend(page.iter().filter_map(|id| gone.instead.remove(id)).flatten());
             let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
             existed +=
                 applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
@@ -220,7 +223,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         }
         // Whoever reflects at the same time may have written between the look and the erasure. Later ones fail: they ask for
         // their sources to be there.
-        let (late, shared) = derived(deps, ctx, wave, &gone.ids).await?;
+        let (late, shared) = derived(deps, ctx, wave, (&gone.ids, &mut gone.instead)).await?;
         waves.pop();
         if !shared.is_empty() {
             deps.relational.apply(ctx, deps.batch(shared)).await?;
@@ -239,7 +242,7 @@ async fn derived(
     deps: &Deps,
     ctx: &Ctx,
     wave: &[MemoryId],
-    going: &BTreeSet<MemoryId>,
+    (going, instead): (&BTreeSet<MemoryId>, &mut HashMap<MemoryId, Vec<Op>>),
 ) -> Result<(Vec<MemoryId>, Vec<Op>)> {
     let (mut orphans, mut shared, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for page in wave.chunks(PAGE_MAX) {
@@ -253,6 +256,9 @@ async fn derived(
                 orphans.push(memory.id);
                 // What is left is looked at again.
                 shared.extend(mark_of(deps, &memory).await?);
+            } else if let Some(ops) = unquoted(deps, ctx, &memory, going).await? {
+                orphans.push(memory.id);
+                instead.insert(memory.id, ops);
             } else {
                 let patch = Box::new(MemoryPatch { provenance: Some(provenance), ..MemoryPatch::default() });
                 shared.push(Op::PatchMemory { id: memory.id, patch, mode: PatchMode::InPlace, vector: None });
@@ -263,7 +269,7 @@ async fn derived(
 }
 
 /// Whether a memory may say what one of its sources says. Summaries quote them word for word. Of a lesson or strategy the words
-/// of a model may, also in an older version; those of the rules have the error in its general form alone.
+/// of a model may, also in an older version; what the rules quote can be taken out.
 async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
     match memory.kind {
         Kind::Reflection | Kind::EntitySummary => Ok(true),
