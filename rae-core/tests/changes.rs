@@ -163,7 +163,7 @@ fn what_was_forgotten_since_does_not_come_back_by_an_undo() {
             let mem = &b.mem;
             for session in ["s", "t"] {
                 for (what, text) in
-                    [(EventType::ToolCall, "search(days=30)"), (EventType::ToolResponse, "Error: timeout after 3 s")]
+                    [(EventType::ToolCall, "search(days=30)"), (EventType::ToolResponse, "Error: timeout")]
                 {
                     let metadata = serde_json::json!({ "tool": "search" }).as_object().cloned();
                     mem.log_event(session, NewEvent { metadata, ..NewEvent::new(what, text) }).await.unwrap();

@@ -151,7 +151,8 @@ fn a_lesson_quotes_what_was_said_last_as_data_and_the_end_of_the_session_is_no_s
         assert!(lesson.content.chars().count() < 500, "{}", lesson.content);
 
         let (mem, _) = open().await;
-        let trace = "Traceback (most recent call last):\nProgrammingError: relation \"users\" does not exist";
+        let trace =
+            "Traceback (most recent call last):\nsqlalchemy.exc.ProgrammingError: relation \"users\" does not exist";
         log(&mem, "c", EventType::ToolCall, "alembic upgrade head", &json!({ "tool": "bash" })).await;
         log(&mem, "c", EventType::ToolResponse, trace, &json!({ "tool": "bash" })).await;
         let error = Some("migration failed: relation users does not exist".to_owned());

@@ -12,6 +12,11 @@ const NEAR: f64 = 0.4;
 /// A lesson whose strength times importance is below this is given to nobody: it was called useless again and again, or what it warns
 /// of has long worked.
 const WEIGHT_MIN: f64 = 0.1;
+/// The same for a question with words that every lesson has, which bring it near to all of them.
+const NEAR_BY_FRAME: f64 = 0.6;
+/// The words that every lesson has.
+const LESSON_FRAME: &str = "Calls failed times time in sessions session last on that was one of calls worked since for example words \
+    of the tool not advice before calling it again check its arguments and the cause that error names what worked then after with first";
 /// The words of a summary that are in each.
 const FRAME: &str = "User Agent The session ended in success in failure with a part of it done because its time was over with an error goes on failed on in the week of sessions";
 
@@ -27,8 +32,7 @@ pub(crate) fn is_about(memory: &Memory, question: &str, cosine: f64) -> bool {
     let subject = match memory.kind {
         _ if is_lesson => {
             let other_tool = field("way").and_then(|way| way.split('`').nth(1));
-            let quote = memory.metadata.get("quote").and_then(|quote| quote.get("text")).and_then(Value::as_str);
-            let words = [field("tool"), field("error"), quote, field("cause"), field("rule"), other_tool];
+            let words = [field("tool"), field("error"), field("cause"), field("rule"), other_tool];
             terms(&words.into_iter().flatten().collect::<Vec<_>>().join(" "))
         }
         Kind::Reflection if field("cluster").is_some() => {
@@ -41,7 +45,9 @@ pub(crate) fn is_about(memory: &Memory, question: &str, cosine: f64) -> bool {
         }
         _ => return true,
     };
-    cosine >= NEAR || !terms(question).is_disjoint(&subject)
+    let asked = terms(question);
+    let is_framed = is_lesson && !asked.is_disjoint(&terms(LESSON_FRAME));
+    cosine >= if is_framed { NEAR_BY_FRAME } else { NEAR } || !asked.is_disjoint(&subject)
 }
 
 /// Whether a memory sums up a day or week from something that is among the hits itself, or lessons that all are, and is better read

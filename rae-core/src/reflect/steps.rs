@@ -44,7 +44,10 @@ impl Failure {
     }
 }
 
+/// The words of an error, without the type that it begins with.
 fn terms(text: &str) -> BTreeSet<String> {
+    let is_type = |head: &str| !head.contains(' ') && (head.ends_with("Error") || head.ends_with("Exception"));
+    let text = text.split_once(": ").filter(|(head, _)| is_type(head)).map_or(text, |(_, rest)| rest);
     let mut terms = BTreeSet::new();
     analyse(text, &mut |term, _, _| {
         terms.insert(term.to_owned());
