@@ -512,13 +512,8 @@ export interface AutomaticChange {
   id: string;
   at: string;
   /**
-<<<<<<< HEAD
    * What happened: `facts`, `derived`, `reflect`, `audit_fix`, `resume`, `joined`, `parted`, `fade`, `undo`; and what cannot be undone: `communities`,
    * `forget_faded`, `retire`, `expire`, `trim`, `capacity`, `forget`.
-=======
-   * What happened: `facts`, `derived`, `reflect`, `audit_fix`, `undo`; and what cannot be undone: `fade`, `forget_faded`, `retire`, `expire`, `trim`,
-   * `capacity`, `forget`.
->>>>>>> w-facts
    */
   action: string;
   /** The memories that it added or changed; empty where only their number is known. */

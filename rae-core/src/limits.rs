@@ -329,6 +329,12 @@ pub const REFLECT_SESSIONS_MAX: usize = 1_000;
 pub const REFLECT_FAILURES_MAX: usize = 64;
 /// Characters of a normalised error.
 pub const REFLECT_ERROR_CHARS_MAX: usize = 200;
+/// Characters of an error, or of a difference of two calls, that a lesson quotes as it was said.
+pub const REFLECT_QUOTE_CHARS_MAX: usize = 160;
+/// Characters of the general form of an error in the words of a lesson.
+pub const REFLECT_SHOWN_CHARS_MAX: usize = 80;
+/// Lessons of one tool that are told that it worked: the newest.
+pub const REFLECT_RIGHTED_MAX: usize = 64;
 /// Characters of the name of a tool.
 pub const REFLECT_TOOL_CHARS_MAX: usize = 80;
 /// Ways out of a failure that a lesson names.

@@ -82,8 +82,8 @@ fn what_worked_after_a_failure_is_a_strategy_and_grows_with_each_session() {
     block_on(async {
         let (mem, _) = open().await;
         for (n, session) in ["a", "b"].iter().enumerate() {
-            call(&mem, session, "book", "seat='1A'", "-", Some("seat '1A' is taken")).await;
-            call(&mem, session, "book", "seat='2B'", "booked", None).await;
+            call(&mem, session, "book", "train=7, seat='1A'", "-", Some("seat '1A' is taken")).await;
+            call(&mem, session, "book", "train=7, seat='2B'", "booked", None).await;
             call(&mem, session, "pay_card", "card=1", "-", Some("card declined")).await;
             call(&mem, session, "pay_invoice", "", "paid", None).await;
             end(&mem, session, SessionOutcome::Success).await;
@@ -95,7 +95,7 @@ fn what_worked_after_a_failure_is_a_strategy_and_grows_with_each_session() {
                 texts,
                 [
                     format!(
-                        "After `book` failed with 'seat <text> is taken', calling it with other arguments worked, {times}."
+                        "After `book` failed with 'seat <text> is taken', calling it with another `seat` worked, {times}. For example: \"seat=2B instead of seat=1A\"."
                     ),
                     format!(
                         "After `pay_card` failed with 'card declined', calling `pay_invoice` instead worked, {times}."
@@ -254,7 +254,7 @@ fn a_session_that_goes_on_is_learnt_from_piece_by_piece() {
         call(&mem, "s", "fetch", "url=1", "-", Some("HTTP 503")).await;
         let first = mem.reflect(of("s")).await.unwrap();
         assert_eq!(only(&first, Kind::Lesson)[0].count, Some(1));
-        call(&mem, "s", "fetch", "url=2", "fine", None).await;
+        call(&mem, "s", "fetch", "url=1", r#"{"ok": true}"#, None).await;
         let second = mem.reflect(of("s")).await.unwrap();
         let lesson = only(&second, Kind::Lesson)[0];
         assert_eq!((lesson.count, lesson.created), (Some(1), false), "no new failure, but a way out: {second:#?}");
@@ -373,9 +373,12 @@ fn days_and_weeks_are_summed_up_over_sessions_and_only_when_something_new_was_sa
         assert_eq!(
             texts,
             [
-                format!("On 2026-01-01, in 2 sessions: {} {}", said[0], said[1]),
-                format!("On 2026-01-02, in 2 sessions: {} {}", said[2], said[3]),
-                format!("In the week of 2025-12-29, in 4 sessions: {} {} {} {}", said[0], said[1], said[2], said[3]),
+                format!("On 2026-01-01, in 2 sessions: User: {} User: {}", said[0], said[1]),
+                format!("On 2026-01-02, in 2 sessions: User: {} User: {}", said[2], said[3]),
+                format!(
+                    "In the week of 2025-12-29, in 4 sessions: User: {} User: {} User: {} User: {}",
+                    said[0], said[1], said[2], said[3]
+                ),
             ]
         );
         assert_eq!(learnt[2].sources.len(), 4);

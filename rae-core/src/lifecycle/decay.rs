@@ -37,7 +37,7 @@ pub fn retention(half_life_days: f64, uses: u64, days: f64) -> f64 {
 
 /// Strength at `now`: never more than it is.
 pub(super) fn faded(policy: &LifecyclePolicy, life: &Life, now: Timestamp) -> f64 {
-    let Some(half_life) = policy.half_life(life.layer) else { return life.strength };
+    let Some(half_life) = policy.half_life_of(life) else { return life.strength };
     let uses = life.access_count.saturating_add(u64::from(life.witness_count.saturating_sub(1)));
     life.strength.min(retention(half_life, uses, now.days_since(life.last_use())))
 }

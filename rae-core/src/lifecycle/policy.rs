@@ -8,6 +8,9 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Days in which the strength of a summary of sessions halves without use, where its layer has no half-life.
+const SUMMARY_HALF_LIFE_DAYS: f64 = 180.0;
+
 /// What `maintain` does with memories as they age. By default it lowers the strength of what nobody uses, and deletes nothing but
 /// what its time to live or the capacity of its layer ends: a memory may be its user's only copy, so anything more is for a policy
 /// to say.
@@ -111,6 +114,12 @@ impl LifecyclePolicy {
     pub(super) fn half_life(&self, layer: Layer) -> Option<f64> {
         let own = || self.half_life_days.get(&layer).copied().or_else(|| layer.policy().half_life_days);
         self.decay.then(own).flatten()
+    }
+
+    /// The same of a memory. What sums sessions up fades although its layer does not: a later summary takes it up. Lessons stay.
+    pub(super) fn half_life_of(&self, life: &Life) -> Option<f64> {
+        let is_summary = life.kind == Kind::Reflection && life.layer == Layer::Reflective;
+        self.half_life(life.layer).or_else(|| (self.decay && is_summary).then_some(SUMMARY_HALF_LIFE_DAYS))
     }
 
     pub(super) fn is_protected(&self, life: &Life) -> bool {

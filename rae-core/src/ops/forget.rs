@@ -1,7 +1,7 @@
 //! `forget`: erasure from rows, words, vectors, history and the log, with a receipt.
 
 use super::{
-    erase_answers, erased, mark_dropped, mark_of, may_have_answers,
+    erase_answers, erased, mark_dropped, mark_of, may_have_answers, unquoted,
     verify_erasure::{NAME_FIELD, name_hash, project_hash},
 };
 use crate::{
@@ -17,12 +17,12 @@ use crate::{
         Precondition, Provenance, Scope,
     },
     ports::VectorFeed,
-    reflect::is_of_model,
+    reflect::{has_quotes, is_of_model},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -133,6 +133,8 @@ struct Gone {
     claims: BTreeSet<[u8; 16]>,
     /// The session or user, by the kind of its scope.
     name: Option<(&'static str, String)>,
+    /// What takes the place of a lesson that goes for its quotes alone, by its id.
+    instead: HashMap<MemoryId, Vec<Op>>,
 }
 
 async fn forget_matching(deps: &Deps, ctx: &Ctx, filter: &Filter, gone: &mut Gone) -> Result<()> {
@@ -212,7 +214,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
                 "memories derived from one another form too long a chain; forget the last ones first",
             ));
         }
-        let (orphans, shared) = derived(deps, ctx, wave, &gone.ids).await?;
+        let (orphans, shared) = derived(deps, ctx, wave, (&gone.ids, &mut gone.instead)).await?;
         unlink(deps, ctx, shared, &gone.ids).await?;
         if !orphans.is_empty() {
             gone.ids.extend(orphans.iter().copied());
@@ -222,7 +224,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         for page in wave.chunks(PAGE_MAX) {
             gone.claims.extend(super::resume::keys(deps, ctx, page).await?);
         }
-        let existed = delete_wave(deps, ctx, wave, &gone.ids).await?;
+        let existed = delete_wave(deps, ctx, wave, (&gone.ids, &mut gone.instead)).await?;
         if is_asked {
             gone.deleted += existed
         } else {
@@ -230,7 +232,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         }
         // Whoever reflects at the same time may have written between the look and the erasure. Later ones fail: they ask for
         // their sources to be there.
-        let (late, shared) = derived(deps, ctx, wave, &gone.ids).await?;
+        let (late, shared) = derived(deps, ctx, wave, (&gone.ids, &mut gone.instead)).await?;
         waves.pop();
         unlink(deps, ctx, shared, &gone.ids).await?;
         if !late.is_empty() {
@@ -242,7 +244,12 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
 }
 
 /// Deletes a wave together with the older versions that repeat it; gives how many memories there were.
-async fn delete_wave(deps: &Deps, ctx: &Ctx, wave: &[MemoryId], going: &BTreeSet<MemoryId>) -> Result<u64> {
+async fn delete_wave(
+    deps: &Deps,
+    ctx: &Ctx,
+    wave: &[MemoryId],
+    (going, instead): (&BTreeSet<MemoryId>, &mut HashMap<MemoryId, Vec<Op>>),
+) -> Result<u64> {
     let mut seq = deps.relational.head(ctx).await?.seq;
     let (mut versions, mut existed, mut is_alone) = (old_versions(deps, ctx, wave, going).await?, 0, true);
     while versions.len() > PAGE_MAX {
@@ -252,6 +259,7 @@ async fn delete_wave(deps: &Deps, ctx: &Ctx, wave: &[MemoryId], going: &BTreeSet
     for page in wave.chunks(PAGE_MAX) {
         let mut ops: Vec<Op> = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
         ops.append(&mut versions);
+        ops.extend(page.iter().filter_map(|id| instead.remove(id)).flatten());
         let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
         existed += applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
         is_alone &= applied.seq_before == seq;
@@ -287,7 +295,7 @@ async fn derived(
     deps: &Deps,
     ctx: &Ctx,
     wave: &[MemoryId],
-    going: &BTreeSet<MemoryId>,
+    (going, instead): (&BTreeSet<MemoryId>, &mut HashMap<MemoryId, Vec<Op>>),
 ) -> Result<(Vec<MemoryId>, Vec<Memory>)> {
     let (mut orphans, mut shared, mut seen, mut marks) = (Vec::new(), Vec::new(), HashSet::new(), Vec::new());
     for page in wave.chunks(PAGE_MAX) {
@@ -298,6 +306,9 @@ async fn derived(
             if left(&memory, going).derived_from.is_empty() || repeats_sources(deps, ctx, &memory).await? {
                 orphans.push(memory.id);
                 marks.extend(mark_of(deps, &memory).await?);
+            } else if let Some(ops) = unquoted(deps, ctx, &memory, going).await? {
+                orphans.push(memory.id);
+                instead.insert(memory.id, ops);
             } else {
                 shared.push(memory);
             }
@@ -355,12 +366,13 @@ fn is_touched(error: &Error) -> bool {
 /// Whether a memory may say what one of its sources says, now or in an older version.
 async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
     let may_have = matches!(memory.kind, Kind::Lesson | Kind::Strategy) && memory.version > 1;
-    Ok(may_repeat(memory) || (may_have && ever_repeats(&deps.relational.history(ctx, memory.id).await?)))
+    let was = if may_have { deps.relational.history(ctx, memory.id).await? } else { Vec::new() };
+    Ok(may_repeat(memory) || was.iter().any(|version| may_repeat(&version.memory)))
 }
 
-/// Whether any version may.
+/// Whether any version may, or quotes what can be taken out of the present one.
 pub(super) fn ever_repeats(history: &[MemoryVersion]) -> bool {
-    history.iter().any(|version| may_repeat(&version.memory))
+    history.iter().any(|version| may_repeat(&version.memory) || has_quotes(&version.memory))
 }
 
 /// Whether this version may say what one of its sources says. Summaries quote them word for word. Of a lesson or strategy the words

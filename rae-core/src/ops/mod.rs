@@ -93,7 +93,7 @@ pub(crate) use meter::{end_by_id, meter, meter_by_id};
 pub(crate) use recall::recall;
 pub(crate) use reembed::reembed;
 pub(crate) use reflect::{
-    UNREADABLE, deepen, mark_dropped, mark_of, reflect, reflect_after, reflections, run_reflect, trim_marks,
+    UNREADABLE, deepen, mark_dropped, mark_of, reflect, reflect_after, reflections, run_reflect, trim_marks, unquoted,
 };
 pub(crate) use relate::{relate, relations};
 pub(crate) use remember::{remember, remember_many};

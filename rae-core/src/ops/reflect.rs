@@ -7,9 +7,11 @@ mod ask;
 mod buckets;
 mod clusters;
 mod marks;
+mod unquote;
 
 pub(crate) use ask::UNREADABLE;
 pub(crate) use marks::{dropped as mark_dropped, of_memory as mark_of, trim as trim_marks};
+pub(crate) use unquote::unquoted;
 
 use super::{
     change_row,
@@ -23,17 +25,17 @@ use crate::{
     error::{Error, ErrorKind, Result},
     ingest::event_name,
     jobs::embed_debt,
-    limits::{PAGE_MAX, REFLECT_EVENTS_MAX, REFLECT_SESSIONS_MAX, REFLECT_WEEKS_MAX},
+    limits::{PAGE_MAX, REFLECT_EVENTS_MAX, REFLECT_RIGHTED_MAX, REFLECT_SESSIONS_MAX, REFLECT_WEEKS_MAX},
     model::{
-        Cursor, Filter, Job, JobKind, Kind, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition, Scan,
-        Scope, Timestamp, VectorRow,
+        Cursor, Filter, Job, JobKind, Kind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition,
+        Scan, Scope, Timestamp, VectorRow,
     },
-    reflect::{Cited, Draft, Event, Subject, drafts, evaluate, fixed_id, subjects},
+    reflect::{Cited, Draft, Event, Subject, Verdict, drafts, evaluate, fixed_id, subjects},
 };
 use marks::Seen;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// Attempts against others who reflect on the same at the same time.
 const ATTEMPTS: usize = 8;
@@ -306,15 +308,50 @@ async fn try_once(
         ["asked", "model_failed"].into_iter().for_each(|mark| drop(summary.metadata.remove(mark)));
     }
     let mark = seen.filter(|_| !is_anew).map(|seen| seen.upto);
-    let verdict = evaluate(&events, mark);
+    let mut verdict = evaluate(&events, mark);
+    // What went well is known by its place alone: it is not counted again for who names the session.
+    if let Some(upto) = marks::of_session(deps, ctx, session).await?.filter(|_| is_named && summary.is_none()) {
+        verdict.worked.iter_mut().for_each(|worked| worked.is_new &= worked.seq > upto.upto);
+    }
+    let righted = righted(deps, ctx, &verdict).await?;
     let mut known = about(deps, ctx, &subjects(scope, session, (&events, &verdict))).await?;
+    known.extend(righted.iter().filter_map(|memory| Some((Subject::of(scope, memory)?, memory.clone()))));
     // The mark counts as it was read before the events.
     match summary {
         Some(summary) => known.insert(Subject::summary(scope, session), summary),
         None => known.remove(&Subject::summary(scope, session)),
     };
-    let drafts = drafts(scope, session, (&events, &verdict), &known);
+    let drafts = drafts(scope, session, (&events, &verdict), (&known, &righted));
     write(deps, ctx, drafts, &known, now).await
+}
+
+/// The lessons and strategies of the tools that worked in a session: they weigh less for it. The newest of them.
+async fn righted(deps: &Deps, ctx: &Ctx, verdict: &Verdict) -> Result<Vec<Memory>> {
+    let tools: BTreeSet<&str> =
+        verdict.worked.iter().filter(|worked| worked.is_new).map(|worked| worked.tool.as_str()).collect();
+    if tools.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = deps.clock.now();
+    let filter = Filter::parse(&json!({
+        "kind": { "in": [Kind::Lesson, Kind::Strategy] }, "layer": Layer::Reflective, "metadata.tool": { "in": tools },
+    }))?;
+    let mut scan = Scan { filter: Some(filter), after: None, limit: PAGE_MAX };
+    let mut all: VecDeque<Memory> = VecDeque::new();
+    loop {
+        let page = deps.relational.scan(ctx, &scan).await?;
+        let Some(last) = page.last() else { break };
+        scan.after = Some(Cursor(last.id));
+        let full = page.len() == scan.limit;
+        all.extend(
+            page.into_iter().filter(|m| Subject::of(ctx.scope(), m).is_some() && !m.is_expired(now) && !m.is_over(now)),
+        );
+        all.drain(..all.len().saturating_sub(REFLECT_RIGHTED_MAX));
+        if !full {
+            break;
+        }
+    }
+    Ok(all.into())
 }
 
 /// The newest events of a session in their order; `None` where none is at or after `since`.
@@ -375,7 +412,7 @@ async fn write(
         let subject = draft.subject;
         match known.get(&subject) {
             // What somebody ended or replaced stays as it is.
-            Some(old) if old.is_over(now) => {
+            Some(old) if old.is_over(now) && !draft.revives(old) => {
                 let mark = draft.mark_alone(old).map(|patch| patched(old, patch)).transpose()?;
                 changes.extend(mark.map(|change| Change { is_told: false, ..change }));
                 continue;
@@ -387,7 +424,10 @@ async fn write(
                         let memory = draft.into_memory(deps.ids.next(now), ctx.scope(), now);
                         Change { memory, subject: Some(subject), patch: None, is_told: true }
                     }
-                    Some(old) => patched(old, draft.into_patch(old))?,
+                    Some(old) => {
+                        let is_told = !draft.is_quiet;
+                        Change { is_told, ..patched(old, draft.into_patch(old))? }
+                    }
                 });
             }
         }

@@ -9,16 +9,28 @@ use std::collections::BTreeSet;
 
 /// A meaning as near as this needs no common word.
 const NEAR: f64 = 0.4;
+/// A lesson whose strength times importance is below this is given to nobody: it was called useless again and again, or what it warns
+/// of has long worked.
+const WEIGHT_MIN: f64 = 0.1;
+/// The same for a question with words that every lesson has, which bring it near to all of them.
+const NEAR_BY_FRAME: f64 = 0.6;
+/// The words that every lesson has.
+const LESSON_FRAME: &str = "Calls failed times time in sessions session last on that was one of calls worked since for example words \
+    of the tool not advice before calling it again check its arguments and the cause that error names what worked then after with first";
 /// The words of a summary that are in each.
-const FRAME: &str = "The session ended in success in failure with a part of it done because its time was over with an error goes on failed on in the week of sessions";
+const FRAME: &str = "User Agent The session ended in success in failure with a part of it done because its time was over with an error goes on failed on in the week of sessions";
 
 /// Whether a question is about what a memory was learnt from: the tool, the error and the way out, or what was said in the
 /// session. The words that all lessons have in common ("calls", "times", "sessions") make none of them an answer. Memories that
 /// were not learnt here are about what recall says.
 pub(crate) fn is_about(memory: &Memory, question: &str, cosine: f64) -> bool {
     let field = |name: &str| memory.metadata.get(name).and_then(Value::as_str);
+    let is_lesson = matches!(memory.kind, Kind::Lesson | Kind::Strategy) && field("signature").is_some();
+    if is_lesson && memory.strength * memory.importance < WEIGHT_MIN {
+        return false;
+    }
     let subject = match memory.kind {
-        Kind::Lesson | Kind::Strategy if field("signature").is_some() => {
+        _ if is_lesson => {
             let other_tool = field("way").and_then(|way| way.split('`').nth(1));
             let words = [field("tool"), field("error"), field("cause"), field("rule"), other_tool];
             terms(&words.into_iter().flatten().collect::<Vec<_>>().join(" "))
@@ -33,7 +45,9 @@ pub(crate) fn is_about(memory: &Memory, question: &str, cosine: f64) -> bool {
         }
         _ => return true,
     };
-    cosine >= NEAR || !terms(question).is_disjoint(&subject)
+    let asked = terms(question);
+    let is_framed = is_lesson && !asked.is_disjoint(&terms(LESSON_FRAME));
+    cosine >= if is_framed { NEAR_BY_FRAME } else { NEAR } || !asked.is_disjoint(&subject)
 }
 
 /// Whether a memory sums up a day or week from something that is among the hits itself, or a session or lessons that all are, and is

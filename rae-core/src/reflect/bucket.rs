@@ -1,8 +1,8 @@
 //! What was said on a day, and in a week, over all sessions of one owner: the central sentences of the day, and of the days of a week.
 
 use super::{
+    draft::Draft,
     event::{Event, Owner},
-    lesson::Draft,
     subject::Subject,
     summary::{Sentence, central, sentences},
 };
@@ -38,7 +38,7 @@ impl Bucket {
 
     /// Takes in an event of a session of its owner. Of a long day the newest sentences stay.
     pub fn take(&mut self, session: &str, event: &Event) {
-        let said = sentences(event);
+        let said: Vec<Sentence> = sentences(event).into_iter().filter(|said| !said.only_answers()).collect();
         self.events += 1;
         if said.is_empty() {
             return;
@@ -73,8 +73,9 @@ impl Bucket {
         let when = if self.name == "week" { "In the week of" } else { "On" };
         let mut text = format!("{when} {}, in {} sessions:", self.from, self.sessions.len());
         let mut sources = Vec::new();
+        // One session after another: each sentence names who says it.
         for sentence in &self.sentences {
-            let quoted = sentence.quoted();
+            let quoted = sentence.quoted("");
             if text.chars().count() + quoted.chars().count() <= REFLECT_BUCKET_CHARS_MAX {
                 text.push_str(&quoted);
                 sources.push(sentence.event);

@@ -1,8 +1,8 @@
 //! From episodes to knowledge: what a user says again in session after session becomes one memory of the semantic layer.
 
 use super::{
+    draft::Draft,
     event::{Cited, Event, Owner},
-    lesson::Draft,
     subject::Subject,
     summary::sentences,
 };

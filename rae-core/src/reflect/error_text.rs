@@ -1,6 +1,9 @@
 //! What makes two errors the same: ids, numbers, paths, addresses, times and quoted texts that differ are put in one form.
 
-use super::event::cut;
+use super::{
+    event::cut,
+    telling::{PHRASES, is_status, telling_line},
+};
 use crate::limits::REFLECT_ERROR_CHARS_MAX;
 
 /// Stands for a quoted text until the words are apart.
@@ -13,7 +16,26 @@ const NAMES: [&str; 24] = [
     "ec2", "x509", "i18n", "p2p", "k8s", "int32", "int64", "float32", "float64", "mp3", "mp4",
 ];
 /// What stands before an error and says no more than that it is one.
-const LABELS: [&str; 6] = ["error:", "err:", "fatal:", "failed:", "failure:", "exception:"];
+const LABELS: [&str; 8] = ["error:", "err:", "fatal:", "failed:", "failure:", "exception:", "tool error:", "[error]"];
+/// What a number after it belongs to: `ISO 8601`, `exit code 137`.
+const NUMBERED: [&str; 9] = ["iso", "rfc", "utf", "sha", "tls", "ieee", "errno", "python", "node"];
+/// Their names in full.
+const FULL_MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+/// The months, by which a number is a date.
+const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 /// Endings of file names.
 const FILES: [&str; 24] = [
     "csv", "json", "txt", "py", "rs", "js", "mjs", "ts", "md", "pdf", "html", "xml", "yaml", "yml", "log", "png",
@@ -22,25 +44,71 @@ const FILES: [&str; 24] = [
 
 /// The error in its general form: lower case, one line, bounded. Empty where there is nothing left.
 pub(crate) fn normalised(error: &str) -> String {
-    let line = telling_line(error);
-    let unquoted = without_quotes(&cut(line, LOOKED_AT));
-    let mut out = String::new();
-    let mut before = String::new();
-    for word in unquoted.split_whitespace() {
-        let general = general_word(word, &before);
-        before = word.to_lowercase();
-        if general.is_empty() {
-            continue;
-        }
-        if !out.is_empty() {
-            out.push(' ');
-        }
-        out.push_str(&general);
+    let unquoted = without_quotes(&cut(&telling_line(error, false), LOOKED_AT));
+    let words: Vec<&str> = unquoted.split_whitespace().collect();
+    let mut general: Vec<String> = Vec::with_capacity(words.len());
+    let mut before = [String::new(), String::new()];
+    for (at, word) in words.iter().enumerate() {
+        let next = words.get(at + 1).map(|next| next.to_lowercase());
+        let is_status = general.is_empty() && begins_with_status(word, next.as_deref());
+        let is_code =
+            before[0].starts_with("exit") && matches!(before[1].as_str(), "code" | "code:" | "status" | "status:");
+        let word_is = |kept: bool| kept.then(|| word.trim_end_matches(['.', ',', ';', ':']).to_owned());
+        let kept = word_is(is_status || is_code || (NUMBERED.contains(&before[1].as_str()) && is_short_number(word)))
+            .or_else(|| kept_code(word, &before[1]));
+        general.push(kept.unwrap_or_else(|| general_word(word, &before[1])));
+        before = [std::mem::take(&mut before[1]), word.to_lowercase()];
     }
+    general.retain(|word| !word.is_empty());
+    let out = dated(general).join(" ");
     let out = out.to_lowercase().replace(QUOTED, "<text>");
     let out = without_label(&out);
     let out = out.trim_end_matches(|c: char| c.is_ascii_punctuation() && !matches!(c, '>' | ')' | '%'));
     cut(out.trim(), REFLECT_ERROR_CHARS_MAX).trim_end().to_owned()
+}
+
+/// `429 Too Many Requests`, `404: no such page`, `503`: the status that a text begins with.
+fn begins_with_status(word: &str, next: Option<&str>) -> bool {
+    let bare = word.trim_end_matches([':', ',', '.']);
+    let phrase = |next: &str| PHRASES.contains(&next.trim_matches(|c: char| !c.is_alphabetic()));
+    is_status(bare) && (word.len() > bare.len() || next.is_none_or(phrase))
+}
+
+fn is_short_number(word: &str) -> bool {
+    let bare = word.trim_matches(|c: char| c.is_ascii_punctuation());
+    (1..=5).contains(&bare.len()) && bare.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '.'))
+}
+
+/// The code of an error of a compiler, which is a name: `error[E0308]:`, `error TS2322:`.
+fn kept_code(word: &str, before: &str) -> Option<String> {
+    let bracketed = word.to_lowercase().starts_with("error[") && word.trim_end_matches(':').ends_with(']');
+    let core = word.trim_end_matches(':');
+    let letters = core.chars().take_while(char::is_ascii_uppercase).count();
+    let digits = core.chars().skip(letters).all(|c| c.is_ascii_digit());
+    let named = before == "error" && (1..=4).contains(&letters) && digits && (letters + 2..=9).contains(&core.len());
+    (bracketed || named).then(|| word.to_owned())
+}
+
+/// A month and its number as one date: `june 31`, `31 june 2026`.
+fn dated(words: Vec<String>) -> Vec<String> {
+    let is_number = |word: &str| matches!(word.trim_end_matches([',', '.', ';', ')']), "<n>" | "<n> st" | "<n> th");
+    let is_month = |word: &str| {
+        let bare = word.trim_end_matches([',', '.']).to_lowercase();
+        MONTHS.iter().any(|month| bare.starts_with(month)) && (bare.len() == 3 || FULL_MONTHS.contains(&bare.as_str()))
+    };
+    let mut out: Vec<String> = Vec::with_capacity(words.len());
+    let mut words = words.into_iter().peekable();
+    while let Some(word) = words.next() {
+        let next_is = |what: &dyn Fn(&str) -> bool, next: Option<&String>| next.is_some_and(|next| what(next));
+        if is_month(&word) && next_is(&is_number, words.peek()) || is_number(&word) && next_is(&is_month, words.peek())
+        {
+            while words.next_if(|next| is_number(next) || is_month(next)).is_some() {}
+            out.push("<time>".to_owned());
+        } else {
+            out.push(word);
+        }
+    }
+    out
 }
 
 /// Without the words that only say that it is an error: `error: timeout` is `timeout`.
@@ -52,13 +120,6 @@ fn without_label(error: &str) -> &str {
         rest = bare;
     }
     rest
-}
-
-/// The line that says what went wrong: the last one of a traceback, else the first.
-fn telling_line(error: &str) -> &str {
-    let mut lines = error.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or_default();
-    if first.starts_with("Traceback") { lines.next_back().unwrap_or(first) } else { first }
 }
 
 /// Each quoted text as one sign. An apostrophe inside a word is no quote.
@@ -109,6 +170,9 @@ fn general_core(core: &str, before: &str) -> String {
     if is_time(core) {
         return "<time>".to_owned();
     }
+    if core.len() <= 8 && core.get(..5).is_some_and(|head| head.eq_ignore_ascii_case("http/")) {
+        return "http".to_owned();
+    }
     if core.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.')) {
         return "<email>".to_owned();
     }
@@ -139,7 +203,9 @@ fn is_time(core: &str) -> bool {
     let is_date = shape.starts_with("dddd-dd-dd") || shape.starts_with("dddd/dd/dd");
     let is_clock = (shape.starts_with("dd:dd") || shape.starts_with("d:dd"))
         && core.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | '.' | ',' | 'Z' | 'z'));
-    is_date || is_clock
+    let day_first = core.split('/').map(|part| part.len() * usize::from(part.bytes().all(|b| b.is_ascii_digit())));
+    let is_day_first = matches!(day_first.collect::<Vec<_>>()[..], [1 | 2, 1 | 2, 2 | 4]);
+    is_date || is_clock || is_day_first
 }
 
 fn is_path(core: &str) -> bool {
@@ -161,8 +227,8 @@ fn number(core: &str, before: &str) -> Option<String> {
         return None;
     }
     let (value, unit) = bare.split_at(digits);
-    let is_status = value.len() == 3 && value.starts_with(['4', '5']) && unit.is_empty();
-    if is_status && (before.starts_with("http") || before == "status" || before == "status:") {
+    let names_status = ["status", "status:", "code", "code:", "error:", "returned"].contains(&before);
+    if is_status(value) && unit.is_empty() && (before.starts_with("http") || names_status) {
         return Some(value.to_owned());
     }
     match unit {

@@ -1,38 +1,47 @@
-//! The evaluator: which calls failed, of what, and what worked afterwards. By the order of events alone.
+//! The evaluator: which calls failed, of what, and what worked afterwards.
 
 use super::{
-    error_text::normalised,
-    event::{Event, What},
-    failing::{Said, said},
+    call::{Difference, shown},
+    event::{Event, Owner},
+    steps::{Step, steps},
 };
 use crate::{
-    limits::{REFLECT_FAILURES_MAX, REFLECT_WAYS_MAX},
-    model::{EventType, InfoClass, MemoryId, SessionOutcome},
+    limits::{REFLECT_FAILURES_MAX, REFLECT_QUOTE_CHARS_MAX, REFLECT_WAYS_MAX},
+    model::{InfoClass, MemoryId, SessionOutcome, Timestamp},
 };
 
-/// Calls without an answer that are remembered.
-const OPEN_CALLS: usize = 64;
+/// The same call once more, in words.
+pub(crate) const AGAIN: &str = "making the same call again";
+/// Calls before the one that worked which a way out names.
+const FIRST_MAX: usize = 3;
+/// Programs that change nothing, so that nothing works because of them.
+const IDLE: [&str; 14] =
+    ["ls", "cat", "head", "tail", "grep", "rg", "find", "pwd", "echo", "sed", "wc", "which", "sleep", "cd"];
+/// Words in the names of tools that say nothing of what they are for.
+const VERBS: [&str; 20] = [
+    "get", "set", "list", "read", "write", "run", "do", "call", "fetch", "make", "create", "send", "search", "find",
+    "update", "delete", "add", "tool", "check", "query",
+];
 
-/// A way out of a failure.
+/// A way out of a failure, in words that are the same for the next case of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// The same call once more.
-    Again,
-    /// The same tool with other arguments.
-    OtherArguments,
-    /// Another tool.
-    Tool(String),
+pub(crate) struct Way {
+    /// After "what worked then was".
+    pub words: String,
+    /// How it was done the last time, with the values of that case.
+    pub example: Option<Quote>,
+    /// The place of the call that worked.
+    pub seq: u32,
 }
 
-impl Way {
-    /// In words, after "what worked then was".
-    pub fn in_words(&self) -> String {
-        match self {
-            Self::Again => "making the same call again".to_owned(),
-            Self::OtherArguments => "calling it with other arguments".to_owned(),
-            Self::Tool(tool) => format!("calling `{tool}` instead"),
-        }
-    }
+/// What events said that did not say that it is to be repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Quote {
+    pub text: String,
+    /// The events whose words these are.
+    pub events: Vec<MemoryId>,
+    /// When it was said: the newest is told.
+    pub at: Timestamp,
 }
 
 /// How often something happened, and where.
@@ -64,11 +73,31 @@ impl Times {
 pub(crate) struct Failing {
     /// The tool; `None` where none was called.
     pub tool: Option<String>,
+    /// The program that it ran, where it is a shell.
+    pub program: Option<String>,
     /// The normalised error.
     pub error: String,
+    /// The error as it was said last.
+    pub quote: Option<Quote>,
+    /// When it happened last.
+    pub last: Timestamp,
+    /// The places of its first and last time in the session.
+    pub first_seq: u32,
+    pub last_seq: u32,
     pub times: Times,
     /// What worked afterwards.
     pub ways: Vec<(Way, Times)>,
+}
+
+/// A call that worked.
+#[derive(Debug, Clone)]
+pub(crate) struct Worked {
+    pub tool: String,
+    pub program: Option<String>,
+    pub owner: Owner,
+    pub seq: u32,
+    /// Whether no reflection has counted it.
+    pub is_new: bool,
 }
 
 /// What a session shows.
@@ -76,146 +105,27 @@ pub(crate) struct Failing {
 pub(crate) struct Verdict {
     /// How it ended; `None` while it has not.
     pub outcome: Option<SessionOutcome>,
-    /// The error that its end names.
-    pub error: Option<String>,
     pub failings: Vec<Failing>,
+    /// The calls that worked.
+    pub worked: Vec<Worked>,
     /// The strictest class of its events.
     pub info_class: Option<InfoClass>,
 }
 
-/// A call, or what is known of it.
-#[derive(Debug, Clone)]
-struct Call {
-    id: MemoryId,
-    tool: Option<String>,
-    call_id: Option<String>,
-    arguments: String,
-}
-
-/// One step of a tool.
-struct Step {
-    call: Option<Call>,
-    tool: Option<String>,
-    event: MemoryId,
-    seq: u32,
-    /// The normalised error; `None` where it worked.
-    error: Option<String>,
-}
-
-impl Step {
-    fn events(&self) -> Vec<MemoryId> {
-        let call = self.call.as_ref().map(|call| call.id).filter(|id| *id != self.event);
-        call.into_iter().chain([self.event]).collect()
-    }
-}
-
 /// Judges a session. What has a place up to `mark` was counted by an earlier reflection.
 pub(crate) fn evaluate(events: &[Event], mark: Option<u32>) -> Verdict {
-    let mut verdict = Verdict::default();
-    let (mut steps, mut open): (Vec<Step>, Vec<Call>) = (Vec::new(), Vec::new());
-    let mut end = None;
-    for event in events {
-        verdict.info_class = verdict.info_class.max(Some(event.info_class));
-        match &event.what {
-            What::Event(EventType::ToolCall) => called(event, &mut open, &mut steps),
-            What::Event(EventType::ToolResponse) => answered(event, &mut open, &mut steps),
-            What::Event(EventType::ErrorEvent) => broke(event, &mut open, &mut steps),
-            What::End(outcome, error) => {
-                verdict.outcome = Some(*outcome);
-                end = Some((*outcome, event.seq));
-                verdict.error.clone_from(error);
-                if outcome.is_bad() {
-                    ended_badly(event, error.as_deref(), &mut open, &mut steps);
-                }
-            }
-            What::Event(_) => {}
-        }
-    }
-    verdict.failings = failings(&steps, mark, end);
-    verdict
-}
-
-fn general(error: Option<&str>) -> String {
-    let error = normalised(error.unwrap_or_default());
-    if error.is_empty() { "an error without a text".to_owned() } else { error }
-}
-
-fn called(event: &Event, open: &mut Vec<Call>, steps: &mut Vec<Step>) {
-    let call = Call {
-        id: event.id,
-        tool: event.tool(),
-        call_id: event.call_id().map(str::to_owned),
-        arguments: event.text.split_whitespace().collect::<Vec<_>>().join(" "),
-    };
-    // Some write the call and its result in one event. Its text is the caller's own: only the fields count.
-    let structured = Event { text: String::new(), ..event.clone() };
-    match said(&structured) {
-        Some(said) => {
-            let error = match said {
-                Said::Worked => None,
-                Said::Failed(error) => Some(general(error.as_deref())),
-            };
-            steps.push(Step { tool: call.tool.clone(), call: Some(call), event: event.id, seq: event.seq, error });
-        }
-        None => {
-            if open.len() == OPEN_CALLS {
-                open.remove(0);
-            }
-            open.push(call);
-        }
-    }
-}
-
-/// Takes the call that an event answers: by its id, else the last one of the same tool, else the last one.
-fn take_call(event: &Event, tool: Option<&str>, open: &mut Vec<Call>) -> Option<Call> {
-    let by_id = event.call_id().and_then(|id| open.iter().rposition(|call| call.call_id.as_deref() == Some(id)));
-    let place = match (by_id, tool) {
-        (Some(place), _) => Some(place),
-        (None, Some(tool)) => open.iter().rposition(|call| call.tool.as_deref().is_none_or(|named| named == tool)),
-        (None, None) => open.len().checked_sub(1),
-    };
-    place.map(|place| open.remove(place))
-}
-
-fn answered(event: &Event, open: &mut Vec<Call>, steps: &mut Vec<Step>) {
-    let tool = event.tool();
-    let call = take_call(event, tool.as_deref(), open);
-    let tool = tool.or_else(|| call.as_ref().and_then(|call| call.tool.clone()));
-    let error = match said(event) {
-        Some(Said::Failed(error)) => Some(general(error.as_deref())),
-        Some(Said::Worked) | None => None,
-    };
-    steps.push(Step { call, tool, event: event.id, seq: event.seq, error });
-}
-
-/// An error event: of the tool that it names, else of the call that waits for an answer. One that says again what the step
-/// before it said is the same failure.
-fn broke(event: &Event, open: &mut Vec<Call>, steps: &mut Vec<Step>) {
-    let reason = match said(event) {
-        Some(Said::Failed(Some(reason))) => reason,
-        _ => event.text.clone(),
-    };
-    let error = general(Some(&reason));
-    let named = event.tool();
-    let same_tool = |step: &Step| named.is_none() || step.tool == named;
-    if open.is_empty() && steps.last().is_some_and(|last| last.error.as_ref() == Some(&error) && same_tool(last)) {
-        return;
-    }
-    let call = take_call(event, named.as_deref(), open);
-    let tool = named.or_else(|| call.as_ref().and_then(|call| call.tool.clone()));
-    steps.push(Step { call, tool, event: event.id, seq: event.seq, error: Some(error) });
-}
-
-/// A bad end: the call that never got an answer failed, and so did what the end names, unless a step says so already.
-fn ended_badly(event: &Event, error: Option<&str>, open: &mut Vec<Call>, steps: &mut Vec<Step>) {
-    let named = error.map(|error| general(Some(error)));
-    let known = steps.iter().any(|step| step.error.is_some() && step.error == named);
-    if let Some(call) = open.pop().filter(|call| call.tool.is_some()) {
-        let error = named.clone().filter(|_| !known).unwrap_or_else(|| "no answer".to_owned());
-        let tool = call.tool.clone();
-        steps.push(Step { call: Some(call), tool, event: event.id, seq: event.seq, error: Some(error) });
-    } else if let Some(error) = named.filter(|_| !known) {
-        steps.push(Step { call: None, tool: None, event: event.id, seq: event.seq, error: Some(error) });
+    let (steps, end) = steps(events);
+    let end = end.map(|(outcome, _, seq)| (outcome, seq));
+    let worked = steps.iter().filter(|step| step.failure.is_none()).filter_map(|step| {
+        let (program, owner) = (step.program().map(str::to_owned), step.owner.clone());
+        let is_new = mark.is_none_or(|mark| step.seq > mark);
+        Some(Worked { tool: step.tool.clone()?, program, owner, seq: step.seq, is_new })
+    });
+    Verdict {
+        outcome: end.map(|(outcome, _)| outcome),
+        worked: worked.collect(),
+        failings: failings(&steps, mark, end),
+        info_class: events.iter().map(|event| event.info_class).max(),
     }
 }
 
@@ -223,54 +133,174 @@ fn failings(steps: &[Step], mark: Option<u32>, end: Option<(SessionOutcome, u32)
     let mut failings: Vec<Failing> = Vec::new();
     let is_new = |seq: u32| mark.is_none_or(|mark| seq > mark);
     for (i, step) in steps.iter().enumerate() {
-        let Some(error) = &step.error else { continue };
-        let known = failings.iter().position(|f| f.tool == step.tool && f.error == *error);
-        if known.is_none() && failings.len() == REFLECT_FAILURES_MAX {
+        let Some(failure) = &step.failure else { continue };
+        let place = failings.iter().position(|f| f.tool == step.tool && f.error == failure.general);
+        if place.is_none() && failings.len() == REFLECT_FAILURES_MAX {
             continue;
         }
-        if known.is_none() {
-            let times = Times::default();
-            failings.push(Failing { tool: step.tool.clone(), error: error.clone(), times, ways: Vec::new() });
-        }
-        let place = known.unwrap_or(failings.len() - 1);
+        let place = place.unwrap_or_else(|| {
+            failings.push(Failing {
+                tool: step.tool.clone(),
+                program: step.program().map(str::to_owned),
+                error: failure.general.clone(),
+                quote: None,
+                last: step.at,
+                first_seq: step.seq,
+                last_seq: step.seq,
+                times: Times::default(),
+                ways: Vec::new(),
+            });
+            failings.len() - 1
+        });
         let Some(failing) = failings.get_mut(place) else { continue };
+        failing.last = failing.last.max(step.at);
+        failing.last_seq = step.seq;
+        if step.lasts {
+            let text = quotable(&failure.said);
+            let says_more = text.to_lowercase() != failing.error;
+            failing.quote = says_more.then(|| Quote { text, events: vec![step.event], at: step.at });
+        }
         failing.times.count(is_new(step.seq), step.events());
-        let after = steps.get(i + 1..).unwrap_or_default();
-        let Some((way, worked, known_at)) = way_out(step, after, end) else { continue };
-        let events: Vec<MemoryId> = step.events().into_iter().chain(worked.events()).collect();
-        let place = failing.ways.iter().position(|(known, _)| *known == way);
+        let Some((way, events, known_at)) = way_out(steps, i, end) else { continue };
+        let place = failing.ways.iter().position(|(known, _)| known.words == way.words);
         if place.is_none() && failing.ways.len() == REFLECT_WAYS_MAX {
             continue;
         }
-        if place.is_none() {
-            failing.ways.push((way, Times::default()));
-        }
-        let place = place.unwrap_or(failing.ways.len() - 1);
-        if let Some((_, times)) = failing.ways.get_mut(place) {
+        let place = place.unwrap_or_else(|| {
+            failing.ways.push((way.clone(), Times::default()));
+            failing.ways.len() - 1
+        });
+        if let Some((known, times)) = failing.ways.get_mut(place) {
+            known.example = way.example.or(known.example.take());
+            known.seq = known.seq.max(way.seq);
             times.count(is_new(known_at), events);
         }
     }
     failings
 }
 
-/// What worked after a step that failed, and from which place on that is known: the same tool before it failed so again, else, where
-/// the session came to something, the next tool that worked. The latter shows only at the end, however often the session was looked
-/// at before.
-fn way_out<'a>(failed: &Step, after: &'a [Step], end: Option<(SessionOutcome, u32)>) -> Option<(Way, &'a Step, u32)> {
-    failed.tool.as_ref()?;
-    let same = after.iter().find(|step| step.tool == failed.tool);
-    if let Some(step) = same
-        && step.error.is_none()
-    {
-        let arguments = |step: &Step| step.call.as_ref().map(|call| call.arguments.clone());
-        let way = match (arguments(failed), arguments(step)) {
-            (Some(a), Some(b)) if a != b => Way::OtherArguments,
-            _ => Way::Again,
-        };
-        return Some((way, step, step.seq));
+/// The words of an error as data: one line, in which nothing opens or closes a part of a prompt, or the quotes around it.
+fn quotable(said: &str) -> String {
+    let words: Vec<&str> =
+        said.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
+    let text = words.join(" ").replace(['"', '\u{201c}', '\u{201d}', '`'], "'").replace('<', "‹").replace('>', "›");
+    match text.chars().count() > REFLECT_QUOTE_CHARS_MAX {
+        true => format!("{}…", super::event::cut(&text, REFLECT_QUOTE_CHARS_MAX)),
+        false => text,
     }
-    // Later calls of the same tool have their own way out.
-    let (_, ended) = end.filter(|(outcome, _)| same.is_none() && !outcome.is_bad())?;
-    let step = after.iter().find(|step| step.error.is_none() && step.tool.is_some())?;
-    step.tool.clone().map(|tool| (Way::Tool(tool), step, ended.max(step.seq)))
+}
+
+/// How a later step of the same tool stands to one that failed.
+enum Relation {
+    Same,
+    Near(Difference),
+    /// About the same thing, with other arguments.
+    Related,
+}
+
+fn relation(failed: &Step, step: &Step) -> Option<Relation> {
+    if step.tool != failed.tool {
+        return None;
+    }
+    let (Some(old), Some(new)) = (&failed.call, &step.call) else { return Some(Relation::Same) };
+    if new.arguments.is_same(&old.arguments) {
+        return Some(Relation::Same);
+    }
+    let near = new.arguments.differs(&old.arguments).map(Relation::Near);
+    // What a shell runs is another call, whatever file it is about.
+    let is_shell = old.arguments.program.is_some();
+    near.or_else(|| (!is_shell && new.arguments.shares(&old.arguments)).then_some(Relation::Related))
+}
+
+/// What worked after a step that failed, the events that show it, and from which place on that is known. Nothing of a session that
+/// ended badly; and an answer that does not say that it worked counts only where the session ended in success.
+fn way_out(steps: &[Step], i: usize, end: Option<(SessionOutcome, u32)>) -> Option<(Way, Vec<MemoryId>, u32)> {
+    let failed = steps.get(i)?;
+    failed.tool.as_ref()?;
+    if end.is_some_and(|(outcome, _)| outcome.is_bad()) {
+        return None;
+    }
+    let success = end.filter(|(outcome, _)| *outcome == SessionOutcome::Success).map(|(_, seq)| seq);
+    let is_credible = |step: &Step| step.failure.is_none() && (step.is_told || success.is_some());
+    let after = steps.get(i + 1..)?;
+    let same = after.iter().enumerate().find_map(|(at, step)| Some((at, step, relation(failed, step)?)));
+    let Some((at, step, relation)) = same else {
+        let (_, ended) = end?;
+        let step = after.iter().find(|step| is_credible(step) && is_instead(failed, step))?;
+        let words = format!("calling `{}` instead", step.tool.as_deref()?);
+        let events = failed.events().into_iter().chain(step.events()).collect();
+        return Some((Way { words, example: None, seq: step.seq }, events, ended.max(step.seq)));
+    };
+    // A later failure of the same call has its own way out.
+    if !is_credible(step) {
+        return None;
+    }
+    let mut between: Vec<&Step> =
+        after.iter().take(at).filter(|step| is_credible(step) && is_between(failed, step)).collect();
+    let mut example = None;
+    let words = match relation {
+        Relation::Near(Difference { what, how }) => {
+            between.clear();
+            example = Some(how);
+            what
+        }
+        Relation::Same if between.is_empty() => AGAIN.to_owned(),
+        Relation::Same => first(&between, &mut example)?,
+        Relation::Related => {
+            between.retain(|step| shares(failed, step));
+            first(&between, &mut example)?
+        }
+    };
+    let all = [failed, step].into_iter().chain(between.iter().copied());
+    let events: Vec<MemoryId> = all.clone().flat_map(Step::events).collect();
+    let lasts = all.clone().all(|step| step.lasts);
+    let is_told = all.skip(1).all(|step| step.is_told);
+    let known_at = success.filter(|_| !is_told).map_or(step.seq, |ended| ended.max(step.seq));
+    let quote = |how: String| Quote { text: quotable(&how), events: events.clone(), at: step.at };
+    Some((Way { words, example: example.filter(|_| lasts).map(quote), seq: step.seq }, events, known_at))
+}
+
+/// Whether a step was begun after the failure, and did something else.
+fn is_between(failed: &Step, step: &Step) -> bool {
+    let is_later = step.call.as_ref().is_none_or(|call| call.seq > failed.seq);
+    let is_idle = step.program().is_some_and(|program| IDLE.contains(&program));
+    step.tool.is_some() && is_later && !is_idle
+}
+
+/// The way by calls that came before.
+fn first(between: &[&Step], example: &mut Option<String>) -> Option<String> {
+    let mut names: Vec<String> = Vec::new();
+    for step in between.iter().rev() {
+        let name = step.program().or(step.tool.as_deref())?;
+        let name = format!("`{}`", name.replace('`', "'"));
+        if !names.contains(&name) && names.len() < FIRST_MAX {
+            names.insert(0, name);
+        }
+    }
+    let last = between.last()?;
+    let call = last.call.as_ref().map(|call| call.arguments.text()).filter(|text| !text.is_empty());
+    *example = call.map(|text| match last.program() {
+        Some(_) => shown(&text),
+        None => shown(&format!("{}({text})", last.tool.as_deref().unwrap_or_default())),
+    });
+    Some(format!("calling {} first", names.join(" and ")))
+}
+
+fn shares(failed: &Step, step: &Step) -> bool {
+    match (&failed.call, &step.call) {
+        (Some(a), Some(b)) => b.arguments.shares(&a.arguments),
+        _ => false,
+    }
+}
+
+/// Whether another tool did what the one that failed was called for: it was called about the same, or is named for the same thing.
+fn is_instead(failed: &Step, step: &Step) -> bool {
+    let (Some(old), Some(new)) = (&failed.tool, &step.tool) else { return false };
+    let words = |name: &str| -> Vec<String> {
+        let parts = name.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase);
+        parts.filter(|part| part.chars().count() > 2 && !VERBS.contains(&part.as_str())).collect()
+    };
+    let is_later = step.call.as_ref().is_none_or(|call| call.seq > failed.seq);
+    let named = words(old);
+    old != new && is_later && (shares(failed, step) || words(new).iter().any(|word| named.contains(word)))
 }

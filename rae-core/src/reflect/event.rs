@@ -10,11 +10,13 @@ use serde_json::{Map, Value};
 /// The `event` of the memory that ends a session.
 pub(crate) const END: &str = "session_end";
 /// Where callers put the name of a tool.
-const TOOL_KEYS: [&str; 5] = ["tool", "tool_name", "name", "function", "function_name"];
+const TOOL_KEYS: [&str; 6] = ["tool", "tool_name", "name", "function", "function_name", "params"];
 /// The same in the text of a result.
 const RESULT_KEYS: [&str; 3] = ["tool", "tool_name", "function_name"];
 /// Where they put what joins a call and its answer.
-const CALL_KEYS: [&str; 3] = ["call_id", "tool_call_id", "id"];
+const CALL_KEYS: [&str; 4] = ["call_id", "tool_call_id", "tool_use_id", "id"];
+/// The same in the text of an answer, where `id` is what it is about.
+const ANSWER_KEYS: [&str; 3] = ["call_id", "tool_call_id", "tool_use_id"];
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +74,8 @@ pub(crate) struct Event {
     pub seq: u32,
     /// When it was written.
     pub written: Timestamp,
+    /// When it happened.
+    pub at: Timestamp,
     pub what: What,
     /// The beginning of its text.
     pub text: String,
@@ -107,9 +111,10 @@ impl Event {
             owner: Owner::of(&memory),
             seq,
             written: memory.created_at,
+            at: memory.event_time(),
             what,
             // What was recalled into a prompt was said before: it is not learnt again.
-            text: cut(&without_blocks(&memory.content), REFLECT_EVENT_CHARS_MAX),
+            text: ends(&without_blocks(&memory.content), REFLECT_EVENT_CHARS_MAX),
             metadata: memory.metadata,
             info_class: memory.info_class,
         })
@@ -155,8 +160,12 @@ impl Event {
     }
 
     /// What joins a call and its answer.
-    pub fn call_id(&self) -> Option<&str> {
-        CALL_KEYS.iter().find_map(|key| self.metadata.get(*key).and_then(Value::as_str))
+    pub fn call_id(&self) -> Option<String> {
+        let text = |map: &Map<String, Value>, keys: &[&str]| {
+            keys.iter().find_map(|key| map.get(*key).and_then(Value::as_str)).map(str::to_owned)
+        };
+        let keys = if self.is(EventType::ToolCall) { &CALL_KEYS[..] } else { &ANSWER_KEYS[..] };
+        text(&self.metadata, &CALL_KEYS).or_else(|| text(&self.body()?, keys))
     }
 
     /// Whether it is of this type.
@@ -168,6 +177,7 @@ impl Event {
 fn named_tool(map: &Map<String, Value>, keys: &[&str]) -> Option<String> {
     keys.iter().find_map(|key| match map.get(*key) {
         Some(Value::String(name)) => tool_name(name),
+        // OpenAI's `function`, and the `params` of MCP.
         Some(Value::Object(inner)) => inner.get("name").and_then(Value::as_str).and_then(tool_name),
         _ => None,
     })
@@ -186,4 +196,15 @@ fn tool_name(name: &str) -> Option<String> {
 /// The first `most` characters.
 pub(crate) fn cut(text: &str, most: usize) -> String {
     text.char_indices().nth(most).map_or(text, |(end, _)| text.get(..end).unwrap_or(text)).to_owned()
+}
+
+/// The beginning and the end of a text that is longer than `most` characters: a program says last what went wrong.
+fn ends(text: &str, most: usize) -> String {
+    let chars = text.chars().count();
+    if chars <= most {
+        return text.to_owned();
+    }
+    let half = most / 2;
+    let last = text.char_indices().nth(chars - half).map_or("", |(at, _)| text.get(at..).unwrap_or_default());
+    format!("{}\n{last}", cut(text, half - 1))
 }

@@ -2,10 +2,13 @@
 //! words and numbers alone.
 
 use super::{
+    draft::Draft,
     event::{Cited, Owner, cut},
-    lesson::{Draft, field, numbers, often, reworded, with_insight},
     model::{bounded, inert, lines},
+    quote::plain,
     subject::Subject,
+    told::reworded,
+    words::{field, numbers, often, with_insight},
 };
 use crate::{
     limits::{REFLECT_CLUSTERS_MAX, REFLECT_LISTED_MAX, REFLECT_PROMPT_EVENT_CHARS_MAX, SOURCES_MAX},
@@ -145,7 +148,7 @@ pub(crate) fn has_failed(insight: &Memory) -> bool {
 
 /// The request about a cluster: the lessons that its insight cites.
 pub(crate) fn insight_request(model: &str, lessons: &[Memory]) -> ChatRequest {
-    let line = |lesson: &Memory| inert(&json!({ "lesson": cut(&lesson.content, REFLECT_PROMPT_EVENT_CHARS_MAX) }));
+    let line = |lesson: &Memory| inert(&json!({ "lesson": cut(&plain(lesson), REFLECT_PROMPT_EVENT_CHARS_MAX) }));
     let data = format!("<lessons>\n{}\n</lessons>", lines(lessons.iter().map(line)));
     let schema = json!({
         "type": "object",

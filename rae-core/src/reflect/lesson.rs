@@ -1,38 +1,23 @@
 //! The reflector: from a verdict to the memories that keep it, new ones and stronger ones.
 
 use super::{
-    error_text::advice,
-    evaluate::{Failing, Times, Verdict, evaluate},
+    draft::{Draft, is_undone},
+    evaluate::{Failing, Times, Verdict, Worked, evaluate},
     event::{Cited, Event, Owner},
-    model::{PROMPT, Said},
+    quote::{note, note_example},
     subject::Subject,
     summary,
+    words::{field, lesson_text, numbers, strategy_text, with_insight},
 };
 use crate::{
-    limits::{REFLECT_SENTENCES_MAX, REFLECT_WAYS_MAX, SOURCES_MAX},
-    model::{InfoClass, Kind, Layer, Memory, MemoryId, MemoryPatch, Provenance, Scope, Timestamp, TrustLevel},
+    limits::{REFLECT_WAYS_MAX, SOURCES_MAX},
+    model::{InfoClass, Kind, Memory, MemoryId, Scope},
 };
 use serde_json::{Map, Value, json};
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
 };
-
-/// A memory as it should be: new, or a change of the one that is about the same.
-#[derive(Debug, Clone)]
-pub(crate) struct Draft {
-    pub subject: Subject,
-    pub kind: Kind,
-    pub content: String,
-    pub metadata: Map<String, Value>,
-    importance: f64,
-    confidence: f64,
-    sources: Vec<Cited>,
-    info_class: InfoClass,
-    owner: Owner,
-    /// The words that the memory has now, where they are still those of its numbers.
-    replaces: Option<String>,
-}
 
 /// Whose the events are, the end aside.
 fn owners(events: &[Event]) -> BTreeSet<&Owner> {
@@ -50,7 +35,7 @@ pub(crate) fn is_of_one(events: &[Event]) -> bool {
 }
 
 /// How much a summary matters.
-const SUMMARY_IMPORTANCE: f64 = 0.5;
+pub(super) const SUMMARY_IMPORTANCE: f64 = 0.5;
 
 /// What was learnt: `known` are the memories that are there, by what they are about.
 pub(crate) struct Learnt<'a> {
@@ -59,6 +44,7 @@ pub(crate) struct Learnt<'a> {
     known: &'a HashMap<Subject, Memory>,
     cited: HashMap<MemoryId, Cited>,
     owners: HashMap<MemoryId, &'a Owner>,
+    worked: &'a [Worked],
 }
 
 /// Whose the events are that have an owner.
@@ -80,22 +66,27 @@ fn owner_of(failing: &Failing, owners: &HashMap<MemoryId, &Owner>) -> Option<Own
 }
 
 /// The drafts of a session, its summaries last. `known` gives the memories that are there among [`subjects`] of the same verdict; one
-/// that somebody ended or replaced is left alone. A strategy or lesson without new events gets no draft.
+/// that somebody ended or replaced is left alone. A strategy or lesson without new events gets no draft, but for one of `righted`:
+/// those of tools that worked.
 pub(crate) fn drafts(
     scope: &Scope,
     session: &str,
     (events, verdict): (&[Event], &Verdict),
-    known: &HashMap<Subject, Memory>,
+    (known, righted): (&HashMap<Subject, Memory>, &[Memory]),
 ) -> Vec<Draft> {
     let info_class = verdict.info_class.unwrap_or(InfoClass::Internal);
     let cited = events.iter().map(|event| (event.id, event.cited())).collect();
-    let learnt = Learnt { scope, info_class, known, cited, owners: owned(events) };
+    let learnt = Learnt { scope, info_class, known, cited, owners: owned(events), worked: &verdict.worked };
     let mut drafts = Vec::new();
     for failing in &verdict.failings {
         let Some(owner) = owner_of(failing, &learnt.owners) else { continue };
         drafts.extend(learnt.lesson(failing, &owner));
         drafts.extend(learnt.strategies(failing, &owner));
     }
+    let others: Vec<Draft> = righted.iter().filter_map(|memory| learnt.righted(memory)).collect();
+    let is_new = |other: &Draft| drafts.iter().all(|draft| draft.subject != other.subject);
+    let others: Vec<Draft> = others.into_iter().filter(is_new).collect();
+    drafts.extend(others);
     drafts.extend(learnt.summaries(session, events, verdict));
     drafts
 }
@@ -108,16 +99,18 @@ pub(crate) fn subjects(scope: &Scope, session: &str, (events, verdict): (&[Event
     for failing in &verdict.failings {
         let Some(owner) = owner_of(failing, &of) else { continue };
         let signature = signature(failing);
-        let way = |way: &super::Way| Subject::strategy(scope, &signature, &way.in_words(), &owner);
+        let way = |way: &super::Way| Subject::strategy(scope, &signature, &way.words, &owner);
         subjects.push(Subject::lesson(scope, &signature, &owner));
         subjects.extend(failing.ways.iter().map(|(out, _)| way(out)));
     }
     subjects
 }
 
-/// The lessons of a verdict that are nobody's own, in its order.
-pub(crate) fn lessons(scope: &Scope, verdict: &Verdict) -> Vec<Subject> {
-    verdict.failings.iter().map(|failing| Subject::lesson(scope, &signature(failing), &Owner::default())).collect()
+/// The lessons of a verdict, in its order; `None` for a failure of several owners, of which there is none.
+pub(crate) fn lesson_subjects(scope: &Scope, (events, verdict): (&[Event], &Verdict)) -> Vec<Option<Subject>> {
+    let of = owned(events);
+    let subject = |failing: &Failing| Some(Subject::lesson(scope, &signature(failing), &owner_of(failing, &of)?));
+    verdict.failings.iter().map(subject).collect()
 }
 
 /// What makes two failures the same.
@@ -139,7 +132,57 @@ fn confidence(count: u64) -> f64 {
     1.0 - 0.5 / (count.max(1) as f64).sqrt()
 }
 
+/// Less with each call that worked since the last failure: half for eight, a seventh for fifty.
+fn weight(metadata: &Map<String, Value>) -> f64 {
+    let number = |key: &str| metadata.get(key).and_then(Value::as_u64).unwrap_or(0);
+    importance(number("count")) / (1.0 + number("since") as f64 / WORKED_HALF)
+}
+
+/// Calls that worked since the last failure after which a lesson weighs half.
+const WORKED_HALF: f64 = 8.0;
+/// Calls that worked after which no more are counted: nothing of the lesson would change but a number.
+const WORKED_MAX: u64 = 1_000;
+
+/// Adds to a number of a lesson.
+fn add(metadata: &mut Map<String, Value>, key: &str, more: usize) {
+    let number = metadata.get(key).and_then(Value::as_u64).unwrap_or(0);
+    if number > 0 || more > 0 {
+        metadata.insert(key.to_owned(), json!(number.saturating_add(more as u64)));
+    }
+}
+
 impl Learnt<'_> {
+    /// The calls that worked of the tool, and the program, that a lesson is about, of its owner.
+    fn worked(&self, metadata: &Map<String, Value>, owner: &Owner) -> impl Iterator<Item = &Worked> {
+        let (tool, program) = (field(metadata, "tool").to_owned(), field(metadata, "program").to_owned());
+        let owner = owner.clone();
+        self.worked.iter().filter(move |worked| {
+            let same_program = program.is_empty() || worked.program.as_ref() == Some(&program);
+            worked.tool == tool && same_program && (owner == Owner::default() || worked.owner == owner)
+        })
+    }
+
+    /// A lesson or strategy of a tool that worked, and did not fail of the same, in this session.
+    fn righted(&self, old: &Memory) -> Option<Draft> {
+        let owner = Owner::of(old);
+        let worked = self.worked(&old.metadata, &owner).filter(|worked| worked.is_new).count();
+        let since = old.metadata.get("since").and_then(Value::as_u64).unwrap_or(0);
+        if worked == 0 || since >= WORKED_MAX {
+            return None;
+        }
+        let subject = Subject::of(self.scope, old)?;
+        let mut metadata = old.metadata.clone();
+        add(&mut metadata, "since", worked);
+        let text = if old.kind == Kind::Lesson { lesson_text } else { strategy_text };
+        if old.kind == Kind::Lesson {
+            add(&mut metadata, "succeeded", worked);
+        }
+        let replaces = Some(text(&old.metadata));
+        let content = text(&metadata);
+        let draft = self.draft(subject, old.kind, content, metadata, Some(old));
+        Some(Draft { owner, replaces, info_class: old.info_class, is_quiet: true, ..draft })
+    }
+
     fn old(&self, subject: Subject) -> Option<&Memory> {
         self.known.get(&subject)
     }
@@ -149,58 +192,89 @@ impl Learnt<'_> {
         let subject = Subject::lesson(self.scope, &signature, owner);
         let old = self.old(subject);
         let new = unseen(&failing.times, old);
-        let ways: Vec<(String, usize)> = failing
-            .ways
-            .iter()
-            .map(|(way, times)| (way.in_words(), times))
-            .map(|(way, times)| (self.old(Subject::strategy(self.scope, &signature, &way, owner)), way, times))
-            .map(|(strategy, way, times)| (way, unseen(times, strategy).len()))
-            .filter(|(_, worked)| *worked > 0)
-            .collect();
+        let worked_new = |(way, times): &(super::Way, Times)| {
+            let strategy = self.old(Subject::strategy(self.scope, &signature, &way.words, owner));
+            (way.clone(), unseen(times, strategy).len())
+        };
+        let ways: Vec<(super::Way, usize)> =
+            failing.ways.iter().map(worked_new).filter(|(_, worked)| *worked > 0).collect();
         // A way out may be found after the failure was counted.
         if new.is_empty() && (ways.is_empty() || old.is_none()) {
             return None;
         }
+        let old = old.filter(|old| !is_undone(old));
         let mut metadata = old.map(|old| old.metadata.clone()).unwrap_or_default();
         let replaces = old.map(|_| lesson_text(&metadata));
-        let before = grow(&mut metadata, &failing.times, &new);
+        grow(&mut metadata, &failing.times, &new);
         metadata.insert("tool".to_owned(), json!(failing.tool));
         metadata.insert("error".to_owned(), json!(failing.error));
         metadata.insert("signature".to_owned(), json!(signature));
+        if let Some(program) = failing.program.as_ref().filter(|_| old.is_none()) {
+            metadata.insert("program".to_owned(), json!(program));
+        }
+        self.count_worked(&mut metadata, failing, (owner, old.is_some(), !new.is_empty()));
+        note(&mut metadata, failing.quote.as_ref());
         let mut worked = numbers(metadata.get("worked"));
         for (way, times) in ways {
-            if worked.len() < REFLECT_WAYS_MAX || worked.contains_key(&way) {
-                *worked.entry(way).or_default() += times as u64;
+            if worked.len() < REFLECT_WAYS_MAX || worked.contains_key(&way.words) {
+                note_example(&mut metadata, &way.words, way.example.as_ref());
+                *worked.entry(way.words).or_default() += times as u64;
             }
         }
         metadata.insert("worked".to_owned(), json!(worked));
         let content = lesson_text(&metadata);
-        let mut draft = self.draft(subject, Kind::Lesson, content, metadata, (before, old));
+        let mut draft = self.draft(subject, Kind::Lesson, content, metadata, old);
         draft.owner = owner.clone();
         draft.sources = self.cite(new);
         draft.replaces = replaces;
         Some(draft)
     }
 
+    /// When the failure happened last, and which calls worked besides.
+    fn count_worked(
+        &self,
+        metadata: &mut Map<String, Value>,
+        failing: &Failing,
+        (owner, is_known, is_again): (&Owner, bool, bool),
+    ) {
+        let last = metadata.get("last").and_then(|last| serde_json::from_value(last.clone()).ok());
+        metadata.insert("last".to_owned(), json!(last.map_or(failing.last, |last| failing.last.max(last))));
+        let seqs: Vec<u32> =
+            self.worked(metadata, owner).filter(|worked| worked.is_new).map(|worked| worked.seq).collect();
+        add(metadata, "succeeded", seqs.iter().filter(|seq| is_known || **seq > failing.first_seq).count());
+        if is_again {
+            metadata.remove("since");
+        }
+        add(metadata, "since", seqs.iter().filter(|seq| !is_again || **seq > failing.last_seq).count());
+    }
+
     fn strategies(&self, failing: &Failing, owner: &Owner) -> Vec<Draft> {
         let signature = signature(failing);
         let draft = |(way, times): &(super::Way, Times)| {
-            let way = way.in_words();
-            let subject = Subject::strategy(self.scope, &signature, &way, owner);
+            let subject = Subject::strategy(self.scope, &signature, &way.words, owner);
             let old = self.old(subject);
             let new = unseen(times, old);
             if new.is_empty() {
                 return None;
             }
+            let old = old.filter(|old| !is_undone(old));
             let mut metadata = old.map(|old| old.metadata.clone()).unwrap_or_default();
             let replaces = old.map(|_| strategy_text(&metadata));
-            let before = grow(&mut metadata, times, &new);
+            grow(&mut metadata, times, &new);
             metadata.insert("tool".to_owned(), json!(failing.tool));
             metadata.insert("error".to_owned(), json!(failing.error));
             metadata.insert("signature".to_owned(), json!(signature));
-            metadata.insert("way".to_owned(), json!(way));
+            metadata.insert("way".to_owned(), json!(way.words));
+            metadata.insert("last".to_owned(), json!(failing.last));
+            if let Some(program) = failing.program.as_ref().filter(|_| old.is_none()) {
+                metadata.insert("program".to_owned(), json!(program));
+            }
+            metadata.remove("since");
+            let since = self.worked(&metadata, owner).filter(|worked| worked.seq > way.seq).count();
+            add(&mut metadata, "since", since);
+            note_example(&mut metadata, &way.words, way.example.as_ref());
             let content = strategy_text(&metadata);
-            let mut draft = self.draft(subject, Kind::Strategy, content, metadata, (before, old));
+            let mut draft = self.draft(subject, Kind::Strategy, content, metadata, old);
             draft.owner = owner.clone();
             draft.sources = self.cite(new);
             draft.replaces = replaces;
@@ -271,13 +345,13 @@ impl Learnt<'_> {
         kind: Kind,
         content: String,
         metadata: Map<String, Value>,
-        (before, old): (u64, Option<&Memory>),
+        old: Option<&Memory>,
     ) -> Draft {
         let count = metadata.get("count").and_then(Value::as_u64).unwrap_or(1);
-        // Feedback moved it, and stays: it grows by what the new events add.
+        // Feedback moved it, and stays: it grows by what the new events add, and sinks by what they take.
         let importance = match old {
-            Some(old) => (old.importance + importance(count) - importance(before)).clamp(0.0, 1.0),
-            None => importance(count),
+            Some(old) => (old.importance + weight(&metadata) - weight(&old.metadata)).clamp(0.0, 1.0),
+            None => weight(&metadata),
         };
         Draft {
             subject,
@@ -290,6 +364,7 @@ impl Learnt<'_> {
             info_class: self.info_class,
             owner: Owner::default(),
             replaces: None,
+            is_quiet: false,
         }
     }
 }
@@ -301,297 +376,11 @@ fn unseen<'a>(times: &'a Times, old: Option<&Memory>) -> Vec<&'a Vec<MemoryId>> 
     times.new.iter().filter(|events| !events.iter().all(is_known)).collect()
 }
 
-/// Adds the new ones to the numbers; gives the count before. A session that was counted already is not counted again.
-fn grow(metadata: &mut Map<String, Value>, times: &Times, new: &[&Vec<MemoryId>]) -> u64 {
+/// Adds the new ones to the numbers. A session that was counted already is not counted again.
+fn grow(metadata: &mut Map<String, Value>, times: &Times, new: &[&Vec<MemoryId>]) {
     let number = |key: &str| metadata.get(key).and_then(Value::as_u64).unwrap_or(0);
     let (count, sessions) = (number("count"), number("sessions"));
     metadata.insert("count".to_owned(), json!(count.saturating_add(new.len() as u64)));
     let is_first = times.old == 0 && new.len() == times.new.len();
     metadata.insert("sessions".to_owned(), json!(sessions.saturating_add(u64::from(is_first)).max(1)));
-    count
-}
-
-pub(super) fn numbers(value: Option<&Value>) -> BTreeMap<String, u64> {
-    let entries = value.and_then(Value::as_object).into_iter().flatten();
-    entries.filter_map(|(key, value)| Some((key.clone(), value.as_u64()?))).collect()
-}
-
-pub(super) fn often(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
-pub(super) fn field<'a>(metadata: &'a Map<String, Value>, key: &str) -> &'a str {
-    metadata.get(key).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn occurrence(metadata: &Map<String, Value>) -> String {
-    let number = |key: &str| metadata.get(key).and_then(Value::as_u64).unwrap_or(1);
-    format!("{} in {}", often(number("count"), "time"), often(number("sessions"), "session"))
-}
-
-/// The lesson in words, from its numbers alone.
-fn lesson_text(metadata: &Map<String, Value>) -> String {
-    let (tool, error) = (field(metadata, "tool"), field(metadata, "error"));
-    let (cause, rule) = (field(metadata, "cause"), field(metadata, "rule"));
-    let times = occurrence(metadata);
-    let mut text = match tool {
-        "" => format!("It went wrong with '{error}' {times}."),
-        tool => format!("Calls of `{tool}` failed with '{error}' {times}."),
-    };
-    if !cause.is_empty() {
-        text.push_str(&format!(" Cause: {}", sentence(cause)));
-    }
-    match (rule, tool) {
-        ("", "") => text.push_str(&format!(" Before going the same way again: {}.", advice(error))),
-        ("", _) => text.push_str(&format!(" Before calling it again: {}.", advice(error))),
-        (rule, _) => text.push_str(&format!(" Rule: {}", sentence(rule))),
-    }
-    let worked = numbers(metadata.get("worked"));
-    if !worked.is_empty() {
-        let ways: Vec<String> = worked.iter().map(|(way, n)| format!("{way} ({})", often(*n, "time"))).collect();
-        text.push_str(&format!(" What worked then: {}.", ways.join("; ")));
-    }
-    text
-}
-
-fn strategy_text(metadata: &Map<String, Value>) -> String {
-    let (tool, error, way) = (field(metadata, "tool"), field(metadata, "error"), field(metadata, "way"));
-    format!("After `{tool}` failed with '{error}', {way} worked, {}.", occurrence(metadata))
-}
-
-pub(crate) fn sentence(text: &str) -> String {
-    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{text}{end}")
-}
-
-pub(super) fn with_insight(text: &str, insight: &str) -> String {
-    if insight.is_empty() { text.to_owned() } else { format!("{text} {}", sentence(insight)) }
-}
-
-/// What changes of a lesson when a model says why, and what to do, having been shown these events; `None` where the lesson cannot
-/// cite them all beside what it may repeat already. Words that somebody changed stay.
-pub(crate) fn explained(old: &Memory, said: &Said, (shown, class): (&[Cited], InfoClass)) -> Option<MemoryPatch> {
-    let mut metadata = old.metadata.clone();
-    metadata.insert("cause".to_owned(), json!(said.cause));
-    metadata.insert("rule".to_owned(), json!(said.rule));
-    metadata.insert("prompt".to_owned(), json!(PROMPT));
-    let content = (lesson_text(&old.metadata) == old.content).then(|| lesson_text(&metadata));
-    let shown_ids: Vec<MemoryId> = shown.iter().map(|event| event.id).collect();
-    let before = &old.provenance.derived_from;
-    let others: Vec<MemoryId> = before.iter().filter(|id| !shown_ids.contains(id)).copied().collect();
-    // The rules repeat nothing that was said: of their sources some may make room. Those of a model's words may not.
-    if is_of_model(old) && shown_ids.len() + others.len() > SOURCES_MAX {
-        return None;
-    }
-    let mut provenance = old.provenance.clone();
-    provenance.derived_from = shown_ids.into_iter().chain(others).take(SOURCES_MAX).collect();
-    let ends = shown.iter().filter_map(|event| event.expires_at).chain(old.expires_at).min();
-    Some(MemoryPatch {
-        provenance: Some(provenance),
-        expires_at: Some(ends),
-        info_class: Some(old.info_class.max(class)),
-        ..reworded(old, content, metadata)
-    })
-}
-
-/// Whether words of a model are, or may be, in a memory.
-pub(crate) fn is_of_model(memory: &Memory) -> bool {
-    ["cause", "rule", "prompt"].iter().any(|key| memory.metadata.contains_key(*key))
-}
-
-/// What changes of a summary when a model was asked about the session up to a place.
-pub(crate) fn asked(
-    old: &Memory,
-    insight: Option<&str>,
-    (upto, failed): (u32, bool),
-    (shown, class): (&[Cited], InfoClass),
-) -> MemoryPatch {
-    let mut metadata = old.metadata.clone();
-    if failed {
-        metadata.insert("model_failed".to_owned(), json!(upto));
-        return reworded(old, None, metadata);
-    }
-    metadata.remove("model_failed");
-    metadata.insert("asked".to_owned(), json!(upto));
-    let Some(insight) = insight else { return reworded(old, None, metadata) };
-    let before = field(&old.metadata, "insight");
-    let bare = old.content.strip_suffix(&with_insight("", before)).unwrap_or(&old.content);
-    let content = with_insight(bare, insight);
-    metadata.insert("insight".to_owned(), json!(insight));
-    metadata.insert("prompt".to_owned(), json!(PROMPT));
-    // A model may repeat any of what it was shown. What the summary quotes comes first among its sources.
-    let mut provenance = old.provenance.clone();
-    let (quoted, rest) = provenance.derived_from.split_at(provenance.derived_from.len().min(REFLECT_SENTENCES_MAX));
-    let mut sources: Vec<MemoryId> = Vec::new();
-    for id in quoted.iter().copied().chain(shown.iter().map(|event| event.id)).chain(rest.iter().copied()) {
-        if sources.len() < SOURCES_MAX && !sources.contains(&id) {
-            sources.push(id);
-        }
-    }
-    provenance.derived_from = sources;
-    let ends = shown.iter().filter_map(|event| event.expires_at).chain(old.expires_at).min();
-    MemoryPatch {
-        provenance: Some(provenance),
-        expires_at: Some(ends),
-        info_class: Some(old.info_class.max(class)),
-        ..reworded(old, Some(content), metadata)
-    }
-}
-
-pub(super) fn reworded(old: &Memory, content: Option<String>, metadata: Map<String, Value>) -> MemoryPatch {
-    let content = content.filter(|content| *content != old.content);
-    MemoryPatch {
-        content_hash: content.as_ref().map(|content| *blake3::hash(content.as_bytes()).as_bytes()),
-        content,
-        metadata: Some(metadata),
-        trust_level: Some(Some(TrustLevel::Low)),
-        ..MemoryPatch::default()
-    }
-}
-
-/// Up to where a model was asked about the session of a summary.
-pub(crate) fn was_asked(summary: &Memory) -> Option<u32> {
-    place(summary, "asked")
-}
-
-/// Up to where its answer could not be read.
-pub(crate) fn model_failed(summary: &Memory) -> Option<u32> {
-    place(summary, "model_failed")
-}
-
-fn place(summary: &Memory, field: &str) -> Option<u32> {
-    summary.metadata.get(field).and_then(Value::as_u64).and_then(|place| u32::try_from(place).ok())
-}
-
-impl Draft {
-    /// A reflection of this text on these events, of a class and of whom they all are.
-    pub fn reflection(
-        subject: Subject,
-        content: String,
-        metadata: Map<String, Value>,
-        sources: Vec<Cited>,
-        (info_class, owner): (InfoClass, Owner),
-    ) -> Self {
-        let (kind, replaces) = (Kind::Reflection, None);
-        let (importance, confidence) = (SUMMARY_IMPORTANCE, 1.0);
-        Self { subject, kind, content, metadata, importance, confidence, sources, info_class, owner, replaces }
-    }
-
-    /// What a user says again and again, as knowledge: the newest wording. Words that somebody changed stay.
-    pub fn statement(
-        subject: Subject,
-        content: String,
-        metadata: Map<String, Value>,
-        sources: Vec<Cited>,
-        whose: (InfoClass, Owner),
-    ) -> Self {
-        Self { kind: Kind::Fact, ..Self::reflection(subject, content, metadata, sources, whose) }
-    }
-
-    /// Whether it quotes what it was made from, and is written anew each time.
-    fn quotes(&self) -> bool {
-        matches!(self.kind, Kind::Reflection | Kind::Fact)
-    }
-
-    /// What it was made from, as it was read: it may be written only while that is there unchanged.
-    pub fn cited(&self) -> impl Iterator<Item = &Cited> {
-        self.sources.iter().take(SOURCES_MAX)
-    }
-
-    /// When the first of what it quotes is to be gone. Lessons quote nothing.
-    fn expires_at(&self) -> Option<Timestamp> {
-        let quoted = self.sources.iter().filter(|_| self.quotes());
-        quoted.filter_map(|source| source.expires_at).min()
-    }
-
-    /// How far a session was looked at, noted in a summary that somebody ended: what was counted is not counted again, and nothing
-    /// else of it moves. `None` where the draft notes no such place, or the memory has it.
-    pub fn mark_alone(&self, old: &Memory) -> Option<MemoryPatch> {
-        let upto = self.metadata.get("upto").filter(|upto| old.metadata.get("upto") != Some(*upto))?;
-        let mut metadata = old.metadata.clone();
-        metadata.insert("upto".to_owned(), upto.clone());
-        Some(MemoryPatch { metadata: Some(metadata), ..MemoryPatch::default() })
-    }
-
-    /// Whether it says anything that the memory does not.
-    pub fn is_news(&self, old: Option<&Memory>) -> bool {
-        old.is_none_or(|old| {
-            old.metadata != self.metadata || (self.kind == Kind::Reflection && old.content != self.content)
-        })
-    }
-
-    /// The memory, where there is none yet.
-    pub fn into_memory(self, id: MemoryId, scope: &Scope, now: Timestamp) -> Memory {
-        let (sources, expires_at) = (self.sources_after(&[]), self.expires_at());
-        Memory {
-            id,
-            scope: scope.clone(),
-            layer: if self.kind == Kind::Fact { Layer::Semantic } else { Layer::Reflective },
-            kind: self.kind,
-            content_hash: *blake3::hash(self.content.as_bytes()).as_bytes(),
-            content: self.content,
-            role: None,
-            speaker: None,
-            session_id: None,
-            agent_id: self.owner.agent_id,
-            user_id: self.owner.user_id,
-            tags: Vec::new(),
-            metadata: self.metadata,
-            importance: self.importance,
-            strength: 1.0,
-            confidence: self.confidence,
-            // It repeats what tools and strangers said.
-            trust_level: Some(TrustLevel::Low),
-            info_class: self.info_class,
-            provenance: Provenance { derived_from: sources, sources: Vec::new() },
-            created_at: now,
-            updated_at: now,
-            occurred_at: None,
-            valid_from: None,
-            valid_to: None,
-            superseded_by: None,
-            expires_at,
-            version: 1,
-            seq: 0,
-            seq_in_session: None,
-            claim: None,
-            dedup_key: Some(self.subject.key),
-            witness_count: 1,
-        }
-    }
-
-    /// What changes of the memory that is there. Words that somebody changed stay as they are.
-    pub fn into_patch(self, old: &Memory) -> MemoryPatch {
-        let (quotes, expires_at) = (self.quotes(), self.quotes().then(|| self.expires_at()));
-        let derived_from = match quotes {
-            // A summary is written anew, from these events.
-            true => self.sources_after(&[]),
-            false => self.sources_after(&old.provenance.derived_from),
-        };
-        let provenance = Provenance { derived_from, sources: old.provenance.sources.clone() };
-        let said = old.metadata.get("consolidated").and_then(Value::as_str);
-        let is_ours = self.replaces.as_deref().or(said).is_none_or(|words| words == old.content);
-        let content = Some(self.content).filter(|content| is_ours && *content != old.content);
-        MemoryPatch {
-            content_hash: content.as_ref().map(|content| *blake3::hash(content.as_bytes()).as_bytes()),
-            content,
-            metadata: Some(self.metadata),
-            importance: (!quotes).then_some(self.importance),
-            confidence: (!quotes).then_some(self.confidence),
-            info_class: Some(self.info_class.max(old.info_class)),
-            provenance: Some(provenance),
-            expires_at,
-            ..MemoryPatch::default()
-        }
-    }
-
-    fn sources_after(&self, old: &[MemoryId]) -> Vec<MemoryId> {
-        let mut sources = old.to_vec();
-        for Cited { id, .. } in &self.sources {
-            if sources.len() < SOURCES_MAX && !sources.contains(id) {
-                sources.push(*id);
-            }
-        }
-        sources
-    }
 }

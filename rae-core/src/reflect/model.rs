@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which prompts these are: lessons say it.
-pub(crate) const PROMPT: &str = "reflect.v1";
+pub(crate) const PROMPT: &str = "actor.v1+evaluator.v1+reflector.v1";
 const ACTOR: &str = include_str!("../../assets/prompts/actor.v1.md");
 const EVALUATOR: &str = include_str!("../../assets/prompts/evaluator.v1.md");
 const REFLECTOR: &str = include_str!("../../assets/prompts/reflector.v1.md");

@@ -1,7 +1,8 @@
 //! What a memory is about, where there is one of each: how it is found again, and why two who write it at the same time make one.
 
 use super::event::{END, Owner};
-use crate::model::{MemoryId, Scope, subject_key};
+use crate::model::{Kind, Memory, MemoryId, Scope, subject_key};
+use serde_json::Value;
 
 /// The end of a session, a lesson, a strategy or a summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +16,18 @@ pub(crate) struct Subject {
 impl Subject {
     fn new(scope: &Scope, what: &str, parts: &[&str]) -> Self {
         Self { key: subject_key(what, parts), old_id: fixed_id(scope, what, parts) }
+    }
+
+    /// What a lesson or strategy of reflection is about; `None` of another memory.
+    pub fn of(scope: &Scope, memory: &Memory) -> Option<Self> {
+        let text = |key: &str| memory.metadata.get(key).and_then(Value::as_str);
+        let (signature, owner) = (text("signature")?, Owner::of(memory));
+        let subject = match memory.kind {
+            Kind::Lesson => Self::lesson(scope, signature, &owner),
+            Kind::Strategy => Self::strategy(scope, signature, text("way")?, &owner),
+            _ => return None,
+        };
+        (memory.dedup_key == Some(subject.key) || memory.id == subject.old_id).then_some(subject)
     }
 
     /// The end of a session.

@@ -11,10 +11,17 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Who says what, as a summary names them.
+const USER: &str = "User";
+const AGENT: &str = "Agent";
 /// Shortest sentence that can say something, in words.
 const WORDS_MIN: usize = 4;
 /// Longest sentence that is taken whole, in characters.
 const CHARS_MAX: usize = 240;
+
+/// What an answer begins with that says nothing without its question.
+const ANSWERS: [&str; 12] =
+    ["yes", "no", "done", "ok", "okay", "sure", "thanks", "great", "perfect", "right", "exactly", "yep"];
 
 /// A text and the events that it quotes.
 pub(super) struct Summary {
@@ -28,6 +35,8 @@ pub(super) struct Summary {
 pub(super) struct Sentence {
     pub text: String,
     pub event: Cited,
+    /// `User` or `Agent`.
+    who: &'static str,
     terms: BTreeSet<String>,
 }
 
@@ -42,10 +51,17 @@ impl Sentence {
         key
     }
 
-    /// The sentence as it stands in a summary.
-    pub fn quoted(&self) -> String {
+    /// The sentence as it stands in a summary after one of `before`: who says it is named where that changes.
+    pub fn quoted(&self, before: &str) -> String {
         let end = if self.text.ends_with(['.', '!', '?', '…', '。']) { "" } else { "." };
-        format!(" {}{end}", cut(&self.text, CHARS_MAX))
+        let who = if self.who == before { String::new() } else { format!("{}: ", self.who) };
+        format!(" {who}{}{end}", cut(&self.text, CHARS_MAX))
+    }
+
+    /// Whether it answers a question that does not stand beside it: "Yes, that one.", "Done, all of them."
+    pub fn only_answers(&self) -> bool {
+        let (word, rest) = self.text.split_at(self.text.find(|c: char| !c.is_alphabetic()).unwrap_or(self.text.len()));
+        ANSWERS.contains(&word.to_lowercase().as_str()) && !rest.starts_with([' ', '\''])
     }
 }
 
@@ -65,12 +81,14 @@ pub(super) fn summarise(session: &str, events: &[Event], verdict: &Verdict) -> S
         text.push_str(&format!(" {}.", failures.join("; ")));
     }
     let mut sources: Vec<Cited> = Vec::new();
-    for sentence in central(events.iter().flat_map(sentences).collect(), REFLECT_SENTENCES_MAX) {
-        let quoted = sentence.quoted();
+    let mut who = "";
+    for sentence in chosen(events) {
+        let quoted = sentence.quoted(who);
         if text.chars().count() + quoted.chars().count() > REFLECT_SUMMARY_CHARS_MAX {
             continue;
         }
         text.push_str(&quoted);
+        who = sentence.who;
         sources.push(sentence.event);
     }
     let quotes = sources.len();
@@ -84,6 +102,24 @@ pub(super) fn summarise(session: &str, events: &[Event], verdict: &Verdict) -> S
     sources.extend(events.iter().filter(|event| failed.contains(&event.id)).map(Event::cited));
     sources.dedup();
     Summary { text, quotes, sources }
+}
+
+/// What a summary quotes: what was asked first, what was answered last, and what is central between them.
+fn chosen(events: &[Event]) -> Vec<Sentence> {
+    let said = |event: &Event| sentences(event).into_iter().filter(|sentence| !sentence.only_answers()).collect();
+    let mut all: Vec<Sentence> = events.iter().flat_map(|event| -> Vec<Sentence> { said(event) }).collect();
+    let first = all.iter().position(|sentence| sentence.who == USER).map(|place| all.remove(place));
+    let answer = all.iter().rfind(|sentence| sentence.who == AGENT).map(|sentence| sentence.event.id);
+    let last = all.iter().position(|sentence| sentence.who == AGENT && Some(sentence.event.id) == answer);
+    let last = last.map(|place| all.remove(place));
+    let most = REFLECT_SENTENCES_MAX - usize::from(first.is_some()) - usize::from(last.is_some());
+    let ends: Vec<&Sentence> = first.iter().chain(&last).collect();
+    all.retain(|sentence| ends.iter().all(|end| overlap(&sentence.terms, &end.terms) <= 0.5));
+    let middle = if most > 0 { central(all, most) } else { Vec::new() };
+    let mut chosen: Vec<Sentence> = first.into_iter().collect();
+    chosen.extend(middle);
+    chosen.extend(last);
+    chosen
 }
 
 /// The central ones of these sentences, in their order: those whose words occur in most of the others, no two about the same.
@@ -131,6 +167,7 @@ pub(super) fn sentences(event: &Event) -> Vec<Sentence> {
     if !(event.is(EventType::UserInput) || event.is(EventType::LlmResponse)) {
         return out;
     }
+    let who = if event.is(EventType::UserInput) { USER } else { AGENT };
     for line in event.text.lines() {
         let mut start = 0;
         let mut chars = line.char_indices().peekable();
@@ -152,7 +189,7 @@ pub(super) fn sentences(event: &Event) -> Vec<Sentence> {
                 terms.insert(term.to_owned());
             });
             if words >= WORDS_MIN || (words >= 2 && text.split_whitespace().count() >= WORDS_MIN) {
-                out.push(Sentence { text: text.to_owned(), event: event.cited(), terms });
+                out.push(Sentence { text: text.to_owned(), event: event.cited(), who, terms });
             }
         }
     }

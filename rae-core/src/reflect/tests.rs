@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test reports by panicking
 
-use super::{error_text::normalised, failing::begins_badly};
+use super::{error_text::normalised, telling::begins_badly};
 
 #[test]
 fn errors_that_differ_in_what_names_one_case_are_the_same() {
@@ -24,6 +24,13 @@ fn errors_that_differ_in_what_names_one_case_are_the_same() {
         ("mail to <email> bounced", &["Mail to a@b.example bounced", "mail to ada.l@c.example bounced"]),
         ("id=<n> is taken", &["id=17 is taken", "id=4 is taken"]),
         ("valueerror: bad value", &["Traceback (most recent call last):\n  File \"x\"\nValueError: bad value"]),
+        ("start must be iso 8601", &["start must be ISO 8601", "Start must be ISO 8601."]),
+        ("invalid date <time>", &["invalid date 2026-06-31", "Invalid date 31/05/2026", "invalid date June 31"]),
+        ("error[e0308]: mismatched types", &["error[E0308]: mismatched types"]),
+        ("429 too many requests", &["429 Too Many Requests"]),
+        ("http 503 service unavailable", &["HTTP/1.1 503 Service Unavailable", "HTTP 503 Service Unavailable"]),
+        ("request failed with status code 429", &["Request failed with status code 429"]),
+        ("exit code 137", &["exit code 137"]),
         ("run <id> failed", &["run 123e4567-e89b-12d3-a456-426614174000 failed", "Run 0x7ffe12 failed"]),
     ];
     for (general, errors) in groups {
@@ -36,6 +43,7 @@ fn errors_that_differ_in_what_names_one_case_are_the_same() {
 #[test]
 fn errors_that_say_different_things_stay_apart_and_any_text_has_a_form() {
     assert_ne!(normalised("HTTP 404"), normalised("HTTP 503"));
+    assert_ne!(normalised("exit code 1"), normalised("exit code 127"));
     assert_ne!(normalised("seat taken"), normalised("seat unknown"));
     assert_eq!(normalised("oauth2 token expired"), "oauth2 token expired");
     for odd in ["", " ", "...", "'", "\u{1}\u{1}", "😀 ошибка 42", "\"unclosed", "a'b'c", "<<>>", "###"] {

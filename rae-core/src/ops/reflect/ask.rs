@@ -6,12 +6,13 @@ use crate::{
     deps::Deps,
     error::{Error, Result},
     jobs::embed_debt,
-    limits::REFLECT_INSIGHT_CHARS_MAX,
+    limits::{REFLECT_ASKED_MAX, REFLECT_INSIGHT_CHARS_MAX},
     model::{DropTarget, InfoClass, JobKind, NewJob, Op},
     ops::{LlmOptions, llm},
     reflect::{
-        Answer, Cited, Event, Said, Subject, Verdict, chosen, cut, evaluate, explained, is_of_nobody, is_of_one,
-        lessons, model_failed, model_request, read_answer, repair, sentence, was_asked,
+        Answer, Cited, Event, Said, Subject, Verdict, chosen, counted, cut, evaluate, explained, is_of_nobody,
+        is_of_one, is_unexplained, lesson_subjects, model_failed, model_request, read_answer, repair, sentence,
+        was_asked,
     },
 };
 use std::time::Duration;
@@ -42,7 +43,7 @@ pub(super) async fn ask(deps: &Deps, ctx: &Ctx, session: &str, attempts: u32) ->
     let events: Vec<_> = events.into_iter().filter(|event| event.seq <= upto).collect();
     let verdict = evaluate(&events, None);
     let went_wrong = !verdict.failings.is_empty() || verdict.outcome.is_some_and(|outcome| outcome.is_bad());
-    if !went_wrong {
+    if !went_wrong || !is_due(deps, ctx, (&events, &verdict)).await? {
         return Ok(Vec::new());
     }
     let chosen = chosen(&events, &verdict);
@@ -50,6 +51,20 @@ pub(super) async fn ask(deps: &Deps, ctx: &Ctx, session: &str, attempts: u32) ->
     let kept = ask_claimed(deps, ctx, session, (model, &events, &chosen), (&verdict, upto)).await;
     marks::release(deps, ctx, asking).await;
     kept
+}
+
+/// Whether there is anything to ask: a failure that no model was asked about since it has happened twice as often, or a bad end that
+/// none explains.
+async fn is_due(deps: &Deps, ctx: &Ctx, session: (&[Event], &Verdict)) -> Result<bool> {
+    let subjects = lesson_subjects(ctx.scope(), session);
+    if subjects.is_empty() {
+        return Ok(true);
+    }
+    let now = deps.clock.now();
+    let own: Vec<Subject> = subjects.iter().flatten().copied().collect();
+    let known = about(deps, ctx, &own).await?;
+    // One that somebody forgot or ended is asked about no more; one of several owners has no lesson, and no word of a model.
+    Ok(known.values().any(|lesson| !lesson.is_over(now) && is_unexplained(lesson)))
 }
 
 /// Asks, unless somebody did between the look at the summary and the claim, and keeps the answer.
@@ -103,7 +118,7 @@ async fn keep_all(
     (answer, events, chosen): (Answer, &[Event], &[Event]),
     (verdict, upto, failed): (&Verdict, u32, bool),
 ) -> Result<Vec<Reflected>> {
-    let lessons = lessons(ctx.scope(), verdict);
+    let lessons = lesson_subjects(ctx.scope(), (events, verdict));
     let mut answer = for_owners(answer, events, verdict);
     let mut shown: Vec<Cited> = chosen.iter().map(Event::cited).collect();
     let class = chosen.iter().map(|event| event.info_class).max().unwrap_or(InfoClass::Internal);
@@ -154,18 +169,19 @@ async fn keep(
     ctx: &Ctx,
     session: &str,
     (answer, shown, class): (&Answer, &[Cited], InfoClass),
-    (lessons, upto, failed): (&[Subject], u32, bool),
+    (lessons, upto, failed): (&[Option<Subject>], u32, bool),
 ) -> Result<Vec<Reflected>> {
     let Some(summary) = summary_of(deps, ctx, session).await? else { return Ok(Vec::new()) };
-    let known = about(deps, ctx, lessons).await?;
+    let subjects: Vec<Subject> = lessons.iter().flatten().copied().collect();
+    let known = about(deps, ctx, &subjects).await?;
     let now = deps.clock.now();
     let mut changes = Vec::new();
-    for (n, said) in &answer.failures {
+    for (n, lesson) in lessons.iter().enumerate().filter(|_| !failed) {
         // A lesson that somebody forgot or ended stays so.
-        if let Some(lesson) = lessons.get(*n).and_then(|lesson| known.get(lesson)).filter(|lesson| !lesson.is_over(now))
-        {
-            changes.extend(explained(lesson, said, (shown, class)).map(|patch| (lesson.clone(), patch)));
-        }
+        let lesson = lesson.and_then(|lesson| known.get(&lesson)).filter(|lesson| !lesson.is_over(now));
+        let Some(lesson) = lesson.filter(|lesson| n < REFLECT_ASKED_MAX && is_unexplained(lesson)) else { continue };
+        let told = answer.failures.get(&n).and_then(|said| explained(lesson, said, (shown, class)));
+        changes.push((lesson.clone(), counted(lesson, told)));
     }
     let insight = answer.insight.as_deref().filter(|_| !summary.is_over(now));
     changes.push((summary.clone(), crate::reflect::asked(&summary, insight, (upto, failed), (shown, class))));

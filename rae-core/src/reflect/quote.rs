@@ -1,0 +1,110 @@
+//! What a lesson quotes, which events it is from, and the lesson without it: who forgets an event has its words nowhere.
+
+use super::{
+    evaluate::Quote,
+    words::{lesson_text, strategy_text},
+};
+use crate::model::{Kind, Memory, MemoryId};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+/// The error as it was said last.
+const SAID: &str = "quote";
+/// The newest example of each way out, by its words.
+const EXAMPLES: &str = "examples";
+
+fn value(quote: &Quote) -> Value {
+    json!({ "text": quote.text, "events": quote.events, "at": quote.at })
+}
+
+/// Whether a quote is as new as the one that is there.
+fn is_newest(old: Option<&Value>, new: &Quote) -> bool {
+    let at = old.and_then(|old| old.get("at")).and_then(|at| serde_json::from_value(at.clone()).ok());
+    at.is_none_or(|at| new.at >= at)
+}
+
+/// Notes the error as it was said.
+pub(super) fn note(metadata: &mut Map<String, Value>, quote: Option<&Quote>) {
+    if let Some(quote) = quote.filter(|quote| is_newest(metadata.get(SAID), quote)) {
+        metadata.insert(SAID.to_owned(), value(quote));
+    }
+}
+
+/// Notes how a way out was gone.
+pub(super) fn note_example(metadata: &mut Map<String, Value>, way: &str, quote: Option<&Quote>) {
+    let Some(quote) = quote else { return };
+    let examples = metadata.entry(EXAMPLES).or_insert_with(|| json!({}));
+    if let Some(examples) = examples.as_object_mut().filter(|known| is_newest(known.get(way), quote)) {
+        examples.insert(way.to_owned(), value(quote));
+    }
+}
+
+/// The error as it was said.
+pub(super) fn quoted(metadata: &Map<String, Value>) -> Option<&str> {
+    metadata.get(SAID)?.get("text")?.as_str()
+}
+
+/// How a way out was gone.
+pub(super) fn example<'a>(metadata: &'a Map<String, Value>, way: &str) -> Option<&'a str> {
+    metadata.get(EXAMPLES)?.get(way)?.get("text")?.as_str()
+}
+
+fn quotes(metadata: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    let examples = metadata.get(EXAMPLES).and_then(Value::as_object).into_iter().flat_map(Map::values);
+    metadata.get(SAID).into_iter().chain(examples)
+}
+
+fn events(quote: &Value) -> Vec<MemoryId> {
+    quote.get("events").and_then(|ids| serde_json::from_value(ids.clone()).ok()).unwrap_or_default()
+}
+
+/// The events that are quoted.
+pub(super) fn quoted_events(metadata: &Map<String, Value>) -> BTreeSet<MemoryId> {
+    quotes(metadata).flat_map(events).collect()
+}
+
+/// Whether a memory quotes events that can be told apart.
+pub(crate) fn has_quotes(memory: &Memory) -> bool {
+    matches!(memory.kind, Kind::Lesson | Kind::Strategy) && !quoted_events(&memory.metadata).is_empty()
+}
+
+/// Whether a memory quotes any of these events.
+pub(crate) fn quotes_any(memory: &Memory, ids: &BTreeSet<MemoryId>) -> bool {
+    !quoted_events(&memory.metadata).is_disjoint(ids)
+}
+
+/// What a lesson or strategy says from its numbers.
+fn words(memory: &Memory, metadata: &Map<String, Value>) -> String {
+    match memory.kind {
+        Kind::Strategy => strategy_text(metadata),
+        _ => lesson_text(metadata),
+    }
+}
+
+/// A lesson or strategy without what it quotes of these events; `None` where somebody changed its words and left a quote in them.
+pub(crate) fn without_quotes(memory: &Memory, ids: &BTreeSet<MemoryId>) -> Option<Memory> {
+    let mut bare = memory.clone();
+    let is_gone = |quote: &Value| events(quote).iter().any(|id| ids.contains(id));
+    let gone: Vec<String> = quotes(&memory.metadata)
+        .filter(|quote| is_gone(quote))
+        .filter_map(|quote| quote.get("text").and_then(Value::as_str).map(str::to_owned))
+        .collect();
+    if bare.metadata.get(SAID).is_some_and(is_gone) {
+        bare.metadata.remove(SAID);
+    }
+    if let Some(Value::Object(examples)) = bare.metadata.get_mut(EXAMPLES) {
+        examples.retain(|_, quote| !is_gone(quote));
+    }
+    if words(memory, &memory.metadata) == memory.content {
+        bare.content = words(memory, &bare.metadata);
+        bare.content_hash = *blake3::hash(bare.content.as_bytes()).as_bytes();
+    }
+    let is_left = gone.iter().any(|text| bare.content.contains(text.as_str()));
+    (!is_left).then_some(bare)
+}
+
+/// What a lesson says without any quote: what may be repeated by a model.
+pub(super) fn plain(memory: &Memory) -> String {
+    let all = quoted_events(&memory.metadata);
+    without_quotes(memory, &all).map(|bare| bare.content).unwrap_or_default()
+}

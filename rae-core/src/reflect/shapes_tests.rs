@@ -1,0 +1,240 @@
+//! What tools really answer, shape by shape: which answers are failures, and what is read of them.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test reports by panicking
+
+use super::{
+    call::Arguments,
+    event::{Event, Owner, What},
+    failing::{Said, said},
+    telling::Origin,
+};
+use crate::model::{EventType, InfoClass, MemoryId, Timestamp};
+use serde_json::{Value, json};
+
+fn event(what: EventType, text: &str, metadata: &Value) -> Event {
+    Event {
+        id: MemoryId(uuid::Uuid::nil()),
+        version: 1,
+        expires_at: None,
+        seq: 1,
+        written: Timestamp::parse("2026-01-01").unwrap(),
+        at: Timestamp::parse("2026-01-01").unwrap(),
+        what: What::Event(what),
+        text: text.to_owned(),
+        metadata: metadata.as_object().cloned().unwrap_or_default(),
+        info_class: InfoClass::Internal,
+        owner: Owner::default(),
+    }
+}
+
+fn answer(tool: &str, command: &str, text: &str, metadata: &Value) -> Option<Said> {
+    let call = event(EventType::ToolCall, command, &json!({ "tool": tool }));
+    let arguments = Arguments::of(&call, Some(tool));
+    let origin = Origin { tool: Some(tool), program: arguments.program.as_deref() };
+    said(&event(EventType::ToolResponse, text, metadata), origin)
+}
+
+const PYTEST: &str = "===== test session starts =====\ncollected 3 items\n\ntests/test_login.py F\n\n=== FAILURES ===\n\
+    E   AssertionError: assert 500 == 200\ntests/test_login.py:12: AssertionError\n1 failed, 2 passed in 1.23s";
+const CARGO: &str = "   Compiling x v0.1.0\nerror[E0308]: mismatched types\n --> src/main.rs:4:5\n\
+    error: could not compile `x` due to previous error";
+const NPM: &str = "npm ERR! code ERESOLVE\nnpm ERR! ERESOLVE unable to resolve dependency tree";
+const NODE: &str =
+    "node:internal/modules/cjs/loader:1080\n  throw err;\n  ^\n\nError: Cannot find module 'express'\n    at x";
+const TRACE: &str = "Traceback (most recent call last):\n  File \"/usr/lib/a.py\", line 20, in <module>\n    main()\n\
+    sqlalchemy.exc.ProgrammingError: relation \"users\" does not exist";
+const PUSH: &str = "remote: Permission to org/repo.git denied to bot.\n\
+    fatal: unable to access 'https://github.com/org/repo.git/': The requested URL returned error: 403";
+
+#[test]
+fn what_a_shell_prints_of_a_failure_is_one_and_its_telling_line_is_read() {
+    let none = Value::Null;
+    let exit = |code: i64| json!({ "exit_code": code });
+    for (command, text, metadata, reason) in [
+        ("curl https://a.example", "curl: (6) Could not resolve host", exit(6), "curl: (6) Could not resolve host"),
+        ("pytest -x", PYTEST, exit(1), "AssertionError: assert 500 == 200"),
+        ("pytest -x", PYTEST, none.clone(), "AssertionError: assert 500 == 200"),
+        ("cargo build", CARGO, none.clone(), "error[E0308]: mismatched types"),
+        ("npm install lodash", NPM, none.clone(), "ERESOLVE unable to resolve dependency tree"),
+        ("node app.js", NODE, exit(1), "Cannot find module 'express'"),
+        (
+            "alembic upgrade head",
+            TRACE,
+            none.clone(),
+            "sqlalchemy.exc.ProgrammingError: relation \"users\" does not exist",
+        ),
+        ("psql -c 'select 1'", "psql: error: connection refused", none.clone(), "psql: error: connection refused"),
+        ("foo", "bash: foo: command not found", none.clone(), "bash: foo: command not found"),
+        (
+            "ls x",
+            "ls: cannot access 'x': No such file or directory",
+            none.clone(),
+            "ls: cannot access 'x': No such file or directory",
+        ),
+        ("ssh host", "Permission denied (publickey).", none.clone(), "Permission denied (publickey)."),
+        ("make all", "cc -c x.c\nmake: *** [all] Error 2", none.clone(), "make: *** [all] Error 2"),
+        (
+            "apt install foo",
+            "Reading lists\nE: Unable to locate package foo",
+            exit(100),
+            "E: Unable to locate package foo",
+        ),
+        ("./app", "Segmentation fault (core dumped)", none.clone(), "Segmentation fault (core dumped)"),
+        ("run x", "Exit code: 1\nstdout:\nstderr: cannot open", none.clone(), "cannot open"),
+        ("run x", "Exit code 1", none.clone(), "Exit code 1"),
+        ("run x", "step one\nstep two went wrong", exit(3), "step two went wrong"),
+        ("grep foo x", "grep: x: No such file or directory", exit(2), "grep: x: No such file or directory"),
+        (
+            "git push origin main",
+            PUSH,
+            none.clone(),
+            "fatal: unable to access 'https://github.com/org/repo.git/': The requested URL returned error: 403",
+        ),
+        ("mvn install", "[ERROR] Failed to execute goal", none.clone(), "Failed to execute goal"),
+        ("mkdir a", "", exit(17), "exit code 17"),
+    ] {
+        assert_eq!(
+            answer("bash", command, text, &metadata),
+            Some(Said::Failed(Some(reason.to_owned()))),
+            "{command}: {text}"
+        );
+    }
+}
+
+#[test]
+fn what_tools_of_agents_answer_of_a_failure_is_one_and_says_why() {
+    let none = Value::Null;
+    for (text, metadata, reason) in [
+        (r#"{"success": false, "message": "checkin must be YYYY-MM-DD"}"#, none.clone(), "checkin must be YYYY-MM-DD"),
+        (r#"{"ok": false, "message": "card expired"}"#, none.clone(), "card expired"),
+        (r#"{"type":"tool_result","is_error":true,"content":"boom"}"#, none.clone(), "boom"),
+        (
+            r#"{"type":"tool_result","is_error":true,"content":[{"type":"text","text":"Unknown city Oslo"}]}"#,
+            none.clone(),
+            "Unknown city Oslo",
+        ),
+        (r#"{"isError": true, "content": [{"type":"text","text":"boom"}]}"#, none.clone(), "boom"),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"result":{"isError":true,"content":[{"type":"text","text":"no such tool"}]}}"#,
+            none.clone(),
+            "no such tool",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Invalid params"}}"#,
+            none.clone(),
+            "Invalid params",
+        ),
+        (r#"{"error":{"message":"bad key","type":"auth"}}"#, none.clone(), "bad key"),
+        (r#"{"errors": [{"message": "bad field"}]}"#, none.clone(), "bad field"),
+        (r#"{"status": 404, "detail": "no such order"}"#, none.clone(), "no such order"),
+        (r#"{"detail":[{"loc":["date"],"msg":"field required"}]}"#, json!({"status_code": 422}), "field required"),
+        ("departure must be ISO 8601", json!({"status_code": 400}), "departure must be ISO 8601"),
+        (r#"{"status": "error", "reason": "no rooms"}"#, none.clone(), "no rooms"),
+        ("-", json!({"ok": false, "message": "seat taken"}), "seat taken"),
+        ("", json!({"status_code": 503}), "HTTP 503"),
+        ("HTTP/1.1 503 Service Unavailable", none.clone(), "HTTP/1.1 503 Service Unavailable"),
+        ("404 Not Found", none.clone(), "404 Not Found"),
+        ("500 Internal Server Error", none.clone(), "500 Internal Server Error"),
+        ("Request failed with status code 429", none.clone(), "Request failed with status code 429"),
+        ("Rate limit exceeded. Try again in 20s", none.clone(), "Rate limit exceeded. Try again in 20s"),
+        ("Tool error: bad date", none.clone(), "bad date"),
+        ("Validation error: date in past", none.clone(), "Validation error: date in past"),
+        ("<error>bad date</error>", none.clone(), "bad date"),
+        ("Uncaught ReferenceError: x is not defined", none.clone(), "ReferenceError: x is not defined"),
+        ("Access denied", none.clone(), "Access denied"),
+        ("Invalid API key", none.clone(), "Invalid API key"),
+        ("Unauthorized", none.clone(), "Unauthorized"),
+        ("❌ Error: no seats", none.clone(), "no seats"),
+        ("Could not find file foo.py", none.clone(), "Could not find file foo.py"),
+        ("Error:\nno such city", none, "no such city"),
+    ] {
+        assert_eq!(answer("book", "book(x=1)", text, &metadata), Some(Said::Failed(Some(reason.to_owned()))), "{text}");
+    }
+}
+
+#[test]
+fn ordinary_answers_are_no_failures() {
+    let none = Value::Null;
+    for (tool, call, text, metadata) in [
+        ("bash", "grep foo x", "", json!({ "exit_code": 1 })),
+        ("bash", "cat x | grep foo", "", json!({ "exit_code": 1 })),
+        ("bash", "diff a b", "1c1\n< a\n---\n> b", json!({ "exit_code": 1 })),
+        ("bash", "test -f x", "(no output)", json!({ "exit_code": 1 })),
+        (
+            "bash",
+            "cat app.log",
+            "starting\nerror: disk full\nTraceback (most recent call last):\nValueError: x",
+            none.clone(),
+        ),
+        ("bash", "pytest", "3 passed in 0.93s", none.clone()),
+        ("bash", "cargo test", "test result: ok. 3 passed; 0 failed; 0 ignored", none.clone()),
+        ("bash", "make", "Exit code 0", none.clone()),
+        (
+            "read_file",
+            "read_file(path='t.py')",
+            "def test_login(client):\n    # Error: handled below\n    return 200",
+            none.clone(),
+        ),
+        (
+            "read_page",
+            "read_page(url='a')",
+            "Forbidden City opens at nine.\nAccess denied pages are rare.",
+            none.clone(),
+        ),
+        ("search", "search(q='x')", "404 pages were found", none.clone()),
+        ("search", "search(q='x')", "Access denied list: none", none.clone()),
+        ("count", "count()", "0 failed, 12 passed", none.clone()),
+        ("count", "count()", "error_count: 0", none.clone()),
+        // Data of their own, in which the status is that of an order.
+        (
+            "get_order",
+            "get_order(id=1)",
+            r#"{"order": 1, "status": "failed", "reason": "card declined"}"#,
+            none.clone(),
+        ),
+        ("get_orders", "get_orders()", r#"[{"order": 1, "status": "failed"}]"#, none.clone()),
+        ("query", "query(q='x')", r#"{"errors": [{"message": "slow"}], "data": {"user": 1}}"#, none.clone()),
+        ("book", "book(x=1)", r#"{"ok": true, "error": null}"#, none.clone()),
+        ("book", "book(x=1)", r#"{"isError": false, "content": [{"type":"text","text":"Error rates fell"}]}"#, none),
+    ] {
+        let said = answer(tool, call, text, &metadata);
+        assert!(!matches!(said, Some(Said::Failed(_))), "{text}: {said:?}");
+    }
+}
+
+#[test]
+fn calls_differ_in_what_is_told_where_most_of_them_is_the_same() {
+    let of = |tool: &str, text: &str| Arguments::of(&event(EventType::ToolCall, text, &Value::Null), Some(tool));
+    let told = |tool: &str, failed: &str, worked: &str| {
+        of(tool, worked).differs(&of(tool, failed)).map(|told| format!("{}: {}", told.what, told.how))
+    };
+    for (tool, failed, worked, expected) in [
+        (
+            "search",
+            "search(to='Oslo', days=30)",
+            "search(to='Oslo', days=1)",
+            Some("calling it with another `days`: days=1 instead of days=30"),
+        ),
+        (
+            "search",
+            r#"{"name":"search","arguments":{"to":"Oslo","days":30}}"#,
+            r#"{"name":"search","arguments":"{\"to\":\"Oslo\",\"days\":1}"}"#,
+            Some("calling it with another `days`: days=1 instead of days=30"),
+        ),
+        ("list", "list(of='x')", "list(of='x', limit=5)", Some("calling it with `limit`: with limit=5")),
+        (
+            "bash",
+            "npm install lodash",
+            "npm install lodash --legacy-peer-deps",
+            Some(
+                "calling `npm` with other words: `npm install lodash --legacy-peer-deps` instead of `npm install lodash`",
+            ),
+        ),
+        ("fetch", "fetch(url='https://a.example/x')", "fetch(url='https://weather.example/oslo')", None),
+        ("bash", "cargo build", "ls", None),
+        ("bash", "cargo build", "npm run build", None),
+        ("edit", "edit(path='a', old='x', new='y')", "edit(path='a', old='z', new='q')", None),
+    ] {
+        assert_eq!(told(tool, failed, worked).as_deref(), expected, "{failed} -> {worked}");
+    }
+}

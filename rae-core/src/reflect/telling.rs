@@ -1,0 +1,511 @@
+//! Which texts tell of a failure, and which line of one says what went wrong. English, as tools write it.
+
+use super::event::cut;
+
+/// Words that an error begins with.
+const STARTS: [&str; 11] = [
+    "error",
+    "exception",
+    "traceback",
+    "fatal",
+    "failed",
+    "failure",
+    "timeout",
+    "timed out",
+    "panic",
+    "panicked",
+    "err",
+];
+/// Words that follow such a beginning where it tells of a failure: "failed to", "timeout after". Another one makes the beginning a
+/// part of a name: "timeout set to 30", "error rates fell".
+const GOES_ON: [&str; 22] = [
+    "a",
+    "after",
+    "an",
+    "at",
+    "because",
+    "by",
+    "calling",
+    "code",
+    "during",
+    "error",
+    "for",
+    "from",
+    "in",
+    "line",
+    "of",
+    "on",
+    "the",
+    "to",
+    "when",
+    "while",
+    "with",
+    "executing",
+];
+/// What ends in "ing" after such a beginning and is no activity that failed: "error handling improved".
+const TOPICS: [&str; 5] = ["handling", "logging", "reporting", "setting", "tracking"];
+/// What an answer begins with that is an error whatever follows, where the answer is short.
+const OPENINGS: [&str; 17] = [
+    "npm err!",
+    "[error]",
+    "[fatal]",
+    "<error>",
+    "<tool_use_error>",
+    "uncaught ",
+    "unhandled ",
+    "could not ",
+    "couldn't ",
+    "cannot ",
+    "can't ",
+    "unable to ",
+    "request failed",
+    "command failed",
+    "segmentation fault",
+    "tool call failed",
+    "bad request:",
+];
+/// What one begins with where what follows goes on about it, and is no topic: "access denied", not "access denied pages".
+const SHORT: [&str; 26] = [
+    "tool error",
+    "validation error",
+    "runtime error",
+    "syntax error",
+    "internal error",
+    "api error",
+    "server error",
+    "network error",
+    "connection error",
+    "internal server error",
+    "service unavailable",
+    "bad gateway",
+    "gateway timeout",
+    "rate limit exceeded",
+    "rate limit reached",
+    "too many requests",
+    "access denied",
+    "permission denied",
+    "invalid api key",
+    "unauthorized",
+    "forbidden",
+    "connection refused",
+    "no such file or directory",
+    "command not found",
+    "killed",
+    "aborted",
+];
+/// What a program complains of, at the beginning or the end of what it says: `bash: foo: command not found`.
+const COMPLAINTS: [&str; 15] = [
+    "command not found",
+    "no such file or directory",
+    "permission denied",
+    "is a directory",
+    "not a directory",
+    "connection refused",
+    "connection timed out",
+    "connection reset by peer",
+    "operation not permitted",
+    "no space left on device",
+    "could not resolve host",
+    "unrecognized arguments",
+    "invalid option",
+    "not a git repository",
+    "error",
+];
+/// What it cannot do: `ls: cannot access`.
+const CANNOT: [&str; 12] =
+    ["access", "open", "stat", "create", "remove", "find", "connect", "read", "write", "execute", "copy", "move"];
+/// The phrases of HTTP.
+const REASONS: [&str; 18] = [
+    "bad request",
+    "unauthorized",
+    "payment required",
+    "forbidden",
+    "not found",
+    "method not allowed",
+    "not acceptable",
+    "request timeout",
+    "conflict",
+    "gone",
+    "payload too large",
+    "unprocessable",
+    "too many requests",
+    "internal server error",
+    "not implemented",
+    "bad gateway",
+    "service unavailable",
+    "gateway timeout",
+];
+/// Words that the phrases of HTTP for the statuses from 400 on begin with.
+pub(super) const PHRASES: [&str; 26] = [
+    "bad",
+    "client",
+    "conflict",
+    "error",
+    "expectation",
+    "failed",
+    "forbidden",
+    "gateway",
+    "gone",
+    "insufficient",
+    "internal",
+    "locked",
+    "method",
+    "network",
+    "not",
+    "payload",
+    "payment",
+    "precondition",
+    "proxy",
+    "range",
+    "request",
+    "response",
+    "service",
+    "too",
+    "unauthorized",
+    "unprocessable",
+];
+/// Texts that name no error.
+const NOTHING: [&str; 11] = ["0", "none", "null", "nil", "no", "false", "n/a", "-", "ok", "[]", "{}"];
+/// Programs and tools that run commands or code: what they print is looked at line by line.
+const SHELLS: [&str; 26] = [
+    "bash",
+    "build",
+    "cmd",
+    "code",
+    "command",
+    "console",
+    "exec",
+    "execute",
+    "interpreter",
+    "make",
+    "node",
+    "powershell",
+    "pytest",
+    "python",
+    "repl",
+    "run",
+    "script",
+    "sh",
+    "shell",
+    "subprocess",
+    "terminal",
+    "test",
+    "tests",
+    "zsh",
+    "npm",
+    "cargo",
+];
+/// Programs that print what others wrote.
+const READERS: [&str; 14] =
+    ["cat", "head", "tail", "less", "more", "sed", "awk", "grep", "rg", "ag", "jq", "strings", "journalctl", "find"];
+/// Lines that are looked at in an answer that is no output of a program.
+const LINES: usize = 12;
+/// Longest line that is a sentence of an error, in characters.
+const LINE_CHARS: usize = 400;
+
+/// What a text is the answer of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Origin<'a> {
+    pub tool: Option<&'a str>,
+    /// The program that a shell ran, where it is one.
+    pub program: Option<&'a str>,
+}
+
+impl Origin<'_> {
+    /// Whether it prints what a program prints, and not what it read somewhere.
+    fn is_output(&self) -> bool {
+        let is_reader = self.program.is_some_and(|program| READERS.contains(&program));
+        let is_shell = |tool: &str| is_shell(tool) || self.program.is_some();
+        !is_reader && self.tool.is_some_and(is_shell)
+    }
+}
+
+/// Whether a tool of this name runs commands or code.
+pub(super) fn is_shell(tool: &str) -> bool {
+    tool.to_lowercase().split(['_', '-', '.', ':', '/']).any(|part| SHELLS.contains(&part))
+}
+
+/// Whether a text names no error.
+pub(super) fn names_nothing(text: &str) -> bool {
+    text.is_empty() || NOTHING.contains(&text.to_lowercase().as_str())
+}
+
+/// Whether the answer of a tool, which says so in no field, tells of a failure.
+pub(super) fn says_failed(text: &str, origin: Origin<'_>) -> bool {
+    let lines: Vec<&str> = lines(text).collect();
+    let Some(first) = lines.first() else { return false };
+    if begins_badly(first) || (lines.len() <= LINES && opens_badly(first)) || complains(first) {
+        return true;
+    }
+    let is_output = origin.is_output();
+    let last = lines.iter().rev().take(3);
+    if last.clone().any(|line| sums_up_failures(line)) {
+        return true;
+    }
+    if is_output && lines.last().is_some_and(|line| complains(line) || is_exception(line)) {
+        return true;
+    }
+    let looked_at = if is_output { lines.len() } else { 0 };
+    lines.iter().take(looked_at).any(|line| is_marked(line))
+        || (lines.len() <= LINES && lines.iter().any(|line| line.starts_with("fatal: ")))
+}
+
+/// The exit code that a text gives in its first or last line: `Exit code: 1`, `exited with status 1`.
+pub(super) fn exit_code(text: &str) -> Option<i64> {
+    let first = lines(text).next();
+    [first, lines(text).last()].into_iter().flatten().find_map(exit_code_of)
+}
+
+fn exit_code_of(line: &str) -> Option<i64> {
+    const NAMES: [&str; 6] =
+        ["exit code", "exit status", "exited with code", "exited with status", "exited with exit code", "exitcode"];
+    let lower = line.to_lowercase();
+    if lower.chars().count() > 100 {
+        return None;
+    }
+    let rest = NAMES.iter().find_map(|name| lower.split_once(name).map(|(_, rest)| rest))?;
+    let digits: String = rest
+        .trim_start_matches([':', '=', ' ', '(', '\u{a0}'])
+        .chars()
+        .take_while(|c| c.is_ascii_digit() || *c == '-')
+        .collect();
+    digits.parse().ok()
+}
+
+/// The lines that say something, without what decorates them.
+fn lines(text: &str) -> impl DoubleEndedIterator<Item = &str> {
+    text.lines().map(bare).filter(|line| !line.is_empty())
+}
+
+fn bare(line: &str) -> &str {
+    let is_decoration = |c: char| {
+        c.is_whitespace()
+            || matches!(c, '*' | '#' | '>' | '=' | '\u{fe0f}' | '•' | '✗' | '✘' | '✖' | '✕' | '❌' | '⚠' | '🚫' | '❗')
+    };
+    line.trim_start_matches(is_decoration).trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '='))
+}
+
+/// Whether a text begins as an error does.
+pub(super) fn begins_badly(text: &str) -> bool {
+    let first = lines(text).next().unwrap_or_default();
+    let lower: String = first.chars().take(200).collect::<String>().to_lowercase();
+    let starts = STARTS.iter().any(|start| lower.strip_prefix(start).is_some_and(|rest| tells_of_failure(start, rest)))
+        || is_http_failure(&lower);
+    // `ValueError: bad`, `java.io.IOException: gone`.
+    starts || (first.contains(':') && is_exception(first))
+}
+
+/// The same for what is an error only in a short answer: a long one may be a text about errors.
+fn opens_badly(first: &str) -> bool {
+    if first.chars().count() > LINE_CHARS {
+        return false;
+    }
+    let lower = first.to_lowercase();
+    let open = OPENINGS.iter().any(|start| lower.strip_prefix(start).is_some_and(|rest| !is_nothing(rest)));
+    let short = |start: &&str| {
+        lower.strip_prefix(*start).is_some_and(|rest| {
+            let word: String = rest.trim_start().chars().take_while(|c| c.is_alphabetic()).collect();
+            let is_apart = rest.chars().next().is_none_or(|c| !c.is_alphanumeric() && c != '_');
+            is_apart && !is_nothing_said(rest) && (word.is_empty() || !rest.starts_with(' ') || goes_on(&word))
+        })
+    };
+    open || SHORT.iter().any(|start| short(&start)) || is_status_line(&lower)
+}
+
+fn goes_on(word: &str) -> bool {
+    GOES_ON.contains(&word) || matches!(word, "is" | "was" | "try" | "please" | "you" | "and")
+}
+
+/// `404 not found`, `500 internal server error: x`.
+fn is_status_line(lower: &str) -> bool {
+    let (status, rest) = lower.split_at_checked(3).unwrap_or((lower, ""));
+    if !is_status(status) || !rest.starts_with([' ', ':', '-']) {
+        return false;
+    }
+    let rest = rest.trim_start_matches([':', ' ', '-']);
+    REASONS.iter().any(|reason| {
+        rest.strip_prefix(reason).is_some_and(|rest| {
+            let word: String = rest.trim_start().chars().take_while(|c| c.is_alphabetic()).collect();
+            rest.is_empty() || rest.starts_with([':', '.', ',', ';', '!', '(', '-']) || goes_on(&word)
+        })
+    })
+}
+
+/// A status of HTTP from 400 on.
+pub(super) fn is_status(status: &str) -> bool {
+    status.len() == 3 && status.starts_with(['4', '5']) && status.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// What a program says of itself: `psql: error: ...`, `bash: foo: command not found`, `make: *** [all] Error 2`.
+fn complains(line: &str) -> bool {
+    let Some((program, said)) = line.split_once(": ") else { return false };
+    let is_program = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '@' | '+');
+    if program.is_empty() || program.chars().count() > 40 || !program.chars().all(is_program) {
+        return false;
+    }
+    let said = said.trim().to_lowercase();
+    let end = said.trim_end_matches(['.', '!']);
+    let cannot = said.strip_prefix("cannot ").or_else(|| said.strip_prefix("unable to "));
+    let word = |rest: &str| rest.split(' ').next().unwrap_or_default().to_owned();
+    let named = COMPLAINTS.iter().any(|what| {
+        let goes_on = |rest: &str| rest.is_empty() || rest.starts_with([':', ' ', '(', ',', '.']);
+        let starts = said.strip_prefix(what).is_some_and(|rest| goes_on(rest) && !is_nothing(rest));
+        let starts = if *what == "error" { said.starts_with("error: ") && starts } else { starts };
+        starts || (*what != "error" && end.strip_suffix(what).is_some_and(|head| head.ends_with([' ', ':'])))
+    });
+    named
+        || said.starts_with("*** ")
+        || said.starts_with("fatal: ")
+        || cannot.is_some_and(|rest| CANNOT.contains(&word(rest).as_str()) || word(rest) == "locate")
+        || (program == "curl" && said.starts_with('('))
+}
+
+/// A line of a program that is an error wherever it stands.
+fn is_marked(line: &str) -> bool {
+    let lower: String = line.chars().take(20).collect::<String>().to_lowercase();
+    ["error: ", "error[", "fatal: ", "npm err!", "[error] ", "traceback (most", "panic: "]
+        .iter()
+        .any(|mark| lower.starts_with(mark))
+        && !is_nothing(lower.split_once(':').map_or("x", |(_, rest)| rest))
+        || line.contains("' panicked at ")
+}
+
+/// `KeyError: 'x'`, `java.io.IOException: gone`: a type and what it says.
+fn is_exception(line: &str) -> bool {
+    let head = line.split(':').next().unwrap_or_default();
+    let is_type = (head.ends_with("Error") || head.ends_with("Exception")) && !head.contains([' ', '(', '"']);
+    is_type && !is_nothing(line.get(head.len()..).unwrap_or_default())
+}
+
+/// The last line of a run of tests with failures: `1 failed, 2 passed in 1.2s`.
+fn sums_up_failures(line: &str) -> bool {
+    let lower = line.trim_matches(|c: char| matches!(c, '=' | '-') || c.is_whitespace()).to_lowercase();
+    if lower.chars().count() > 160 {
+        return false;
+    }
+    let counts = |lower: &str| {
+        let words: Vec<&str> = lower.split([' ', ',', ';', '.']).filter(|word| !word.is_empty()).collect();
+        words.windows(2).any(|pair| match pair {
+            [n, what] => {
+                n.parse::<u64>().is_ok_and(|n| n > 0) && matches!(*what, "failed" | "failing" | "failures" | "errored")
+            }
+            _ => false,
+        })
+    };
+    let begins = lower.starts_with(|c: char| c.is_ascii_digit())
+        || ["tests:", "test result:", "tests run:", "test suites:"].iter().any(|start| lower.starts_with(start));
+    (begins && counts(&lower))
+        || lower.starts_with("test result: failed")
+        || lower.starts_with("failed (failures=")
+        || lower.starts_with("failed (errors=")
+}
+
+/// Whether what follows a word such as "error" makes it the beginning of one.
+fn tells_of_failure(start: &str, rest: &str) -> bool {
+    let Some(next) = rest.chars().next() else { return true };
+    if next.is_alphanumeric() || next == '_' {
+        return false;
+    }
+    let rest = rest.trim_start();
+    let word: String = rest.chars().take_while(|c| c.is_alphabetic()).collect();
+    // `failed: 0`, `failed logins: none`.
+    let counted = rest.rsplit([':', '=']).next().unwrap_or_default();
+    let counted = counted.split([',', ';', '.']).next().unwrap_or_default().trim();
+    if NOTHING.contains(&counted) || is_nothing(rest) {
+        return false;
+    }
+    let is_doing = word.ends_with("ing") && !TOPICS.contains(&word.as_str());
+    word.is_empty() || start == "failed" || is_doing || GOES_ON.contains(&word.as_str())
+}
+
+/// Whether the first that follows the punctuation says that there is nothing: `: 0, passed: 12`.
+fn is_nothing(rest: &str) -> bool {
+    let after = rest.trim_start_matches([':', '=', ' ', '\u{2013}', '\u{2014}']);
+    NOTHING.contains(&after.split([',', ';', '.']).next().unwrap_or_default().trim())
+}
+
+/// The same of what says nothing at all: the end of a text is no nothing.
+fn is_nothing_said(rest: &str) -> bool {
+    !rest.is_empty() && is_nothing(rest)
+}
+
+/// `http 404`, `http/1.1 503`, `http 404 not found`; not `http 404 page counter: 0`.
+fn is_http_failure(lower: &str) -> bool {
+    let Some(rest) = lower.strip_prefix("http") else { return false };
+    let version = rest.find(' ').filter(|_| rest.starts_with('/') || rest.starts_with(' '));
+    let Some(rest) = version.and_then(|at| rest.get(at + 1..)) else { return false };
+    let (status, rest) = rest.split_at_checked(3).unwrap_or((rest, ""));
+    if !is_status(status) || rest.starts_with(|c: char| c.is_alphanumeric()) {
+        return false;
+    }
+    let word: String = rest.trim_start().chars().take_while(|c| c.is_alphabetic()).collect();
+    word.is_empty() || GOES_ON.contains(&word.as_str()) || PHRASES.contains(&word.as_str())
+}
+
+/// The line of a text that says what went wrong, without what says only that it is an error; of a program's output (`is_output`) the
+/// last one where none is marked. Empty where no line says anything.
+pub(super) fn telling_line(text: &str, is_output: bool) -> String {
+    let mut said: Vec<&str> = lines(text).filter(|line| !is_header(line)).collect();
+    if said.is_empty() {
+        return String::new();
+    }
+    let is_trace = |line: &&str| line.starts_with("Traceback (most recent");
+    if let Some(at) = said.iter().position(|line| is_trace(&line)) {
+        let after = said.get(at + 1..).unwrap_or_default();
+        // The last exception of the trace; one without words is a line alone.
+        let last = after.iter().rev().find(|line| is_exception(line)).or_else(|| after.last());
+        return clean(last.or_else(|| said.get(at)).copied().unwrap_or_default());
+    }
+    said.retain(|line| !is_code(line) || line.contains(' '));
+    let with_words = |line: &&&str| !clean(line).is_empty() && exit_code_of(line).is_none();
+    let first = said.first().filter(|line| begins_badly(line) || opens_badly(line) || complains(line));
+    let words = said.iter().filter(with_words);
+    let found = first
+        .filter(|line| with_words(line) && !is_code(line))
+        .or_else(|| words.clone().find(|line| is_exception(line.trim_start_matches("E ").trim_start())))
+        .or_else(|| words.clone().find(|line| is_marked(line) && !is_code(line)))
+        .or_else(|| words.clone().find(|line| line.to_lowercase().contains("error: ") || complains(line)))
+        .or_else(|| words.clone().find(|line| begins_badly(line) || opens_badly(line)))
+        .or_else(|| words.clone().rev().find(|line| sums_up_failures(line)))
+        .or_else(|| if is_output { words.clone().next_back() } else { words.clone().next() })
+        .or_else(|| said.first());
+    clean(found.copied().unwrap_or_default())
+}
+
+/// What heads a part of an output and says nothing itself.
+fn is_header(line: &str) -> bool {
+    let lower = line.trim_end_matches(':').to_lowercase();
+    matches!(lower.as_str(), "stdout" | "stderr" | "output" | "error output" | "failures" | "errors" | "^")
+        || lower.starts_with("<exit_code>")
+}
+
+/// `npm ERR! code ERESOLVE`: the line after it says more.
+fn is_code(line: &str) -> bool {
+    line.to_lowercase().strip_prefix("npm err! code").is_some()
+}
+
+/// The line without its marks.
+fn clean(line: &str) -> String {
+    const MARKS: [&str; 11] = [
+        "stderr:",
+        "npm err!",
+        "[error]",
+        "[fatal]",
+        "<error>",
+        "<tool_use_error>",
+        "e   ",
+        "tool error:",
+        "error:",
+        "err:",
+        "uncaught ",
+    ];
+    let mut rest = bare(line);
+    while let Some(shorter) = MARKS.iter().find_map(|mark| {
+        let head = rest.get(..mark.len())?;
+        if head.eq_ignore_ascii_case(mark) { rest.get(mark.len()..).map(bare) } else { None }
+    }) {
+        rest = shorter;
+    }
+    let rest = ["</error>", "</tool_use_error>"].iter().fold(rest, |rest, end| rest.trim_end_matches(end));
+    cut(rest.trim(), 2_000)
+}
