@@ -355,6 +355,38 @@ export interface RelateOptions extends CallOptions {
   validTo?: Time | null;
   /** The memory that says so; forgetting it takes what it alone said. `NotFoundError` where there is none. */
   sourceId?: string | null;
+  /** User it belongs to: it is erased with the user, and merges with that user's alone. */
+  userId?: string | null;
+  agentId?: string | null;
+  trustLevel?: TrustLevel | null;
+  /** Default `internal`. */
+  infoClass?: InfoClass | null;
+}
+
+/** Whose the events of a session are, and who may read them. What is learnt from them is the same owner's, in the strictest class. */
+export interface Whose {
+  userId?: string | null;
+  agentId?: string | null;
+  /** Default `internal`. */
+  infoClass?: InfoClass | null;
+}
+
+export interface EventOptions extends Whose, CallOptions {
+  metadata?: { [key: string]: Json } | null;
+  /** Who said it. */
+  speaker?: string | null;
+  /** Default: now. */
+  occurredAt?: Time | null;
+  /** Seconds to live; default: none. */
+  ttl?: number | null;
+  trustLevel?: TrustLevel | null;
+  idempotencyKey?: string | null;
+}
+
+/** Whose the end of a session is. Default: whose all its events are, where they are of one, in the strictest class of them. */
+export interface SessionEndOptions extends Whose, CallOptions {
+  /** What went wrong, at most 8 KiB. */
+  error?: string | null;
 }
 
 export interface RelationsOptions extends CallOptions {
@@ -470,6 +502,8 @@ export interface Audit {
   truncated: boolean;
   /** How many of the findings were fixed. */
   fixed: number;
+  /** Memories that no facts were read from although that was asked for, by reason. */
+  keptOut: Record<string, number>;
 }
 
 /** Something that the engine changed by itself. */
@@ -478,8 +512,8 @@ export interface AutomaticChange {
   id: string;
   at: string;
   /**
-   * What happened: `facts`, `reflect`, `audit_fix`, `undo`; and what cannot be undone: `fade`, `forget_faded`, `retire`, `expire`, `trim`,
-   * `capacity`, `forget`.
+   * What happened: `facts`, `derived`, `reflect`, `audit_fix`, `resume`, `joined`, `parted`, `fade`, `undo`; and what cannot be undone: `communities`,
+   * `forget_faded`, `retire`, `expire`, `trim`, `capacity`, `forget`.
    */
   action: string;
   /** The memories that it added or changed; empty where only their number is known. */
@@ -507,6 +541,29 @@ export interface Undone {
   ids: string[];
   /** Whether it was undone already, and nothing was done. */
   replayed: boolean;
+}
+
+/** A background job that waits, or that failed for good. */
+export interface Job {
+  /** For `requeueJob`. */
+  id: string;
+  /** What it does, such as `embed`, `extract` or `reflect`. */
+  kind: string;
+  /** `dead`: it failed as often as is allowed, and waits to be requeued. */
+  state: "queued" | "dead";
+  /** Attempts begun. */
+  attempts: number;
+  /** Not before. */
+  runAt: string;
+  /** Why its last attempt failed: the code of an error, without content. */
+  lastError: string | null;
+}
+
+/** A page of jobs, oldest first. */
+export interface JobPage {
+  items: Job[];
+  /** For the next page; null on the last one. */
+  nextCursor: string | null;
 }
 
 /** What makes a hit right: it is this memory, or it contains this text, whatever its case. */
@@ -1152,9 +1209,9 @@ export class Session {
   private constructor();
   readonly id: string;
   /** Logs an event; see `Rae.logEvent`. */
-  log(type: EventType, content: string, metadata?: { [key: string]: Json } | null, options?: CallOptions | null): Promise<Receipt>;
+  log(type: EventType, content: string, metadata?: { [key: string]: Json } | null, options?: EventOptions | null): Promise<Receipt>;
   /** Ends the session; see `Rae.endSession`. */
-  end(outcome: SessionOutcome, error?: string | null, options?: CallOptions | null): Promise<Receipt>;
+  end(outcome: SessionOutcome, error?: string | null, options?: SessionEndOptions | null): Promise<Receipt>;
   /** A page of its events, oldest first; its end is the last one. */
   events(options?: EventsOptions | null): Promise<Page>;
 }
@@ -1210,11 +1267,13 @@ export class Rae {
   /**
    * Looks for whatever the `receipt` of an answer of `forget` names (or the whole answer), in every place of the project and in export files.
    * Changes nothing. `InvalidInputError` with reason `not_a_receipt`, `other_project` or `no_ids` where there is nothing it could check. On a
-   * server without `exports`.
+   * server without `exports`. `texts` are some that you know were erased, at most 16 of 4 to 1,000 bytes: they are looked for, byte for byte,
+   * in memories, history, jobs, stored sets and runs, the exports, and in the raw bytes of the store's own file (not on a server). They are
+   * neither stored nor logged.
    */
   verifyErasure(
     receipt: { [key: string]: Json } | Forgotten,
-    options?: ({ exports?: Iterable<Path> | null } & CallOptions) | null,
+    options?: ({ exports?: Iterable<Path> | null; texts?: Iterable<string> | null } & CallOptions) | null,
   ): Promise<ErasureReport>;
 
   /** Says whether a memory helped: strength moves a fifth of the way to 1 or 0, importance a tenth. */
@@ -1267,9 +1326,18 @@ export class Rae {
 
   /**
    * Takes back a change that the engine made by itself: what it changed is as before, what it added holds no longer. Done twice it is done once.
-   * Conflict with reason `changed_since` where one of its memories was changed or deleted since, `not_undoable` where what it did is gone for good.
+   * Conflict with reason `changed_since` where one of its memories was changed or deleted since, `not_undoable` where what it did is gone for good or follows from relations.
    */
   undo(changeId: string, options?: CallOptions | null): Promise<Undone>;
+
+  /**
+   * A page of the project's background jobs, oldest first. `maintain` runs those that are due; on a server its worker does. A job that failed
+   * as often as is allowed is `dead`, with the reason in `lastError`. limit: 1 to 1,000, default 50. cursor: `nextCursor` of the page before.
+   */
+  jobs(options?: ({ state?: "queued" | "dead" | null; limit?: number | null; cursor?: string | null } & CallOptions) | null): Promise<JobPage>;
+
+  /** Takes a dead job back into the queue, due now, with all its attempts before it. `NotFoundError` (`job_not_found`) where there is none. */
+  requeueJob(jobId: string, options?: CallOptions | null): Promise<void>;
 
   /**
    * Asks every question as `recall` would and judges the hits: recall, MRR, nDCG and hit rate over the questions, the ranks of each, and a
@@ -1324,7 +1392,7 @@ export class Rae {
   backup(path: Path, options?: CallOptions | null): Promise<void>;
 
   /** A session of an agent by its name: `log`, `end` and `events`. Writes nothing yet. */
-  session(id: string): Session;
+  session(id: string, options?: Whose | null): Session;
 
   /**
    * Logs an event of a session, durably when it resolves. metadata: your own, without a key `event`; reflection reads `tool`, `error`, `ok`,
@@ -1334,11 +1402,11 @@ export class Rae {
     sessionId: string,
     type: EventType,
     content: string,
-    options?: ({ metadata?: { [key: string]: Json } | null; idempotencyKey?: string | null } & CallOptions) | null,
+    options?: EventOptions | null,
   ): Promise<Receipt>;
 
   /** Ends a session and queues a reflection on it. So again is the same receipt, otherwise `ConflictError` (`session_ended`). */
-  endSession(sessionId: string, outcome: SessionOutcome, options?: ({ error?: string | null } & CallOptions) | null): Promise<Receipt>;
+  endSession(sessionId: string, outcome: SessionOutcome, options?: SessionEndOptions | null): Promise<Receipt>;
 
   /** A page of the events of a session, oldest first; its end is the last one. */
   events(sessionId: string, options?: EventsOptions | null): Promise<Page>;

@@ -4,7 +4,7 @@ use crate::{
     Ctx, Rae,
     access::AccessBuffer,
     cost::{CostOptions, Desk, check_embedder},
-    deps::{AnswerLookups, Deps, Lived, Lookups, Shared},
+    deps::{AnswerLookups, Deps, Lived, Lookups, Resumed, Shared},
     embedded::{
         cache::MemoryCache,
         vector::{MemoryVectors, VectorsConfig},
@@ -418,6 +418,7 @@ impl Builder {
             desk: Desk::new(self.costs.clone(), providers),
             lifecycle: self.lifecycle.clone(),
             lived: Lived::default(),
+            resumed: Resumed::default(),
             model,
             reflect_after: self.reflect_after,
             enrich: self.enrich,

@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     /// What becomes of memories as they age, and when jobs last saw to that, by scope.
     pub lifecycle: LifecyclePolicy,
     pub lived: Lived,
+    /// Up to which change of a scope nothing waits to hold again.
+    pub resumed: Resumed,
     /// The model that background work may ask, where there is one.
     pub model: Option<String>,
     /// After how many changes of a project a reflection is queued.
@@ -110,6 +112,26 @@ impl Lived {
             lived.clear();
         }
         lived.insert(scope.clone(), now);
+    }
+}
+
+/// Up to which change of a scope it is known that no fact names a successor which is gone. Forgetting it costs a look.
+#[derive(Debug, Default)]
+pub(crate) struct Resumed(Mutex<HashMap<Scope, u64>>);
+
+impl Resumed {
+    /// The change; `None` where nobody looked yet.
+    pub fn upto(&self, scope: &Scope) -> Option<u64> {
+        self.0.lock().get(scope).copied()
+    }
+
+    /// Notes that it was looked at.
+    pub fn note(&self, scope: &Scope, upto: u64) {
+        let mut resumed = self.0.lock();
+        if resumed.len() >= LIVED_SCOPES {
+            resumed.clear();
+        }
+        resumed.insert(scope.clone(), upto);
     }
 }
 

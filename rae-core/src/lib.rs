@@ -62,14 +62,15 @@ pub use model::{Claim, EventType, Kind, Layer, Memory, MemoryId, MemoryVersion, 
 pub use ops::{
     Audit, AuditFinding, AuditKind, AuditOptions, AutomaticChange, BudgetStatus, ChangePage, ChangesOptions, Context,
     ContextOptions, ContextSource, CostLog, CostLogOptions, Costs, CostsOptions, CreatedKey, EntitiesOptions,
-    ErasurePlace, ErasureReport, EvaluationRun, EvaluationScore, EventsOptions, Exported, Finding, Forget, ForgetScope,
-    Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer, LlmCost, LlmEstimate,
-    LlmOptions, LlmStream, Maintained, MeterEnd, MeterSettled, Metered, MeteredCall, NeighborsOptions, NewEvent,
-    NewKey, Page, Passage, PathOptions, Presented, QuestionSet, RecallOptions, Receipt, Reembedded, ReflectOptions,
-    Reflected, RelationsOptions, SessionEnd, Snapshot, Stats, SubgraphOptions, Undone, VectorSync,
+    ErasureOptions, ErasurePlace, ErasureReport, EvaluationRun, EvaluationScore, EventsOptions, Exported, Finding,
+    Forget, ForgetScope, Forgotten, Hit, Hits, Imported, JobPage, JobsOptions, KeyCheck, ListOptions, LlmAnswer,
+    LlmCost, LlmEstimate, LlmOptions, LlmStream, Maintained, MeterEnd, MeterSettled, Metered, MeteredCall,
+    NeighborsOptions, NewEvent, NewKey, Page, Passage, PathOptions, Presented, QuestionSet, RecallOptions, Receipt,
+    Reembedded, ReflectOptions, Reflected, RelationsOptions, SessionEnd, Snapshot, Stats, SubgraphOptions, Undone,
+    VectorSync,
 };
 pub use ports::EmbedRole;
-pub use rae::{Rae, Session};
+pub use rae::{Rae, Session, Whose};
 pub use retrieve::{Signals, Weights};
 
 /// Version of the engine, for example `0.1.0`.

@@ -90,12 +90,18 @@ pub const ACCESS_BUFFER_MAX: usize = 4_096;
 pub const IDEMPOTENCY_SECONDS: i64 = 86_400;
 /// Audit rows of a project that maintenance leaves; the oldest go.
 pub const AUDIT_ROWS_MAX: usize = 10_000;
+/// Subjects and attributes whose facts are seen to at once when others of them are forgotten; `maintain` sees to further ones.
+pub const RESUME_KEYS_MAX: usize = 256;
 /// Memories that the lifecycle looks at, and changes, at a time.
 pub const LIFE_PAGE: usize = PAGE_MAX;
 /// Sessions whose memories are counted for the capacity of their layer in one pass; further ones are seen to by their next write.
 pub const LIFE_SESSIONS_MAX: usize = 100_000;
 /// Longest time in days that a lifecycle policy may name (100 years).
 pub const LIFECYCLE_DAYS_MAX: f64 = 36_500.0;
+/// Most texts that a check of an erasure looks for.
+pub const ERASED_TEXTS_MAX: usize = 16;
+/// How long each may be, in bytes of UTF-8: shorter ones are everywhere.
+pub const ERASED_TEXT_BYTES: std::ops::RangeInclusive<usize> = 4..=1_000;
 /// Most ids of a receipt of `forget` that is checked.
 pub const RECEIPT_IDS_MAX: usize = 1_000_000;
 /// Attempts of a job before it is a dead letter.

@@ -13,10 +13,10 @@ use crate::{
     },
     model::{ApiKey, JobStats, KeyId, Memory, MemoryId, MemoryVersion, Scope, Tenant, Timestamp},
     ops::{
-        self, Audit, AuditOptions, ChangePage, ChangesOptions, Context, ContextOptions, CreatedKey, ErasureReport,
-        EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, JobPage, JobsOptions, KeyCheck,
-        ListOptions, Maintained, NewKey, Page, QuestionSet, RecallOptions, Receipt, Reembedded, RelationsOptions,
-        Stats, Undone, VectorSync,
+        self, Audit, AuditOptions, ChangePage, ChangesOptions, Context, ContextOptions, CreatedKey, ErasureOptions,
+        ErasureReport, EvaluationRun, Exported, Finding, Forget, Forgotten, Hits, Imported, JobPage, JobsOptions,
+        KeyCheck, ListOptions, Maintained, NewKey, Page, QuestionSet, RecallOptions, Receipt, Reembedded,
+        RelationsOptions, Stats, Undone, VectorSync,
     },
     ports::{EmbedRole, Embedder},
 };
@@ -31,7 +31,7 @@ mod entities;
 mod session;
 mod spending;
 
-pub use session::Session;
+pub use session::{Session, Whose};
 
 /// An open memory of one tenant and project. Cheap to clone; clones share the store. Close it, or drop the last clone.
 ///
@@ -160,7 +160,18 @@ impl Rae {
     /// place by place what is there. Changes nothing. InvalidInput for what is no receipt, for that of another store or project
     /// (`other_project`), and for one that names no ids (`no_ids`).
     pub async fn verify_erasure(&self, receipt: &serde_json::Value, exports: &[PathBuf]) -> Result<ErasureReport> {
-        named("verify_erasure", ops::verify_erasure(&self.deps, &self.scope, receipt, exports).await)
+        let options = ErasureOptions { exports: exports.to_vec(), ..ErasureOptions::default() };
+        self.verify_erasure_with(receipt, &options).await
+    }
+
+    /// As [`Rae::verify_erasure`], and looks for texts that somebody knows were erased as well. InvalidInput (`invalid_texts`) where there
+    /// are too many of them, or one is too short or too long.
+    pub async fn verify_erasure_with(
+        &self,
+        receipt: &serde_json::Value,
+        options: &ErasureOptions,
+    ) -> Result<ErasureReport> {
+        named("verify_erasure", ops::verify_erasure(&self.deps, &self.scope, receipt, options).await)
     }
 
     /// Says whether a memory helped: strength moves a fifth of the way to 1 or 0, importance a tenth. Gives the memory.
@@ -308,7 +319,7 @@ impl Rae {
 
     /// Takes back a change that the engine made by itself: what it changed is as before, and what it added holds no longer. Done
     /// twice it is done once. NotFound (`no_such_change`); Conflict where one of its memories was changed or deleted since
-    /// (`changed_since`) or where what it did is gone for good (`not_undoable`).
+    /// (`changed_since`) or where what it did is gone for good or follows from relations (`not_undoable`).
     pub async fn undo(&self, id: Uuid) -> Result<Undone> {
         named("undo", ops::undo(&self.deps, &self.scope, id).await)
     }

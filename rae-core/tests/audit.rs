@@ -35,7 +35,7 @@ fn an_empty_or_clean_project_has_no_findings() {
                 say(b, fact(&format!("Ada likes dish number {i}."))).await;
                 say(b, turn("s", "Ada", &format!("2025-01-01T00:{:02}:{:02}Z", i / 60, i % 60), "Yes!")).await;
             }
-            assert_eq!(audit(b).await, Audit { checked: 500, findings: vec![], truncated: false, fixed: 0 });
+            assert_eq!(audit(b).await, Audit { checked: 500, ..Audit::default() });
         });
     });
 }

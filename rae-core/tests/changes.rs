@@ -4,10 +4,11 @@
 
 mod common;
 
-use common::{on_every_store, time, turn};
+use common::{Bench, on_every_store, time, turn};
 use rae_core::{
-    AuditOptions, AutomaticChange, ChangesOptions, ErrorKind, EventType, Forget, ForgetScope, Kind, ListOptions,
-    Memory, NewEvent, NewMemory, NewRelation, Rae, RecallOptions, ReflectOptions, SessionEnd, SessionOutcome, block_on,
+    AuditOptions, AutomaticChange, ChangesOptions, ErrorKind, EventType, Forget, ForgetScope, Kind, Layer, ListOptions,
+    Memory, MemoryId, MemoryUpdate, NewEvent, NewMemory, NewRelation, Rae, RecallOptions, ReflectOptions, SessionEnd,
+    SessionOutcome, block_on, ports::Clock,
 };
 
 async fn changes(mem: &Rae) -> Vec<AutomaticChange> {
@@ -156,23 +157,27 @@ fn what_somebody_changed_or_deleted_since_is_not_overruled() {
     });
 }
 
+/// A session with a call that fails, and what is learnt from it.
+async fn fails(b: &Bench, session: &str) {
+    for (what, text) in
+        [(EventType::ToolCall, "search(days=30)"), (EventType::ToolResponse, "Error: timeout")]
+    {
+        let metadata = serde_json::json!({ "tool": "search" }).as_object().cloned();
+        b.mem.log_event(session, NewEvent { metadata, ..NewEvent::new(what, text) }).await.unwrap();
+    }
+    b.mem.end_session(session, SessionEnd::new(SessionOutcome::Failure)).await.unwrap();
+    b.clock.advance_seconds(60);
+    let one = ReflectOptions { session_id: Some(session.into()), ..ReflectOptions::default() };
+    b.mem.reflect(one).await.unwrap();
+}
+
 #[test]
 fn what_was_forgotten_since_does_not_come_back_by_an_undo() {
     on_every_store(|b| {
         block_on(async {
             let mem = &b.mem;
             for session in ["s", "t"] {
-                for (what, text) in
-                    [(EventType::ToolCall, "search(days=30)"), (EventType::ToolResponse, "Error: timeout")]
-                {
-                    let metadata = serde_json::json!({ "tool": "search" }).as_object().cloned();
-                    mem.log_event(session, NewEvent { metadata, ..NewEvent::new(what, text) }).await.unwrap();
-                }
-                mem.end_session(session, SessionEnd::new(SessionOutcome::Failure)).await.unwrap();
-                b.clock.advance_seconds(60);
-                mem.reflect(ReflectOptions { session_id: Some(session.into()), ..ReflectOptions::default() })
-                    .await
-                    .unwrap();
+                fails(b, session).await;
             }
             let grown = changes(mem).await.into_iter().next().unwrap();
             mem.forget(Forget::Scope(ForgetScope::Session, "s".into())).await.unwrap();
@@ -206,4 +211,152 @@ fn pages_of_one_change_give_each_once_and_end() {
             assert!(cursor.is_none() && whole.len() >= 8 && paged == whole, "{whole:#?}");
         });
     });
+}
+
+#[test]
+fn numbers_go_back_only_where_nobody_moved_them_since() {
+    on_every_store(|b| {
+        block_on(async {
+            let mem = &b.mem;
+            let lesson = async || all(mem).await.into_iter().find(|m| m.kind == Kind::Lesson).unwrap();
+            let undo = async || mem.undo(changes(mem).await[0].id).await.unwrap();
+            fails(b, "s").await;
+            let first = lesson().await;
+            fails(b, "t").await;
+            let grown = lesson().await;
+            assert!(grown.importance > first.importance && grown.confidence > first.confidence, "{grown:?}");
+            let undone = undo().await;
+            let back = lesson().await;
+            assert_eq!((back.importance, back.confidence), (first.importance, first.confidence));
+            mem.undo(undone.id).await.unwrap();
+            // Feedback moved one of the two, and it stays.
+            let told = mem.feedback(grown.id, true).await.unwrap();
+            undo().await;
+            let back = lesson().await;
+            assert_eq!((back.importance, back.confidence), (told.importance, first.confidence));
+            // A person moved the other one, which is no reason to refuse.
+            fails(b, "u").await;
+            let update = MemoryUpdate { confidence: Some(0.125), ..MemoryUpdate::default() };
+            mem.update(grown.id, update).await.unwrap();
+            undo().await;
+            let kept = lesson().await;
+            assert_eq!((kept.importance, kept.confidence), (back.importance, 0.125));
+        });
+    });
+}
+
+#[test]
+fn undoing_a_fade_gives_strength_back_where_nobody_touched_it() {
+    on_every_store(|b| {
+        block_on(async {
+            let mem = &b.mem;
+            let strength = async |id: MemoryId| mem.get(id).await.unwrap().strength;
+            let mut ids = Vec::new();
+            for text in ["The mill is red.", "The barn is blue.", "The shed is old."] {
+                ids.push(
+                    mem.remember(NewMemory { layer: Some(Layer::Episodic), ..NewMemory::new(text) }).await.unwrap().id,
+                );
+            }
+            b.clock.advance_seconds(100 * 86_400);
+            mem.maintain(None).await.unwrap();
+            let faded = strength(ids[0]).await;
+            let fade = changes(mem).await.into_iter().find(|change| change.action == "fade").unwrap();
+            assert!(faded < 1.0 && fade.undoable && fade.ids.len() == 3, "{fade:?}");
+            let told = mem.feedback(ids[1], true).await.unwrap().strength;
+            mem.forget(Forget::Id(ids[2])).await.unwrap();
+            let undone = mem.undo(fade.id).await.unwrap();
+            assert_eq!((undone.ids.as_slice(), undone.replayed), (&ids[..1], false));
+            assert_eq!(
+                (strength(ids[0]).await, strength(ids[1]).await, mem.get(ids[0]).await.unwrap().version),
+                (1.0, told, 1)
+            );
+            let again = mem.undo(fade.id).await.unwrap();
+            assert_eq!((again.id, again.ids.as_slice(), again.replayed), (undone.id, &ids[..1], true));
+            // It is a change, too, and the age is as it was.
+            mem.undo(undone.id).await.unwrap();
+            assert_eq!(strength(ids[0]).await, faded);
+            mem.undo(fade.id).await.unwrap();
+            assert_eq!(strength(ids[0]).await, 1.0);
+            mem.maintain(None).await.unwrap();
+            assert_eq!(strength(ids[0]).await, faded, "the next run fades again");
+            // Where nothing is as it was left there is nothing to give back.
+            mem.feedback(ids[0], true).await.unwrap();
+            let second = changes(mem).await.into_iter().find(|change| change.action == "fade").unwrap();
+            assert_eq!(mem.undo(second.id).await.unwrap_err().code(), "changed_since");
+        });
+    });
+}
+
+/// What a project holds, but for what changes by looking at it or is said of changes: its number, version and time. Summaries of
+/// the graph follow from the rest and stay.
+async fn held(b: &Bench) -> Vec<Memory> {
+    let now = b.clock.now();
+    let live = all(&b.mem).await.into_iter().filter(|m| !m.is_over(now) && m.kind != Kind::EntitySummary);
+    live.map(|m| Memory { seq: 0, version: 0, updated_at: m.created_at, dedup_key: None, ..m }).collect()
+}
+
+/// Something that somebody writes, by chance.
+async fn write(b: &Bench, random: &mut fastrand::Rng, n: usize) {
+    let mem = &b.mem;
+    match random.u8(..4) {
+        0 => {
+            let city = ["Oslo", "Bergen", "Rome"][random.usize(..3)];
+            let at = format!("2025-0{}-01", random.u8(1..=9));
+            let new = turn(&format!("t{n}"), "Ada", &at, &format!("I live in {city}."));
+            mem.remember(NewMemory { infer: true, ..new }).await.unwrap();
+        }
+        1 => {
+            let door = random.u8(..3);
+            for text in [format!("The code of door {door} is 4711."), format!("the code of door {door} is 4711")] {
+                mem.remember(fact(&text)).await.unwrap();
+            }
+        }
+        2 => {
+            let place = ["U.S.A.", "USA", "Baden-Baden", "Baden Baden"][random.usize(..4)];
+            mem.relate(NewRelation::new(&format!("Person {n}"), "visited", place)).await.unwrap();
+        }
+        _ => {
+            let (session, text) = (format!("s{n}"), format!("Error: timeout after {n} s"));
+            for (what, text) in [(EventType::ToolCall, "search(days=30)"), (EventType::ToolResponse, &text)] {
+                let metadata = serde_json::json!({ "tool": "search" }).as_object().cloned();
+                mem.log_event(&session, NewEvent { metadata, ..NewEvent::new(what, text) }).await.unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn any_automatic_changes_undone_newest_first_leave_what_was() {
+    let seen = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    for seed in 0..12 {
+        on_every_store(|b| {
+            block_on(async {
+                let (mem, mut random) = (&b.mem, fastrand::Rng::with_seed(seed));
+                for n in 0..12 {
+                    write(b, &mut random, n).await;
+                }
+                let before = held(b).await;
+                for _ in 0..8 {
+                    b.clock.advance_seconds(i64::from(random.u32(..40 * 86_400)));
+                    match random.u8(..3) {
+                        0 => drop(mem.audit(FIX).await.unwrap()),
+                        1 => drop(mem.reflect(ReflectOptions::default()).await.unwrap()),
+                        _ => drop(mem.maintain(None).await.unwrap()),
+                    }
+                }
+                let made = changes(mem).await;
+                seen.borrow_mut().extend(made.iter().map(|change| change.action.clone()));
+                let left: Vec<&str> = made.iter().filter(|c| !c.undoable).map(|c| c.action.as_str()).collect();
+                assert!(left.iter().all(|action| *action == "communities"), "{left:?}");
+                for change in made.iter().filter(|change| change.undoable) {
+                    let undone = mem.undo(change.id).await;
+                    assert!(undone.is_ok(), "{undone:?} {change:?}");
+                }
+                b.clock.advance_seconds(1);
+                assert_eq!(held(b).await, before, "seed {seed}");
+            });
+        });
+    }
+    let seen: Vec<String> = seen.into_inner().into_iter().collect();
+    assert_eq!(seen, ["audit_fix", "communities", "facts", "fade", "joined", "reflect"]);
 }

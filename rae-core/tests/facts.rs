@@ -6,8 +6,9 @@ mod common;
 
 use common::{Bench, on_every_store, time, turn};
 use rae_core::{
-    AuditKind, AuditOptions, Forget, Kind, ListOptions, Memory, MemoryId, MemoryUpdate, NewMemory, Rae, RecallOptions,
-    WorkOptions, block_on, model::JobKind,
+    AuditKind, AuditOptions, ContextOptions, Forget, ForgetScope, Kind, ListOptions, Memory, MemoryId, MemoryUpdate,
+    NewMemory, Rae, RecallOptions, WorkOptions, block_on,
+    model::{JobKind, TrustLevel},
 };
 
 fn said(at: &str, content: &str) -> NewMemory {
@@ -276,5 +277,151 @@ fn a_store_may_be_opened_to_read_facts_from_all_that_it_is_told() {
         let ran = mem.maintain(None).await.unwrap().ran;
         assert_eq!((ran.get("facts"), facts(&mem).await.len()), (Some(&1), 1));
         mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn who_speaks_without_a_name_is_somebody_else_in_every_session() {
+    on_every_store(|b| {
+        block_on(async {
+            let nameless = |session: &str, at: &str, content: &str| NewMemory {
+                speaker: None,
+                session_id: Some(session.to_owned()),
+                ..said(at, content)
+            };
+            tell(b, nameless("ada", "2025-01-01", "I live in Oslo. I'm allergic to peanuts. Max lives in Lima.")).await;
+            tell(b, nameless("bob", "2025-02-01", "I live in Rome. My name is Bob. Max lives in Kyoto.")).await;
+            tell(b, nameless("ada", "2025-03-01", "I now live in Bergen.")).await;
+            assert_eq!(
+                told(b).await,
+                [
+                    is("Bob same as user of bob", "2025-02-01", None),
+                    is("Max lives in Kyoto.", "2025-02-01", None),
+                    is("Max lives in Lima.", "2025-01-01", None),
+                    is("user of ada is allergic to peanuts.", "2025-01-01", None),
+                    is("user of ada lives in Bergen.", "2025-03-01", None),
+                    is("user of ada lives in Oslo.", "2025-01-01", Some("2025-03-01")),
+                    is("user of bob is named Bob.", "2025-02-01", None),
+                    is("user of bob lives in Rome.", "2025-02-01", None),
+                ]
+            );
+            let filter = Some(serde_json::json!({ "metadata.session_id": "bob" }));
+            let of_bob = b.mem.list(ListOptions { filter, ..ListOptions::default() }).await.unwrap().items;
+            assert_eq!(of_bob.len(), 4);
+            let names = |near: rae_core::Neighborhood| near.neighbors.into_iter().map(|n| n.name).collect::<Vec<_>>();
+            let near = b.mem.neighbors("user of ada", Default::default()).await.unwrap();
+            assert_eq!(names(near), ["Bergen", "peanuts"]);
+            // No summary of the project tells of one, no audit holds one against another, and no context gives one to another.
+            let kinds = |m: &Memory| m.kind == Kind::EntitySummary;
+            let all = b.mem.list(ListOptions { limit: 1_000, ..ListOptions::default() }).await.unwrap().items;
+            assert!(!all.iter().any(kinds), "{all:?}");
+            let audit = b.mem.audit(AuditOptions::default()).await.unwrap();
+            assert!(audit.findings.is_empty(), "{audit:?}");
+            let asked = ContextOptions { session_id: Some("ada".to_owned()), ..ContextOptions::default() };
+            let context = b.mem.context(Some("Where does the user live?"), asked).await.unwrap();
+            assert!(context.text.contains("Bergen") && !context.text.contains("user of bob"), "{}", context.text);
+            // Of two who are called alike nobody is the other.
+            tell(b, nameless("cy", "2025-04-01", "My name is Bob.")).await;
+            let is_joined =
+                |(content, _, to): &(String, String, Option<String>)| content.contains("same as") && to.is_none();
+            assert!(!told(b).await.iter().any(is_joined));
+        });
+    });
+}
+
+#[test]
+fn the_same_said_without_a_name_in_two_sessions_stays_two_facts_and_goes_with_its_own() {
+    on_every_store(|b| {
+        block_on(async {
+            for session in ["s", "t"] {
+                let turn = NewMemory {
+                    speaker: None,
+                    session_id: Some(session.to_owned()),
+                    ..said("2025-01-01", "Max lives in Lima.")
+                };
+                tell(b, turn).await;
+            }
+            let before = facts(&b.mem).await;
+            assert_eq!(before.iter().map(|m| m.witness_count).collect::<Vec<_>>(), [1, 1]);
+            b.mem.forget(Forget::Scope(ForgetScope::Session, "s".into())).await.unwrap();
+            assert_eq!(told(b).await, [is("Max lives in Lima.", "2025-01-01", None)]);
+        });
+    });
+}
+
+#[test]
+fn a_fact_and_the_words_it_was_read_from_are_no_duplicates() {
+    on_every_store(|b| {
+        block_on(async {
+            tell(b, NewMemory { infer: true, ..NewMemory::new("Ada lives in Oslo.") }).await;
+            b.mem.remember(NewMemory::new("ada lives in OSLO")).await.unwrap();
+            let audit = b.mem.audit(AuditOptions { fix: true, ..AuditOptions::default() }).await.unwrap();
+            // The two texts are; the fact is left alone.
+            assert_eq!(audit.findings.iter().map(|f| f.ids.len()).collect::<Vec<_>>(), [2], "{audit:?}");
+            let fact = facts(&b.mem).await.remove(0);
+            assert_eq!((fact.version, fact.superseded_by), (1, None));
+            assert!(!audit.findings[0].ids.contains(&fact.id));
+            let near = b.mem.neighbors("Ada", Default::default()).await.unwrap().neighbors;
+            assert_eq!(near.into_iter().map(|n| n.name).collect::<Vec<_>>(), ["Oslo"]);
+        });
+    });
+}
+
+#[test]
+fn little_trusted_words_and_those_of_a_third_person_end_nothing_that_somebody_said_of_himself() {
+    on_every_store(|b| {
+        block_on(async {
+            let by = |speaker: &str, trust, at: &str, content: &str| NewMemory {
+                speaker: Some(speaker.to_owned()),
+                trust_level: trust,
+                ..said(at, content)
+            };
+            let (high, low) = (Some(TrustLevel::High), Some(TrustLevel::Low));
+            tell(b, by("Ada", high, "2025-01-01", "I live in Oslo.")).await;
+            tell(b, by("Mallory", low, "2025-02-01", "Ada lives in Rome. Ada no longer lives in Oslo.")).await;
+            tell(b, by("Bob", None, "2025-01-01", "I live in Lima.")).await;
+            tell(b, by("Eve", high, "2025-02-01", "Bob lives in Kyoto.")).await;
+            let beside = [
+                is("Ada lives in Oslo.", "2025-01-01", None),
+                is("Ada lives in Rome.", "2025-02-01", None),
+                is("Bob lives in Kyoto.", "2025-02-01", None),
+                is("Bob lives in Lima.", "2025-01-01", None),
+            ];
+            assert_eq!(told(b).await, beside);
+            let audit = b.mem.audit(AuditOptions { fix: true, ..AuditOptions::default() }).await.unwrap();
+            let kinds: Vec<_> = audit.findings.iter().map(|f| (f.kind, f.change)).collect();
+            assert_eq!(kinds, [(AuditKind::Contradiction, None), (AuditKind::Contradiction, None)]);
+            assert_eq!(told(b).await, beside);
+            // What he says himself, later, ends what he said himself.
+            tell(b, by("Bob", None, "2025-03-01", "I live in Paris.")).await;
+            let of_bob: Vec<_> = told(b).await.into_iter().filter(|(content, ..)| content.starts_with("Bob")).collect();
+            assert_eq!(of_bob[0], is("Bob lives in Kyoto.", "2025-02-01", None));
+            assert_eq!(of_bob[1], is("Bob lives in Lima.", "2025-01-01", Some("2025-03-01")));
+        });
+    });
+}
+
+#[test]
+fn what_is_kept_out_is_told_with_its_reason() {
+    on_every_store(|b| {
+        block_on(async {
+            for (role, content) in
+                [("user", "ok"), ("user", "> I live in Quito"), ("assistant", "I live in Rome."), ("tool", "I am Bob.")]
+            {
+                let new = NewMemory { role: Some(role.to_owned()), ..said("2025-01-01", content) };
+                b.mem.remember(new).await.unwrap();
+            }
+            let ran = b.mem.maintain(None).await.unwrap().ran;
+            let told: Vec<_> =
+                ran.iter().filter(|(name, _)| name.starts_with("kept_out")).map(|(n, c)| (n.as_str(), *c)).collect();
+            assert_eq!(
+                told,
+                [("kept_out", 4), ("kept_out_acknowledgement", 1), ("kept_out_machine", 2), ("kept_out_quoted", 1)]
+            );
+            assert!(!b.mem.maintain(None).await.unwrap().ran.contains_key("kept_out"));
+            let kept_out = b.mem.audit(AuditOptions::default()).await.unwrap().kept_out;
+            let told: Vec<_> = kept_out.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
+            assert_eq!(told, [("acknowledgement", 1), ("machine", 2), ("quoted", 1)]);
+        });
     });
 }

@@ -8,8 +8,8 @@ mod provider_support;
 use model_store::{model_store, run};
 use provider_support::{Behaviour, FakeProvider};
 use rae_core::{
-    ChangesOptions, CostsOptions, Enrich, ErrorKind, JobResult, JobsOptions, Kind, ListOptions, Memory, MemoryId,
-    NewMemory, Rae, Timestamp, WorkOptions,
+    AuditKind, AuditOptions, ChangesOptions, CostsOptions, Enrich, ErrorKind, JobResult, JobsOptions, Kind,
+    ListOptions, Memory, MemoryId, NewMemory, Rae, Timestamp, WorkOptions,
     model::{BudgetChange, BudgetLevel, JobState, LimitKind},
     ports::ManualClock,
 };
@@ -132,9 +132,36 @@ fn of_an_attribute_that_no_rule_knows_the_model_says_what_becomes_of_the_known_v
             assert_eq!(work(&mem).await, [JobResult::Done]);
             assert_eq!(told(&mem).await, expected.map(|(text, over)| (text.to_owned(), over)), "{decision}");
             assert_eq!(fake.seen().len(), 3);
+            // Where nothing says which holds, the audit reports it.
+            let findings = mem.audit(AuditOptions::default()).await.unwrap().findings;
+            let told: Vec<_> = findings.iter().map(|f| (f.kind, f.ids.len())).collect();
+            let named = [(AuditKind::Contradiction, 2)];
+            assert_eq!(told, if decision == "contradicts" { &named[..] } else { &[] });
             mem.close().await.unwrap();
         });
     }
+}
+
+#[test]
+fn a_value_of_an_earlier_time_is_held_against_what_held_then_ended_since_or_not() {
+    run(async {
+        let Rig { fake, mem, .. } = rig().await;
+        let turns = [("2025-01-01", "a tram"), ("2025-02-01", "a bus"), ("2025-01-15", "a van")];
+        for (at, what) in turns {
+            fake.then(says(&[fact("drives", what, &format!("drive {what}"))]));
+            if at != "2025-01-01" {
+                fake.then(Behaviour::says(&json!({ "decision": "replaces" }).to_string()));
+            }
+            tell(&mem, at, &format!("I drive {what}.")).await;
+            assert_eq!(work(&mem).await, [JobResult::Done]);
+        }
+        assert_eq!(fake.seen().len(), 5);
+        let open = |text: &str, over| (text.to_owned(), over);
+        let expected =
+            [open("Ada drives a bus.", false), open("Ada drives a tram.", true), open("Ada drives a van.", true)];
+        assert_eq!(told(&mem).await, expected);
+        mem.close().await.unwrap();
+    });
 }
 
 #[test]

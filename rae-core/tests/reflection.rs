@@ -397,7 +397,7 @@ fn what_is_wrong_with_an_event_is_said_before_anything_is_written() {
         let reserved = json!({ "event": "x" }).as_object().cloned();
         let long = "x".repeat(9_000);
         for (refused, code) in [
-            (mem.log_event("s", NewEvent::new(EventType::ToolCall, " ")).await.unwrap_err(), "content_empty"),
+            (mem.log_event("s", NewEvent::new(EventType::UserInput, " ")).await.unwrap_err(), "content_empty"),
             (
                 mem.log_event("s", NewEvent { metadata: reserved, ..NewEvent::new(EventType::ToolCall, "x") })
                     .await

@@ -10,7 +10,7 @@ use model_store::{model_store, run};
 use provider_support::{Behaviour, FakeProvider};
 use rae_core::{
     ContextOptions, EventType, EventsOptions, Forget, ForgetScope, Kind, Memory, MemoryUpdate, NewEvent, NewMemory,
-    Rae, ReflectOptions, SessionEnd, SessionOutcome, WorkOptions, model::InfoClass,
+    NewRelation, Rae, ReflectOptions, SessionEnd, SessionOutcome, Whose, WorkOptions, model::InfoClass,
 };
 use serde_json::json;
 
@@ -151,6 +151,78 @@ fn an_answer_that_cannot_be_read_is_paid_for_once_however_often_somebody_reflect
         }
         assert_eq!((asked, fake.seen().len()), (2, 2), "once, and once to repair it");
         assert_eq!(mem.stats().await.unwrap().seq, seq, "nothing was written");
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn what_a_session_of_a_user_logs_is_that_users_own_and_goes_with_the_user() {
+    run(async {
+        let (_fake, mem) = rig().await;
+        let whose =
+            Whose { user_id: Some("ada".into()), info_class: Some(InfoClass::Confidential), ..Whose::default() };
+        let session = mem.session("s").unwrap().of(whose);
+        session.log(EventType::ToolCall, "unlock(door=3)", None).await.unwrap();
+        session.log(EventType::ToolResponse, "Error: Ada Secretname is blacklisted", None).await.unwrap();
+        // Who ends it says nothing of whose it is.
+        let end = SessionEnd { error: Some("Ada Secretname".into()), ..SessionEnd::new(SessionOutcome::Failure) };
+        let end = mem.end_session("s", end).await.unwrap().id;
+        let end = mem.get(end).await.unwrap();
+        assert_eq!((end.user_id.as_deref(), end.info_class), (Some("ada"), InfoClass::Confidential));
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let relation = NewRelation { user_id: Some("ada".into()), ..NewRelation::new("Ada", "is_in", "Room 9") };
+        mem.relate(relation).await.unwrap();
+        let all = [learnt(&mem, Kind::Lesson).await, learnt(&mem, Kind::Reflection).await].concat();
+        assert_eq!(all.len(), 3, "the tool's failure, the session's, and the reflection: {all:#?}");
+        assert!(
+            all.iter().all(|m| m.user_id.as_deref() == Some("ada") && m.info_class == InfoClass::Confidential),
+            "{all:#?}"
+        );
+        let of_bob = ContextOptions { user_id: Some("bob".into()), ..ContextOptions::default() };
+        let told = mem.context(Some("unlock the door for Ada Secretname"), of_bob).await.unwrap();
+        assert!(!told.text.contains("Secretname"), "{}", told.text);
+        let gone = mem.forget(Forget::Scope(ForgetScope::User, "ada".to_owned())).await.unwrap();
+        assert_eq!(gone.deleted, 7, "two events, the end, the relation, and what was learnt: {gone:?}");
+        assert_eq!(mem.stats().await.unwrap().memories, 0);
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn the_end_of_a_session_of_several_is_nobodys_and_says_whose_it_is_where_that_is_said() {
+    run(async {
+        let (_fake, mem) = rig().await;
+        for (session, users) in [("both", ["ada", "bob"]), ("one", ["ada", "ada"])] {
+            for user in users {
+                says(&mem, session, "Hello.", Some(user)).await;
+            }
+        }
+        let owner = async |session: &str, user: Option<&str>| {
+            let end = SessionEnd { user_id: user.map(str::to_owned), ..SessionEnd::new(SessionOutcome::Success) };
+            let id = mem.end_session(session, end).await.unwrap().id;
+            mem.get(id).await.unwrap().user_id
+        };
+        assert_eq!(owner("both", None).await, None);
+        assert_eq!(owner("one", None).await.as_deref(), Some("ada"));
+        assert_eq!(owner("other", Some("cy")).await.as_deref(), Some("cy"));
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_tool_that_says_nothing_is_logged_as_that_and_is_no_failure() {
+    run(async {
+        let (fake, mem) = rig().await;
+        let session = mem.session("s").unwrap();
+        session.log(EventType::ToolCall, "mkdir(path='a')", None).await.unwrap();
+        let id = session.log(EventType::ToolResponse, "", None).await.unwrap().id;
+        assert_eq!(mem.get(id).await.unwrap().content, "(no output)");
+        assert_eq!(session.log(EventType::UserInput, " ", None).await.unwrap_err().code(), "content_empty");
+        session.end(SessionOutcome::Failure, Some("the user went away".into())).await.unwrap();
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let lessons = learnt(&mem, Kind::Lesson).await;
+        assert!(lessons.iter().all(|m| !m.content.contains("mkdir")), "{lessons:#?}");
+        drop(fake);
         mem.close().await.unwrap();
     });
 }

@@ -389,9 +389,12 @@ test("an erasure is checked by its receipt, in export files too", async (t) => {
   assert.deepEqual(await mem.verifyErasure(gone), report);
   const found = (one) => one.places.filter((place) => place.state === "found").map((place) => place.place);
   assert.deepEqual(found(await mem.verifyErasure(gone.receipt, { exports: [before] })), [`export ${before}`]);
+  const places = (one) => one.places.map((place) => place.place);
+  assert.ok(places(await mem.verifyErasure(gone, { texts: ["opens at nine"] })).includes("text in file a.rae"));
   await mem.import(before);
   assert.ok(found(await mem.verifyErasure(gone.receipt)).includes("memories"));
-  for (const [wrong, options] of [["no"], [null], [{}], [gone.receipt, { exports: "x" }], [gone.receipt, { exports: [""] }]]) {
+  assert.ok(found(await mem.verifyErasure(gone, { texts: ["opens at nine"] })).includes("text in memories"));
+  for (const [wrong, options] of [["no"], [null], [{}], [gone.receipt, { exports: "x" }], [gone.receipt, { exports: [""] }], [gone.receipt, { texts: ["abc"] }]]) {
     await assert.rejects(mem.verifyErasure(wrong, options), { name: "InvalidInputError" });
   }
 });

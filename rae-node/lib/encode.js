@@ -32,13 +32,14 @@ const RECALL = names(
 );
 const CONTEXT = names("sessionId maxTokens agentId userId layers tags filter minScore");
 const LIST = names("limit cursor layer tags filter");
-const RELATE = names("weight confidence validFrom validTo sourceId");
+const RELATE = names("weight confidence validFrom validTo sourceId userId agentId trustLevel infoClass");
 const RELATIONS = names("subject relation object limit cursor");
 const FORGET = names("id filter scope target");
 const MAINTAIN = names("now");
 const AUDIT = names("limit fix");
 const CHANGES = names("limit cursor");
-const VERIFY = names("exports");
+const JOBS = names("state limit cursor");
+const VERIFY = names("exports texts");
 const ENTITIES = names("query limit cursor at snapshot");
 const NEIGHBORS = names("depth relation limit at snapshot");
 const WAY = names("at snapshot");
@@ -58,7 +59,7 @@ const LLM = names(
 const PROVIDER = names("apiKey baseUrl kind organization ca");
 const USAGE = names("inputTokens cachedInputTokens cacheWriteTokens outputTokens reasoningTokens estimated");
 const LIFECYCLE = names(
-  "decay halfLifeDays protectedTags protectedKinds forgetBelow forgetAfterDays keepClassDays keepKindDays",
+  "decay halfLifeDays protectedTags protectedKinds forgetBelow forgetAfterDays keepClassDays keepKindDays consolidateSessions",
 );
 // The hashes of a million ids.
 const RECEIPT_BYTES_MAX = 128 << 20;
@@ -66,8 +67,9 @@ const RECEIPT_BYTES_MAX = 128 << 20;
 const CHAT_BYTES_MAX = 32 << 20;
 const CONNECT = names("apiKey tenant project timeout ca");
 const SCOPE = names("tenant project");
-const EVENT = names("metadata idempotencyKey");
-const SESSION_END = names("error");
+const WHOSE = names("userId agentId infoClass");
+const EVENT = names("metadata userId agentId speaker occurredAt ttl trustLevel infoClass idempotencyKey");
+const SESSION_END = names("error userId agentId infoClass");
 const EVENTS = names("limit cursor");
 const REFLECT = names("sessionId since");
 const NONE = new Set();
@@ -83,13 +85,13 @@ const READERS = readers([
   [providers, "providers"],
   [prices, "prices"],
   [unknownModel, "unknownModel"],
-  [number, "forgetBelow forgetAfterDays"],
+  [number, "forgetBelow forgetAfterDays consolidateSessions"],
   [days, "halfLifeDays keepClassDays keepKindDays"],
   [lifecycle, "lifecycle"],
   [list, "protectedTags protectedKinds"],
   [paths, "exports"],
   [flag, "infer fix rerank explain reembed estimated decay"],
-  [list, "tags tagsAny layers kinds groupBy"],
+  [list, "tags tagsAny layers kinds groupBy texts"],
   [content, "content"],
   [metadata, "metadata"],
   [filter, "filter"],
@@ -456,7 +458,7 @@ function item(value, index) {
 module.exports = {
   AUDIT,
   BUDGET,
-  CHANGES,
+  CHANGES, JOBS,
   CONNECT,
   CONTEXT,
   COSTS,
@@ -479,7 +481,7 @@ module.exports = {
   SCOPE,
   SESSION_END, SUBGRAPH,
   UPDATE,
-  WAY,
+  WAY, WHOSE,
   content,
   flag,
   isPlain,

@@ -142,11 +142,14 @@ class LlmStream {
 class Session {
   #rae;
   #id;
+  #whose;
 
-  constructor(token, rae, id) {
+  constructor(token, rae, id, whose) {
     if (token !== TAKEN) throw new TypeError("a session is made by mem.session, not with new");
     this.#rae = rae;
     this.#id = id;
+    const { userId, agentId, infoClass } = whose ?? {};
+    this.#whose = { userId, agentId, infoClass };
   }
 
   get id() {
@@ -154,13 +157,13 @@ class Session {
   }
 
   async log(type, content, metadata, options) {
-    if (metadata === undefined || metadata === null) return this.#rae.logEvent(this.#id, type, content, options);
-    return this.#rae.logEvent(this.#id, type, content, { ...options, metadata });
+    return this.#rae.logEvent(this.#id, type, content, { ...this.#whose, ...options, metadata });
   }
 
   async end(outcome, error, options) {
-    if (error === undefined || error === null) return this.#rae.endSession(this.#id, outcome, options);
-    return this.#rae.endSession(this.#id, outcome, { ...options, error });
+    // Its own class is the strictest of its events, not the least of what was logged here.
+    const { userId, agentId } = this.#whose;
+    return this.#rae.endSession(this.#id, outcome, { userId, agentId, ...options, error });
   }
 
   async events(options) {

@@ -191,6 +191,14 @@ class Rae {
     return this.#callWith("undo", "id", encode.text("changeId", changeId), options);
   }
 
+  async jobs(options) {
+    return this.#call("jobs", taken("jobs", options, encode.JOBS));
+  }
+
+  async requeueJob(jobId, options) {
+    await this.#callWith("requeue_job", "id", encode.text("jobId", jobId), options);
+  }
+
   async evaluate(questions, options) {
     const { args, signal } = taken("evaluate", options, encode.RECALL);
     return this.#call("evaluate", { args: { questions: encode.questions("questions", questions), options: args }, signal });
@@ -262,8 +270,10 @@ class Rae {
     await this.#callWith("backup", "path", encode.path("path", path), options);
   }
 
-  session(id) {
-    return new Session(TAKEN, this, encode.text("id", id));
+  session(id, options) {
+    // Read here, so that what is wrong is said at once.
+    taken("session", options, encode.WHOSE);
+    return new Session(TAKEN, this, encode.text("id", id), options);
   }
 
   async logEvent(sessionId, type, content, options) {

@@ -9,7 +9,8 @@ use std::{collections::VecDeque, fmt, mem};
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Values of the caller's or the engine's own making: data, not fields of ours. Their keys stay as they are.
-const OPAQUE: [&str; 8] = ["metadata", "trace", "receipt", "details", "ran", "by_layer", "message", "delta"];
+const OPAQUE: [&str; 9] =
+    ["metadata", "trace", "receipt", "details", "ran", "kept_out", "by_layer", "message", "delta"];
 
 /// A large answer: its JSON with one list left empty, and the list's items in pieces.
 #[napi]

@@ -11,8 +11,8 @@ use pyo3::{
     types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple},
 };
 use rae_core::{
-    ContextOptions, Error, EventsOptions, Forget, ListOptions, MemoryUpdate, NewMemory, NewRelation, RecallOptions,
-    RelationsOptions, limits::BATCH_ITEMS_MAX,
+    ContextOptions, Error, EventsOptions, Forget, ListOptions, MemoryUpdate, NewEvent, NewMemory, NewRelation,
+    RecallOptions, RelationsOptions, SessionEnd, limits::BATCH_ITEMS_MAX,
 };
 
 const NEW_FIELDS: [&str; 21] = [
@@ -293,10 +293,55 @@ pub(crate) fn relation(fields: &Bound<'_, PyDict>) -> PyResult<NewRelation> {
             "valid_from" => new.valid_from = Some(time("valid_from", &value)?),
             "valid_to" => new.valid_to = Some(time("valid_to", &value)?),
             "source_id" => new.source_id = Some(id("source_id", &value)?),
+            "user_id" => new.user_id = Some(text("user_id", &value)?),
+            "agent_id" => new.agent_id = Some(text("agent_id", &value)?),
+            "trust_level" => new.trust_level = Some(name("trust_level", &value)?),
+            "info_class" => new.info_class = Some(name("info_class", &value)?),
             _ => return Err(invalid(fields.py(), format!("unknown field \"{key}\""))),
         }
     }
     Ok(new)
+}
+
+/// What `log_event` takes beside the session, its type and its text.
+pub(crate) fn event(mut event: NewEvent, fields: &Bound<'_, PyDict>) -> PyResult<NewEvent> {
+    for (key, value) in fields {
+        let key = key_text(&key)?;
+        if value.is_none() {
+            continue;
+        }
+        match key.as_str() {
+            "metadata" => event.metadata = Some(json::object("metadata", &value)?),
+            "user_id" => event.user_id = Some(text("user_id", &value)?),
+            "agent_id" => event.agent_id = Some(text("agent_id", &value)?),
+            "speaker" => event.speaker = Some(text("speaker", &value)?),
+            "occurred_at" => event.occurred_at = Some(time("occurred_at", &value)?),
+            "ttl" => event.ttl = Some(seconds("ttl", &value)?),
+            "trust_level" => event.trust_level = Some(name("trust_level", &value)?),
+            "info_class" => event.info_class = Some(name("info_class", &value)?),
+            "idempotency_key" => event.idempotency_key = Some(text("idempotency_key", &value)?),
+            _ => return Err(invalid(fields.py(), format!("unknown field \"{key}\""))),
+        }
+    }
+    Ok(event)
+}
+
+/// What `end_session` takes beside the session and the outcome.
+pub(crate) fn session_end(mut end: SessionEnd, fields: &Bound<'_, PyDict>) -> PyResult<SessionEnd> {
+    for (key, value) in fields {
+        let key = key_text(&key)?;
+        if value.is_none() {
+            continue;
+        }
+        match key.as_str() {
+            "error" => end.error = Some(text("error", &value)?),
+            "user_id" => end.user_id = Some(text("user_id", &value)?),
+            "agent_id" => end.agent_id = Some(text("agent_id", &value)?),
+            "info_class" => end.info_class = Some(name("info_class", &value)?),
+            _ => return Err(invalid(fields.py(), format!("unknown field \"{key}\""))),
+        }
+    }
+    Ok(end)
 }
 
 /// What `relations` takes.

@@ -18,7 +18,7 @@ use pyo3::{
     types::{PyByteArray, PyDict, PyList, PyString},
 };
 use rae_core::{
-    Embedding, Error, ErrorKind, LifecyclePolicy, Rae,
+    Embedding, ErasureOptions, Error, ErrorKind, LifecyclePolicy, Rae,
     ports::{Clock, Embedder, ManualClock},
     remote::{Connect, Handle, Remote},
     wire,
@@ -313,12 +313,14 @@ impl Store {
         py: Python<'_>,
         receipt: &Bound<'_, PyAny>,
         exports: &Bound<'_, PyAny>,
+        given: &Bound<'_, PyAny>,
     ) -> PyResult<ErasureReport> {
         boundary(py, || {
             let receipt = json::receipt("receipt", receipt)?;
             let exports = items("exports", exports)?;
             let exports = exports.iter().map(|file| path("exports", file)).collect::<PyResult<Vec<_>>>()?;
-            drive(py, self.rae(py)?.verify_erasure(&receipt, &exports)).map(ErasureReport::from)
+            let options = ErasureOptions { exports, texts: texts("texts", given)?, ..ErasureOptions::default() };
+            drive(py, self.rae(py)?.verify_erasure_with(&receipt, &options)).map(ErasureReport::from)
         })
     }
 
@@ -414,16 +416,11 @@ impl Store {
         session: &Bound<'_, PyAny>,
         event_type: &Bound<'_, PyAny>,
         content: &Bound<'_, PyAny>,
-        metadata: &Bound<'_, PyAny>,
-        idempotency_key: &Bound<'_, PyAny>,
+        more: &Bound<'_, PyDict>,
     ) -> PyResult<Receipt> {
         boundary(py, || {
-            let event = rae_core::NewEvent {
-                event_type: name("type", event_type)?,
-                content: text("content", content)?,
-                metadata: optional("metadata", metadata, json::object)?,
-                idempotency_key: optional("idempotency_key", idempotency_key, text)?,
-            };
+            let event = rae_core::NewEvent::new(name("type", event_type)?, text("content", content)?);
+            let event = fields::event(event, more)?;
             drive(py, self.rae(py)?.log_event(&text("session_id", session)?, event)).map(Receipt::from)
         })
     }
@@ -433,11 +430,10 @@ impl Store {
         py: Python<'_>,
         session: &Bound<'_, PyAny>,
         outcome: &Bound<'_, PyAny>,
-        error: &Bound<'_, PyAny>,
+        more: &Bound<'_, PyDict>,
     ) -> PyResult<Receipt> {
         boundary(py, || {
-            let end =
-                rae_core::SessionEnd { outcome: name("outcome", outcome)?, error: optional("error", error, text)? };
+            let end = fields::session_end(rae_core::SessionEnd::new(name("outcome", outcome)?), more)?;
             drive(py, self.rae(py)?.end_session(&text("session_id", session)?, end)).map(Receipt::from)
         })
     }

@@ -55,6 +55,36 @@ def test_an_erasure_is_checked_by_its_receipt(tmp_path: Path) -> None:
             mem.verify_erasure(gone.receipt, exports="before.jsonl")
 
 
+def test_texts_that_were_erased_are_looked_for_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, texts = tmp_path / "agent.rae", ["vault opens at nine"]
+    with rae.open(path) as mem:
+        id = mem.remember("The vault opens at nine.").id
+        gone = mem.forget(id)
+        report = mem.verify_erasure(gone, texts=texts)
+        assert report.clean
+        assert "text in file agent.rae" in [place.place for place in report.places]
+        mem.remember("I heard that the vault opens at nine.")
+        report = mem.verify_erasure(gone, texts=texts)
+        assert "text in memories" in [p.place for p in report.places if p.state == "found"]
+        for wrong in ["vault", ["abc"], ["x" * 5] * 17, [b"vault"]]:
+            with pytest.raises(rae.InvalidInputError):
+                mem.verify_erasure(gone, texts=wrong)  # type: ignore[arg-type]
+    receipt, lines = tmp_path / "receipt.json", tmp_path / "texts.txt"
+    receipt.write_text(json.dumps(gone.receipt))
+    command = ["verify-erasure", str(path), str(receipt), "--texts", str(lines)]
+    lines.write_text("nobody said this\n\n")
+    assert cli.main(command) == 0
+    lines.write_text("nobody said this\nvault opens at nine\n")
+    capsys.readouterr()
+    assert cli.main(command) == 1
+    out = capsys.readouterr().out
+    assert "found  text in memories" in out
+    assert "opens at nine" not in out
+    assert cli.main([*command[:-1], str(tmp_path / "none.txt")]) == 2
+
+
 def test_the_command_ends_with_1_when_something_is_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,12 @@
 
 #[path = "../../rae-core/tests/common/mod.rs"]
 mod base;
+#[path = "../../rae-core/tests/shared/erasure.rs"]
+mod erasure;
+#[path = "../../rae-core/tests/shared/import.rs"]
+mod import;
+#[path = "../../rae-core/tests/shared/resume.rs"]
+mod resume;
 mod support;
 #[path = "../../rae-core/tests/shared/verbs.rs"]
 mod verbs;

@@ -50,6 +50,7 @@ struct Bucket {
     sort: Compared,
     members: Vec<Member>,
     has_more: bool,
+    has_derived: bool,
 }
 
 /// Memories that say the same, or cannot both hold.
@@ -63,6 +64,8 @@ pub(crate) struct Raw {
     pub across_layers: bool,
     /// Whether there are more than one finding holds.
     pub has_more: bool,
+    /// Whether some were made from memories: perhaps from others of these.
+    pub has_derived: bool,
 }
 
 /// Second round: the memories of the repeated keys, come in the order of their ids.
@@ -89,7 +92,9 @@ impl Buckets {
             sort: compared,
             members: Vec::with_capacity(2),
             has_more: false,
+            has_derived: false,
         });
+        bucket.has_derived |= !memory.provenance.derived_from.is_empty();
         bucket.has_more |= bucket.members.len() == AUDIT_BUCKET_MEMBERS_MAX;
         if !bucket.has_more {
             self.members += 1;
@@ -124,5 +129,5 @@ fn finding(bucket: Bucket) -> Option<Raw> {
     let first = found.first()?;
     let across_layers = found.iter().any(|m| m.layer != first.layer);
     let ids = found.iter().map(|m| m.id).collect();
-    Some(Raw { ids, sort: bucket.sort, across_layers, has_more: bucket.has_more })
+    Some(Raw { ids, sort: bucket.sort, across_layers, has_more: bucket.has_more, has_derived: bucket.has_derived })
 }

@@ -13,6 +13,8 @@ pub(crate) struct Found {
     pub uses: u64,
     /// Whether a tag or its kind says that it is to be left as it is.
     pub is_protected: bool,
+    /// Whether somebody said it of himself.
+    pub is_own: bool,
 }
 
 /// What is changed of which memory.
@@ -85,7 +87,8 @@ pub(crate) fn duplicates(found: &[Found], now: Timestamp) -> Option<(MemoryId, P
 }
 
 /// Statements of different values: where each carries its claim and began to hold at another time, the earlier ends
-/// where the next other value begins. `None` where that does not decide it, or the later is trusted less.
+/// where the next other value begins. `None` where that does not decide it, the later is trusted less, or it says of
+/// somebody what he himself said otherwise.
 pub(crate) fn contradiction(found: &[Found], now: Timestamp) -> Option<Patches> {
     let mut held: Vec<(&Found, u64, SlotValue)> = found.iter().map(value).collect::<Option<_>>()?;
     held.sort_by_key(|(f, ..)| (f.memory.valid_start(), f.memory.id));
@@ -97,7 +100,7 @@ pub(crate) fn contradiction(found: &[Found], now: Timestamp) -> Option<Patches> 
             return None;
         }
         let Some((later, ..)) = held.iter().skip(at + 1).find(|(_, _, other)| !agree(value, other)) else { continue };
-        let from = later.memory.valid_start();
+        let (from, later_own) = (later.memory.valid_start(), later.is_own);
         if m.valid_to.is_some_and(|to| to <= from) {
             continue;
         }
@@ -107,7 +110,8 @@ pub(crate) fn contradiction(found: &[Found], now: Timestamp) -> Option<Patches> 
             (Some(later), Some(earlier)) => later >= earlier,
             (later, earlier) => later == earlier,
         };
-        if f.is_protected || from <= m.valid_start() || from > now || ends_sooner || !is_trusted {
+        let is_his_own = f.is_own && !later_own;
+        if is_his_own || f.is_protected || from <= m.valid_start() || from > now || ends_sooner || !is_trusted {
             return None;
         }
         let (valid_to, superseded_by) = (Some(Some(from)), Some(Some(later.memory.id)));

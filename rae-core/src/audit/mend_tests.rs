@@ -12,7 +12,7 @@ fn found(ids: &IdGenerator, text: &str, change: impl FnOnce(&mut Memory)) -> Fou
     let new = NewMemory { kind: Some(Kind::Fact), ..NewMemory::new(text) };
     let mut memory = new.into_memory(&Scope::default(), ids.next(at("2026-01-01")), at("2026-01-01")).unwrap();
     change(&mut memory);
-    Found { memory, uses: 0, is_protected: false }
+    Found { memory, uses: 0, is_protected: false, is_own: false }
 }
 
 fn now() -> Timestamp {

@@ -9,7 +9,7 @@ mod words;
 pub(crate) use collect::{Buckets, Raw, Seen};
 
 use crate::{
-    facts::is_single,
+    facts::{WITHDRAWN, is_single},
     model::{Claim, Kind, Layer, Memory, Timestamp},
 };
 
@@ -17,12 +17,14 @@ use crate::{
 struct Key(blake3::Hasher);
 
 impl Key {
-    /// `what` keeps the kinds of keys apart. Memories of different agents or users are never compared.
+    /// `what` keeps the kinds of keys apart. Memories of different agents or users, or facts of nameless speakers of different sessions, are
+    /// never compared.
     fn of(what: &str, memory: &Memory) -> Self {
         let mut key = Self(blake3::Hasher::new());
         key.text(Some(what));
         key.text(memory.agent_id.as_deref());
         key.text(memory.user_id.as_deref());
+        key.text(memory.claim_session());
         key
     }
 
@@ -77,7 +79,9 @@ impl Compared {
 /// What is compared of a memory: at most four keys. What it states is known beside its words.
 pub(crate) fn compared(memory: &Memory, now: Timestamp) -> impl Iterator<Item = Compared> {
     let text = if memory.is_over(now) { None } else { same_text(memory) };
-    let has_claims = matches!(memory.kind, Kind::Text | Kind::Fact) && memory.superseded_by.is_none();
+    // What is withdrawn was never so.
+    let is_withdrawn = memory.claim.is_some() && memory.metadata.contains_key(WITHDRAWN);
+    let has_claims = matches!(memory.kind, Kind::Text | Kind::Fact) && memory.superseded_by.is_none() && !is_withdrawn;
     let [value, denial] = if has_claims { claim::claims(memory) } else { [None, None] };
     let stated = memory.claim.as_ref().filter(|_| has_claims).and_then(|stated| claim_value(memory, stated));
     [text, stated, value, denial].into_iter().flatten()
@@ -108,6 +112,8 @@ fn same_text(memory: &Memory) -> Option<Compared> {
             Layer::Sensory | Layer::Working => Some(memory.layer.as_str()),
             Layer::Episodic | Layer::Semantic | Layer::Reflective => None,
         });
+        // A relation is more than its words: nobody else's words can stand for it.
+        key.text(memory.claim.as_ref().map(|_| "claim"));
         key
     } else if memory.kind == Kind::Conversation {
         let mut key = Key::of("turn", memory);

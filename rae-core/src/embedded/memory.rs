@@ -185,6 +185,16 @@ impl MemoryRead for ReferenceStore {
         Ok(rows.take(limit).map(|row| row.memory.clone()).collect())
     }
 
+    async fn once_derived_from(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(MemoryId, Vec<u32>)>> {
+        let scope = self.read(ctx)?;
+        let named = |old: &&MemoryVersion| old.memory.provenance.derived_from.iter().any(|id| ids.contains(id));
+        let all = scope.rows.values().map(|row| {
+            let versions: Vec<u32> = row.history.iter().filter(named).map(|old| old.memory.version).collect();
+            (row.memory.id, versions)
+        });
+        Ok(all.filter(|(_, versions)| !versions.is_empty()).collect())
+    }
+
     async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
         let (scope, limit) = (self.read(ctx)?, page(limit)?);
         let asked = |m: &Memory| m.claim.as_ref().is_some_and(|claim| keys.contains(&claim.key()));

@@ -91,7 +91,12 @@ fn abbreviates(text: &str) -> bool {
     let tail = text.get(text.floor_char_boundary(text.len().saturating_sub(SHORT_BYTES))..).unwrap_or_default();
     tail.rsplit(' ')
         .next()
-        .is_some_and(|w| w.chars().count() == 1 || ["Mr", "Mrs", "Ms", "Dr", "St", "Prof", "e.g", "i.e"].contains(&w))
+        .is_some_and(|w| is_initial(w) || ["Mr", "Mrs", "Ms", "Dr", "St", "Prof", "e.g", "i.e"].contains(&w))
+}
+
+/// "J.", but neither a number nor the speaker: "Room 3.", "So do I."
+fn is_initial(word: &str) -> bool {
+    word != "I" && word.chars().count() == 1 && word.chars().all(char::is_alphabetic)
 }
 
 /// The words of a sentence that begins at `offset`.

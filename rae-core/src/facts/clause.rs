@@ -1,7 +1,7 @@
 //! A text as clauses: short runs of words with one verb each, as far as that can be told without a grammar.
 
 use super::{
-    dates,
+    dates, places,
     words::{APART, FUTURE, QUOTING, SUBORDINATE},
 };
 use crate::extract::{SUPPOSES, pieces, sentences};
@@ -53,7 +53,11 @@ pub(super) struct Clause {
     pub is_first: bool,
     /// Whether "and" stands before it: it may leave out the subject of the clause before.
     pub continues: bool,
+    /// Whether "and" or "or" stands before it: it may end a list.
+    pub lists: bool,
     pub behind: Behind,
+    /// Where its sentence begins in the text.
+    pub sentence: usize,
 }
 
 /// The words of one sentence, contractions undone: "I'm" is "I am", "don't" is "do not".
@@ -63,10 +67,18 @@ pub(super) fn read(sentence: &str) -> Vec<Word> {
 }
 
 fn from(sentence: &str, offset: usize) -> Vec<Word> {
-    let mut out = Vec::new();
+    let mut out: Vec<Word> = Vec::new();
     for piece in pieces(sentence, offset) {
         let (start, end) = (piece.start, piece.start + piece.raw.len());
         let low = piece.low.as_str();
+        // "Oslo (Norway)" is no name of two words.
+        let is_bracketed = sentence.get(..start.saturating_sub(offset)).is_some_and(|before| before.ends_with('('));
+        if is_bracketed
+            && low.starts_with(char::is_alphabetic)
+            && let Some(last) = out.last_mut()
+        {
+            last.ends = true;
+        }
         let (head, tail) = parted(low);
         let raw_head = piece.raw.get(..head.len()).filter(|_| !tail.is_empty()).unwrap_or(piece.raw);
         let head = match head {
@@ -122,7 +134,7 @@ pub(super) fn clauses(text: &str) -> Vec<Clause> {
         if words.iter().any(|w| (w.is(SUPPOSES) && !is_month(w)) || w.is(QUOTING)) {
             continue;
         }
-        parts(words, &mut out);
+        parts(words, offset, &mut out);
     }
     out
 }
@@ -147,34 +159,53 @@ fn dashed(sentence: &str, offset: usize) -> Vec<Word> {
 }
 
 /// Cuts a sentence at signs and conjunctions.
-fn parts(words: Vec<Word>, out: &mut Vec<Clause>) {
-    let mut clause = Clause { words: Vec::new(), is_first: true, continues: false, behind: Behind::Stop };
+fn parts(words: Vec<Word>, sentence: usize, out: &mut Vec<Clause>) {
+    let begin = |is_first: bool| Clause {
+        words: Vec::new(),
+        is_first,
+        continues: false,
+        lists: false,
+        behind: Behind::Stop,
+        sentence,
+    };
+    let mut clause = begin(true);
     let mut depends = false;
-    let mut words = words.into_iter().peekable();
-    while let Some(word) = words.next() {
-        let next = words.peek();
-        let is_date = word.low == "since" && next.is_some_and(|n| is_time(&n.low));
-        if !is_date && (word.is(SUBORDINATE) || word.is(APART)) {
+    let all = words.clone();
+    let mut words = words.into_iter().enumerate().peekable();
+    while let Some((at, word)) = words.next() {
+        let next = words.peek().map(|(_, next)| next);
+        let is_start = word.low == "since" && next.is_some_and(|n| is_time(&n.low));
+        if !is_start && (word.is(SUBORDINATE) || word.is(APART)) {
             let is_first = clause.is_first && clause.words.is_empty();
             let behind = if word.is(SUBORDINATE) { Behind::That } else { Behind::And };
             keep(Clause { behind, ..clause }, depends, out);
             // "I moved to Oslo when I was ten": what follows depends. "When I was ten I moved": all of it does.
             let continues = word.low == "and" && !depends;
+            let lists = matches!(word.low.as_str(), "and" | "or") && !depends;
             depends = word.is(SUBORDINATE) && !word.ends;
-            clause = Clause { words: Vec::new(), is_first: is_first && !depends, continues, behind: Behind::Stop };
+            clause = Clause { continues, lists, ..begin(is_first && !depends) };
             continue;
         }
         // "May 3, 2024" is one date, "my sister, Anna, lives" one subject.
-        let joins = word.ends && next.is_some_and(|n| dates::year_of(&n.low).is_some());
+        let is_date = next.is_some_and(|n| dates::year_of(&n.low).is_some());
+        let joins = word.ends && (is_date || is_place(&word, &clause.words, all.get(at + 1..).unwrap_or_default()));
         let ends = word.ends && !joins;
         clause.words.push(word);
         if ends && !is_only_time(&clause.words) && !is_opposed(&clause.words, next) {
             keep(clause, depends, out);
             depends = false;
-            clause = Clause { words: Vec::new(), is_first: false, continues: false, behind: Behind::Stop };
+            clause = begin(false);
         }
     }
     keep(clause, depends, out);
+}
+
+/// "in Berlin, Germany" is one place; "in Berlin, Paris and Rome" are several.
+fn is_place(word: &Word, before: &[Word], behind: &[Word]) -> bool {
+    word.is_upper()
+        && before.iter().any(|w| w.is(&["in", "to", "from"]))
+        && places::begins(behind)
+        && !behind.iter().take(WORDS_MAX).any(|w| w.low == "and" || w.low == "or")
 }
 
 fn keep(clause: Clause, depends: bool, out: &mut Vec<Clause>) {

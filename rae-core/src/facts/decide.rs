@@ -4,9 +4,12 @@
 use super::Draft;
 use crate::{
     limits::SOURCES_MAX,
-    model::{Claim, Memory, MemoryId, Timestamp},
+    model::{Claim, Memory, MemoryId, Timestamp, TrustLevel},
 };
 use std::collections::HashMap;
+
+/// In the metadata of a fact whose source says it no longer: it is as if it had never been read.
+pub(crate) const WITHDRAWN: &str = "withdrawn";
 
 /// What replaced a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,17 +76,17 @@ pub(crate) struct Decision {
 }
 
 /// Decides what `draft`, said in `source`, changes among `known`: the facts of its subject and attribute. `heard` has the times of their
-/// sources. `is_single`: whether the attribute has one value at a time. `None` where nothing is left to do, so that deciding again after it was done changes nothing. In whichever order
+/// sources, `weights` says which may end which. `is_single`: whether the attribute has one value at a time. `None` where nothing is left to do, so that deciding again after it was done changes nothing. In whichever order
 /// statements come, the same facts hold at the same times.
 pub(crate) fn decide(
     draft: &Draft,
     source: MemoryId,
     known: &[Memory],
     heard: &Heard,
-    is_single: bool,
+    (is_single, weights): (bool, &Weights),
 ) -> Option<Decision> {
     let value = Claim::name_key(&draft.object);
-    let facts: Vec<Fact<'_>> = known.iter().filter_map(|memory| Fact::of(memory, &value)).collect();
+    let facts: Vec<Fact<'_>> = known.iter().filter_map(|memory| Fact::of(memory, &value, weights)).collect();
     let mut from_here = facts.iter().filter(|f| f.is_same && f.memory.provenance.derived_from.contains(&source));
     // A fact that ended before this was said, or begins after it, does not say it.
     if from_here.any(|f| draft.is_end || f.covers(draft.from) || f.covers(draft.latest)) {
@@ -97,6 +100,51 @@ pub(crate) fn decide(
 /// When memories were said.
 pub(crate) type Heard = HashMap<MemoryId, Timestamp>;
 
+/// How much the words behind a fact count against those behind another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Weight {
+    /// How far they are trusted. What nobody marked counts more than what is marked as little trusted.
+    trust: u8,
+    /// Whether somebody said it of himself.
+    is_own: bool,
+}
+
+impl Weight {
+    pub fn new(trust: Option<TrustLevel>, is_own: bool) -> Self {
+        let trust = match trust {
+            Some(TrustLevel::Unverified) => 0,
+            Some(TrustLevel::Low) => 1,
+            None => 2,
+            Some(TrustLevel::Medium) => 3,
+            Some(TrustLevel::High) => 4,
+        };
+        Self { trust, is_own }
+    }
+
+    /// Of what several said: the most that one of them counts.
+    pub fn with(self, other: Self) -> Self {
+        Self { trust: self.trust.max(other.trust), is_own: self.is_own || other.is_own }
+    }
+
+    /// Whether these words may end what the others say.
+    fn ends(self, other: Self) -> bool {
+        self.trust >= other.trust && (self.is_own || !other.is_own)
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self::new(None, false)
+    }
+}
+
+/// What the draft and the known facts count.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Weights {
+    pub draft: Weight,
+    pub facts: HashMap<MemoryId, Weight>,
+}
+
 /// A fact that is there, as far as it matters here.
 #[derive(Debug, Clone, Copy)]
 struct Fact<'a> {
@@ -104,17 +152,32 @@ struct Fact<'a> {
     from: Timestamp,
     to: Option<Timestamp>,
     is_same: bool,
+    weight: Weight,
+    /// Whether the draft may end it, and whether it may end what the draft says.
+    gives_way: bool,
+    is_in_the_way: bool,
 }
 
 impl<'a> Fact<'a> {
-    fn of(memory: &'a Memory, value: &str) -> Option<Self> {
+    fn of(memory: &'a Memory, value: &str, weights: &Weights) -> Option<Self> {
         let claim = memory.claim.as_ref()?;
         // Somebody set it aside without saying since when.
-        if memory.superseded_by.is_some() && memory.valid_to.is_none() {
+        let is_set_aside = memory.superseded_by.is_some() && memory.valid_to.is_none();
+        if is_set_aside || memory.metadata.contains_key(WITHDRAWN) {
             return None;
         }
         let is_same = Claim::name_key(&claim.object) == value;
-        Some(Self { memory, from: memory.valid_start(), to: memory.valid_to, is_same })
+        let weight = weights.facts.get(&memory.id).copied().unwrap_or_default();
+        let (gives_way, is_in_the_way) = (weights.draft.ends(weight), weight.ends(weights.draft));
+        Some(Self {
+            memory,
+            from: memory.valid_start(),
+            to: memory.valid_to,
+            is_same,
+            weight,
+            gives_way,
+            is_in_the_way,
+        })
     }
 
     fn covers(&self, at: Timestamp) -> bool {
@@ -148,7 +211,7 @@ fn instant<'f>(draft: &Draft, mut others: impl Iterator<Item = &'f Fact<'f>>) ->
 fn ended(draft: &Draft, facts: &[Fact<'_>]) -> Decision {
     let same = || facts.iter().filter(|f| f.is_same);
     let at = instant(draft, same());
-    let closed = same().filter(|f| f.from < at && f.covers(at));
+    let closed = same().filter(|f| f.gives_way && f.from < at && f.covers(at));
     let changes = closed.map(|f| Change { to: Some(at), is_sourced: true, ..f.change() }).collect();
     Decision { changes, ..Decision::default() }
 }
@@ -157,11 +220,17 @@ fn stated_anew(draft: &Draft, source: MemoryId, facts: &[Fact<'_>], (heard, sing
     let at = instant(draft, facts.iter().filter(|f| single && !f.is_same));
     let mut put = Put { from: at, to: None, by: None, into: None };
     if let Some(same) = facts.iter().find(|f| f.is_same && f.covers(at)) {
-        return said_again(same, source, None, Vec::new(), put);
+        // What it could not end while less was behind it.
+        let held = |f: &&Fact<'_>| single && !f.is_same && f.gives_way && !same.weight.ends(f.weight);
+        let others = facts.iter().filter(held).filter(|f| f.from < at && f.covers(at));
+        let changes = others.map(|f| f.replaced(at, By::Old(same.memory.id))).collect();
+        return said_again(same, source, None, changes, put);
     }
-    let later = facts.iter().filter(|f| f.from > at && (single || f.is_same)).min_by_key(|f| (f.from, f.memory.id));
+    let may_follow = |f: &&Fact<'_>| f.is_same || (single && f.is_in_the_way);
+    let later = facts.iter().filter(|f| f.from > at).filter(may_follow).min_by_key(|f| (f.from, f.memory.id));
     // Those that the new one replaces. What was said of the same instant stands beside it.
-    let before: Vec<&Fact<'_>> = facts.iter().filter(|f| single && !f.is_same && f.from < at && f.covers(at)).collect();
+    let gives_way = |f: &&Fact<'_>| single && !f.is_same && f.gives_way;
+    let before: Vec<&Fact<'_>> = facts.iter().filter(gives_way).filter(|f| f.from < at && f.covers(at)).collect();
     let resumed = before.iter().filter_map(|f| f.resumed(at, heard)).min_by_key(|r| (r.from, r.of));
     if let Some(later) = later.filter(|f| f.is_same && resumed.is_none()) {
         // It held earlier than was known.

@@ -63,7 +63,8 @@ fn put(from: u32) -> Put {
 }
 
 fn decided(draft: &Draft, known: &[Memory]) -> Option<(Option<Put>, Vec<Change>)> {
-    decide(draft, id(9), known, &Heard::new(), is_single(&draft.relation)).map(|d| (d.put, d.changes))
+    decide(draft, id(9), known, &Heard::new(), (is_single(&draft.relation), &Weights::default()))
+        .map(|d| (d.put, d.changes))
 }
 
 #[test]
@@ -131,8 +132,20 @@ fn last_month_lies_behind_what_is_known_of_that_month() {
 fn what_was_decided_is_not_decided_again() {
     let (from, draft) = (fact(1, "lives_in", "Oslo", 5, None), draft("lives_in", "Oslo", 5));
     let source = from.provenance.derived_from[0];
-    assert_eq!(decide(&draft, source, std::slice::from_ref(&from), &Heard::new(), is_single(&draft.relation)), None);
-    assert_eq!(decide(&Draft { is_end: true, ..draft }, source, &[from], &Heard::new(), true), None);
+    assert_eq!(
+        decide(
+            &draft,
+            source,
+            std::slice::from_ref(&from),
+            &Heard::new(),
+            (is_single(&draft.relation), &Weights::default())
+        ),
+        None
+    );
+    assert_eq!(
+        decide(&Draft { is_end: true, ..draft }, source, &[from], &Heard::new(), (true, &Weights::default())),
+        None
+    );
 }
 
 #[test]
@@ -140,11 +153,50 @@ fn what_was_said_again_after_it_holds_again_after_it() {
     let mut oslo = fact(1, "lives_in", "Oslo", 1, None);
     oslo.provenance.derived_from = vec![id(101), id(107), id(108)];
     let heard = Heard::from([(id(101), at(1)), (id(107), at(7)), (id(108), at(8))]);
-    let found = decide(&draft("lives_in", "Bergen", 5), id(9), std::slice::from_ref(&oslo), &heard, true).unwrap();
+    let found = decide(
+        &draft("lives_in", "Bergen", 5),
+        id(9),
+        std::slice::from_ref(&oslo),
+        &heard,
+        (true, &Weights::default()),
+    )
+    .unwrap();
     assert_eq!(found.put, Some(Put { to: Some(at(7)), ..put(5) }));
     let gone = vec![id(107), id(108)];
     assert_eq!(found.changes, [Change { to: Some(at(5)), by: Some(By::New), gone: gone.clone(), ..change(1) }]);
     assert_eq!(found.resumed, Some(Resumed { of: id(1), from: at(7), to: None, by: None, sources: gone }));
+}
+
+#[test]
+fn words_that_count_less_end_nothing_and_stand_beside_what_counts_more() {
+    let low = Weight::new(Some(TrustLevel::Low), false);
+    let own = Weight::new(None, true);
+    for (of_draft, of_fact) in [(low, Weight::default()), (Weight::new(Some(TrustLevel::High), false), own)] {
+        let oslo = fact(1, "lives_in", "Oslo", 1, None);
+        let weights = Weights { draft: of_draft, facts: HashMap::from([(id(1), of_fact)]) };
+        let known = std::slice::from_ref(&oslo);
+        let rome = draft("lives_in", "Rome", 5);
+        let found = decide(&rome, id(9), known, &Heard::new(), (true, &weights)).unwrap();
+        assert_eq!((found.put, found.changes), (Some(put(5)), vec![]));
+        let end = Draft { is_end: true, ..draft("lives_in", "Oslo", 5) };
+        assert_eq!(decide(&end, id(9), known, &Heard::new(), (true, &weights)), None);
+    }
+    // What is said of an earlier time is not cut by later words that count less.
+    let rome = fact(1, "lives_in", "Rome", 5, None);
+    let weights = Weights { draft: own, facts: HashMap::from([(id(1), low)]) };
+    let oslo = draft("lives_in", "Oslo", 2);
+    let found = decide(&oslo, id(9), &[rome], &Heard::new(), (true, &weights)).unwrap();
+    assert_eq!((found.put, found.changes), (Some(put(2)), vec![]));
+}
+
+#[test]
+fn what_could_not_end_a_fact_does_when_more_is_behind_it() {
+    let known = [fact(1, "lives_in", "Oslo", 1, None), fact(2, "lives_in", "Rome", 3, None)];
+    let own = Weight::new(None, true);
+    let weights = Weights { draft: own, facts: HashMap::from([(id(1), own)]) };
+    let found = decide(&draft("lives_in", "Rome", 5), id(9), &known, &Heard::new(), (true, &weights)).unwrap();
+    assert_eq!(found.put, Some(Put { into: Some(id(2)), ..put(5) }));
+    assert_eq!(found.changes, [Change { to: Some(at(5)), by: Some(By::Old(id(2))), ..change(1) }]);
 }
 
 /// What the job writes, on a list.
@@ -192,7 +244,10 @@ fn write(known: &mut Vec<Memory>, decision: Decision, (draft, source): &(Draft, 
 /// Decides and writes until nothing is left to do.
 fn written(known: &mut Vec<Memory>, said: &(Draft, MemoryId), heard: &Heard, next: &mut u128) {
     for _ in 0..4 {
-        let Some(decision) = decide(&said.0, said.1, known, heard, is_single(&said.0.relation)) else { return };
+        let Some(decision) = decide(&said.0, said.1, known, heard, (is_single(&said.0.relation), &Weights::default()))
+        else {
+            return;
+        };
         write(known, decision, said, next);
     }
     panic!("it came to no end");

@@ -20,6 +20,8 @@ pub enum Skipped {
     Derived,
     /// Longer than what a person says at once.
     TooLong,
+    /// Nothing but quotations, code, or a text to work on: no words of its speaker.
+    Quoted,
     /// Over, or gone since it was queued.
     Gone,
 }
@@ -35,6 +37,7 @@ impl Skipped {
             Self::Kind => "kind",
             Self::Derived => "derived",
             Self::TooLong => "too_long",
+            Self::Quoted => "quoted",
             Self::Gone => "gone",
         }
     }

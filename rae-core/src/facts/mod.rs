@@ -6,21 +6,28 @@
 mod clause;
 mod dates;
 mod decide;
+#[rustfmt::skip]
+mod framed;
 mod junk;
 mod model;
 mod owned;
+#[rustfmt::skip]
+mod places;
 mod read;
 mod relation;
+mod resume;
 mod slots;
 // Lists, many words a line.
 #[rustfmt::skip]
 mod words;
 
-pub(crate) use decide::{By, Change, Decision, Heard, Resumed, decide};
+pub(crate) use decide::{By, Change, Decision, Heard, Resumed, WITHDRAWN, Weight, Weights, decide};
 pub use junk::Skipped;
 pub(crate) use model::{PROMPT, Verdict, band_request, is_decided, read, read_verdict, repair, request};
+pub(crate) use read::own_words;
 pub use read::{Said, drafts};
 pub use relation::{is_single, sentence};
+pub(crate) use resume::{Key, restore};
 
 use crate::model::Timestamp;
 

@@ -10,6 +10,7 @@ use crate::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// Which prompt this is: facts say it.
 pub(crate) const PROMPT: &str = "facts.v1";
@@ -188,11 +189,11 @@ fn draft(fact: &RawFact, said: &Said<'_>) -> Result<Option<Draft>, String> {
     };
     let is_me =
         ["i", "me", "myself", "user", "the user", "the speaker"].contains(&fact.subject.trim().to_lowercase().as_str());
-    let subject = if is_me { said.me() } else { fact.subject.as_str() };
+    let subject = if is_me { said.me() } else { Cow::Borrowed(fact.subject.as_str()) };
     // Which names are one is not for a text to say: whoever spoke would join what others said of theirs.
     let is_join = fact.relation == "same_as";
     let is_name = !is_join && fact.relation.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    let Some(claim) = Claim::new(subject, &fact.relation, &fact.object, 1.0).ok().filter(|_| is_name) else {
+    let Some(claim) = Claim::new(&subject, &fact.relation, &fact.object, 1.0).ok().filter(|_| is_name) else {
         return Ok(None);
     };
     // What lies in the future is no fact yet; the statement itself is of now.
@@ -216,7 +217,7 @@ mod tests {
 
     fn said(text: &str) -> Said<'_> {
         let at = Timestamp::parse("2026-01-02").unwrap();
-        Said { text, speaker: Some("Ada"), role: None, user: None, sources: &[], at }
+        Said { text, speaker: Some("Ada"), role: None, user: None, session: None, sources: &[], at }
     }
 
     fn one(change: impl FnOnce(&mut Value)) -> String {

@@ -5,7 +5,9 @@ use super::{
     dates::{self, Toward, When},
     read::{Found, Reader, Subject},
     slots,
-    words::{EVENTS, FOLLOWERS, KIN, KINS, NO_FAVOURITES, PETS, QUALITIES, Sense, TASTE_ENDS, THINGS, VAGUE},
+    words::{
+        ADDRESS_KINDS, EVENTS, FOLLOWERS, KIN, KINS, NO_FAVOURITES, PETS, QUALITIES, Sense, TASTE_ENDS, THINGS, VAGUE,
+    },
 };
 use crate::extract::DENIALS;
 
@@ -184,9 +186,9 @@ impl Reader<'_> {
         let value_at =
             |skip: &[&str]| value.get(usize::from(value.first().is_some_and(|w| w.is(skip)))..).unwrap_or_default();
         let found = if has(&["email", "e-mail", "mail"]) {
-            slots::mail(value).map(|mail| ("email".to_owned(), mail))
+            slots::mail(value).map(|mail| (address("email", noun), mail))
         } else if has(&["phone", "mobile", "cell", "telephone", "number"]) && slots::telephone(value).is_some() {
-            slots::telephone(value).map(|number| ("phone".to_owned(), number))
+            slots::telephone(value).map(|number| (address("phone", noun), number))
         } else if let [event] = noun
             && event.is(EVENTS)
         {
@@ -224,6 +226,12 @@ impl Reader<'_> {
             );
         }
     }
+}
+
+/// "work email" is another one than "email".
+fn address(what: &str, noun: &[Word]) -> String {
+    let kind = noun.iter().find(|w| w.is(ADDRESS_KINDS));
+    kind.map_or_else(|| what.to_owned(), |kind| format!("{}_{what}", kind.low))
 }
 
 /// A birthday comes every year, so its year says nothing.

@@ -4,14 +4,15 @@ use super::{
     Draft, Skipped,
     clause::{Behind, Clause, Word, clauses},
     dates::{self, Toward},
-    junk, owned, slots,
-    words::{ACTIVITIES, ADVERBS, FILLERS, NO_NAMES, PREDICATES, Predicate, Sense, Slot},
+    framed, is_single, junk, owned, places, slots,
+    words::{ACTIVITIES, ADVERBS, CORRECTS, FILLERS, LISTED, NO_NAMES, PREDICATES, Predicate, Sense, Slot, TITLES},
 };
 use crate::{
     extract::DENIALS,
     limits::{FACT_TEXT_BYTES_MAX, FACTS_PER_MEMORY_MAX},
-    model::{Claim, Timestamp},
+    model::{Claim, NAMELESS, Timestamp},
 };
+use std::borrow::Cow;
 
 /// Words before a subject that are passed over.
 const LEADING_MAX: usize = 6;
@@ -19,6 +20,8 @@ const LEADING_MAX: usize = 6;
 const FROM_WORDS_MAX: usize = 7;
 /// Words of a person's name.
 const PERSON_WORDS_MAX: usize = 3;
+/// First words of a statement that may say that it corrects another.
+const CORRECTING_WORDS: usize = 2;
 /// What is taken off where a statement is of more than its speaker, or of somebody named in passing.
 const LESS: f64 = 0.9;
 
@@ -33,6 +36,8 @@ pub struct Said<'a> {
     pub role: Option<&'a str>,
     /// The user they belong to.
     pub user: Option<&'a str>,
+    /// The session they were said in.
+    pub session: Option<&'a str>,
     /// Names of their sources.
     pub sources: &'a [String],
     /// When.
@@ -40,10 +45,26 @@ pub struct Said<'a> {
 }
 
 impl Said<'_> {
-    /// Whom "I" means.
-    pub(super) fn me(&self) -> &str {
-        self.speaker.or(self.user).unwrap_or("user")
+    /// Whom "I" means. Whoever has neither a name nor an owner is somebody else in every session.
+    pub(crate) fn me(&self) -> Cow<'_, str> {
+        match (self.speaker.or(self.user), self.session) {
+            (Some(name), _) => Cow::Borrowed(name),
+            (None, Some(session)) => Cow::Owned(nameless(session)),
+            (None, None) => Cow::Borrowed(NAMELESS),
+        }
     }
+}
+
+/// The name of a speaker who has none: "user of chat-7". Names that no claim can hold are told by their hash.
+fn nameless(session: &str) -> String {
+    let name = format!("{NAMELESS} of {session}");
+    let is_name = Claim::new(&name, "is", NAMELESS, 1.0).is_ok_and(|claim| claim.subject == name);
+    if is_name { name } else { format!("{NAMELESS} of session {}", blake3::hash(session.as_bytes()).to_hex()) }
+}
+
+/// What was said without the words of others in it: quotations, code, texts to work on.
+pub(crate) fn own_words<'t>(said: &Said<'t>) -> Result<Cow<'t, str>, Skipped> {
+    framed::own(said.text, &said.me())
 }
 
 /// The facts of what was said, in its order, at most `limits::FACTS_PER_MEMORY_MAX`; or why none are looked for.
@@ -60,14 +81,19 @@ pub fn drafts(said: &Said<'_>) -> Result<Vec<Draft>, Skipped> {
     if said.text.len() > FACT_TEXT_BYTES_MAX {
         return Err(Skipped::TooLong);
     }
-    let mut reader = Reader { me: said.me(), at: said.at, out: Vec::new() };
+    let (me, text) = (said.me(), own_words(said)?);
+    let mut reader = Reader { me: &me, at: said.at, out: Vec::new(), listing: None };
     let mut subject: Option<Subject> = None;
-    for clause in clauses(said.text) {
+    let clauses = clauses(&text);
+    for (at, clause) in clauses.iter().enumerate() {
         let (before, known) = (subject.filter(|_| clause.continues), reader.out.len());
         // What goes on with a subject goes on with a statement: "I love the joy and love theme" does not.
-        subject = reader.clause(&clause, before).filter(|_| reader.out.len() > known);
+        subject = reader.clause(clause, before).filter(|_| reader.out.len() > known);
+        if let Some(listing) = reader.listing.take() {
+            reader.list(&listing, known, clauses.get(at..).unwrap_or_default());
+        }
     }
-    let mut out = reader.out;
+    let mut out = corrected(reader.out, &text);
     out.truncate(FACTS_PER_MEMORY_MAX);
     Ok(out)
 }
@@ -86,6 +112,35 @@ pub(super) struct Reader<'a> {
     pub me: &'a str,
     pub at: Timestamp,
     pub out: Vec<Draft>,
+    /// What the clause at hand begins to list.
+    listing: Option<Listing>,
+}
+
+/// A statement whose value ends its clause, so that more of its kind may follow.
+struct Listing {
+    subject: Subject,
+    relation: String,
+    slot: Slot,
+    sure: f64,
+    is_end: bool,
+    time: (Timestamp, Timestamp),
+}
+
+/// Without what the speaker himself took back: "I live in Oslo. Actually no, I live in Rome."
+fn corrected(out: Vec<Draft>, text: &str) -> Vec<Draft> {
+    let takes_back = |old: &Draft, new: &Draft| {
+        let same = old.relation == new.relation && Claim::name_key(&old.subject) == Claim::name_key(&new.subject);
+        // What stands between the two, and before the subject of the second.
+        let between = text.get(old.end..new.start).unwrap_or_default().to_lowercase();
+        let begins = text.get(new.start..new.end).unwrap_or_default().to_lowercase();
+        let is_word = |c: char| !c.is_alphanumeric();
+        let first = begins.split(is_word).take(CORRECTING_WORDS);
+        let corrects = || between.split(is_word).chain(first.clone()).any(|word| CORRECTS.contains(&word));
+        same && !old.is_end && !new.is_end && is_single(&new.relation) && corrects()
+    };
+    let gone: Vec<bool> =
+        out.iter().enumerate().map(|(at, old)| out.iter().skip(at + 1).any(|new| takes_back(old, new))).collect();
+    out.into_iter().zip(gone).filter(|(_, gone)| !gone).map(|(draft, _)| draft).collect()
 }
 
 /// What one draft is made of, beside its time.
@@ -105,6 +160,15 @@ impl Reader<'_> {
             let subject = before?;
             self.predicate(&subject, words, clause);
             return Some(subject);
+        }
+        // "I have a cat called Misty and a dog called Rex."
+        if let (Some(subject), Some(first)) = (&before, words.first())
+            && first.is(&["a", "an"])
+            && self.out.last().is_some_and(|d| d.relation.starts_with("has_") || d.relation == "is_a")
+        {
+            let have = Word { raw: "have".to_owned(), low: "have".to_owned(), ends: false, ..first.clone() };
+            let said: Vec<Word> = std::iter::once(have).chain(words.iter().cloned()).collect();
+            return self.owning(subject, &said, clause).then(|| subject.clone());
         }
         let mut at = 0;
         while at < words.len() {
@@ -174,11 +238,18 @@ impl Reader<'_> {
             // A date of birth is read where its time is.
             let value = value.or_else(|| (predicate.2 == Slot::Birth).then(|| (String::new(), 0)));
             let (object, used) = value?;
+            let behind = slot.get(used..).unwrap_or_default();
+            if !fits(predicate, &object, behind, clause) {
+                return None;
+            }
             (!is_cut(clause, predicate, slot, used)).then_some((predicate, slot, object, used))
         });
         let Some((predicate, slot, object, used)) = found else { return };
         let behind = slot.get(used..).unwrap_or_default();
         self.take(subject, (predicate, &object), &verb, (slot, clause));
+        if !behind.is_empty() {
+            self.listing = None;
+        }
         // "as a nurse at Acme"
         if predicate.1 == "works_as"
             && behind.first().is_some_and(|w| w.low == "at" || w.low == "for")
@@ -204,9 +275,40 @@ impl Reader<'_> {
         let Some((from, latest)) = self.time(*sense, is_end, clause) else { return };
         let found = Found { subject, relation, object, sure: *sure };
         self.push(&found, is_end, (from, latest), clause);
+        if LISTED.contains(&relation) {
+            let (subject, relation) = (subject.clone(), relation.to_owned());
+            let (slot, sure, time) = (said.0.2, *sure, (from, latest));
+            self.listing = Some(Listing { subject, relation, slot, sure, is_end, time });
+        }
         // Whoever does not like it likes it no longer.
         if relation == "dislikes" && !is_end {
             self.push(&Found { relation: "likes", ..found }, true, (from, latest), clause);
+        }
+    }
+
+    /// The items that follow in `clauses`, of which the first began the list. Of what one cannot bear all is read, or nothing.
+    fn list<'c>(&mut self, listing: &Listing, known: usize, clauses: &'c [Clause]) {
+        let Some((first, rest)) = clauses.split_first() else { return };
+        let rest: Vec<&'c Clause> =
+            rest.iter().take_while(|clause| clause.sentence == first.sentence && !states(clause)).collect();
+        // A list ends with "and" or "or" before its last item.
+        let Some(last) = rest.iter().position(|clause| clause.lists) else { return };
+        let is_long = last > 0;
+        let read = |clause: &'c Clause| Some((slots::item(listing.slot, &clause.words, is_long)?, clause));
+        let items: Vec<(String, &Clause)> = rest.iter().take(last + 1).map_while(|clause| read(clause)).collect();
+        if items.len() != last + 1 {
+            if listing.slot == Slot::Allergy {
+                self.out.truncate(known);
+            }
+            return;
+        }
+        for (item, clause) in items {
+            let Listing { subject, relation, sure, is_end, time, .. } = listing;
+            let found = Found { subject, relation, object: &item, sure: *sure };
+            self.push(&found, *is_end, *time, clause);
+            if relation == "dislikes" && !is_end {
+                self.push(&Found { relation: "likes", ..found }, true, *time, clause);
+            }
         }
     }
 
@@ -365,7 +467,23 @@ fn is_cut(clause: &Clause, predicate: &Predicate, slot: &[Word], used: usize) ->
     }
 }
 
-fn begins_predicate(word: &Word) -> bool {
+/// Whether a value is of the sort that its predicate wants, by more than its form.
+fn fits(predicate: &Predicate, object: &str, behind: &[Word], clause: &Clause) -> bool {
+    let (pattern, relation, _, sense, _) = predicate;
+    let first = object.split(' ').next().unwrap_or_default().to_lowercase();
+    let is_person = TITLES.contains(&first.as_str());
+    let moves = *relation == "lives_in" && *sense == Sense::Became && pattern.contains("moved");
+    !(matches!(*relation, "lives_in" | "visited") && is_person)
+        && (!moves || places::is_moved_to(object, behind, clause))
+}
+
+/// Whether a clause is a statement of its own and no item of a list.
+fn states(clause: &Clause) -> bool {
+    const WHO: &[&str] = &["i", "we", "my", "our", "he", "she", "they", "it", "you", "this", "that", "there"];
+    clause.words.first().is_some_and(|w| w.is(WHO) || begins_predicate(w))
+}
+
+pub(super) fn begins_predicate(word: &Word) -> bool {
     word.is(&["no", "used"])
         || PREDICATES
             .iter()

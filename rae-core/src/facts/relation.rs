@@ -41,6 +41,8 @@ pub fn is_single(relation: &str) -> bool {
         || relation.starts_with("favourite_")
         || relation.starts_with("number_of_")
         || relation.ends_with("_date")
+        || relation.ends_with("_email")
+        || (relation.ends_with("_phone") && relation != "has_phone")
         || relation.strip_prefix("has_").is_some_and(|kin| KIN_SINGLE.contains(&kin))
 }
 
@@ -56,6 +58,9 @@ pub fn sentence(subject: &str, relation: &str, object: &str) -> String {
         "birth_year" => format!("{subject} was born in {object}."),
         "married_to" | "engaged_to" | "allergic_to" => format!("{subject} is {} {object}.", relation.replace('_', " ")),
         "birthday" | "email" | "phone" => format!("{subject}'s {relation} is {object}."),
+        _ if relation.ends_with("_email") || relation.ends_with("_phone") => {
+            format!("{subject}'s {} is {object}.", relation.replace('_', " "))
+        }
         _ => {
             let words = relation.replace('_', " ");
             if let Some(kin) = words.strip_prefix("has ").filter(|kin| *kin != "pet") {

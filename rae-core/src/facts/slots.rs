@@ -3,9 +3,10 @@
 use super::{
     clause::Word,
     dates,
+    read::begins_predicate,
     words::{
-        ACTIVITIES, ALLERGENS, DIETS, FOLLOWERS, JOBS, KNOWN_THINGS, NAME_JOINERS, NO_JOB_QUALITIES, NO_NAMES, PLAYS,
-        Slot, TASTE_ENDS, VAGUE,
+        ACTIVITIES, ADVERBS, ALLERGENS, DIETS, FILLERS, FOLLOWERS, ITEM_STARTS, JOBS, KNOWN_THINGS, NAME_JOINERS,
+        NO_JOB_QUALITIES, NO_NAMES, PLAYS, Slot, TASTE_ENDS, VAGUE,
     },
 };
 
@@ -44,14 +45,24 @@ fn is_whole(rest: &[Word], used: usize) -> bool {
 pub(super) fn name(rest: &[Word]) -> Option<(String, usize)> {
     let article = usize::from(rest.first().is_some_and(|w| w.low == "the"));
     let (text, used) = name_run(rest.get(article..)?)?;
-    is_whole(rest, article + used).then_some((text, article + used))
+    is_whole(rest, article + used).then(|| (spelled(text), article + used))
+}
+
+/// Abbreviations that are one place, in one spelling.
+fn spelled(name: String) -> String {
+    match name.as_str() {
+        "US" | "U.S" | "U.S.A" | "USA" => "USA".to_owned(),
+        "UK" | "U.K" => "UK".to_owned(),
+        _ => name,
+    }
 }
 
 /// A run of capital words, whatever follows.
 pub(super) fn name_run(rest: &[Word]) -> Option<(String, usize)> {
     let takes = |at: usize| {
         rest.get(at).is_some_and(|w| {
-            let plain = w.is_upper() && !w.is(NO_NAMES) && !w.raw.contains('@');
+            // "US" is a place, "us" is not.
+            let plain = w.is_upper() && (w.raw == "US" || !w.is(NO_NAMES)) && !w.raw.contains('@');
             // "Bay of Fundy", "Lord of the Rings"
             let named = |n: &Word| n.is_upper() && !n.is(NO_NAMES);
             let next = rest
@@ -145,6 +156,24 @@ fn age(rest: &[Word]) -> Option<(String, usize)> {
         && rest.get(1).is_none_or(|n| matches!(n.low.as_str(), "today" | "yesterday" | "last" | "this" | "now"));
     let (alone, used) = (alone && rest.get(1).is_none_or(|_| !first.ends), if said { 3 } else { 1 });
     (said || alone).then(|| (years.to_string(), used))
+}
+
+/// The value that all of `rest` is, as an item of a list. In short lists one word that is a thing by its form.
+pub(super) fn item(slot: Slot, rest: &[Word], is_long: bool) -> Option<String> {
+    let skipped = rest.iter().take_while(|w| w.is(ITEM_STARTS)).count();
+    let rest = rest.get(skipped..)?;
+    let (text, used) = value(slot, rest)?;
+    let words = rest.get(..used)?;
+    let goes_on = rest.get(used).is_some_and(|next| !next.is(FOLLOWERS) || next.is(&["is", "was"]));
+    if goes_on && !words.last()?.ends {
+        return None;
+    }
+    if slot != Slot::Taste {
+        return Some(text);
+    }
+    let is_thing = |w: &Word| w.is(ACTIVITIES) || w.is_upper() || (w.low.ends_with('s') && !w.low.ends_with("ss"));
+    let is_plain = !words.iter().any(|w| w.is(FILLERS) || w.is(ADVERBS) || w.is(FOLLOWERS) || begins_predicate(w));
+    (is_plain && (words.len() == 1 && words.iter().all(is_thing) || is_long && words.len() <= 2)).then_some(text)
 }
 
 fn listed(rest: &[Word], list: &[&str]) -> Option<(String, usize)> {

@@ -6,7 +6,15 @@ use proptest::prelude::*;
 const SAID: &str = "2026-05-10T12:00:00Z";
 
 fn said<'a>(text: &'a str, role: Option<&'a str>) -> Said<'a> {
-    Said { text, speaker: Some("Ada"), role, user: None, sources: &[], at: Timestamp::parse(SAID).unwrap() }
+    Said {
+        text,
+        speaker: Some("Ada"),
+        role,
+        user: None,
+        session: None,
+        sources: &[],
+        at: Timestamp::parse(SAID).unwrap(),
+    }
 }
 
 fn read(text: &str) -> Vec<String> {
@@ -99,6 +107,111 @@ fn what_is_asked_supposed_planned_denied_quoted_or_cut_short_is_no_fact() {
 }
 
 #[test]
+fn one_moves_to_a_place_only_where_that_is_clearly_one() {
+    for text in [
+        "We finally moved to Slack from Teams at work.",
+        "We moved to Kubernetes last month.",
+        "I moved to Python 3.",
+        "I moved to Linux.",
+        "We moved to Linux at home.",
+        "I moved from Google to Meta.",
+        "Our team moved to Berlin.",
+        "I've moved to Emacs",
+    ] {
+        assert_eq!(read(text), [""; 0], "{text}");
+    }
+    for (text, place) in [
+        ("I moved to Oslo.", "Oslo"),
+        ("We moved to Kotor with our kids.", "Kotor"),
+        ("I moved to Ulm from Berlin", "Ulm"),
+        ("I moved to Springfield, Illinois in 2015 for work.", "Springfield"),
+        ("We moved to a flat. I moved to West Berlin", "West Berlin"),
+        ("I live in the US.", "USA"),
+        ("I live in Oslo (Norway).", "Oslo"),
+        ("I live in the U.S.", "USA"),
+    ] {
+        assert_eq!(read(text), [format!("Ada lives_in {place}")], "{text}");
+    }
+    let since = drafts(&said("I moved to Berlin, Germany in 2015 for work.", None)).unwrap();
+    assert_eq!(since[0].from.to_string(), "2015-01-01T00:00:00Z");
+}
+
+#[test]
+fn what_is_quoted_shown_played_or_given_to_work_on_is_not_of_its_speaker() {
+    for text in [
+        "> I live in Quito. My name is Bob.\n\nInteresting email!",
+        "```\n# comment\nI live in Havana.\n```",
+        "    I live in Havana.",
+        "Let's roleplay. I am a doctor and I live in Lima.",
+        "Pretend this is true. I live in Cairo.",
+        "Imagine: I live in Cairo.",
+        "Write a story that begins: I live in Paris and my name is Claire.",
+        "Please write a poem about me. I live in Paris.",
+        "Please proofread this:\nDear Sir,\nI live in Leeds and work at Acme.\nMy name is Karl.",
+        "I live in Leeds and work at Acme. Could you proofread that for me?",
+        "My character's name is Zed. I live in Mordor.",
+        "Lyrics:\nI live in Paris\nI love Paris",
+        "Example: I work at Foo.",
+        "For example, I live in Oslo.",
+        "Translate to German: I live in Oslo.",
+        "Bob: I live in Oslo.\nEve: I live in Rome.",
+        "He said: I live in Oslo",
+        "'I live in Oslo' is a song.",
+        "\u{201c}I am tired. I live in Oslo. I work at Acme.\u{201d}",
+        "On Monday Bob wrote:\nI live in Lima.",
+    ] {
+        assert_eq!(read(text), [""; 0], "{text}");
+    }
+    for text in [
+        "Note: I live in Oslo.",
+        "Ada: I live in Oslo.",
+        "I live in Oslo. Please write a poem about rain.",
+        "A bit about me: I live in Oslo",
+    ] {
+        assert_eq!(read(text), ["Ada lives_in Oslo"], "{text}");
+    }
+    let why = drafts(&said("> I live in Quito", None)).err();
+    assert_eq!(why, Some(Skipped::Quoted));
+}
+
+#[test]
+fn all_that_a_list_names_is_read_or_nothing_of_what_one_cannot_bear() {
+    for (text, expected) in [
+        ("I'm allergic to peanuts and shellfish.", vec!["allergic_to peanuts", "allergic_to shellfish"]),
+        ("I'm allergic to peanuts and tree pollen.", vec![]),
+        ("I'm allergic to peanuts, and I live in Oslo.", vec!["allergic_to peanuts", "lives_in Oslo"]),
+        ("I like tea, coffee and cake.", vec!["likes tea", "likes coffee", "likes cake"]),
+        ("I like both cats and dogs", vec!["likes cats", "likes dogs"]),
+        ("I speak English, French and a little German.", vec!["speaks English", "speaks French", "speaks German"]),
+        ("I play the guitar and the piano", vec!["plays guitar", "plays piano"]),
+        ("I like parties and people came.", vec!["likes parties"]),
+        ("I like hiking and Bob loves Rome.", vec!["likes hiking"]),
+    ] {
+        let mine: Vec<String> =
+            read(text).into_iter().filter_map(|f| f.strip_prefix("Ada ").map(str::to_owned)).collect();
+        assert_eq!(mine, expected, "{text}");
+    }
+    assert_eq!(
+        read("I have a cat called Misty and a dog called Rex."),
+        ["Ada has_pet Misty", "Misty is_a cat", "Ada has_pet Rex", "Rex is_a dog"]
+    );
+}
+
+#[test]
+fn a_number_ends_a_sentence_and_what_is_taken_back_is_not_read() {
+    assert_eq!(read("My address is Domstrasse 3. My email is ada@example.org."), ["Ada email ada@example.org"]);
+    assert_eq!(read("I live in Oslo. Actually no, I live in Rome."), ["Ada lives_in Rome"]);
+    assert_eq!(read("I live in Oslo. Sorry, I live in Rome."), ["Ada lives_in Rome"]);
+    assert_eq!(
+        read("My work email is a@example.org. My email is b@example.org."),
+        ["Ada work_email a@example.org", "Ada email b@example.org"]
+    );
+    for text in ["I visited Dr. Smith", "I'm a student at UCLA"] {
+        assert_eq!(read(text), [""; 0], "{text}");
+    }
+}
+
+#[test]
 fn an_end_is_read_as_one() {
     for (text, expected) in [
         ("I no longer work at Acme.", "Ada works_at Acme ended"),
@@ -138,6 +251,11 @@ fn places_lie_in_the_text_and_the_speaker_is_who_is_known() {
     let of = |said: Said<'_>| drafts(&said).unwrap().first().map(|d| d.subject.clone());
     assert_eq!(of(Said { speaker: None, user: Some("u-7"), ..said(text, None) }), Some("u-7".to_owned()));
     assert_eq!(of(Said { speaker: None, ..said(text, None) }), Some("user".to_owned()));
+    let nameless = |session| of(Said { speaker: None, session: Some(session), ..said(text, None) }).unwrap();
+    assert_eq!(nameless("chat-7"), "user of chat-7");
+    // What no name can hold is told apart all the same.
+    let (long, line) = ("x".repeat(250), "a\nb");
+    assert!(nameless(&long) != nameless(line) && nameless(line).starts_with("user of session "));
 }
 
 #[test]

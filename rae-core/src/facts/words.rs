@@ -16,7 +16,7 @@ pub(super) const FUTURE: &[&str] = &[
 /// A sentence with one of these gives the words of another, or something read or made up.
 pub(super) const QUOTING: &[&str] = &[
     "said", "says", "say", "saying", "told", "tells", "asked", "asks", "mentioned", "mentions", "heard", "claims", "claimed",
-    "thinks", "thought", "believes", "believed", "wrote", "quote", "quoted", "lyrics", "according", "apparently", "reportedly", "rumour", "rumor", "joke",
+    "thinks", "thought", "believes", "believed", "wrote", "quote", "quoted", "lyrics", "example", "instance", "e.g", "according", "apparently", "reportedly", "rumour", "rumor", "joke",
 ];
 
 /// What may stand before a subject.
@@ -138,6 +138,19 @@ pub(super) const PREDICATES: &[Predicate] = &[
     ("have|has been to", "visited", Slot::Name, Sense::Became, 0.8),
 ];
 
+/// Attributes with many values, of which a sentence may list several.
+pub(super) const LISTED: &[&str] =
+    &["likes", "dislikes", "prefers", "allergic_to", "plays", "speaks", "visited", "collects", "learns"];
+/// Stand before an item of a list.
+pub(super) const ITEM_STARTS: &[&str] = &["a", "an", "little", "some", "bit", "of", "fluent", "basic", "also", "especially", "even", "the"];
+/// Stand before a name that is a person's.
+pub(super) const TITLES: &[&str] = &["dr", "mr", "mrs", "ms", "prof", "professor", "doctor"];
+/// Say that what comes corrects what was said.
+pub(super) const CORRECTS: &[&str] = &["actually", "no", "sorry", "correction", "wait", "oops", "rather"];
+/// Tell one address of mail or telephone from another.
+pub(super) const ADDRESS_KINDS: &[&str] =
+    &["work", "business", "office", "private", "personal", "home", "school", "second", "secondary", "other", "old"];
+
 /// Relatives and others one "has".
 pub(super) const KIN: &[&str] = &[
     "mother", "mom", "mum", "father", "dad", "sister", "brother", "son", "daughter", "wife", "husband", "partner", "fiance",
@@ -150,7 +163,7 @@ pub(super) const KIN: &[&str] = &[
 pub(super) const KINS: &[&str] =
     &["sisters", "brothers", "siblings", "sons", "daughters", "kids", "children", "grandchildren", "cousins"];
 /// Those of whom one has one at a time.
-pub(super) const KIN_SINGLE: &[&str] = &["mother", "father", "wife", "husband", "fiance"];
+pub(super) const KIN_SINGLE: &[&str] = &["mother", "father", "wife", "husband", "fiance", "boss", "manager"];
 pub(super) const PETS: &[&str] = &[
     "dog", "puppy", "pup", "cat", "kitten", "kitty", "hamster", "rabbit", "bunny", "parrot", "turtle", "tortoise", "goldfish",
     "horse", "guinea pig", "snake", "lizard", "ferret", "gecko", "pet",
@@ -171,7 +184,7 @@ pub(super) const JOBS: &[&str] = &[
     "musician", "nurse", "nutritionist", "optician", "painter", "paralegal", "paramedic", "pharmacist", "photographer",
     "physicist", "physiotherapist", "pianist", "pilot", "plumber", "poet", "police officer", "producer", "professor",
     "programmer", "psychiatrist", "psychologist", "realtor", "receptionist", "researcher", "sailor", "scientist", "sculptor",
-    "secretary", "singer", "soldier", "statistician", "student", "surgeon", "tailor", "teacher", "technician", "therapist",
+    "secretary", "singer", "soldier", "statistician", "surgeon", "tailor", "teacher", "technician", "therapist",
     "translator", "tutor", "veterinarian", "vet", "violinist", "waiter", "waitress", "welder", "writer",
 ];
 pub(super) const DIETS: &[&str] = &["vegetarian", "vegan", "pescatarian", "pescetarian"];

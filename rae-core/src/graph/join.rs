@@ -8,7 +8,7 @@ use super::{
 use crate::{
     extract::{DENIALS, SUPPOSES, sentences},
     limits::GRAPH_NAME_WORDS_MAX,
-    model::{Claim, MemoryId, Timestamp},
+    model::{Claim, MemoryId, NAMELESS, Timestamp},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -141,6 +141,14 @@ fn bare(word: &str) -> (String, bool) {
     if ends { (letters, is_capitals) } else { (word, is_capitals) }
 }
 
+/// Whether the name that somebody gives may be one more of somebody with this name: "Ann Smith" of "Ann", not "Karl". What is no
+/// name, as the id of a user, says nothing against it.
+fn may_be_named(name: &str, alias: &str) -> bool {
+    let is_nameless = name.strip_prefix(NAMELESS).is_some_and(|rest| rest.starts_with(" of "));
+    let is_name = name.split(' ').all(|word| word.chars().all(|c| c.is_alphabetic() || matches!(c, '.' | '\'' | '-')));
+    is_nameless || !is_name || name.split(' ').any(|word| alias.split(' ').any(|other| word == other))
+}
+
 impl Graph {
     /// The joins that are not there yet, at most `max`, in the order of the names. `texts` are statements of memories that are no
     /// relations. Two names are never joined where relations of another owner, or of another class, have one of them; where a relation
@@ -244,6 +252,7 @@ impl Joining<'_> {
             let entity = self.entity(&name);
             let is_one = things.get(&alias).is_none_or(|all| all.len() == 1);
             let has_one = !is_only || names.get(&entity).is_none_or(|all| all.len() == 1);
+            let has_one = has_one && (!is_only || may_be_named(&name, &alias));
             let is_somebody = ![&name, &alias].iter().any(|key| NOBODY.contains(&key.as_ref()));
             if is_one && has_one && is_somebody {
                 sure.push((name, alias, Some(source)));

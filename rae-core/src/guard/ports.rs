@@ -95,6 +95,10 @@ impl RelationalStore for Guarded<dyn RelationalStore> {
         self.call(ctx, "backup", Long, |_| self.inner.backup(ctx, target)).await
     }
 
+    async fn find_bytes(&self, ctx: &Ctx, needles: &[Vec<u8>]) -> Result<Vec<(String, u64)>> {
+        self.call(ctx, "find_bytes", Long, |_| self.inner.find_bytes(ctx, needles)).await
+    }
+
     async fn close(&self) -> Result<()> {
         self.call(None, "close", Closing, |_| self.inner.close()).await
     }
@@ -129,6 +133,10 @@ impl MemoryRead for Guarded<dyn RelationalStore> {
 
     async fn derived_from(&self, ctx: &Ctx, ids: &[MemoryId], limit: usize) -> Result<Vec<Memory>> {
         self.call(ctx, "derived_from", Repeatable, |_| self.inner.derived_from(ctx, ids, limit)).await
+    }
+
+    async fn once_derived_from(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(MemoryId, Vec<u32>)>> {
+        self.call(ctx, "once_derived_from", Repeatable, |_| self.inner.once_derived_from(ctx, ids)).await
     }
 
     async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {

@@ -50,6 +50,10 @@ pub fn dedup_key(memory: &Memory) -> Option<[u8; 32]> {
         for end in [memory.valid_from, memory.valid_to] {
             part(end.map(|at| at.micros().to_le_bytes()).as_ref().map(|bytes| &bytes[..]));
         }
+        // What a nameless speaker says is a thing of that session alone.
+        if let Some(session) = memory.claim_session() {
+            part(Some(session.as_bytes()));
+        }
         return Some(*hash.finalize().as_bytes());
     }
     if memory.kind.is_statement() {

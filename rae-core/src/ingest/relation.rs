@@ -3,7 +3,7 @@
 use super::{fingerprint::dedup_key, input::NewMemory};
 use crate::{
     error::Result,
-    model::{Claim, Kind, Memory, MemoryId, Scope, Timestamp},
+    model::{Claim, InfoClass, Kind, Memory, MemoryId, Scope, Timestamp, TrustLevel},
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,18 @@ pub struct NewRelation {
     /// The memory that says so. Erasure follows it.
     #[serde(default)]
     pub source_id: Option<MemoryId>,
+    /// User it belongs to: it is erased with the user, and merges with that user's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// Agent it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Trust in who says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_level: Option<TrustLevel>,
+    /// Default `internal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info_class: Option<InfoClass>,
 }
 
 impl NewRelation {
@@ -46,6 +58,10 @@ impl NewRelation {
             valid_from: None,
             valid_to: None,
             source_id: None,
+            user_id: None,
+            agent_id: None,
+            trust_level: None,
+            info_class: None,
         }
     }
 
@@ -57,6 +73,10 @@ impl NewRelation {
             confidence: self.confidence,
             valid_from: self.valid_from,
             valid_to: self.valid_to,
+            user_id: self.user_id,
+            agent_id: self.agent_id,
+            trust_level: self.trust_level,
+            info_class: self.info_class,
             ..NewMemory::new(claim.sentence())
         };
         let mut memory = new.into_memory(scope, id, now)?;

@@ -3,7 +3,11 @@
 //! Each fact is a batch of its own, under the lease and under the versions of what it changes. Doing the job again changes nothing: a
 //! fact that has the memory among its sources is known to have been read from it.
 
+mod again;
 mod ask;
+mod weigh;
+
+pub(crate) use weigh::is_said_of_oneself;
 
 use super::{embed_debt, runner::Held};
 use crate::{
@@ -11,12 +15,12 @@ use crate::{
     ctx::Ctx,
     deps::Deps,
     error::{Error, ErrorKind, Result},
-    facts::{self, By, Change, Decision, Draft, Heard, Resumed, Said, Skipped},
+    facts::{self, By, Change, Decision, Draft, Resumed, Said, Skipped},
     ingest::{content_hash, dedup_key},
     limits::PAGE_MAX,
     model::{
-        Audit, Claim, Job, JobKind, Kind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode, Precondition,
-        Provenance, Timestamp, VectorRow,
+        Audit, CLAIM_SESSION, Claim, Job, JobKind, Kind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode,
+        Precondition, Provenance, Timestamp, VectorRow,
     },
     ops::change_row,
     retrieve::mark,
@@ -35,6 +39,13 @@ pub(crate) fn job(deps: &Deps, ids: &[MemoryId]) -> Op {
     Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Extract, payload, run_at: now } }
 }
 
+/// The job that reads a memory once more, as it was changed.
+pub(crate) fn job_again(deps: &Deps, id: MemoryId) -> Op {
+    let now = deps.clock.now();
+    let payload = json!({ "ids": [id], "again": true });
+    Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Extract, payload, run_at: now } }
+}
+
 /// What an `Extract` job does before its end; gives how many facts it wrote or changed.
 pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
     let ids: Vec<MemoryId> = match job.payload.get("ids") {
@@ -46,11 +57,16 @@ pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
     if is_asked && ids.len() > 1 {
         return ask::split(held, job, &ids).await.map(|()| 0);
     }
-    let (mut changed, mut skipped) = (0, BTreeMap::<&str, Vec<MemoryId>>::new());
+    let is_changed = job.payload.get("again") == Some(&Value::Bool(true));
+    let (mut changed, mut skipped) = (0, BTreeMap::<&'static str, Vec<MemoryId>>::new());
     for page in ids.chunks(PAGE_MAX) {
         let now = held.deps.clock.now();
         for (id, memory) in page.iter().zip(held.deps.relational.get(ctx, page).await?) {
-            let memory = memory.filter(|m| !m.is_expired(now) && m.superseded_by.is_none());
+            let memory = memory.filter(|m| !m.is_expired(now));
+            if let Some(memory) = memory.as_ref().filter(|_| is_changed) {
+                changed += again::withdraw(held, ctx, memory).await?;
+            }
+            let memory = memory.filter(|m| m.superseded_by.is_none() && !(is_changed && m.is_over(now)));
             let drafts = memory.as_ref().ok_or(Skipped::Gone).and_then(read);
             match (memory, drafts) {
                 (Some(memory), Ok(drafts)) => {
@@ -67,6 +83,8 @@ pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
         }
     }
     if !skipped.is_empty() {
+        let count = |(reason, ids): (&&'static str, &Vec<MemoryId>)| (*reason, ids.len() as u64);
+        held.kept_out.lock().extend(skipped.iter().map(count));
         let audit = Audit { action: "facts".to_owned(), details: json!({ "skipped": skipped }) };
         held.apply_if(Vec::new(), vec![Op::Audit(audit)]).await?;
     }
@@ -102,6 +120,7 @@ fn said<'m>(memory: &'m Memory, text: &'m str) -> Said<'m> {
         speaker: memory.speaker.as_deref(),
         role: memory.role.as_deref(),
         user: memory.user_id.as_deref(),
+        session: memory.session_id.as_deref(),
         sources: &memory.provenance.sources,
         at: memory.event_time(),
     }
@@ -124,6 +143,17 @@ fn fits(memory: &Memory) -> Result<Cow<'_, str>, Skipped> {
     Ok(text)
 }
 
+/// The session that facts from this memory stay in: nobody knows whether who speaks there without a name is the same as elsewhere.
+fn session_of(source: &Memory) -> Option<&str> {
+    let is_nameless = source.speaker.is_none() && source.user_id.is_none();
+    source.session_id.as_deref().filter(|_| is_nameless)
+}
+
+/// Whether a fact may be held against what this memory says. Facts of different users, agents or nameless speakers never are.
+fn is_comparable(fact: &Memory, source: &Memory) -> bool {
+    fact.user_id == source.user_id && fact.agent_id == source.agent_id && fact.claim_session() == session_of(source)
+}
+
 /// Brings one draft together with what is known; whether anything changed.
 async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) -> Result<bool> {
     let draft = read.draft;
@@ -132,10 +162,9 @@ async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) ->
     for attempt in 0..ATTEMPTS {
         let now = held.deps.clock.now();
         let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
-        // Facts of different users or agents are never compared.
-        known.retain(|m| m.user_id == source.user_id && m.agent_id == source.agent_id && !m.is_expired(now));
-        let heard = heard(held, ctx, read, &known).await?;
-        let Some(decision) = facts::decide(draft, source.id, &known, &heard, read.is_single) else {
+        known.retain(|m| is_comparable(m, source) && !m.is_expired(now));
+        let (heard, weights) = weigh::weigh(held.deps, ctx, source, read, &known).await?;
+        let Some(decision) = facts::decide(draft, source.id, &known, &heard, (read.is_single, &weights)) else {
             return Ok(changed);
         };
         let state = state(source, &key, &known);
@@ -152,11 +181,12 @@ async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) ->
     Err(Error::conflict("others kept changing the same facts; the job is tried again"))
 }
 
-/// What the facts of one subject and attribute are, in short. Any change to one of them changes it.
-fn state(source: &Memory, key: &[u8; 16], known: &[Memory]) -> blake3::Hash {
+/// What the facts of one subject and attribute are, in short; `source` says whose. Any change to one of them changes it.
+pub(crate) fn state(source: &Memory, key: &[u8; 16], known: &[Memory]) -> blake3::Hash {
     let mut hash = blake3::Hasher::new();
     let owner = [source.scope.tenant(), source.scope.project()].map(Some);
-    for part in owner.into_iter().chain([source.user_id.as_deref(), source.agent_id.as_deref()]) {
+    let whose = [source.user_id.as_deref(), source.agent_id.as_deref()].into_iter().chain(session_of(source).map(Some));
+    for part in owner.into_iter().chain(whose) {
         hash.update(&part.map_or(u64::MAX, |p| p.len() as u64).to_le_bytes());
         hash.update(part.unwrap_or_default().as_bytes());
     }
@@ -169,27 +199,11 @@ fn state(source: &Memory, key: &[u8; 16], known: &[Memory]) -> blake3::Hash {
 }
 
 /// A batch is applied once: of two who decided from the same state, the second writes nothing, looks again and decides anew.
-fn batch_id(state: blake3::Hash, salt: Option<Uuid>) -> Uuid {
+pub(crate) fn batch_id(state: blake3::Hash, salt: Option<Uuid>) -> Uuid {
     let seed = [state.as_bytes().as_slice(), salt.as_ref().map_or(&[], |salt| salt.as_bytes().as_slice())].concat();
     let mut bytes = [0; 16];
     bytes.iter_mut().zip(blake3::hash(&seed).as_bytes()).for_each(|(to, from)| *to = *from);
     uuid::Builder::from_random_bytes(bytes).into_uuid()
-}
-
-/// When the sources of facts were said that a draft may end.
-async fn heard(held: &Held<'_>, ctx: &Ctx, read: &Read<'_>, known: &[Memory]) -> Result<Heard> {
-    let mut heard = Heard::new();
-    if read.draft.is_end || !read.is_single {
-        return Ok(heard);
-    }
-    // One that was said but once was not said again.
-    let again = known.iter().map(|m| &m.provenance.derived_from).filter(|sources| sources.len() > 1);
-    let ids: Vec<MemoryId> = again.flatten().copied().collect();
-    for page in ids.chunks(PAGE_MAX) {
-        let memories = held.deps.relational.get(ctx, page).await?;
-        heard.extend(memories.into_iter().flatten().map(|m| (m.id, m.event_time())));
-    }
-    Ok(heard)
 }
 
 /// Somebody else was faster with one of the facts.
@@ -208,8 +222,9 @@ async fn write(
     let deps = held.deps;
     let now = deps.clock.now();
     let find = |id: MemoryId| known.iter().find(|m| m.id == id);
+    // Sources are written whole: one that a merge added since must not be lost.
     let mut preconditions: Vec<Precondition> =
-        decision.changes.iter().map(|c| Precondition::VersionIs(c.id, c.version)).collect();
+        decision.changes.iter().filter_map(|c| Some(Precondition::SeqIs(c.id, find(c.id)?.seq))).collect();
     // What was forgotten meanwhile must not live on in a fact.
     preconditions.push(Precondition::VersionIs(source.id, source.version));
     let mut ops = Vec::new();
@@ -313,7 +328,11 @@ fn fact(
 ) -> Result<Memory> {
     let draft = read.draft;
     // Who reads it sees that no rule found it.
-    let metadata: Map<String, Value> = read.by.map(|prompt| ("prompt".to_owned(), json!(prompt))).into_iter().collect();
+    let mut metadata: Map<String, Value> =
+        read.by.map(|prompt| ("prompt".to_owned(), json!(prompt))).into_iter().collect();
+    if let Some(session) = session_of(source) {
+        metadata.insert(CLAIM_SESSION.to_owned(), json!(session));
+    }
     let claim = Claim::new(&draft.subject, &draft.relation, &draft.object, 1.0)?;
     let content = facts::sentence(&claim.subject, &claim.relation, &claim.object);
     let mut memory = Memory {

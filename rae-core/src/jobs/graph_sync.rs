@@ -79,10 +79,11 @@ pub(crate) fn edge(memory: &Memory) -> Option<Edge> {
     })
 }
 
-/// Stands for whose a memory is, and of which class.
+/// Stands for whose a memory is, and of which class. What a nameless speaker states is that of the session.
 pub(crate) fn owner(memory: &Memory) -> u128 {
     let mut hash = blake3::Hasher::new();
-    for part in [memory.user_id.as_deref(), memory.agent_id.as_deref(), Some(memory.info_class.as_str())] {
+    let whose = [memory.user_id.as_deref(), memory.agent_id.as_deref(), Some(memory.info_class.as_str())];
+    for part in whose.into_iter().chain(memory.claim_session().map(Some)) {
         // The length keeps two lists of texts from reading the same.
         hash.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
         hash.update(part.unwrap_or_default().as_bytes());
@@ -142,10 +143,13 @@ pub(crate) async fn known(deps: &Deps, ctx: &Ctx, at: Timestamp) -> Result<Arc<G
     Ok(graph)
 }
 
-/// The version of a memory that was known at `at`. A change in place leaves no version and touches no claim, and of many versions
-/// the oldest go: then the first one that is left says it best.
+/// The version of a memory that was known at `at`: whatever moves a relation's strength or time makes one, a merge too. Of many
+/// versions the oldest go: then the first one that is left says it best. `None` where it was erased from between others.
 async fn version_of(deps: &Deps, ctx: &Ctx, memory: &Memory, at: Timestamp) -> Result<Option<Memory>> {
     let versions = deps.relational.history(ctx, memory.id).await?;
-    let known = versions.iter().rposition(|v| v.memory.updated_at <= at).unwrap_or(0);
-    Ok(versions.into_iter().nth(known).map(|v| v.memory))
+    let Some(known) = versions.iter().rposition(|v| v.memory.updated_at <= at) else {
+        return Ok(versions.into_iter().next().map(|v| v.memory));
+    };
+    let known = versions.into_iter().nth(known).filter(|v| v.replaced_at.is_none_or(|end| end > at));
+    Ok(known.map(|v| v.memory))
 }

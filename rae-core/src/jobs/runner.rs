@@ -116,6 +116,8 @@ pub struct JobRun {
     pub evaluated: Vec<ops::EvaluationScore>,
     /// Changes that it made.
     pub(crate) changes: u64,
+    /// Memories that no facts were read from, by reason.
+    pub(crate) kept_out: BTreeMap<&'static str, u64>,
 }
 
 /// Takes one due job of any tenant and runs it.
@@ -127,14 +129,21 @@ pub(crate) async fn run_one(deps: &Deps, options: &WorkOptions) -> Result<Option
     run_leased(&deps, &scope, lease, options).await.map(Some)
 }
 
-/// Runs the due jobs of one scope; gives how many changes they made, by what they do.
-pub(crate) async fn run_scope(deps: &Deps, scope: &Scope) -> Result<BTreeMap<JobKind, u64>> {
+/// What the jobs of a scope did: changes by kind of job, and what facts were not read from, by reason.
+type Ran = (BTreeMap<JobKind, u64>, BTreeMap<&'static str, u64>);
+
+/// Runs the due jobs of one scope.
+pub(crate) async fn run_scope(deps: &Deps, scope: &Scope) -> Result<Ran> {
     let (ctx, options, mut changes) = (deps.ctx(scope)?, WorkOptions::default(), BTreeMap::new());
+    let mut kept_out = BTreeMap::new();
     loop {
         let leases = deps.relational.lease(&ctx, deps.clock.now(), options.lease, 1).await?;
-        let Some(lease) = leases.into_iter().next() else { return Ok(changes) };
+        let Some(lease) = leases.into_iter().next() else { return Ok((changes, kept_out)) };
         let run = run_leased(deps, scope, lease, &options).await?;
         *changes.entry(run.kind).or_default() += run.changes;
+        for (reason, count) in run.kept_out {
+            *kept_out.entry(reason).or_default() += count;
+        }
     }
 }
 
@@ -205,6 +214,8 @@ pub(super) struct Held<'a> {
     /// Changes written so far.
     changes: AtomicU64,
     evaluated: Mutex<Vec<ops::EvaluationScore>>,
+    /// What facts were not read from, by reason.
+    pub(super) kept_out: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Held<'_> {
@@ -265,6 +276,7 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
         since,
         changes: AtomicU64::new(0),
         evaluated: Mutex::default(),
+        kept_out: Mutex::default(),
     };
     let limit = deps.timeout.unwrap_or(Duration::from_secs(JOB_SECONDS_MAX));
     // A job that panics must not take down whoever runs it.
@@ -284,6 +296,7 @@ async fn run_leased(deps: &Deps, scope: &Scope, lease: Lease, options: &WorkOpti
         took: since.elapsed(),
         changes: held.changes.load(Ordering::Relaxed),
         evaluated: std::mem::take(&mut held.evaluated.lock()),
+        kept_out: std::mem::take(&mut held.kept_out.lock()),
     };
     let Err(error) = ended else { return Ok(run) };
     run.result = if is_lost(&error) { JobResult::Lost } else { give_back(&held, &error, options).await? };
@@ -527,6 +540,7 @@ mod tests {
                 since: Instant::now(),
                 changes: AtomicU64::new(0),
                 evaluated: Mutex::default(),
+                kept_out: Mutex::default(),
             };
             // The store's clock stands still; the time that passes here is what the end of the lease moves by.
             let first = held.now();

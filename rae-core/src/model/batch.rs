@@ -27,6 +27,10 @@ pub struct WriteBatch {
 pub enum Precondition {
     /// The memory is live and has this version; else Conflict (NotFound where it is not live).
     VersionIs(MemoryId, u32),
+    /// The memory is live and the change with this number was the last that touched it ([`Memory::seq`]); else Conflict with code
+    /// `version_changed` (NotFound where it is not live). Sees what makes no version, too: merges, feedback, vectors. For who writes what a
+    /// merge adds to: tags, sources, witnesses.
+    SeqIs(MemoryId, u64),
     /// No live memory has this id; else Conflict.
     Absent(MemoryId),
     /// No live memory has this `dedup_key`, ended ones and expired ones that are not purged included; else Conflict with code
@@ -65,7 +69,8 @@ pub struct VectorRow {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Op {
-    /// Inserts, or merges into the live memory with the same `dedup_key` (see `Memory::absorb`).
+    /// Inserts, or merges into the live memory with the same `dedup_key` (see `Memory::merge`, which says when the old state goes to
+    /// history).
     /// One that expired by `now` does not merge: it is deleted and the new one inserted. One that ended or was superseded by
     /// `now` stays as it is, loses its `dedup_key`, and the new one is inserted.
     /// The store assigns `seq` and `seq_in_session`. Gives [`Outcome::Put`].
@@ -78,7 +83,8 @@ pub enum Op {
         idempotency: Option<Idempotency>,
     },
     /// Writes a memory exactly as given with its older versions (import). A live memory with the same id and version is left
-    /// alone (`replayed`); another version is Conflict; one with the same `dedup_key` absorbs it. Gives [`Outcome::Put`].
+    /// alone (`replayed`); another version is Conflict; one with the same `dedup_key` absorbs it, but for what is about the same subject
+    /// and says something else: that is inserted without its key ([`Memory::restored_beside`]). Gives [`Outcome::Put`].
     RestoreMemory {
         /// The memory with its own version and times.
         memory: Box<Memory>,
@@ -122,10 +128,29 @@ pub enum Op {
         /// What its strength falls to.
         strength: f64,
     },
+    /// Gives a live memory a strength where it still has exactly the one that was left; no version. Gives [`Outcome::Done`] or
+    /// [`Outcome::Skipped`].
+    RestoreStrength {
+        /// Which.
+        id: MemoryId,
+        /// The strength that it must have.
+        left: f64,
+        /// The one that it gets.
+        strength: f64,
+    },
     /// As `DeleteMemory`, but only where nobody touched it since it was looked up. Gives [`Outcome::Deleted`].
     DeleteUntouched {
         /// Which, as it was looked up.
         stamp: super::LifeStamp,
+    },
+    /// Removes older versions of a live memory from its history, which then has a gap; the present version stays, and so do numbers
+    /// that are none of its older versions. No change of the change log. Gives [`Outcome::Done`], or [`Outcome::Skipped`] where
+    /// none of them was there.
+    DropVersions {
+        /// Which.
+        id: MemoryId,
+        /// Their numbers.
+        versions: Vec<u32>,
     },
     /// Keeps the newest `keep` audit rows of the scope. Gives [`Outcome::Done`], or [`Outcome::Skipped`] where there were no more.
     TrimAudit {

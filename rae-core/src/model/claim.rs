@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
+/// Who speaks where nobody says who; in a session, this "of" the session.
+pub(crate) const NAMELESS: &str = "user";
+
 /// A relation in three parts: "Ada", "works_at", "Acme". Made by [`Claim::new`], which checks it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claim {

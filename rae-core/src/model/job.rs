@@ -100,12 +100,12 @@ pub struct JobScan {
 }
 
 /// A job as it is listed: everything but its payload.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobEntry {
-    /// Number in the order of queueing, over the whole store.
+    /// Number in the order of queueing, over the whole store; 0 where a server told of it.
     #[serde(skip)]
     pub no: u64,
-    /// Whose it is.
+    /// Whose it is; the default scope where a server told of it.
     #[serde(skip)]
     pub scope: Scope,
     /// Opaque id.

@@ -1,6 +1,6 @@
 //! The memory itself, its older versions and the change that leads from one to the next.
 
-use super::{Claim, Layer, MemoryId, Scope, Timestamp};
+use super::{Claim, Layer, MemoryId, Scope, Timestamp, subject::is_subject_key};
 use crate::{
     error::{Error, Result},
     limits::{SOURCES_MAX, TAGS_MAX},
@@ -8,6 +8,9 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{fmt, str::FromStr};
+
+/// The key in the metadata of a relation that a nameless speaker states.
+pub const CLAIM_SESSION: &str = "session_id";
 
 /// A closed set of names with parsing and printing, all spelled once.
 macro_rules! names {
@@ -193,6 +196,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// The session whose nameless speaker states this relation: `metadata.session_id` of a memory with a claim. It concerns no other
+    /// session.
+    pub fn claim_session(&self) -> Option<&str> {
+        self.claim.as_ref().and_then(|_| self.metadata.get(CLAIM_SESSION)?.as_str())
+    }
+
     /// The instant that `since` and `until` compare: `occurred_at`, else `created_at`.
     pub fn event_time(&self) -> Timestamp {
         self.occurred_at.unwrap_or(self.created_at)
@@ -233,6 +242,35 @@ impl Memory {
         }
         // Said again, it lives as long as the longer of the two was meant to.
         self.expires_at = self.expires_at.zip(other.expires_at).map(|(a, b)| a.max(b));
+    }
+
+    /// Whether its key says what it is about (the end of a session, a lesson, a summary) rather than what its text says.
+    pub fn has_subject_key(&self) -> bool {
+        self.dedup_key.is_some_and(|key| is_subject_key(&key))
+    }
+
+    /// How it is restored at `at` beside `held`, the live memory with its key, if anything is to change for that: what is about the same
+    /// subject but says another thing, or is another's, is another memory. It comes without the key, so that neither swallows the other
+    /// and `held` is the one that is found by it; so is one that no longer holds, which says that it is not to be made again.
+    pub fn restored_beside(&self, held: &Memory, at: Timestamp) -> Option<Memory> {
+        let of = |m: &Memory| (m.content_hash, m.user_id.clone(), m.agent_id.clone());
+        let is_apart = self.id != held.id && !held.is_expired(at) && (held.is_over(at) || of(self) != of(held));
+        (self.has_subject_key() && is_apart).then(|| Memory { dedup_key: None, ..self.clone() })
+    }
+
+    /// Takes in `other`, said again at `at`, as every store does; gives the state before where that goes to history. A merge makes no
+    /// version but where it moves the strength of a relation, its weight or its confidence: what was known before must still be told.
+    /// Where no more versions can be numbered, there is none.
+    pub fn merge(&mut self, other: &Memory, at: Timestamp) -> Option<MemoryVersion> {
+        let weight = |m: &Memory| m.claim.as_ref().map_or(0.0, |claim| claim.weight);
+        let is_stronger = weight(other) > weight(self) || other.confidence > self.confidence;
+        let next = self.version.checked_add(1).filter(|_| self.claim.is_some() && is_stronger);
+        let before = next.map(|_| MemoryVersion { memory: self.clone(), replaced_at: Some(at) });
+        self.absorb(other);
+        if let Some(next) = next {
+            (self.version, self.updated_at) = (next, at);
+        }
+        before
     }
 }
 

@@ -32,6 +32,7 @@ pub use chat::{
     Delivery, FinishReason, ResponseFormat, ToolCall, ToolCallDelta, ToolChoice, Usage, check_model_name,
 };
 pub use claim::Claim;
+pub(crate) use claim::NAMELESS;
 pub use filter::{Cmp, Field, Filter, Value};
 pub use ids::{IdGenerator, MemoryId, Scope};
 pub use job::{Job, JobDepth, JobEntry, JobKind, JobScan, JobState, JobStats, Lease, Schedule};
@@ -43,7 +44,7 @@ pub use ledger::{
     Settlement, TokenUsage,
 };
 pub use life::{Life, LifeStamp};
-pub use memory::{InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
+pub use memory::{CLAIM_SESSION, InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
 pub use money::Usd;
 pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};
 pub use record::{Record, RecordKind};

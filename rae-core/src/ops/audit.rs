@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
 
 mod mending;
+mod rows;
 
 /// What `audit` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,9 @@ pub struct Audit {
     /// How many of the findings were fixed.
     #[serde(default)]
     pub fixed: u64,
+    /// Memories that no facts were read from although that was asked for, by reason; as far back as audit rows go.
+    #[serde(default)]
+    pub kept_out: BTreeMap<String, u64>,
 }
 
 pub(crate) async fn audit(deps: &Deps, scope: &Scope, options: AuditOptions) -> Result<Audit> {
@@ -104,6 +108,10 @@ pub(crate) async fn audit(deps: &Deps, scope: &Scope, options: AuditOptions) -> 
         Error::invalid(format!("limit must be a whole number from 1 to {AUDIT_FINDINGS_MAX}"))
             .with_code("invalid_limit")
     })?;
+    if options.fix {
+        // First: a fix drops the link to what is gone, by which its end is known not to be somebody's word.
+        super::resume::resume(deps, scope).await?;
+    }
     let passes = deps.relational.stats(&ctx).await?.memories.div_ceil(AUDIT_PASS_MEMORIES).max(1);
     let mut told = in_passes(deps, &ctx, limit, passes).await?;
     for finding in &mut told.findings {
@@ -117,6 +125,8 @@ pub(crate) async fn audit(deps: &Deps, scope: &Scope, options: AuditOptions) -> 
 async fn in_passes(deps: &Deps, ctx: &Ctx, limit: usize, passes: u64) -> Result<Audit> {
     let now = deps.clock.now();
     let mut found = Found { limit, ..Found::default() };
+    let rows = rows::told(deps, ctx, now).await?;
+    rows.named.into_iter().for_each(|finding| found.take(finding));
     let mut checked = 0;
     for pass in 0..passes {
         let mut seen = Seen::default();
@@ -142,12 +152,26 @@ async fn in_passes(deps: &Deps, ctx: &Ctx, limit: usize, passes: u64) -> Result<
             }
         }
         found.truncated |= buckets.overflowed;
-        for raw in buckets.findings() {
+        for mut raw in buckets.findings() {
             found.truncated |= raw.has_more;
-            found.take(spoken(&raw));
+            if matches!(raw.sort, Compared::Text(_)) && raw.has_derived {
+                undescended(deps, ctx, &mut raw.ids).await?;
+            }
+            if raw.ids.len() > 1 {
+                found.take(spoken(&raw));
+            }
         }
     }
-    Ok(found.told(checked))
+    Ok(Audit { kept_out: rows.kept_out, ..found.told(checked) })
+}
+
+/// Leaves out what was made from others of these: it says what they say, and is no second memory of it.
+async fn undescended(deps: &Deps, ctx: &Ctx, ids: &mut Vec<MemoryId>) -> Result<()> {
+    let memories = deps.relational.get(ctx, ids).await?;
+    let descends = |m: &Memory| m.provenance.derived_from.iter().any(|source| ids.contains(source));
+    let gone: HashSet<MemoryId> = memories.into_iter().flatten().filter(descends).map(|m| m.id).collect();
+    ids.retain(|id| !gone.contains(id));
+    Ok(())
 }
 
 /// All live memories, oldest first, a page at a time.
@@ -208,7 +232,7 @@ impl Found {
         let truncated = self.truncated || all > self.limit;
         let share = |kind: &AuditKind| shares.get(kind).copied().unwrap_or(0);
         let findings = self.kept.into_iter().flat_map(|(kind, kept)| kept.into_values().take(share(&kind))).collect();
-        Audit { checked, findings, truncated, fixed: 0 }
+        Audit { checked, findings, truncated, ..Audit::default() }
     }
 }
 

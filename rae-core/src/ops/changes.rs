@@ -1,24 +1,33 @@
 //! `changes` and `undo`: what the engine changed by itself, and taking it back.
 //!
-//! A change is a batch, and its id is that of the batch. The audit row in it says what it added and changed, so that
+//! A change is a batch, and its id is that of the batch, or follows from the one memory that it adds. The audit row in it says what it added and changed, so that
 //! there is no change without a row. Undoing is one batch too, under the versions that the change left: who changed
 //! something since then is not overruled.
+
+mod fades;
+mod numbers;
+
+pub(crate) use fades::Faded;
 
 use crate::{
     ctx::Ctx,
     deps::Deps,
     error::{Error, ErrorKind, Result},
     jobs::embed_debt,
-    limits::{AUDIT_ROWS_MAX, PAGE_MAX},
+    limits::{AUDIT_PAGE, AUDIT_ROWS_MAX},
     model::{
         Audit, Memory, MemoryId, MemoryPatch, MemoryVersion, Op, PatchMode, Precondition, Scope, Timestamp, VectorRow,
         WriteBatch, key_of_ended,
     },
 };
+use numbers::{NUMBERS, Numbers};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
+
+/// Attempts of `undo` against others who touch the same memories at the same time.
+const ATTEMPTS: usize = 8;
 
 /// What `changes` takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +52,8 @@ pub struct AutomaticChange {
     pub id: Uuid,
     /// When.
     pub at: Timestamp,
-    /// What happened: `facts`, `reflect`, `audit_fix`, `undo`, and what cannot be undone: `fade`, `forget_faded`,
-    /// `retire`, `expire`, `trim`, `capacity`, `forget`.
+    /// What happened: `facts`, `derived`, `reflect`, `audit_fix`, `resume`, `joined`, `parted`, `fade`, `undo`, and what cannot be
+    /// undone: `communities`, `forget_faded`, `retire`, `expire`, `trim`, `capacity`, `forget`.
     pub action: String,
     /// The memories that it added or changed; empty where only their number is known.
     pub ids: Vec<MemoryId>,
@@ -86,6 +95,9 @@ struct Row {
     changed: Vec<Changed>,
     #[serde(default)]
     merged: Option<Merged>,
+    /// Strengths that moved in place.
+    #[serde(default)]
+    faded: Vec<Faded>,
     undone: Option<Uuid>,
 }
 
@@ -102,6 +114,9 @@ struct Changed {
     from_version: u32,
     fields: Vec<String>,
     witness_count: u32,
+    /// What it left; rows of versions before this one do not say.
+    #[serde(default)]
+    left: Option<Numbers>,
 }
 
 /// What was said again and merged into a memory, without a version.
@@ -111,12 +126,17 @@ struct Merged {
     source: MemoryId,
     importance: f64,
     confidence: f64,
+    /// What it left; rows of versions before this one do not say.
+    #[serde(default)]
+    left: Option<Numbers>,
 }
 
 impl Row {
     fn ids(&self) -> Vec<MemoryId> {
-        let changed = self.changed.iter().map(|c| c.id).chain(self.merged.iter().map(|m| m.id));
-        self.added.iter().map(|a| a.id).chain(changed).collect()
+        let changed = self.added.iter().map(|a| a.id).chain(self.changed.iter().map(|c| c.id));
+        // What was said again may have changed as well.
+        let merged = self.merged.iter().map(|m| m.id).filter(|id| self.changed.iter().all(|c| c.id != *id));
+        changed.chain(merged).chain(self.faded.iter().map(|faded| faded.0)).collect()
     }
 }
 
@@ -136,7 +156,10 @@ pub(crate) fn change_row(
             Op::PutMemory { memory, .. } => match merges.filter(|(into, _)| into.dedup_key == memory.dedup_key) {
                 Some((into, source)) => {
                     let (importance, confidence) = (into.importance, into.confidence);
-                    row.merged = Some(Merged { id: into.id, source, importance, confidence });
+                    let mut after = into.clone();
+                    after.absorb(memory);
+                    let left = Some(Numbers::of(&after));
+                    row.merged = Some(Merged { id: into.id, source, importance, confidence, left });
                 }
                 None => {
                     let Memory { id, version, witness_count, .. } = **memory;
@@ -146,8 +169,10 @@ pub(crate) fn change_row(
             Op::PatchMemory { id, patch, mode: PatchMode::NewVersion, .. } => {
                 let Some(old) = known.iter().find(|m| m.id == *id) else { continue };
                 let fields = patch.moved().into_iter().map(str::to_owned).collect();
-                let witness_count = patch.witness_count.unwrap_or(old.witness_count);
-                row.changed.push(Changed { id: *id, from_version: old.version, fields, witness_count });
+                let mut after = Memory::clone(old);
+                patch.apply_to(&mut after);
+                let (witness_count, left) = (after.witness_count, Some(Numbers::of(&after)));
+                row.changed.push(Changed { id: *id, from_version: old.version, fields, witness_count, left });
             }
             _ => {}
         }
@@ -168,27 +193,56 @@ pub(crate) fn count_row(batch: &mut WriteBatch, action: &str, mut details: Value
     batch.ops.push(Op::Audit(Audit { action: action.to_owned(), details }));
 }
 
+/// A change with where its row stands. Of a fade the row has no strengths, as there may be many: [`whole`] reads them.
+struct Known {
+    no: u64,
+    at: Timestamp,
+    action: String,
+    id: Uuid,
+    row: Row,
+    undoable: bool,
+    undone_by: Option<Uuid>,
+}
+
 /// Every change that is known, newest first, with what undid it.
-async fn known(deps: &Deps, ctx: &Ctx) -> Result<Vec<(Timestamp, String, Uuid, Row, Option<Uuid>)>> {
+async fn known(deps: &Deps, ctx: &Ctx) -> Result<Vec<Known>> {
     let (mut out, mut undone) = (Vec::new(), HashMap::new());
     let (mut before, mut seen) = (None, 0);
     while seen < AUDIT_ROWS_MAX {
-        let page = deps.relational.audit_page(ctx, before, PAGE_MAX).await?;
+        let page = deps.relational.audit_page(ctx, before, AUDIT_PAGE).await?;
         let Some((last, ..)) = page.last() else { break };
         before = Some(*last);
         seen += page.len();
-        for (_, at, audit) in page {
+        for (no, at, audit) in page {
             // Rows of other versions tell less.
-            let Ok(row) = serde_json::from_value::<Row>(audit.details) else { continue };
+            let Ok(mut row) = serde_json::from_value::<Row>(audit.details) else { continue };
             let Some(id) = row.change else { continue };
             if let Some(of) = row.undone {
                 undone.insert(of, id);
             }
-            let by = undone.get(&id).copied();
-            out.push((at, audit.action, id, row, by));
+            let undoable = !row.ids().is_empty();
+            row.faded = Vec::new();
+            // One batch may have several rows: what undid it undid those that can be undone.
+            let undone_by = undone.get(&id).copied().filter(|_| undoable);
+            out.push(Known { no, at, action: audit.action, id, row, undoable, undone_by });
         }
     }
     Ok(out)
+}
+
+/// The whole row of a change.
+async fn whole(deps: &Deps, ctx: &Ctx, known: Known) -> Result<Row> {
+    if !known.row.ids().is_empty() || !known.undoable {
+        return Ok(known.row);
+    }
+    let page = deps.relational.audit_page(ctx, Some(known.no.saturating_add(1)), 1).await?;
+    let row = page.into_iter().next().filter(|(no, ..)| *no == known.no);
+    let row = row.and_then(|(.., audit)| serde_json::from_value::<Row>(audit.details).ok());
+    row.filter(|row| row.change == Some(known.id)).ok_or_else(no_such_change)
+}
+
+fn no_such_change() -> Error {
+    Error::not_found("there is no such change; the oldest are forgotten by maintain").with_code("no_such_change")
 }
 
 pub(crate) async fn changes(deps: &Deps, scope: &Scope, options: ChangesOptions) -> Result<ChangePage> {
@@ -200,75 +254,121 @@ pub(crate) async fn changes(deps: &Deps, scope: &Scope, options: ChangesOptions)
         Ok::<_, Error>((Uuid::try_parse(id).map_err(|_| wrong())?, action.to_owned()))
     };
     let after = options.cursor.map(read).transpose()?;
-    let mut all = known(deps, &deps.ctx(scope)?).await?;
+    let ctx = deps.ctx(scope)?;
+    let mut all = known(deps, &ctx).await?;
     if let Some((after, last)) = after {
         // One that was trimmed meanwhile was the oldest: nothing is behind it.
-        let at =
-            all.iter().position(|(_, action, id, ..)| *id == after && *action == last).map_or(all.len(), |at| at + 1);
+        let at = all.iter().position(|one| one.id == after && one.action == last).map_or(all.len(), |at| at + 1);
         all.drain(..at);
     }
     let more = all.len() > limit;
-    let told = |(at, action, id, row, undone_by): (Timestamp, String, Uuid, Row, Option<Uuid>)| {
-        let ids = row.ids();
-        AutomaticChange { id, at, action, undoable: !ids.is_empty() && undone_by.is_none(), ids, undone_by }
-    };
-    let items: Vec<AutomaticChange> = all.into_iter().take(limit).map(told).collect();
+    let mut items = Vec::with_capacity(limit.min(all.len()));
+    for one in all.into_iter().take(limit) {
+        let (id, at, action, undone_by) = (one.id, one.at, one.action.clone(), one.undone_by);
+        let undoable = one.undoable && undone_by.is_none();
+        // Trimmed between the two looks, it is as good as not there.
+        let ids = whole(deps, &ctx, one).await.map_or_else(|_| Vec::new(), |row| row.ids());
+        items.push(AutomaticChange { id, at, action, undoable: undoable && !ids.is_empty(), ids, undone_by });
+    }
     let next_cursor = items.last().filter(|_| more).map(|change| format!("{}:{}", change.id, change.action));
     Ok(ChangePage { items, next_cursor })
 }
 
 pub(crate) async fn undo(deps: &Deps, scope: &Scope, id: Uuid) -> Result<Undone> {
     let ctx = deps.ctx(scope)?;
-    let (target, row, undone_by) = find(deps, &ctx, id).await?;
-    let ids = row.ids();
-    if let Some(by) = undone_by {
+    let Found { id: target, row, action, undone } = find(deps, &ctx, id).await?;
+    if let Some((by, ids)) = undone {
         return Ok(Undone { id: by, undone: id, ids, replayed: true });
     }
+    let mut ids = row.ids();
     if ids.is_empty() {
-        let text =
-            "this change cannot be undone: what it deleted is gone for good, and strengths that fell rise by feedback";
-        return Err(Error::conflict(text).with_code("not_undoable"));
+        return Err(final_change(&action));
     }
     // Applied once, whoever calls: the second gets the answer of the first.
     let batch = undo_id(target);
-    let (preconditions, ops) = match plan(deps, &ctx, (target, &row), batch).await {
-        Ok(plan) => plan,
-        Err(error) => return raced(deps, &ctx, id, error).await,
-    };
-    let batch = WriteBatch { id: batch, ..deps.batch_if(preconditions, ops) };
-    let done = batch.id;
-    if let Err(error) = deps.relational.apply(&ctx, batch).await {
-        let error = match error.kind() {
-            ErrorKind::NotFound => gone(),
-            ErrorKind::Conflict if error.code() == "version_changed" => changed_since(),
-            _ => error,
+    let is_fade = !row.faded.is_empty();
+    for _ in 0..ATTEMPTS {
+        let planned = match is_fade {
+            true => fades::plan(deps, &ctx, (target, &row), batch).await.map(|ops| (Vec::new(), ops)),
+            false => plan(deps, &ctx, (target, &row), batch).await,
         };
-        return raced(deps, &ctx, id, error).await;
+        let (preconditions, ops) = match planned {
+            Ok(plan) => plan,
+            Err(error) => return raced(deps, &ctx, id, error).await,
+        };
+        let raised = fades::raised(&ops);
+        let write = WriteBatch { id: batch, ..deps.batch_if(preconditions, ops) };
+        match deps.relational.apply(&ctx, write).await {
+            Ok(applied) => {
+                if is_fade {
+                    ids = fades::given_back(&raised, &applied);
+                }
+                deps.background.nudge(scope);
+                return Ok(Undone { id: batch, undone: id, ids, replayed: false });
+            }
+            // Touched between the look and the write: whether that is in the way the next look says.
+            Err(error) if error.kind() == ErrorKind::NotFound || error.code() == "version_changed" => {}
+            Err(error) => return raced(deps, &ctx, id, error).await,
+        }
     }
-    deps.background.nudge(scope);
-    Ok(Undone { id: done, undone: id, ids, replayed: false })
+    raced(deps, &ctx, id, changed_since()).await
+}
+
+/// Why a change of which only a number is known stays.
+fn final_change(action: &str) -> Error {
+    let text = match action {
+        "communities" => {
+            "this change cannot be undone: summaries of the graph follow from its relations; change or end these"
+        }
+        "fade" => "this change cannot be undone: it was made by a version that kept no strengths; feedback raises them",
+        _ => "this change cannot be undone: what it deleted is gone for good",
+    };
+    Error::conflict(text).with_code("not_undoable")
+}
+
+/// A change to take back.
+struct Found {
+    id: Uuid,
+    row: Row,
+    action: String,
+    /// What took it back already, and what is as before by that.
+    undone: Option<(Uuid, Vec<MemoryId>)>,
 }
 
 /// The change to take back, and what took it back already. Where that was itself taken back, the last of them is the
 /// one.
-async fn find(deps: &Deps, ctx: &Ctx, id: Uuid) -> Result<(Uuid, Row, Option<Uuid>)> {
-    let mut all: HashMap<Uuid, (Row, Option<Uuid>)> =
-        known(deps, ctx).await?.into_iter().map(|(_, _, own, row, by)| (own, (row, by))).collect();
-    let by_of = |id: Uuid| all.get(&id).and_then(|(_, by)| *by);
+async fn find(deps: &Deps, ctx: &Ctx, id: Uuid) -> Result<Found> {
+    let mut all: HashMap<Uuid, Known> = HashMap::new();
+    for one in known(deps, ctx).await? {
+        // Of several rows of one batch the one that can be undone counts.
+        if one.undoable || !all.contains_key(&one.id) {
+            all.insert(one.id, one);
+        }
+    }
+    let by_of = |id: Uuid| all.get(&id).and_then(|one| one.undone_by);
     let mut target = id;
     while let Some(again) = by_of(target).and_then(by_of) {
         target = again;
     }
-    let (row, by) = all.remove(&target).ok_or_else(|| {
-        Error::not_found("there is no such change; the oldest are forgotten by maintain").with_code("no_such_change")
-    })?;
-    Ok((target, row, by))
+    let one = all.remove(&target).ok_or_else(no_such_change)?;
+    let (action, by) = (one.action.clone(), one.undone_by);
+    let row = whole(deps, ctx, one).await?;
+    let mut undone = None;
+    if let Some(by) = by {
+        // Strengths that were not as they were left did not come back.
+        let ids = match all.remove(&by) {
+            Some(undoing) if !row.faded.is_empty() => whole(deps, ctx, undoing).await?.ids(),
+            _ => row.ids(),
+        };
+        undone = Some((by, ids));
+    }
+    Ok(Found { id: target, row, action, undone })
 }
 
 /// What failed because somebody undid it at the same time did not fail.
 async fn raced(deps: &Deps, ctx: &Ctx, id: Uuid, error: Error) -> Result<Undone> {
     match find(deps, ctx, id).await {
-        Ok((_, row, Some(by))) => Ok(Undone { id: by, undone: id, ids: row.ids(), replayed: true }),
+        Ok(Found { undone: Some((by, ids)), .. }) => Ok(Undone { id: by, undone: id, ids, replayed: true }),
         _ => Err(error),
     }
 }
@@ -284,8 +384,17 @@ fn changed_since() -> Error {
 }
 
 fn undo_id(change: Uuid) -> Uuid {
+    following("rae undo of a change", change)
+}
+
+/// The id of the change that does nothing but add this memory: it follows from it.
+pub(crate) fn change_of(memory: MemoryId) -> Uuid {
+    following("rae change that adds a memory", memory.0)
+}
+
+fn following(what: &str, from: Uuid) -> Uuid {
     let mut bytes = [0; 16];
-    let hash = blake3::derive_key("rae undo of a change", change.as_bytes());
+    let hash = blake3::derive_key(what, from.as_bytes());
     bytes.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
@@ -300,18 +409,29 @@ async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> R
         back.push((memory, patch));
     }
     for changed in &row.changed {
-        let memory = present(deps, ctx, changed.id, changed.witness_count).await?;
+        // What was merged into it in the same change has added a witness.
+        let merged = u32::from(row.merged.as_ref().is_some_and(|merged| merged.id == changed.id));
+        let memory = present(deps, ctx, changed.id, changed.witness_count.saturating_add(merged)).await?;
         let fields: Vec<&str> = changed.fields.iter().map(String::as_str).collect();
-        unchanged(deps, ctx, &memory, changed.from_version.saturating_add(1), &fields).await?;
+        let said: Vec<&str> = fields.iter().copied().filter(|field| !NUMBERS.contains(field)).collect();
+        unchanged(deps, ctx, &memory, changed.from_version.saturating_add(1), &said).await?;
         let old = version(deps, ctx, &memory, changed.from_version).await?;
         sources.extend(sources_of(deps, ctx, &old).await?);
-        let patch = kept_marks(MemoryPatch::back_to(&old, &fields), &memory);
+        let mut patch = kept_marks(MemoryPatch::back_to(&old, &fields), &memory);
+        Numbers::keep_moved(changed.left, &mut patch, &memory);
         back.push((memory, patch));
     }
     if let Some(merged) = &row.merged {
         let memory = live(deps, ctx, merged.id).await?;
         let patch = unmerged(&memory, merged).ok_or_else(changed_since)?;
-        back.push((memory, patch));
+        match back.iter_mut().find(|(same, _)| same.id == memory.id) {
+            Some((_, also)) => {
+                (also.provenance, also.witness_count) = (patch.provenance, patch.witness_count);
+                also.importance = patch.importance.or(also.importance);
+                also.confidence = patch.confidence.or(also.confidence);
+            }
+            None => back.push((memory, patch)),
+        }
     }
     let back_ids: BTreeSet<MemoryId> = back.iter().map(|(memory, _)| memory.id).collect();
     let still_there = sources.into_iter().filter(|(id, _)| !back_ids.contains(id));
@@ -319,7 +439,8 @@ async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> R
         still_there.map(|(id, version)| Precondition::VersionIs(id, version)).collect();
     let mut ops = Vec::new();
     for (memory, patch) in &back {
-        preconditions.push(Precondition::VersionIs(memory.id, memory.version));
+        // Tags, sources and witnesses are written whole: what a merge added since must not be lost.
+        preconditions.push(Precondition::SeqIs(memory.id, memory.seq));
         let vector = if patch.content.is_some() {
             let embedder = deps.embedder();
             preconditions.push(Precondition::EmbedderIs(embedder.id().to_owned()));
@@ -427,11 +548,39 @@ fn unmerged(memory: &Memory, merged: &Merged) -> Option<MemoryPatch> {
     let sources = &mut provenance.derived_from;
     let at = sources.iter().position(|id| *id == merged.source)?;
     sources.remove(at);
-    Some(MemoryPatch {
+    let mut patch = MemoryPatch {
         provenance: Some(provenance),
         witness_count: Some(memory.witness_count.saturating_sub(1).max(1)),
         importance: Some(merged.importance),
         confidence: Some(merged.confidence),
         ..MemoryPatch::default()
-    })
+    };
+    Numbers::keep_moved(merged.left, &mut patch, memory);
+    Some(patch)
+}
+
+/// The versions in which the engine itself said that a memory is superseded, as far back as the audit rows go. What somebody undid of
+/// what held again (`resume`) is that one's word.
+pub(super) async fn endings(deps: &Deps, ctx: &Ctx) -> Result<HashSet<(MemoryId, u32)>> {
+    let all = known(deps, ctx).await?;
+    let undone: HashMap<Uuid, (&str, Option<Uuid>)> =
+        all.iter().map(|known| (known.id, (known.action.as_str(), known.row.undone))).collect();
+    let mut endings = HashSet::new();
+    for Known { id, row, .. } in &all {
+        let (mut of, mut undos) = (*id, 0);
+        while let Some((_, Some(before))) = undone.get(&of) {
+            (of, undos) = (*before, undos + 1);
+        }
+        let is_ours = match undone.get(&of) {
+            Some(("facts" | "audit_fix", _)) => true,
+            Some(("resume", _)) => undos % 2 == 0,
+            _ => false,
+        };
+        if is_ours {
+            let ended = row.changed.iter().filter(|c| c.fields.iter().any(|field| field == "superseded_by"));
+            endings.extend(ended.map(|c| (c.id, c.from_version.saturating_add(1))));
+            endings.extend(row.added.iter().map(|added| (added.id, added.version)));
+        }
+    }
+    Ok(endings)
 }

@@ -120,7 +120,7 @@ impl Summary {
 /// Whether everybody in the project may read a relation, for as long as a summary stands: it has neither an owner nor a class nor an
 /// end of its own.
 fn may_be_told(memory: &Memory) -> bool {
-    let has_owner = memory.user_id.is_some() || memory.agent_id.is_some();
+    let has_owner = memory.user_id.is_some() || memory.agent_id.is_some() || memory.claim_session().is_some();
     !has_owner && memory.info_class <= InfoClass::Internal && memory.expires_at.is_none()
 }
 
@@ -157,7 +157,7 @@ async fn write(deps: &Deps, ctx: &Ctx, new: Vec<Summary>, stale: Vec<MemoryId>, 
     let memories = new.into_iter().map(|w| w.memory(deps, ctx.scope(), now)).collect::<Result<Vec<_>>>()?;
     let embedder = deps.embedder();
     let Embedded { mut vectors, failed } = embed_debt::embed_documents(deps, ctx, &*embedder, &memories).await;
-    let embedded = vectors.len();
+    let (embedded, memory_count) = (vectors.len(), memories.len());
     vectors.resize(memories.len(), None);
     let owed: Vec<MemoryId> = memories.iter().skip(embedded).map(|m| m.id).collect();
     let mut ops: Vec<Op> = stale.into_iter().map(|id| Op::DeleteMemory { id }).collect();
@@ -168,8 +168,13 @@ async fn write(deps: &Deps, ctx: &Ctx, new: Vec<Summary>, stale: Vec<MemoryId>, 
     if let Some(error) = failed {
         ops.push(embed_debt::job(deps, &owed, &error));
     }
+    let removed = ops.iter().filter(|op| matches!(op, Op::DeleteMemory { .. })).count();
+    let mut batch = deps.batch(ops);
+    // Numbers alone: what follows from the relations cannot be undone but by them.
+    super::count_row(&mut batch, "communities", json!({ "written": memory_count, "removed": removed }));
     let same_embedder = Precondition::EmbedderIs(embedder.id().to_owned());
-    match deps.relational.apply(ctx, deps.batch_if(vec![same_embedder], ops)).await {
+    batch.preconditions.push(same_embedder);
+    match deps.relational.apply(ctx, batch).await {
         // Re-embedded meanwhile: the next round writes them.
         Err(error) if error.kind() == ErrorKind::Conflict => Err(Error::unavailable("the store is being re-embedded")),
         done => done.map(drop),

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     ingest::{check_query, event_name},
     model::{Filter, Kind, Layer, Memory, MemoryId, Scan, Scope},
-    reflect::{is_about, repeats},
+    reflect::{is_about, is_summary, names_tool, repeats},
     retrieve::{Packed, Packer, Section},
 };
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ const RELEVANCE_MIN: f64 = 0.12;
 const RECENT_TURNS: usize = 8;
 /// Lessons at most, before the memories.
 const LESSONS_MAX: usize = 5;
+/// Summaries of earlier sessions at most, after the memories.
+const SUMMARIES_MAX: usize = 3;
 
 /// What `context` takes beside the query.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,27 +128,39 @@ pub(crate) async fn context(
     // Half the room stays for what was recalled: a long session must not crowd it out.
     let mut recent_packer = Packer::new(&*deps.tokens, tokens_max / 2);
     let recent_ids = choose_recent(&mut recent_packer, &recent)?;
-    let is_lesson = |m: &Memory| matches!(m.kind, Kind::Lesson | Kind::Strategy | Kind::Reflection);
-    let hits: HashSet<MemoryId> = found.iter().map(|found| found.memory.id).collect();
+    let shown: HashSet<MemoryId> =
+        found.iter().map(|found| found.memory.id).chain(recent_ids.iter().copied()).collect();
+    let has_memories = found.iter().any(|found| section_of(&found.memory) == Section::Memories);
+    let lesson = |found: &Found| signature_of(&found.memory).filter(|_| found.memory.kind == Kind::Lesson);
+    let learnt: HashSet<String> = found.iter().filter_map(lesson).collect();
     let mut texts = HashSet::new();
-    let mut given = 0;
-    for section in [Section::Lessons, Section::Memories] {
+    for (section, most) in
+        [(Section::Lessons, LESSONS_MAX), (Section::Memories, usize::MAX), (Section::Summaries, SUMMARIES_MAX)]
+    {
+        let mut given = 0;
         for Found { memory, ranked } in &found {
-            let fits = is_lesson(memory) == (section == Section::Lessons);
-            if !fits || recent_ids.contains(&memory.id) || (section == Section::Lessons && given == LESSONS_MAX) {
+            if section_of(memory) != section || recent_ids.contains(&memory.id) || given == most {
                 continue;
             }
             // A lesson takes room that memories need: one about something else gets none.
-            if !is_about(memory, query, ranked.signals.dense) || repeats(memory, |id| hits.contains(id)) {
+            if !is_about(memory, query, ranked.signals.dense) || repeats(memory, |id| shown.contains(id)) {
                 continue;
             }
-            // The same words twice are the same to a reader.
-            if !texts.insert(memory.content_hash) {
+            // Who speaks without a name in another session may be somebody else.
+            if memory.claim_session().is_some_and(|own| options.session_id.as_deref().is_some_and(|asked| asked != own))
+            {
                 continue;
             }
-            let reserve = recent_packer.len_tokens()?;
+            // The same words twice are the same to a reader; so is a strategy beside the lesson that says what worked.
+            if !texts.insert(memory.content_hash) || is_told_by(memory, &learnt) {
+                continue;
+            }
+            let recent = recent_packer.len_tokens()?;
+            // The first lesson has all the room, the others leave half of it to memories.
+            let half = (tokens_max.saturating_sub(recent)) / 2;
+            let reserve = recent + if section == Section::Lessons && given > 0 && has_memories { half } else { 0 };
             if packer.push_within(section, memory, passage(memory, ranked.piece), ranked.score, reserve)? {
-                given += usize::from(section == Section::Lessons);
+                given += 1;
             }
         }
     }
@@ -168,10 +182,35 @@ pub(crate) async fn context(
 /// would never be the best. What a tool does is nobody's own, so lessons without an owner are given to every user and agent.
 async fn lessons(deps: &Deps, ctx: &Ctx, query: &str, options: &ContextOptions) -> Result<Search> {
     let kinds = Some(vec![Kind::Lesson, Kind::Strategy]);
-    let k = i64::try_from(2 * LESSONS_MAX).unwrap_or(CONTEXT_K);
-    let mut plan = plan(deps, RecallOptions { k, kinds, ..recall_options(options) })?;
+    let k = i64::try_from(4 * LESSONS_MAX).unwrap_or(CONTEXT_K);
+    let min_score = options.min_score;
+    let mut plan = plan(deps, RecallOptions { k, kinds, min_score, ..recall_options(options) })?;
     plan.filter.or_nobody = true;
-    search(deps, ctx, query, plan).await
+    let mut lessons = search(deps, ctx, query, plan).await?;
+    // In a long question the name of a tool weighs little; it says what the question is about all the same.
+    lessons.found.retain(|found| {
+        min_score.is_some() || found.ranked.relevance >= RELEVANCE_MIN || names_tool(&found.memory, query)
+    });
+    Ok(lessons)
+}
+
+/// Where a memory stands in the block.
+fn section_of(memory: &Memory) -> Section {
+    match memory.kind {
+        Kind::Reflection if is_summary(memory) => Section::Summaries,
+        Kind::Lesson | Kind::Strategy | Kind::Reflection => Section::Lessons,
+        _ => Section::Memories,
+    }
+}
+
+/// What tells the failure of a lesson or strategy from others.
+fn signature_of(memory: &Memory) -> Option<String> {
+    memory.metadata.get("signature").and_then(serde_json::Value::as_str).map(str::to_owned)
+}
+
+/// Whether one of these lessons, by their signatures, says what a strategy says.
+fn is_told_by(memory: &Memory, lessons: &HashSet<String>) -> bool {
+    memory.kind == Kind::Strategy && signature_of(memory).is_some_and(|signature| lessons.contains(&signature))
 }
 
 /// Lessons before all else that was found, with the score that they have among the rest where they are in it.

@@ -1,17 +1,23 @@
 //! `forget`: erasure from rows, words, vectors, history and the log, with a receipt.
 
-use super::{erase_answers, erased, mark_dropped, mark_of, may_have_answers, unquoted, verify_erasure::project_hash};
+use super::{
+    erase_answers, erased, mark_dropped, mark_of, may_have_answers, unquoted,
+    verify_erasure::{NAME_FIELD, name_hash, project_hash},
+};
 use crate::{
     Ctx,
     deps::Deps,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     guard::within,
     ingest::event_name,
     jobs::{feeder::feed, graph_sync, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
-    model::{DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Scope},
+    model::{
+        DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, MemoryVersion, Op, Outcome, PatchMode,
+        Precondition, Provenance, Scope,
+    },
     ports::VectorFeed,
-    reflect::is_of_model,
+    reflect::{has_quotes, is_of_model},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,6 +28,9 @@ use std::{
 
 /// How long `forget` waits for a vector server.
 const SERVER_WAIT: Duration = Duration::from_secs(5);
+/// Memories from which sources are taken at once, and attempts against others who touch them.
+const UNLINKED_AT_ONCE: usize = 64;
+const ATTEMPTS: usize = 32;
 /// Longest chain of memories derived from derived ones that is followed.
 const CASCADE_DEPTH_MAX: usize = 64;
 
@@ -120,6 +129,10 @@ struct Gone {
     projects: BTreeSet<String>,
     /// Projects whose answers of chat models go, all of them: what was said goes, whether or not it was remembered.
     answers: BTreeSet<String>,
+    /// The keys of claims among them.
+    claims: BTreeSet<[u8; 16]>,
+    /// The session or user, by the kind of its scope.
+    name: Option<(&'static str, String)>,
     /// What takes the place of a lesson that goes for its quotes alone, by its id.
     instead: HashMap<MemoryId, Vec<Op>>,
 }
@@ -134,10 +147,12 @@ async fn forget_scope(deps: &Deps, ctx: &Ctx, kind: ForgetScope, target: String,
     let (name, drop) = match kind {
         ForgetScope::Session => {
             forget_matching(deps, ctx, &Filter::parse(&json!({ "session_id": target }))?, gone).await?;
+            gone.name = Some(("session", target.clone()));
             ("session", DropTarget::Session(target))
         }
         ForgetScope::User => {
             forget_matching(deps, ctx, &Filter::parse(&json!({ "user_id": target }))?, gone).await?;
+            gone.name = Some(("user", target.clone()));
             ("user", DropTarget::User(target))
         }
         ForgetScope::Project => ("project", DropTarget::Project(target)),
@@ -200,22 +215,16 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
             ));
         }
         let (orphans, shared) = derived(deps, ctx, wave, (&gone.ids, &mut gone.instead)).await?;
-        if !shared.is_empty() {
-            deps.relational.apply(ctx, deps.batch(shared)).await?;
-        }
+        unlink(deps, ctx, shared, &gone.ids).await?;
         if !orphans.is_empty() {
             gone.ids.extend(orphans.iter().copied());
             waves.push((false, orphans));
             continue;
         }
-        let mut existed = 0;
         for page in wave.chunks(PAGE_MAX) {
-            let mut ops: Vec<Op> = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
-            ops.extend(page.iter().filter_map(|id| gone.instead.remove(id)).flatten());
-            let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
-            existed +=
-                applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
+            gone.claims.extend(super::resume::keys(deps, ctx, page).await?);
         }
+        let existed = delete_wave(deps, ctx, wave, (&gone.ids, &mut gone.instead)).await?;
         if is_asked {
             gone.deleted += existed
         } else {
@@ -225,9 +234,7 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         // their sources to be there.
         let (late, shared) = derived(deps, ctx, wave, (&gone.ids, &mut gone.instead)).await?;
         waves.pop();
-        if !shared.is_empty() {
-            deps.relational.apply(ctx, deps.batch(shared)).await?;
-        }
+        unlink(deps, ctx, shared, &gone.ids).await?;
         if !late.is_empty() {
             gone.ids.extend(late.iter().copied());
             waves.push((false, late));
@@ -236,62 +243,160 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
     Ok(())
 }
 
-/// Memories derived from `wave`, a page of them: those with no source left or that may repeat one that goes, and for the others the ops that take the sources
-/// from them which go. Both are gone from the next page.
+/// Deletes a wave together with the older versions that repeat it; gives how many memories there were.
+async fn delete_wave(
+    deps: &Deps,
+    ctx: &Ctx,
+    wave: &[MemoryId],
+    (going, instead): (&BTreeSet<MemoryId>, &mut HashMap<MemoryId, Vec<Op>>),
+) -> Result<u64> {
+    let mut seq = deps.relational.head(ctx).await?.seq;
+    let (mut versions, mut existed, mut is_alone) = (old_versions(deps, ctx, wave, going).await?, 0, true);
+    while versions.len() > PAGE_MAX {
+        let page = versions.split_off(versions.len() - PAGE_MAX);
+        deps.relational.apply(ctx, deps.batch(page)).await?;
+    }
+    for page in wave.chunks(PAGE_MAX) {
+        let mut ops: Vec<Op> = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
+        ops.append(&mut versions);
+        ops.extend(page.iter().filter_map(|id| instead.remove(id)).flatten());
+        let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
+        existed += applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
+        is_alone &= applied.seq_before == seq;
+        seq = applied.seq;
+    }
+    // Who wrote between the look and the erasure may have left more of them; who writes later cannot.
+    if !is_alone {
+        for page in old_versions(deps, ctx, wave, going).await?.chunks(PAGE_MAX) {
+            deps.relational.apply(ctx, deps.batch(page.to_vec())).await?;
+        }
+    }
+    Ok(existed)
+}
+
+/// The ops that take from the history of memories which stay the versions that may repeat one of `wave`, though the present version
+/// is no longer derived from it.
+async fn old_versions(deps: &Deps, ctx: &Ctx, wave: &[MemoryId], going: &BTreeSet<MemoryId>) -> Result<Vec<Op>> {
+    let mut ops = Vec::new();
+    if wave.is_empty() {
+        return Ok(ops);
+    }
+    for (id, versions) in deps.relational.once_derived_from(ctx, wave).await? {
+        if !going.contains(&id) && ever_repeats(&deps.relational.history(ctx, id).await?) {
+            ops.push(Op::DropVersions { id, versions });
+        }
+    }
+    Ok(ops)
+}
+
+/// Memories derived from `wave`, a page of them: those with no source left or that may repeat one that goes, and the others, from which the
+/// sources are to be taken that go. Both are gone from the next page.
 async fn derived(
     deps: &Deps,
     ctx: &Ctx,
     wave: &[MemoryId],
     (going, instead): (&BTreeSet<MemoryId>, &mut HashMap<MemoryId, Vec<Op>>),
-) -> Result<(Vec<MemoryId>, Vec<Op>)> {
-    let (mut orphans, mut shared, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+) -> Result<(Vec<MemoryId>, Vec<Memory>)> {
+    let (mut orphans, mut shared, mut seen, mut marks) = (Vec::new(), Vec::new(), HashSet::new(), Vec::new());
     for page in wave.chunks(PAGE_MAX) {
         for memory in deps.relational.derived_from(ctx, page, PAGE_MAX).await? {
             if going.contains(&memory.id) || !seen.insert(memory.id) {
                 continue;
             }
-            let mut provenance = memory.provenance.clone();
-            provenance.derived_from.retain(|id| !going.contains(id));
-            if provenance.derived_from.is_empty() || repeats_sources(deps, ctx, &memory).await? {
+            if left(&memory, going).derived_from.is_empty() || repeats_sources(deps, ctx, &memory).await? {
                 orphans.push(memory.id);
-                // What is left is looked at again.
-                shared.extend(mark_of(deps, &memory).await?);
+                marks.extend(mark_of(deps, &memory).await?);
             } else if let Some(ops) = unquoted(deps, ctx, &memory, going).await? {
                 orphans.push(memory.id);
                 instead.insert(memory.id, ops);
             } else {
-                let patch = Box::new(MemoryPatch { provenance: Some(provenance), ..MemoryPatch::default() });
-                shared.push(Op::PatchMemory { id: memory.id, patch, mode: PatchMode::InPlace, vector: None });
+                shared.push(memory);
             }
         }
+    }
+    // What summed up more than what goes is made again from the rest.
+    if !marks.is_empty() {
+        deps.relational.apply(ctx, deps.batch(marks)).await?;
     }
     Ok((orphans, shared))
 }
 
-/// Whether a memory may say what one of its sources says. Summaries quote them word for word. Of a lesson or strategy the words
-/// of a model may, also in an older version; what the rules quote can be taken out.
-async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
-    match memory.kind {
-        Kind::Reflection | Kind::EntitySummary => Ok(true),
-        // Both names, whichever of them a source has.
-        Kind::Fact if super::joins::is_joined(memory) => Ok(true),
-        Kind::Lesson | Kind::Strategy if is_of_model(memory) => Ok(true),
-        Kind::Lesson | Kind::Strategy if memory.version > 1 => {
-            let history = deps.relational.history(ctx, memory.id).await?;
-            Ok(history.iter().any(|version| is_of_model(&version.memory)))
+/// Where a memory came from, without what goes.
+fn left(memory: &Memory, going: &BTreeSet<MemoryId>) -> Provenance {
+    let mut provenance = memory.provenance.clone();
+    provenance.derived_from.retain(|id| !going.contains(id));
+    provenance
+}
+
+/// Takes the sources that go from memories that have others, too. They are written whole: under what was read, so that a source which a
+/// merge adds meanwhile stays, and is followed when it is forgotten in its turn.
+async fn unlink(deps: &Deps, ctx: &Ctx, mut shared: Vec<Memory>, going: &BTreeSet<MemoryId>) -> Result<()> {
+    while !shared.is_empty() {
+        let mut some: Vec<Memory> = shared.split_off(shared.len().saturating_sub(UNLINKED_AT_ONCE));
+        for attempt in 1.. {
+            let unchanged = some.iter().map(|m| Precondition::SeqIs(m.id, m.seq)).collect();
+            let patch = |m: &Memory| {
+                let patch = Box::new(MemoryPatch { provenance: Some(left(m, going)), ..MemoryPatch::default() });
+                Op::PatchMemory { id: m.id, patch, mode: PatchMode::InPlace, vector: None }
+            };
+            let batch = deps.batch_if(unchanged, some.iter().map(patch).collect());
+            match deps.relational.apply(ctx, batch).await {
+                Ok(_) => break,
+                Err(error) if attempt < ATTEMPTS && is_touched(&error) => {}
+                Err(error) => return Err(error),
+            }
+            // What has no source left by now, or is gone, is seen to by the look behind the erasure.
+            let ids: Vec<MemoryId> = some.iter().map(|m| m.id).collect();
+            some = deps.relational.get(ctx, &ids).await?.into_iter().flatten().collect();
+            some.retain(|m| m.provenance.derived_from.iter().any(|id| going.contains(id)));
+            some.retain(|m| !left(m, going).derived_from.is_empty());
+            if some.is_empty() {
+                break;
+            }
         }
-        // What a user said again and again is quoted from the newest of it.
-        Kind::Fact => Ok(memory.metadata.contains_key("consolidated")),
-        _ => Ok(false),
+    }
+    Ok(())
+}
+
+/// Whether somebody touched, or removed, a memory between the look and the write.
+fn is_touched(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.code() == "version_changed"
+}
+
+/// Whether a memory may say what one of its sources says, now or in an older version.
+async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
+    let may_have = matches!(memory.kind, Kind::Lesson | Kind::Strategy) && memory.version > 1;
+    let was = if may_have { deps.relational.history(ctx, memory.id).await? } else { Vec::new() };
+    Ok(may_repeat(memory) || was.iter().any(|version| may_repeat(&version.memory)))
+}
+
+/// Whether any version may, or quotes what can be taken out of the present one.
+pub(super) fn ever_repeats(history: &[MemoryVersion]) -> bool {
+    history.iter().any(|version| may_repeat(&version.memory) || has_quotes(&version.memory))
+}
+
+/// Whether this version may say what one of its sources says. Summaries quote them word for word. Of a lesson or strategy the words
+/// of a model may; those of the rules have the error in its general form alone.
+fn may_repeat(memory: &Memory) -> bool {
+    match memory.kind {
+        Kind::Reflection | Kind::EntitySummary => true,
+        Kind::Lesson | Kind::Strategy => is_of_model(memory),
+        // Both names, whichever of them a source has; and what a user said again and again is quoted from the newest of it.
+        Kind::Fact => super::joins::is_joined(memory) || memory.metadata.contains_key("consolidated"),
+        _ => false,
     }
 }
 
 async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgotten> {
+    // What they had ended holds again, and its end no longer tells when they were said. It is gone whatever comes of this.
+    if let Err(error) = super::resume::resume_some(deps, ctx, &gone.claims).await {
+        tracing::warn!(kind = error.kind().name(), "what was forgotten had ended facts; maintain gives them back");
+    }
     let key = deps.relational.receipt_key().await?;
     let now = deps.clock.now();
     let hashes: Vec<String> =
         gone.ids.iter().map(|id| blake3::Hash::from(KeyedIds::hash(&key, *id)).to_hex().to_string()).collect();
-    let receipt = json!({
+    let mut receipt = json!({
         "version": 1,
         "at": now,
         "what": what,
@@ -300,6 +405,9 @@ async fn finish(deps: &Deps, ctx: &Ctx, what: Value, gone: Gone) -> Result<Forgo
         "project_keyed_blake3": project_hash(&key, ctx.scope()),
         "ids_keyed_blake3": hashes,
     });
+    if let Some((kind, name)) = &gone.name {
+        receipt[NAME_FIELD] = json!(name_hash(&key, ctx.scope(), kind, name).to_hex().to_string());
+    }
     let counts = json!({ "what": receipt["what"], "deleted": gone.deleted, "derived": gone.derived });
     let mut batch = deps.batch(Vec::new());
     super::count_row(&mut batch, "forget", counts);

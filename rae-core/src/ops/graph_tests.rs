@@ -2,7 +2,7 @@
 
 use super::{EntitiesOptions, NeighborsOptions, PathOptions, SubgraphOptions};
 use crate::{
-    Forget, MemoryUpdate, NewMemory, Rae, RecallOptions, Timestamp, block_on,
+    Forget, MemoryUpdate, NewMemory, NewRelation, Rae, RecallOptions, Timestamp, block_on,
     jobs::graph_sync,
     model::{Claim, Kind, MemoryId, Op, Outcome, Scope},
     ports::{Clock, ManualClock},
@@ -294,5 +294,33 @@ fn maintain_keeps_a_summary_of_each_community_and_writes_nothing_where_nothing_c
         }
         world.mem.maintain(None).await.unwrap();
         assert!(summaries().await.is_empty());
+    });
+}
+
+#[test]
+fn a_snapshot_has_the_strength_that_was_known_then() {
+    block_on(async {
+        let world = World::new().await;
+        let said = |weight: f64, confidence: f64| NewRelation {
+            weight: Some(weight),
+            confidence: Some(confidence),
+            valid_from: Some(Timestamp::parse("2024-01-01").unwrap()),
+            ..NewRelation::new("Ada", "knows", "Bob")
+        };
+        let told = [("a", said(1.0, 0.5)), ("b", said(4.0, 0.5)), ("c", said(4.0, 0.5)), ("d", said(2.0, 1.0))];
+        for (n, (label, relation)) in told.into_iter().enumerate() {
+            let receipt = world.mem.relate(relation).await.unwrap();
+            assert_eq!((receipt.merged, receipt.version), (n > 0, [1, 2, 2, 3][n]));
+            world.mem.snapshot(label).await.unwrap();
+            world.hour();
+        }
+        for (label, cost) in [(Some("a"), 2.0), (Some("b"), 0.5), (Some("c"), 0.5), (Some("d"), 0.25), (None, 0.25)] {
+            let snapshot = label.map(str::to_owned);
+            let near = NeighborsOptions { snapshot: snapshot.clone(), ..NeighborsOptions::default() };
+            let near = world.mem.neighbors("Ada", near).await.unwrap().neighbors;
+            assert_eq!(near[0].strength, 1.0 / cost, "{label:?}");
+            let path = world.mem.path("Bob", "Ada", PathOptions { snapshot, at: None }).await.unwrap().unwrap();
+            assert_eq!(path.cost, cost, "{label:?}");
+        }
     });
 }

@@ -10,15 +10,22 @@ use crate::{
     error::{Error, Result},
     ingest::{check_imported, normalise_vector},
     jobs::embed_debt,
-    limits::{IMPORT_LINE_BYTES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_ITEMS_MAX},
-    model::{MemoryVersion, Op, Outcome, Precondition, Scope, Timestamp, VectorRow},
+    limits::{IMPORT_LINE_BYTES_MAX, PAGE_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_ITEMS_MAX},
+    model::{
+        Cmp, Cursor, Field, Filter, Kind, Memory, MemoryId, MemoryVersion, Op, Outcome, Precondition, Scan, Scope,
+        Timestamp, Value, VectorRow,
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::File,
     io::{BufRead, BufReader, Read},
     path::Path,
 };
+
+/// Sessions that are looked up at once.
+const SESSIONS_AT_ONCE: usize = 64;
 
 /// What was imported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +40,8 @@ pub struct Imported {
 
 pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Imported> {
     let ctx = deps.ctx(scope)?;
-    let (header, records) = check_file(deps, path, scope)?;
+    let Checked { header, records, about } = check_file(deps, path, scope)?;
+    let running = running(deps, &ctx, path, about).await?;
     import_records::write(deps, &ctx, path, &records).await?;
     let mut reader = Lines::open(path)?;
     reader.next_line()?; // the header
@@ -45,7 +53,11 @@ pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Im
         }
         let Ok(line) = serde_json::from_str::<Line>(&text) else { break }; // the trailer, checked above
         bytes += text.len();
-        chunk.push(checked(line, &header, scope, deps.clock.now(), reader.number)?);
+        let mut line = checked(line, &header, scope, deps.clock.now(), reader.number)?;
+        if line.memory.dedup_key.is_some_and(|key| running.contains(&key)) {
+            line.memory.dedup_key = None;
+        }
+        chunk.push(line);
         if chunk.len() == TRANSACTION_ITEMS_MAX || bytes > TRANSACTION_BYTES_MAX {
             write(deps, &ctx, std::mem::take(&mut chunk), &header, &mut done).await?;
             bytes = 0;
@@ -56,8 +68,53 @@ pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Im
     Ok(done)
 }
 
+/// What the first pass found.
+struct Checked {
+    header: Header,
+    records: Found,
+    /// The keys of ends and summaries of sessions, with the session.
+    about: BTreeMap<[u8; 32], String>,
+}
+
+/// The session that a memory is the end or the summary of.
+fn session_about(memory: &Memory) -> Option<&str> {
+    let named = || memory.metadata.get("session_id").filter(|_| memory.kind == Kind::Reflection)?.as_str();
+    memory.session_id.as_deref().or_else(named).filter(|_| memory.has_subject_key())
+}
+
+/// Of these keys those that no memory here has, of sessions that have memories here which are not in the file: another session of the same
+/// name. An end in the file does not end it, and a summary does not say how far it was looked at.
+async fn running(deps: &Deps, ctx: &Ctx, path: &Path, about: BTreeMap<[u8; 32], String>) -> Result<BTreeSet<[u8; 32]>> {
+    let mut free = Vec::new();
+    for page in about.into_iter().collect::<Vec<_>>().chunks(PAGE_MAX) {
+        let held = deps.relational.keyed(ctx, &page.iter().map(|(key, _)| *key).collect::<Vec<_>>()).await?;
+        free.extend(page.iter().zip(held).filter(|(_, held)| held.is_none()).map(|(named, _)| named.clone()));
+    }
+    let sessions: BTreeSet<&String> = free.iter().map(|(_, session)| session).collect();
+    let mut here: HashMap<MemoryId, String> = HashMap::new();
+    for some in sessions.into_iter().collect::<Vec<_>>().chunks(SESSIONS_AT_ONCE) {
+        let any = Cmp::In(some.iter().map(|session| Value::Text((*session).clone())).collect());
+        let mut scan = Scan { filter: Some(Filter::Cmp(Field::SessionId, any)), after: None, limit: PAGE_MAX };
+        loop {
+            let page = deps.relational.scan(ctx, &scan).await?;
+            let Some(last) = page.last() else { break };
+            scan.after = Some(Cursor(last.id));
+            here.extend(page.into_iter().filter_map(|memory| Some((memory.id, memory.session_id?))));
+        }
+    }
+    let mut reader = Lines::open(path)?;
+    while !here.is_empty() {
+        let Some(text) = reader.next_line()? else { break };
+        if let Ok(line) = serde_json::from_str::<Line>(&text) {
+            here.remove(&line.memory.id);
+        }
+    }
+    let others: BTreeSet<String> = here.into_values().collect();
+    Ok(free.into_iter().filter(|(_, session)| others.contains(session)).map(|(key, _)| key).collect())
+}
+
 /// First pass: every line parses and is inside the limits, and the file is whole.
-fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<(Header, Found)> {
+fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<Checked> {
     let mut reader = Lines::open(path)?;
     let not_ours =
         || Error::invalid("this is not a RAE export: its first line is not the header").with_code("not_an_export");
@@ -73,12 +130,12 @@ fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<(Header, Found)
     if header.embedder.id == embedder.id() && header.embedder.dim != embedder.dim() {
         return Err(Error::invalid("the export's embedder is this store's, but with another dimension"));
     }
-    let (mut memories, mut records) = (0, Found::default());
+    let (mut memories, mut records, mut about) = (0, Found::default(), BTreeMap::new());
     while let Some(text) = reader.next_line()? {
         if let Ok(trailer) = serde_json::from_str::<Trailer>(&text) {
             let fits = trailer.memories == memories && trailer.records == records.lines();
             return if fits && reader.next_line()?.is_none() {
-                Ok((header, records))
+                Ok(Checked { header, records, about })
             } else {
                 Err(Error::invalid("the export's last line does not fit the rest: the file was changed"))
             };
@@ -93,7 +150,8 @@ fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<(Header, Found)
         }
         let line: Line = serde_json::from_str(&text)
             .map_err(|e| Error::invalid(format!("line {} of the export is not a memory: {e}", reader.number)))?;
-        checked(line, &header, scope, deps.clock.now(), reader.number)?;
+        let line = checked(line, &header, scope, deps.clock.now(), reader.number)?;
+        about.extend(line.memory.dedup_key.zip(session_about(&line.memory).map(str::to_owned)));
         memories += 1;
     }
     Err(Error::invalid("the export is cut off: its last line is missing").with_code("truncated_export"))

@@ -6,6 +6,7 @@ use crate::{
     limits::PAGE_MAX,
     model::{JobEntry, JobScan, JobState, JobStats, Op, Outcome, Scope},
 };
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Which jobs to list.
@@ -26,7 +27,7 @@ impl Default for JobsOptions {
 }
 
 /// A page of jobs, oldest first.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobPage {
     /// The jobs.
     pub items: Vec<JobEntry>,
@@ -34,13 +35,18 @@ pub struct JobPage {
     pub next_cursor: Option<String>,
 }
 
+impl JobsOptions {
+    pub(crate) fn check(&self) -> Result<()> {
+        if (1..=PAGE_MAX).contains(&self.limit) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("limit must be a whole number from 1 to {PAGE_MAX}")).with_code("invalid_limit"))
+    }
+}
+
 /// Jobs of `scope`, or of all scopes.
 pub(crate) async fn jobs(deps: &Deps, scope: Option<&Scope>, options: JobsOptions) -> Result<JobPage> {
-    if !(1..=PAGE_MAX).contains(&options.limit) {
-        return Err(
-            Error::invalid(format!("limit must be a whole number from 1 to {PAGE_MAX}")).with_code("invalid_limit")
-        );
-    }
+    options.check()?;
     let wrong = || Error::invalid("the cursor is not one that a page of jobs gave").with_code("invalid_cursor");
     let after =
         options.cursor.map(|cursor| cursor.parse().ok().filter(|n| *n < 1 << 63).ok_or_else(wrong)).transpose()?;

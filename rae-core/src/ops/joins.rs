@@ -1,7 +1,10 @@
 //! Names that are one entity for sure, joined by `maintain`: a `same_as` relation for each, which tells by its tag that nobody wrote it,
-//! and an audit row. Ending it parts the names for good; `graph/join.rs` says what is sure. No model is called.
+//! and a change that can be undone. Ending it parts the names for good; `graph/join.rs` says what is sure. No model is called.
 
-use super::remember::{Along, Item, commit};
+use super::{
+    change_of, change_row,
+    remember::{Along, Item, commit},
+};
 use crate::{
     Ctx,
     deps::Deps,
@@ -10,10 +13,13 @@ use crate::{
     ingest::NewRelation,
     jobs::graph_sync,
     limits::{GRAPH_ALIAS_TEXTS_MAX, GRAPH_JOINS_MAX, PAGE_MAX},
-    model::{Audit, Cmp, Field, Filter, Memory, MemoryId, Op, Precondition, Scan, Scope, Value as Wanted},
+    model::{
+        CLAIM_SESSION, Cmp, Field, Filter, Memory, MemoryId, MemoryPatch, Op, PatchMode, Precondition, Scan, Scope,
+        Timestamp, Value as Wanted, key_of_ended,
+    },
     retrieve::mark,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 /// What marks the relations that are made here; others are their writers'.
@@ -90,14 +96,20 @@ async fn write(deps: &Deps, ctx: &Ctx, join: Join) -> Result<bool> {
     memory.trust_level = first.trust_level;
     memory.tags = vec![TAG.to_owned()];
     memory.provenance.derived_from.clone_from(&join.sources);
+    if let Some(session) = first.claim_session() {
+        memory.metadata.insert(CLAIM_SESSION.to_owned(), session.into());
+    }
     memory.expires_at = shown.iter().filter_map(|m| m.expires_at).min();
     // Made anew, as it now has an owner.
     memory.dedup_key = crate::ingest::dedup_key(&memory);
     memory.id = deps.ids.next(now);
-    let details =
-        json!({ "id": memory.id, "from": join.sources, "because": if join.is_stated { "stated" } else { "spelling" } });
-    let unchanged = shown.iter().map(|m| Precondition::VersionIs(m.id, m.version)).collect();
-    let along = Along { preconditions: unchanged, ops: vec![audit(details)] };
+    let details = json!({ "from": join.sources, "because": if join.is_stated { "stated" } else { "spelling" } });
+    let put = Op::PutMemory { memory: Box::new(memory.clone()), vector: None, idempotency: None };
+    let row = change_row("joined", change_of(memory.id), &[put], &[], None, details);
+    let mut preconditions: Vec<_> = shown.iter().map(|m| Precondition::VersionIs(m.id, m.version)).collect();
+    // What somebody says of these names at the same time is theirs: nothing merges into it.
+    preconditions.extend(memory.dedup_key.map(Precondition::KeyFree));
+    let along = Along { preconditions, ops: vec![row] };
     let item = Item { memory, idempotency: None, infer: false };
     match commit(deps, ctx, vec![item], along).await {
         Ok(_) => Ok(true),
@@ -106,8 +118,7 @@ async fn write(deps: &Deps, ctx: &Ctx, join: Join) -> Result<bool> {
     }
 }
 
-/// Removes joins of names that relations of others have now, too. One that somebody ended stays: it says that it is not to be made
-/// again.
+/// Ends joins of names that relations of others have now, too. One that is over says that it is not to be made again.
 async fn part(deps: &Deps, ctx: &Ctx) -> Result<u64> {
     let filter = Filter::And(vec![
         Filter::Cmp(Field::Relation, Cmp::Eq(Wanted::Text(SAME_AS.to_owned()))),
@@ -115,8 +126,9 @@ async fn part(deps: &Deps, ctx: &Ctx) -> Result<u64> {
     ]);
     let scan = Scan { filter: Some(filter), after: None, limit: PAGE_MAX };
     let (mut all, now) = (deps.relational.scan(ctx, &scan).await?, deps.clock.now());
-    // One that somebody said too is theirs, and so is one that nothing shows: callers may use the tag.
-    let is_ours = |m: &Memory| m.witness_count == 1 && !m.provenance.derived_from.is_empty();
+    // One that somebody said too is theirs, and so is one that somebody changed, or brought back by an undo, and one that nothing
+    // shows: callers may use the tag.
+    let is_ours = |m: &Memory| m.witness_count == 1 && m.version == 1 && !m.provenance.derived_from.is_empty();
     all.retain(|m| is_ours(m) && m.valid_to.is_none_or(|end| now < end) && m.superseded_by.is_none());
     if all.is_empty() {
         return Ok(0);
@@ -131,19 +143,27 @@ async fn part(deps: &Deps, ctx: &Ctx) -> Result<u64> {
     if mixed.is_empty() {
         return Ok(0);
     }
-    let removed = mixed.len() as u64;
-    let ids: Vec<MemoryId> = mixed.iter().map(|memory| memory.id).collect();
-    let mut ops: Vec<Op> = ids.iter().map(|id| Op::DeleteMemory { id: *id }).collect();
-    ops.push(audit(json!({ "removed": ids })));
+    let parted = mixed.len() as u64;
+    let ops = mixed.iter().map(|memory| end(memory, now)).collect::<Result<Vec<Op>>>()?;
     let unchanged = mixed.iter().map(|m| Precondition::VersionIs(m.id, m.version)).collect();
-    match deps.relational.apply(ctx, deps.batch_if(unchanged, ops)).await {
-        Ok(_) => Ok(removed),
+    let mut batch = deps.batch_if(unchanged, ops);
+    batch.ops.push(change_row("parted", batch.id, &batch.ops, &mixed, None, json!({})));
+    match deps.relational.apply(ctx, batch).await {
+        Ok(_) => Ok(parted),
         // Changed meanwhile: the next round looks again.
         Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(0),
         Err(error) => Err(error),
     }
 }
 
-fn audit(details: Value) -> Op {
-    Op::Audit(Audit { action: "joined".to_owned(), details })
+/// Ends a join now, or at once where it would begin later.
+fn end(memory: &Memory, now: Timestamp) -> Result<Op> {
+    let first = Timestamp::from_micros(memory.valid_start().micros().saturating_add(1))?;
+    let patch = MemoryPatch {
+        valid_to: Some(Some(now.max(first))),
+        // Who says it again makes a relation of their own.
+        dedup_key: key_of_ended(memory),
+        ..MemoryPatch::default()
+    };
+    Ok(Op::PatchMemory { id: memory.id, patch: Box::new(patch), mode: PatchMode::NewVersion, vector: None })
 }

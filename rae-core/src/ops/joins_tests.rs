@@ -31,10 +31,10 @@ async fn joined(mem: &Rae) -> u64 {
     mem.maintain(None).await.unwrap().ran.get("joined").copied().unwrap_or(0)
 }
 
-/// The relations that were made.
+/// The relations that were made and have no end.
 async fn made(mem: &Rae) -> Vec<crate::Memory> {
     let options = crate::RelationsOptions { relation: Some("same_as".into()), ..crate::RelationsOptions::default() };
-    mem.relations(options).await.unwrap().items
+    mem.relations(options).await.unwrap().items.into_iter().filter(|relation| relation.valid_to.is_none()).collect()
 }
 
 #[test]
@@ -100,6 +100,77 @@ fn names_of_two_users_are_not_joined_and_are_parted_when_they_become_so() {
         mem.remember(of("u2", "I live in Baden Baden.")).await.unwrap();
         mem.maintain(None).await.unwrap();
         assert_eq!(made(&mem).await, []);
+    });
+}
+
+/// The newest change of the joins.
+async fn newest(mem: &Rae, action: &str) -> crate::AutomaticChange {
+    let page = mem.changes(crate::ChangesOptions::default()).await.unwrap();
+    page.items.into_iter().find(|change| change.action == action).unwrap()
+}
+
+#[test]
+fn a_join_that_is_undone_is_not_made_again_until_that_is_undone() {
+    block_on(async {
+        let (mem, clock) = open().await;
+        relate(&mem, "Ada", "likes", "U.S.A.").await;
+        relate(&mem, "Bob", "visited", "USA").await;
+        joined(&mem).await;
+        let change = newest(&mem, "joined").await;
+        assert_eq!((change.undoable, change.ids), (true, vec![made(&mem).await[0].id]));
+        let undone = mem.undo(change.id).await.unwrap();
+        clock.advance_seconds(60);
+        assert_eq!((entities(&mem).await.len(), joined(&mem).await, made(&mem).await), (0, 0, vec![]));
+        mem.undo(undone.id).await.unwrap();
+        assert_eq!((entities(&mem).await, joined(&mem).await), (vec!["U.S.A.=USA".to_owned()], 0));
+    });
+}
+
+#[test]
+fn a_parting_can_be_undone_and_is_not_repeated_and_what_a_person_said_is_never_parted() {
+    block_on(async {
+        for is_own in [false, true] {
+            let (mem, clock) = open().await;
+            relate(&mem, "Ada", "likes", "U.S.A.").await;
+            relate(&mem, "Bob", "visited", "USA").await;
+            if is_own {
+                relate(&mem, "USA", "same_as", "U.S.A.").await;
+            }
+            joined(&mem).await;
+            let before = made(&mem).await;
+            clock.advance_seconds(60);
+            let user = Some("u2".to_owned());
+            let new =
+                NewMemory { user_id: user.clone(), speaker: user, infer: true, ..NewMemory::new("I live in USA.") };
+            mem.remember(new).await.unwrap();
+            let parted = joined(&mem).await;
+            if is_own {
+                assert_eq!((parted, made(&mem).await), (0, before));
+                continue;
+            }
+            assert_eq!((parted, made(&mem).await), (1, vec![]));
+            let change = newest(&mem, "parted").await;
+            assert_eq!((change.undoable, &change.ids), (true, &vec![before[0].id]));
+            mem.undo(change.id).await.unwrap();
+            clock.advance_seconds(60);
+            assert_eq!((joined(&mem).await, made(&mem).await.len()), (0, 1), "somebody wanted it");
+        }
+    });
+}
+
+#[test]
+fn summaries_of_communities_are_a_change_that_is_not_undoable() {
+    block_on(async {
+        let (mem, _) = open().await;
+        for object in ["Bob", "Eve", "Tea", "Oslo"] {
+            relate(&mem, "Ada", "likes", object).await;
+        }
+        mem.maintain(None).await.unwrap();
+        let change = newest(&mem, "communities").await;
+        assert_eq!((change.undoable, change.ids.len()), (false, 0));
+        let refused = mem.undo(change.id).await.unwrap_err();
+        assert_eq!(refused.code(), "not_undoable");
+        assert!(refused.to_string().contains("relations"), "{refused}");
     });
 }
 

@@ -3,7 +3,7 @@
 //! A page at a time: what is due for its memories and the audit rows about it are one batch, and what somebody touched meanwhile
 //! is left alone. A pass that was cut off is run again from the start: what it did is not due any more.
 
-use super::{count_row, erase_answers, trim_marks};
+use super::{Faded, count_row, erase_answers, trim_marks};
 use crate::{
     ctx::Ctx,
     deps::Deps,
@@ -77,6 +77,7 @@ async fn settle(
     counts: &mut Counts,
 ) -> Result<()> {
     let (mut ops, mut due, mut fates) = (Vec::new(), BTreeMap::<&str, u64>::new(), Vec::new());
+    let mut faded = Vec::new();
     for life in page {
         let (fate, stamp) = (fate(&deps.lifecycle, life, now), life.stamp());
         let (action, op) = match fate {
@@ -86,6 +87,7 @@ async fn settle(
             }
             Fate::Fade(strength) => {
                 count(life, counts);
+                faded.push(Faded(life.id, life.strength, strength));
                 ("fade", Op::Fade { stamp, strength })
             }
             Fate::Forget => ("forget_faded", Op::DeleteUntouched { stamp }),
@@ -100,7 +102,11 @@ async fn settle(
     }
     // With the changes, so that there is none without a row. What was touched meanwhile is due, but stays.
     let mut batch = deps.batch(ops);
-    due.into_iter().for_each(|(action, n)| count_row(&mut batch, action, json!({ "due": n })));
+    for (action, n) in due {
+        // What faded can be given back; of what goes nothing but the number is kept.
+        let details = if action == "fade" { json!({ "due": n, "faded": faded }) } else { json!({ "due": n }) };
+        count_row(&mut batch, action, details);
+    }
     let applied = deps.relational.apply(ctx, batch).await?;
     let mut gone = BTreeSet::new();
     for ((fate, id), outcome) in fates.into_iter().zip(&applied.outcomes) {

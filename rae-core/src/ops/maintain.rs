@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 /// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `reflected` lessons, strategies and reflections
 /// made or changed, `access` counts written, `log_truncated` 0 or 1; and where there were any, `facts` written or changed, strengths
 /// that `faded`, memories `forgotten` below the floor, `retired` past the time they are kept, and `trimmed` to the capacity of their
-/// layer, `joined`: names that were found to be one entity, or no longer to be, and `communities`: summaries of the knowledge graph
-/// written or removed.
+/// layer, memories `kept_out` of facts, of which `kept_out_machine` and the like tell the reasons, `resumed`: facts that hold again,
+/// or until later, because what had ended them is gone, `joined`: names that were found to be one entity, or no longer to be, and
+/// `communities`: summaries of the knowledge graph written or removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maintained {
     /// Work by name.
@@ -43,7 +44,11 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     expire_reservations(deps, scope).await?;
     sync_index(deps, scope).await?;
     ran.insert("log_truncated".to_owned(), u64::from(deps.relational.checkpoint(&deps.ctx(scope)?, now).await?));
-    let jobs = runner::run_scope(deps, scope).await?;
+    let (jobs, kept_out) = runner::run_scope(deps, scope).await?;
+    for (reason, count) in &kept_out {
+        ran.insert(format!("kept_out_{reason}"), *count);
+        *ran.entry("kept_out".to_owned()).or_default() += count;
+    }
     for (name, kind) in [("embedded", JobKind::Embed), ("reflected", JobKind::Reflect)] {
         ran.insert(name.to_owned(), jobs.get(&kind).copied().unwrap_or_default());
     }
@@ -52,6 +57,11 @@ pub(crate) async fn maintain(deps: &Deps, scope: &Scope, now: Option<Timestamp>)
     }
     // Behind the jobs: what they learnt is what insights are made over.
     *ran.entry("reflected".to_owned()).or_default() += super::deepen(deps, scope).await?;
+    // Behind the jobs, which may have said it anew; before what is made of relations.
+    let resumed = super::resume::resume(deps, scope).await?;
+    if resumed > 0 {
+        ran.insert("resumed".to_owned(), resumed);
+    }
     // Behind the jobs: facts are relations, too.
     let joined = super::joins::join(deps, scope).await?;
     if joined > 0 {
@@ -77,6 +87,7 @@ pub(crate) async fn housekeep(deps: &Deps, scope: &Scope, now: Timestamp) -> Res
     if deps.indexes.get(scope).is_some() {
         sync_index(deps, scope).await?;
     }
+    super::resume::resume(deps, scope).await?;
     super::joins::join(deps, scope).await?;
     super::communities::summarise(deps, scope, false).await?;
     if deps.is_checkpoint_due() {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod budget;
+mod carry;
 mod changes;
 mod chat;
 mod communities;
@@ -29,6 +30,7 @@ mod reembed;
 mod reflect;
 mod relate;
 mod remember;
+mod resume;
 mod session;
 mod snapshot;
 mod stats;
@@ -63,11 +65,11 @@ pub use session::{EventsOptions, NewEvent, SessionEnd};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use sync_vectors::VectorSync;
-pub use verify_erasure::{ErasurePlace, ErasureReport};
+pub use verify_erasure::{ErasureOptions, ErasurePlace, ErasureReport};
 
 pub(crate) use audit::audit;
 pub(crate) use budget::{budget, funds, limits, set_budget, top_funds};
-pub(crate) use changes::{change_row, changes, count_row, undo};
+pub(crate) use changes::{Faded, change_of, change_row, changes, count_row, undo};
 pub(crate) use chat::{chat, chat_estimate, chat_stream, erase_answers, erased, may_have_answers};
 pub(crate) use context::context;
 pub(crate) use costs::{cost_log, costs};
@@ -118,3 +120,5 @@ pub(crate) use {
 mod graph_tests;
 #[cfg(test)]
 mod joins_tests;
+#[cfg(test)]
+mod resume_tests;

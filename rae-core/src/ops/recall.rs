@@ -372,11 +372,12 @@ async fn hydrate(deps: &Deps, ctx: &Ctx, plan: &Plan, ranked: Vec<Ranked>) -> Re
     Ok(found)
 }
 
-/// The version that was known at a time.
+/// The version that was known at a time; `None` where that one is no longer in history: an older one was known no more.
 async fn as_known(deps: &Deps, ctx: &Ctx, memory: Memory, known_at: Option<Timestamp>) -> Result<Option<Memory>> {
     let Some(at) = known_at.filter(|&at| memory.updated_at > at) else { return Ok(Some(memory)) };
     let versions = deps.relational.history(ctx, memory.id).await?;
-    Ok(versions.into_iter().map(|v| v.memory).rfind(|m| m.updated_at <= at))
+    let known = versions.into_iter().rfind(|v| v.memory.updated_at <= at);
+    Ok(known.filter(|v| v.replaced_at.is_none_or(|end| end > at)).map(|v| v.memory))
 }
 
 fn cut_to_tokens(deps: &Deps, found: Vec<Found>, max_tokens: Option<usize>) -> Result<Vec<Found>> {

@@ -481,7 +481,8 @@ async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>, cited: &[Cited]) ->
                 ops.push(Op::PutMemory { memory: Box::new(memory), vector, idempotency: None });
             }
             Some((patch, version)) => {
-                preconditions.push(Precondition::VersionIs(id, version));
+                // Tags, sources and witnesses are written whole: what a merge added since must not be lost.
+                preconditions.push(Precondition::SeqIs(id, memory.seq));
                 // The vector belongs to the text.
                 let vector = patch.content.is_some().then_some(vector);
                 before.push(Memory { version, ..memory });

@@ -6,16 +6,21 @@ use super::{
     subject::{about, absent},
 };
 use crate::{
+    Ctx,
     deps::Deps,
     error::{Error, Result},
     ingest::{NewMemory, event_name},
-    limits::SESSION_ERROR_BYTES_MAX,
-    model::{DropTarget, EventType, Kind, Memory, NewJob, Op, Scope, SessionOutcome},
+    limits::{PAGE_MAX, REFLECT_EVENTS_MAX, SESSION_ERROR_BYTES_MAX},
+    model::{
+        Cursor, DropTarget, EventType, Filter, InfoClass, Kind, Memory, NewJob, Op, Scan, Scope, SessionOutcome,
+        Timestamp, TrustLevel,
+    },
     ops::Receipt,
     reflect::{END, Subject},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// An event of a session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,11 +29,32 @@ pub struct NewEvent {
     /// What sort of event it is.
     #[serde(rename = "type")]
     pub event_type: EventType,
-    /// What was said, called or answered: 1 byte to 1 MiB.
+    /// What was said, called or answered: at most 1 MiB. A call without arguments or an answer without a word may be empty.
     pub content: String,
     /// Your own, beside `event`, which has the type. Reflection reads `tool`, `error`, `ok`, `status`, `exit_code` and `call_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
+    /// User it belongs to: what is learnt from it is that user's own, and is erased with the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// Agent it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Who said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaker: Option<String>,
+    /// When it happened; default: when it is logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<Timestamp>,
+    /// Seconds to live from now; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<f64>,
+    /// Trust in the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_level: Option<TrustLevel>,
+    /// Default `internal`. What is learnt from it has the strictest class of its events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info_class: Option<InfoClass>,
     /// Makes the write safe to repeat for 24 h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -37,7 +63,19 @@ pub struct NewEvent {
 impl NewEvent {
     /// An event without metadata.
     pub fn new(event_type: EventType, content: impl Into<String>) -> Self {
-        Self { event_type, content: content.into(), metadata: None, idempotency_key: None }
+        Self {
+            event_type,
+            content: content.into(),
+            metadata: None,
+            user_id: None,
+            agent_id: None,
+            speaker: None,
+            occurred_at: None,
+            ttl: None,
+            trust_level: None,
+            info_class: None,
+            idempotency_key: None,
+        }
     }
 
     /// The memory that it is.
@@ -49,13 +87,30 @@ impl NewEvent {
             return Err(Error::invalid(message).with_code("reserved_field"));
         }
         metadata.insert("event".to_owned(), json!(self.event_type));
+        // Tools that have nothing to say are ordinary; a memory without a word is none.
+        let silent = match self.event_type {
+            EventType::ToolCall | EventType::LlmCall => Some("(no arguments)"),
+            EventType::ToolResponse | EventType::LlmResponse => Some("(no output)"),
+            _ => None,
+        };
+        let content = match silent {
+            Some(words) if self.content.trim().is_empty() => words.to_owned(),
+            _ => self.content,
+        };
         Ok(NewMemory {
             kind: Some(Kind::Conversation),
             role: Some(self.event_type.role().to_owned()),
             session_id: Some(session.to_owned()),
             metadata: Some(metadata),
+            user_id: self.user_id,
+            agent_id: self.agent_id,
+            speaker: self.speaker,
+            occurred_at: self.occurred_at,
+            ttl: self.ttl,
+            trust_level: self.trust_level,
+            info_class: self.info_class,
             idempotency_key: self.idempotency_key,
-            ..NewMemory::new(self.content)
+            ..NewMemory::new(content)
         })
     }
 }
@@ -69,12 +124,21 @@ pub struct SessionEnd {
     /// What went wrong, where something did: at most 8 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// User it belongs to. Default, with the agent: whose all events of the session are, where they are of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// Agent it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Default: the strictest class of the session's events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info_class: Option<InfoClass>,
 }
 
 impl SessionEnd {
     /// An end without an error.
     pub fn new(outcome: SessionOutcome) -> Self {
-        Self { outcome, error: None }
+        Self { outcome, error: None, user_id: None, agent_id: None, info_class: None }
     }
 
     fn check(&self, session: &str) -> Result<()> {
@@ -106,8 +170,43 @@ impl SessionEnd {
             role: Some("system".to_owned()),
             session_id: Some(session.to_owned()),
             metadata: Some(metadata),
+            user_id: self.user_id,
+            agent_id: self.agent_id,
+            info_class: self.info_class,
             ..NewMemory::new(content)
         }
+    }
+
+    /// With the owner and the class of the session's events where it names none: its error may repeat what they say.
+    async fn as_events(mut self, deps: &Deps, ctx: &Ctx, session: &str) -> Result<Self> {
+        let is_whose_known = self.user_id.is_some() || self.agent_id.is_some();
+        if is_whose_known && self.info_class.is_some() {
+            return Ok(self);
+        }
+        let filter = json!({ "session_id": session, "kind": Kind::Conversation });
+        let mut scan = Scan { filter: Some(Filter::parse(&filter)?), after: None, limit: PAGE_MAX };
+        let (mut owners, mut class, mut seen) = (BTreeSet::new(), None, 0);
+        loop {
+            let page = deps.relational.scan(ctx, &scan).await?;
+            let Some(last) = page.last() else { break };
+            (scan.after, seen) = (Some(Cursor(last.id)), seen + page.len());
+            let full = page.len() == scan.limit;
+            for memory in page {
+                class = class.max(Some(memory.info_class));
+                // More than two tell no more.
+                if owners.len() < 2 {
+                    owners.insert((memory.user_id, memory.agent_id));
+                }
+            }
+            if !full || seen >= REFLECT_EVENTS_MAX {
+                break;
+            }
+        }
+        if let (false, 1, Some((user_id, agent_id))) = (is_whose_known, owners.len(), owners.pop_first()) {
+            (self.user_id, self.agent_id) = (user_id, agent_id);
+        }
+        self.info_class = self.info_class.or(class);
+        Ok(self)
     }
 
     /// Whether a memory says that the session ended so. An end that names no error agrees with one that does.
@@ -157,7 +256,8 @@ pub(crate) async fn log_event(deps: &Deps, scope: &Scope, session: &str, event: 
 pub(crate) async fn end_session(deps: &Deps, scope: &Scope, session: &str, end: SessionEnd) -> Result<Receipt> {
     end.check(session)?;
     let (ctx, subject) = (deps.ctx(scope)?, Subject::end(scope, session));
-    let mut item = item(deps, scope, end.clone().into_new(session))?;
+    let whole = end.clone().as_events(deps, &ctx, session).await?;
+    let mut item = item(deps, scope, whole.into_new(session))?;
     item.memory.dedup_key = Some(subject.key);
     let now = deps.clock.now();
     let payload = DropTarget::job_of(session);

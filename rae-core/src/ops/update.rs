@@ -1,6 +1,9 @@
 //! `update`: a new version; the old one stays in history.
 
-use super::get::missing;
+use super::{
+    carry::{carry, carry_late},
+    get::missing,
+};
 use crate::{
     deps::Deps,
     error::{Error, ErrorKind, Result},
@@ -51,10 +54,14 @@ pub(crate) async fn update(deps: &Deps, scope: &Scope, id: MemoryId, update: Mem
         } else {
             None
         };
-        ops.insert(0, Op::PatchMemory { id, patch: Box::new(patch), mode: PatchMode::NewVersion, vector });
+        let patched = Box::new(patch.clone());
+        ops.insert(0, Op::PatchMemory { id, patch: patched, mode: PatchMode::NewVersion, vector });
         let unchanged = Precondition::VersionIs(id, current.version);
-        match deps.relational.apply(&ctx, deps.batch_if(vec![unchanged], ops)).await {
+        let mut batch = deps.batch_if(vec![unchanged], ops);
+        carry(deps, &ctx, (&current, &next), &patch, &mut batch).await?;
+        match deps.relational.apply(&ctx, batch).await {
             Ok(applied) => {
+                carry_late(deps, &ctx, &current, &next).await?;
                 deps.background.nudge(scope);
                 let Some(Outcome::Patched { version }) = applied.outcomes.first().cloned() else {
                     return Err(Error::internal("a patch had another outcome"));

@@ -3,9 +3,13 @@
 //! The receipt has keyed hashes of ids; every id that a place holds is hashed with the store's key and looked for among them. Nothing
 //! is changed, but that the log is truncated where that was still due.
 
+mod names;
+mod texts;
+
 use super::{
     chat::answers_of,
     export::{Line, io_error},
+    forget::ever_repeats,
     import::Lines,
 };
 use crate::{
@@ -14,24 +18,48 @@ use crate::{
     error::{Error, Result},
     jobs::index_sync,
     limits::{AUDIT_PAGE, PAGE_MAX, RECEIPT_IDS_MAX},
-    model::{Cursor, KeptIds, KeyedIds, Memory, MemoryId, RecordKind, Scan, Scope, Timestamp},
+    model::{Cursor, KeptIds, KeyedIds, Memory, MemoryId, MemoryVersion, RecordKind, Scan, Scope, Timestamp},
     reflect::is_fixed,
 };
+use names::Name;
+pub(super) use names::{FIELD as NAME_FIELD, name_hash};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     collections::{BTreeSet, HashSet},
     path::{Path, PathBuf},
 };
+use texts::Texts;
 
 /// Stored runs that are read at once: one may have some megabytes.
 const RUN_PAGE: usize = 4;
+/// Memories that a note names at most.
+const HOLDERS_NAMED: usize = 3;
+
+/// Where a check of an erasure looks beside the project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErasureOptions {
+    /// Export files of this machine.
+    pub exports: Vec<PathBuf>,
+    /// Texts that somebody knows were erased, at most 16 of 4 to 1,000 bytes: they are looked for, byte for byte, in memories, history,
+    /// stored sets and runs, jobs and the exports. They are neither stored nor logged.
+    pub texts: Vec<String>,
+    /// Whether they are looked for in the raw bytes of the store's file, too, which has all tenants and projects. Default: yes.
+    pub file: bool,
+}
+
+impl Default for ErasureOptions {
+    fn default() -> Self {
+        Self { exports: Vec::new(), texts: Vec::new(), file: true }
+    }
+}
 
 /// What one place holds of what was to be erased.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasurePlace {
     /// Which: `memories`, `history`, `vectors`, `access`, `words`, `segments`, `idempotency`, `jobs`, `cache`, `log`, `export <path>`,
-    /// those that keep bare ids: `references`, `batches`, `evaluations`, `changes`, `tombstones`, and what is new: `made again`.
+    /// those of texts: `text in memories`, `text in history`, `text in jobs`, `text in records`, `text in export <path>`, `text in file <name>`;
+    /// `names` for the erasure of a session or user; those that keep bare ids: `references`, `batches`, `evaluations`, `changes`, `tombstones`, and what is new: `made again`.
     pub place: String,
     /// How many of the ids were found there.
     pub found: u64,
@@ -85,14 +113,17 @@ pub(crate) async fn verify_erasure(
     deps: &Deps,
     scope: &Scope,
     receipt: &Value,
-    exports: &[PathBuf],
+    options: &ErasureOptions,
 ) -> Result<ErasureReport> {
+    let (exports, texts) = (&options.exports, Texts::of(&options.texts)?);
     let key = deps.relational.receipt_key().await?;
+    // The whole answer of `forget` will do.
+    let receipt = receipt.get("receipt").unwrap_or(receipt);
     let (named, bound) = read_receipt(receipt, key, scope)?;
-    let at = receipt_time(receipt);
+    let (at, name) = (receipt_time(receipt), Name::of(receipt, key, scope)?);
     let mut report = ErasureReport { clean: true, ids: named.len() as u64, bound, places: Vec::new() };
     let ctx = deps.ctx(scope)?;
-    let (live, again) = memories(deps, scope, (&named, at), &mut report).await?;
+    let Seen { live, again, bears_name } = memories(deps, scope, (&named, at, name.as_ref()), &mut report).await?;
     // What lies elsewhere under an id that was made again belongs to the new memory.
     let wanted = named.without(&again);
     let known = tombstones(deps, &ctx, &wanted).await?;
@@ -102,6 +133,9 @@ pub(crate) async fn verify_erasure(
     let KeptIds { receipts, batches } = deps.relational.find_kept(&ctx, &wanted).await?;
     report.add("idempotency", receipts, "a receipt of a write names it; forget it again");
     jobs(deps, &ctx, &wanted, &mut report).await?;
+    if let Some(name) = &name {
+        names::check(deps, &ctx, name, bears_name, &mut report).await?;
+    }
     let (runs, rows) = (evaluations(deps, &ctx, &wanted).await?, audit_rows(deps, &ctx, &wanted).await?);
     let cached = answers_of(deps, &ctx, &wanted).await?;
     report.add("cache", cached, "answers that it was part of are there until their time is over; forget it again");
@@ -110,6 +144,9 @@ pub(crate) async fn verify_erasure(
     for path in exports {
         let found = export(path, (&named, at))?;
         report.add(&format!("export {}", path.display()), found, "remove the file, or export anew");
+    }
+    if let Some(texts) = &texts {
+        texts::check(deps, scope, (texts, exports, options.file), &mut report).await?;
     }
     report.add_kept("batches", batches, "answers of writes, bare ids; they go after a day");
     report.add_kept(
@@ -126,8 +163,6 @@ pub(crate) async fn verify_erasure(
 fn read_receipt(receipt: &Value, key: [u8; 32], scope: &Scope) -> Result<(KeyedIds, bool)> {
     let bad =
         |what: &str| Err(Error::invalid(format!("this is not a receipt of forget: {what}")).with_code("not_a_receipt"));
-    // The whole answer of `forget` will do.
-    let receipt = receipt.get("receipt").unwrap_or(receipt);
     if receipt.get("version").and_then(Value::as_u64) != Some(1) {
         return bad("its version is not 1");
     }
@@ -152,7 +187,8 @@ fn read_receipt(receipt: &Value, key: [u8; 32], scope: &Scope) -> Result<(KeyedI
         };
         hashes.insert(*hash.as_bytes());
     }
-    if hashes.is_empty() {
+    // A session or user may have had no memories, but jobs that name it.
+    if hashes.is_empty() && receipt.get(NAME_FIELD).is_none() {
         let text =
             "this receipt names no ids, so there is nothing to look for: that of a whole project or tenant lists none";
         return Err(Error::invalid(text).with_code("no_ids"));
@@ -162,7 +198,6 @@ fn read_receipt(receipt: &Value, key: [u8; 32], scope: &Scope) -> Result<(KeyedI
 
 /// When the erasure was; `None` where the receipt does not say.
 fn receipt_time(receipt: &Value) -> Option<Timestamp> {
-    let receipt = receipt.get("receipt").unwrap_or(receipt);
     serde_json::from_value(receipt.get("at")?.clone()).ok()
 }
 
@@ -188,15 +223,26 @@ async fn tombstones(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds) -> Result<Vec<Mem
     Ok(found)
 }
 
-/// Live memories with their versions, and what other memories say of the ids. Gives those that are there, and those that were
-/// made again.
+/// What a look at all memories found.
+#[derive(Default)]
+struct Seen {
+    /// Those that are there and must not.
+    live: Vec<MemoryId>,
+    /// Those that were made again.
+    again: Vec<MemoryId>,
+    /// Whether one of after the erasure bears the erased name.
+    bears_name: bool,
+}
+
+/// Live memories with their versions, and what other memories say of the ids.
 async fn memories(
     deps: &Deps,
     scope: &Scope,
-    (wanted, at): (&KeyedIds, Option<Timestamp>),
+    (wanted, at, name): (&KeyedIds, Option<Timestamp>, Option<&Name>),
     report: &mut ErasureReport,
-) -> Result<(Vec<MemoryId>, Vec<MemoryId>)> {
-    let (mut live, mut again, mut versions, mut references) = (Vec::new(), Vec::new(), 0, 0);
+) -> Result<Seen> {
+    let (mut seen, mut versions, mut references) = (Seen::default(), 0, 0);
+    let mut repeating = BTreeSet::new();
     let mut scan = Scan { filter: None, after: None, limit: AUDIT_PAGE };
     loop {
         let ctx = deps.ctx(scope)?;
@@ -207,29 +253,48 @@ async fn memories(
             let is_named = wanted.contains(memory.id);
             let is_wanted = is_named && !is_made_again(memory, at);
             if is_wanted {
-                live.push(memory.id);
+                seen.live.push(memory.id);
             } else if is_named {
-                again.push(memory.id);
+                seen.again.push(memory.id);
             }
+            let is_later = at.is_some_and(|at| memory.created_at > at);
+            seen.bears_name |= is_later && name.is_some_and(|name| name.is_of(memory));
             references += refers(memory, wanted);
             if memory.version > 1 {
                 let history = deps.relational.history(&ctx, memory.id).await?;
-                let old = history.iter().filter(|v| v.replaced_at.is_some());
-                for version in old {
-                    versions += u64::from(is_wanted);
-                    references += refers(&version.memory, wanted);
+                let repeats = ever_repeats(&history);
+                for MemoryVersion { memory: old, .. } in history.iter().filter(|v| v.replaced_at.is_some()) {
+                    if repeats && !is_wanted && is_of(old, wanted) {
+                        repeating.insert(memory.id);
+                        versions += 1;
+                    } else {
+                        versions += u64::from(is_wanted);
+                        references += refers(old, wanted);
+                    }
                 }
             }
         }
     }
-    report.add("memories", live.len() as u64, "it is there again, perhaps from an import; forget it again");
-    report.add("history", versions, "older versions of it are there; forget it again");
+    report.add("memories", seen.live.len() as u64, "it is there again, perhaps from an import; forget it again");
+    let of: Vec<String> = repeating.iter().take(HOLDERS_NAMED).map(MemoryId::to_string).collect();
+    let note = match of.is_empty() {
+        true => "older versions of it are there; forget it again".to_owned(),
+        false => {
+            format!("older versions that may repeat it are there, of {}; forget it again, or those", of.join(", "))
+        }
+    };
+    report.add("history", versions, &note);
     report.add_kept("references", references, "other memories name it as their source or successor, a bare id");
-    if !again.is_empty() {
+    if !seen.again.is_empty() {
         let note = "made after the erasure under an id that follows from its subject";
-        report.add_kept("made again", again.len() as u64, note);
+        report.add_kept("made again", seen.again.len() as u64, note);
     }
-    Ok((live, again))
+    Ok(seen)
+}
+
+/// Whether a version was derived from one that is wanted.
+fn is_of(version: &Memory, wanted: &KeyedIds) -> bool {
+    version.provenance.derived_from.iter().any(|id| wanted.contains(*id))
 }
 
 /// How often a memory names others that are wanted.
@@ -301,11 +366,17 @@ async fn evaluations(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds) -> Result<u64> {
 async fn audit_rows(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds) -> Result<u64> {
     let (mut before, mut found) = (None, 0);
     loop {
-        let page = deps.relational.audit_page(ctx, before, PAGE_MAX).await?;
+        let page = deps.relational.audit_page(ctx, before, AUDIT_PAGE).await?;
         let Some((last, ..)) = page.last() else { return Ok(found) };
         before = Some(*last);
         found += page.iter().map(|(_, _, row)| ids_in(&row.details, wanted)).sum::<u64>();
     }
+}
+
+/// Whether a memory of an export may say what its sources say, in any version.
+fn line_repeats(line: &Line) -> bool {
+    let present = MemoryVersion { memory: line.memory.clone(), replaced_at: None };
+    ever_repeats(&line.history) || ever_repeats(&[present])
 }
 
 fn ids_in(json: &Value, wanted: &KeyedIds) -> u64 {
@@ -329,7 +400,11 @@ fn export(path: &Path, (wanted, at): (&KeyedIds, Option<Timestamp>)) -> Result<u
     while let Some(text) = lines.next_line()? {
         match serde_json::from_str::<Line>(&text) {
             // What merely names it is a bare id, as in the store.
-            Ok(line) => found += u64::from(wanted.contains(line.memory.id) && !is_made_again(&line.memory, at)),
+            Ok(line) => {
+                let is_it = wanted.contains(line.memory.id) && !is_made_again(&line.memory, at);
+                let repeats = || line.history.iter().any(|old| is_of(&old.memory, wanted)) && line_repeats(&line);
+                found += u64::from(is_it || repeats());
+            }
             Err(_) if serde_json::from_str::<super::export::Trailer>(&text).is_ok() => return Ok(found),
             // Ids as labels and hits, which are bare as in the store.
             Err(_) if serde_json::from_str::<super::export::RecordLine>(&text).is_ok() => {}

@@ -65,6 +65,12 @@ pub trait RelationalStore:
     /// Writes a consistent copy to a new file while the store stays in use. Unsupported where there is no such thing.
     async fn backup(&self, ctx: &Ctx, target: &std::path::Path) -> Result<()>;
 
+    /// How often the raw bytes of each file of the store have any of `needles`, in pages that are free, too; by the names of the files.
+    /// Empty where the store has no files of its own.
+    async fn find_bytes(&self, ctx: &Ctx, _needles: &[Vec<u8>]) -> Result<Vec<(String, u64)>> {
+        ctx.check().map(|()| Vec::new())
+    }
+
     /// Finishes what is queued and releases everything. Later calls give Unavailable. Closing twice is fine.
     async fn close(&self) -> Result<()>;
 }
@@ -93,6 +99,11 @@ pub trait MemoryRead {
 
     /// At most `limit` live memories derived from any of `ids` (provenance.derived_from), in id order.
     async fn derived_from(&self, ctx: &Ctx, ids: &[MemoryId], limit: usize) -> Result<Vec<Memory>>;
+
+    /// Live memories of which an older version that is kept names any of `ids` in its provenance.derived_from, in id order, each with
+    /// the numbers of those versions, rising. No index has what older versions name: this goes through the whole history of the
+    /// scope once, however many ids there are, and past that of other scopes.
+    async fn once_derived_from(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(MemoryId, Vec<u32>)>>;
 
     /// At most `limit` live memories with a claim that has one of these keys ([`Claim::key`](crate::model::Claim::key)), in id
     /// order.

@@ -4,7 +4,7 @@ use super::{Rae, named};
 use crate::{
     Result,
     ingest::event_name,
-    model::{EventType, SessionOutcome},
+    model::{EventType, InfoClass, SessionOutcome},
     ops::{self, EventsOptions, NewEvent, Page, Receipt, ReflectOptions, Reflected, SessionEnd},
 };
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ impl Rae {
     pub fn session(&self, id: impl Into<String>) -> Result<Session> {
         let id = id.into();
         named("session", event_name("session_id", Some(&id)))?;
-        Ok(Session { rae: self.clone(), id })
+        Ok(Session { rae: self.clone(), id, whose: Whose::default() })
     }
 
     /// Logs an event of a session: a memory of kind `conversation`, durable when this returns. Conflict (`session_ended`) once
@@ -70,12 +70,31 @@ impl Rae {
 pub struct Session {
     rae: Rae,
     id: String,
+    whose: Whose,
+}
+
+/// Whose the events of a session are, and who may read them: what is learnt from them is the same owner's, in the strictest class.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whose {
+    /// User they belong to.
+    pub user_id: Option<String>,
+    /// Agent they belong to.
+    pub agent_id: Option<String>,
+    /// Default `internal`.
+    pub info_class: Option<InfoClass>,
 }
 
 impl Session {
     /// Its name.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The same session, whose events belong to this user or agent.
+    #[must_use]
+    pub fn of(mut self, whose: Whose) -> Self {
+        self.whose = whose;
+        self
     }
 
     /// As [`Rae::log_event`].
@@ -85,12 +104,15 @@ impl Session {
         content: impl Into<String>,
         metadata: Option<Map<String, Value>>,
     ) -> Result<Receipt> {
-        self.rae.log_event(&self.id, NewEvent { metadata, ..NewEvent::new(event_type, content) }).await
+        let Whose { user_id, agent_id, info_class } = self.whose.clone();
+        let event = NewEvent { metadata, user_id, agent_id, info_class, ..NewEvent::new(event_type, content) };
+        self.rae.log_event(&self.id, event).await
     }
 
     /// As [`Rae::end_session`].
     pub async fn end(&self, outcome: SessionOutcome, error: Option<String>) -> Result<Receipt> {
-        self.rae.end_session(&self.id, SessionEnd { outcome, error }).await
+        let Whose { user_id, agent_id, info_class } = self.whose.clone();
+        self.rae.end_session(&self.id, SessionEnd { outcome, error, user_id, agent_id, info_class }).await
     }
 
     /// As [`Rae::events`].

@@ -50,13 +50,25 @@ pub(crate) fn is_about(memory: &Memory, question: &str, cosine: f64) -> bool {
     cosine >= if is_framed { NEAR_BY_FRAME } else { NEAR } || !asked.is_disjoint(&subject)
 }
 
-/// Whether a memory sums up a day or week from something that is among the hits itself, or lessons that all are, and is better read
-/// there.
+/// Whether a memory sums up a day or week from something that is among the hits itself, or a session or lessons that all are, and is
+/// better read there.
 pub(crate) fn repeats(memory: &Memory, is_hit: impl Fn(&MemoryId) -> bool) -> bool {
     let sources = &memory.provenance.derived_from;
     memory.kind == Kind::Reflection
         && (memory.metadata.contains_key("bucket") && sources.iter().any(&is_hit)
-            || memory.metadata.contains_key("cluster") && sources.iter().all(&is_hit))
+            || (memory.metadata.contains_key("cluster") || is_summary(memory)) && sources.iter().all(&is_hit))
+}
+
+/// Whether a reflection sums up a session, a day or a week, rather than saying what to do.
+pub(crate) fn is_summary(memory: &Memory) -> bool {
+    let of = |key: &str| memory.metadata.contains_key(key);
+    memory.kind == Kind::Reflection && (of("session_id") || of("bucket"))
+}
+
+/// Whether a question names the tool that something was learnt about.
+pub(crate) fn names_tool(memory: &Memory, question: &str) -> bool {
+    let tool = terms(memory.metadata.get("tool").and_then(Value::as_str).unwrap_or_default());
+    !tool.is_empty() && tool.is_subset(&terms(question))
 }
 
 fn terms(text: &str) -> BTreeSet<String> {

@@ -23,7 +23,7 @@ mod words;
 
 use evaluate::Way;
 
-pub(crate) use about::{is_about, repeats};
+pub(crate) use about::{is_about, is_summary, names_tool, repeats};
 pub(crate) use bucket::{Bucket, week};
 pub(crate) use consolidate::Statements;
 pub(crate) use draft::Draft;
@@ -32,7 +32,7 @@ pub(crate) use event::{Cited, END, Event, Owner, cut};
 pub(crate) use insight::{has_failed, insight_request, insights, is_due, read_insight, told};
 pub(crate) use lesson::{drafts, is_of_nobody, is_of_one, lesson_subjects, subjects};
 pub(crate) use model::{Answer, Said, chosen, read as read_answer, repair, request as model_request};
-pub(crate) use quote::{quotes_any, without_quotes};
+pub(crate) use quote::{has_quotes, quotes_any, without_quotes};
 pub(crate) use subject::{Subject, fixed_id, is_fixed};
 pub(crate) use told::{asked, counted, explained, is_of_model, is_unexplained, model_failed, was_asked};
 pub(crate) use words::sentence;

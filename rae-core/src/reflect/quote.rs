@@ -123,6 +123,11 @@ pub(super) fn quoted_events(metadata: &Map<String, Value>) -> BTreeSet<MemoryId>
     quotes(metadata).flat_map(events).collect()
 }
 
+/// Whether a memory quotes events that can be told apart.
+pub(crate) fn has_quotes(memory: &Memory) -> bool {
+    matches!(memory.kind, Kind::Lesson | Kind::Strategy) && !quoted_events(&memory.metadata).is_empty()
+}
+
 /// Whether a memory quotes any of these events.
 pub(crate) fn quotes_any(memory: &Memory, ids: &BTreeSet<MemoryId>) -> bool {
     !quoted_events(&memory.metadata).is_disjoint(ids)

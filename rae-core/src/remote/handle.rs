@@ -11,11 +11,11 @@ use crate::{
     model::{BudgetChange, BudgetLevel, ChatRequest, Limits, Memory, MemoryVersion, Scope, Timestamp},
     ops::{
         Audit, AuditOptions, BudgetStatus, ChangePage, ChangesOptions, Context, ContextOptions, CostLog,
-        CostLogOptions, Costs, CostsOptions, EntitiesOptions, ErasureReport, EvaluationRun, EventsOptions, Exported,
-        Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate, LlmOptions, Maintained,
-        MeterEnd, MeterSettled, MeteredCall, NeighborsOptions, NewEvent, Page, PathOptions, QuestionSet, RecallOptions,
-        Receipt, Reembedded, ReflectOptions, Reflected, RelationsOptions, SessionEnd, Snapshot, Stats, SubgraphOptions,
-        Undone,
+        CostLogOptions, Costs, CostsOptions, EntitiesOptions, ErasureOptions, ErasureReport, EvaluationRun,
+        EventsOptions, Exported, Finding, Forget, Forgotten, Hits, Imported, ListOptions, LlmAnswer, LlmEstimate,
+        LlmOptions, Maintained, MeterEnd, MeterSettled, MeteredCall, NeighborsOptions, NewEvent, Page, PathOptions,
+        QuestionSet, RecallOptions, Receipt, Reembedded, ReflectOptions, Reflected, RelationsOptions, SessionEnd,
+        Snapshot, Stats, SubgraphOptions, Undone,
     },
     ports::{EmbedRole, Embedder},
     wire::{self, MeterStart},
@@ -61,6 +61,7 @@ impl Handle {
         history(id: MemoryId) -> Vec<MemoryVersion>;
         forget(what: Forget) -> Forgotten;
         verify_erasure(receipt: &Value, exports: &[PathBuf]) -> ErasureReport;
+        verify_erasure_with(receipt: &Value, options: &ErasureOptions) -> ErasureReport;
         feedback(id: MemoryId, useful: bool) -> Memory;
         embed(texts: &[&str], role: EmbedRole) -> Vec<Option<Vec<f32>>>;
         vector(id: MemoryId) -> Option<Vec<f32>>;

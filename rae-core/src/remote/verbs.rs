@@ -7,9 +7,9 @@ use crate::{
     ingest::{MemoryUpdate, NewMemory, NewRelation},
     model::{Memory, MemoryId, MemoryVersion, Timestamp},
     ops::{
-        self, Audit, AuditOptions, ChangePage, ChangesOptions, Context, ContextOptions, ErasureReport, EventsOptions,
-        Finding, Forget, Forgotten, Hits, ListOptions, Maintained, Page, RecallOptions, Receipt, RelationsOptions,
-        Stats, Undone,
+        self, Audit, AuditOptions, ChangePage, ChangesOptions, Context, ContextOptions, ErasureOptions, ErasureReport,
+        EventsOptions, Finding, Forget, Forgotten, Hits, JobPage, JobsOptions, ListOptions, Maintained, Page,
+        RecallOptions, Receipt, RelationsOptions, Stats, Undone,
     },
     ports::EmbedRole,
     wire,
@@ -184,13 +184,23 @@ impl Remote {
     /// As [`crate::Rae::verify_erasure`]. Unsupported with export files, which a server cannot read: the key that their ids are hashed
     /// with never leaves it.
     pub async fn verify_erasure(&self, receipt: &Value, exports: &[PathBuf]) -> Result<ErasureReport> {
+        let options = ErasureOptions { exports: exports.to_vec(), ..ErasureOptions::default() };
+        self.verify_erasure_with(receipt, &options).await
+    }
+
+    /// As [`crate::Rae::verify_erasure_with`]. A server looks for texts in the project, and never in the bytes of its files.
+    pub async fn verify_erasure_with(&self, receipt: &Value, options: &ErasureOptions) -> Result<ErasureReport> {
         named("verify_erasure", async {
-            if !exports.is_empty() {
+            if !options.exports.is_empty() {
                 let text =
                     "a server reads no files of its callers; check export files with the store opened where it lies";
                 return Err(Error::unsupported(text).with_code("no_files"));
             }
-            self.json(Request::post("v1/erasure/verify", &json!({ "receipt": receipt }))?.bulk().reads()).await
+            let mut body = json!({ "receipt": receipt });
+            if !options.texts.is_empty() {
+                body["texts"] = json!(options.texts);
+            }
+            self.json(Request::post("v1/erasure/verify", &body)?.bulk().reads()).await
         })
         .await
     }
@@ -308,6 +318,26 @@ impl Remote {
     pub async fn undo(&self, id: uuid::Uuid) -> Result<Undone> {
         let body = json!({});
         named("undo", async { self.json(Request::post(format!("v1/changes/{id}/undo"), &body)?.reads()).await }).await
+    }
+
+    /// As [`crate::Rae::jobs`].
+    pub async fn jobs(&self, options: JobsOptions) -> Result<JobPage> {
+        named("jobs", async {
+            options.check()?;
+            let mut query = vec![("limit", options.limit.to_string())];
+            query.extend(options.state.map(|state| ("state", state.as_str().to_owned())));
+            query.extend(options.cursor.map(|cursor| ("cursor", cursor)));
+            self.json(Request { query, ..Request::get("v1/jobs") }).await
+        })
+        .await
+    }
+
+    /// As [`crate::Rae::requeue_job`].
+    pub async fn requeue_job(&self, id: uuid::Uuid) -> Result<()> {
+        named("requeue_job", async {
+            self.json::<Value>(Request::post(format!("v1/jobs/{id}/requeue"), &json!({}))?).await.map(drop)
+        })
+        .await
     }
 
     /// As [`crate::Rae::doctor`].

@@ -16,10 +16,12 @@ const CUT_TOKENS_MIN: usize = 24;
 /// Under which heading a memory stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
-    /// Lessons, strategies and reflections.
+    /// Lessons, strategies, and what lessons say together.
     Lessons,
     /// What was recalled.
     Memories,
+    /// Summaries of sessions, days and weeks.
+    Summaries,
     /// The last turns of the session.
     Recent,
 }
@@ -29,6 +31,7 @@ impl Section {
         match self {
             Self::Lessons => "Lessons:\n",
             Self::Memories => "Relevant memories:\n",
+            Self::Summaries => "Earlier sessions:\n",
             Self::Recent => "Recent turns:\n",
         }
     }

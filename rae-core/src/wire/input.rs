@@ -4,10 +4,10 @@
 use crate::{
     error::{Error, Result},
     ingest::{MemoryUpdate, NewMemory, NewRelation},
-    model::{Role, Timestamp},
+    model::{JobState, Role, Timestamp},
     ops::{
-        AuditOptions, ChangesOptions, ContextOptions, Forget, ForgetScope, ListOptions, NewKey, RecallOptions,
-        RelationsOptions,
+        AuditOptions, ChangesOptions, ContextOptions, ErasureOptions, Forget, ForgetScope, JobsOptions, ListOptions,
+        NewKey, RecallOptions, RelationsOptions,
     },
     ports::EmbedRole,
 };
@@ -287,6 +287,10 @@ pub fn relation(fields: Map<String, Value>) -> Result<NewRelation> {
         valid_from: f.optional("valid_from", time)?,
         valid_to: f.optional("valid_to", time)?,
         source_id: f.optional("source_id", name)?,
+        user_id: f.optional("user_id", text)?,
+        agent_id: f.optional("agent_id", text)?,
+        trust_level: f.optional("trust_level", name)?,
+        info_class: f.optional("info_class", name)?,
     };
     f.finish()?;
     Ok(new)
@@ -323,14 +327,17 @@ pub fn forget(fields: Map<String, Value>) -> Result<Forget> {
     }
 }
 
-/// What `verify_erasure` takes: a receipt, and paths of export files of this machine.
-pub(super) fn erasure(mut f: Fields) -> Result<(Value, Vec<PathBuf>)> {
+/// What `verify_erasure` takes: a receipt, paths of export files of this machine, and texts; `file` says whether these are looked for in
+/// the store's own file, too, which a surface that faces a network must not allow.
+pub(super) fn erasure(mut f: Fields) -> Result<(Value, ErasureOptions)> {
     let (receipt, exports) = (f.required("receipt", any)?, f.optional("exports", texts)?.unwrap_or_default());
+    let (texts, file) = (f.optional("texts", texts)?.unwrap_or_default(), f.optional("file", flag)?.unwrap_or(true));
     f.finish()?;
     if exports.iter().any(|path| path.is_empty() || path.contains('\0')) {
         return Err(Error::invalid("exports: a path must not be empty or contain NUL"));
     }
-    Ok((receipt, exports.into_iter().map(PathBuf::from).collect()))
+    let exports = exports.into_iter().map(PathBuf::from).collect();
+    Ok((receipt, ErasureOptions { exports, texts, file }))
 }
 
 /// What `audit` takes.
@@ -361,6 +368,35 @@ pub(super) fn change(mut f: Fields) -> Result<uuid::Uuid> {
     f.finish()?;
     uuid::Uuid::try_parse(&id)
         .map_err(|_| Error::invalid("id must be that of a change, as changes gives it").with_code("invalid_id"))
+}
+
+/// What `jobs` takes.
+pub(super) fn jobs(fields: Map<String, Value>) -> Result<JobsOptions> {
+    let (mut f, default) = (Fields::new(fields), JobsOptions::default());
+    let state = f.optional("state", text)?;
+    let limit = f.optional("limit", integer)?;
+    let options = JobsOptions {
+        state: state.map(|state| job_state(&state)).transpose()?,
+        // What is below 0 is as wrong as 0.
+        limit: limit.map_or(default.limit, |limit| usize::try_from(limit).unwrap_or_default()),
+        cursor: f.optional("cursor", text)?,
+    };
+    f.finish()?;
+    Ok(options)
+}
+
+/// A state of jobs by its name.
+pub fn job_state(name: &str) -> Result<JobState> {
+    let found = [JobState::Queued, JobState::Dead].into_iter().find(|state| state.as_str() == name);
+    found.ok_or_else(|| Error::invalid("state must be queued or dead").with_code("invalid_state"))
+}
+
+/// What `requeue_job` takes: the id of a job.
+pub(super) fn job(mut f: Fields) -> Result<uuid::Uuid> {
+    let id = f.required("id", text)?;
+    f.finish()?;
+    uuid::Uuid::try_parse(&id)
+        .map_err(|_| Error::invalid("id must be that of a job, as jobs gives it").with_code("invalid_id"))
 }
 
 /// What `embed` takes: texts, and the side of a search they are on (`document` or `query`, default `document`).

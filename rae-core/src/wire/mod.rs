@@ -23,8 +23,8 @@ use input::Fields;
 use serde_json::{Map, Value};
 
 pub use input::{
-    audit, context, embed, forget, list, new_key, new_memories, new_memory, new_tenant, recall, relation, relations,
-    update,
+    audit, context, embed, forget, job_state, list, new_key, new_memories, new_memory, new_tenant, recall, relation,
+    relations, update,
 };
 pub use money::{
     MeterStart, Words, budget_change, chat, cost_log, costs, llm_answer, llm_chunk, llm_end, llm_estimate, llm_options,
@@ -38,7 +38,7 @@ pub use providers::providers;
 pub use sessions::{events, new_event, reflect, session_end};
 
 /// Every verb that [`call`] knows, by its name on all surfaces.
-pub const VERBS: [&str; 50] = [
+pub const VERBS: [&str; 52] = [
     "remember",
     "remember_many",
     "recall",
@@ -61,6 +61,8 @@ pub const VERBS: [&str; 50] = [
     "audit",
     "changes",
     "undo",
+    "jobs",
+    "requeue_job",
     "doctor",
     "evaluate",
     "compare_evaluations",
@@ -119,8 +121,8 @@ macro_rules! dispatch {
             "history" => output::versions(&$rae.history(id(args)?).await?)?,
             "forget" => output::plain(&$rae.forget(forget(args.rest())?).await?)?,
             "verify_erasure" => {
-                let (receipt, exports) = input::erasure(args)?;
-                output::plain(&$rae.verify_erasure(&receipt, &exports).await?)?
+                let (receipt, options) = input::erasure(args)?;
+                output::plain(&$rae.verify_erasure_with(&receipt, &options).await?)?
             }
             "feedback" => {
                 let (id, useful) = (args.required("id", input::name)?, args.required("useful", input::flag)?);
@@ -149,6 +151,12 @@ macro_rules! dispatch {
             "audit" => output::plain(&$rae.audit(input::audit(args.rest())?).await?)?,
             "changes" => output::plain(&$rae.changes(input::changes(args.rest())?).await?)?,
             "undo" => output::plain(&$rae.undo(input::change(args)?).await?)?,
+            "jobs" => output::plain(&$rae.jobs(input::jobs(args.rest())?).await?)?,
+            "requeue_job" => {
+                let id = input::job(args)?;
+                $rae.requeue_job(id).await?;
+                output::requeued(id)
+            }
             "doctor" => {
                 args.finish()?;
                 output::plain(&$rae.doctor().await?)?

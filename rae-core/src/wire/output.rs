@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    model::{Memory, MemoryVersion},
+    model::{JobState, Memory, MemoryVersion},
     ops::Page,
 };
 use serde::Serialize;
@@ -11,6 +11,11 @@ use serde_json::{Value, json};
 /// A value whose own JSON is what surfaces show.
 pub(super) fn plain<T: Serialize + ?Sized>(value: &T) -> Result<Value> {
     serde_json::to_value(value).map_err(|e| Error::internal("an answer could not be written as JSON").with_source(e))
+}
+
+/// What `requeue_job` answers.
+pub(super) fn requeued(id: uuid::Uuid) -> Value {
+    json!({ "id": id, "state": JobState::Queued.as_str() })
 }
 
 /// A memory: scope and provenance flattened, the hash as hexadecimal digits, no inner keys.

@@ -1,6 +1,6 @@
 //! Arguments of the verbs of sessions.
 
-use super::input::{Fields, integer, name, object, text, time};
+use super::input::{Fields, integer, name, number, object, text, time};
 use crate::{
     error::Result,
     ops::{EventsOptions, NewEvent, ReflectOptions, SessionEnd},
@@ -14,6 +14,13 @@ pub fn new_event(fields: Map<String, Value>) -> Result<NewEvent> {
         event_type: f.required("type", name)?,
         content: f.required("content", text)?,
         metadata: f.optional("metadata", object)?,
+        user_id: f.optional("user_id", text)?,
+        agent_id: f.optional("agent_id", text)?,
+        speaker: f.optional("speaker", text)?,
+        occurred_at: f.optional("occurred_at", time)?,
+        ttl: f.optional("ttl", number)?,
+        trust_level: f.optional("trust_level", name)?,
+        info_class: f.optional("info_class", name)?,
         idempotency_key: f.optional("idempotency_key", text)?,
     };
     f.finish()?;
@@ -23,7 +30,13 @@ pub fn new_event(fields: Map<String, Value>) -> Result<NewEvent> {
 /// The end of a session.
 pub fn session_end(fields: Map<String, Value>) -> Result<SessionEnd> {
     let mut f = Fields::new(fields);
-    let end = SessionEnd { outcome: f.required("outcome", name)?, error: f.optional("error", text)? };
+    let end = SessionEnd {
+        outcome: f.required("outcome", name)?,
+        error: f.optional("error", text)?,
+        user_id: f.optional("user_id", text)?,
+        agent_id: f.optional("agent_id", text)?,
+        info_class: f.optional("info_class", name)?,
+    };
     f.finish()?;
     Ok(end)
 }

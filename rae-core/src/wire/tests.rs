@@ -46,6 +46,7 @@ fn the_list_of_verbs_is_that_of_the_handle() {
             "count",
         ],
         &["funds", "top_funds", "meter_by_id", "llm_stream", "settle", "chat", "chat_stream", "chat_estimate"],
+        &["verify_erasure_with"],
     ]
     .concat();
     let mut handle: Vec<&str> = handle.filter(|v| !apart.contains(v)).collect();

@@ -40,7 +40,7 @@ const verbs = {
   forget: (mem, args) => mem.forget("id" in args && Object.keys(args).length === 1 ? args.id : camelOptions(args)),
   relate: (mem, { subject, relation, object, ...options }) => mem.relate(subject, relation, object, camelOptions(options)),
   relations: (mem, args) => mem.relations(camelOptions(args)),
-  verify_erasure: (mem, { receipt, exports }) => mem.verifyErasure(receipt, { exports }),
+  verify_erasure: (mem, { receipt, exports, texts }) => mem.verifyErasure(receipt, { exports, texts }),
   feedback: (mem, { id, useful }) => mem.feedback(id, useful),
   embed: (mem, { texts, ...rest }) => mem.embed(texts, camelOptions(rest)),
   vector: (mem, { id }) => mem.vector(id),

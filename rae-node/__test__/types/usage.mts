@@ -23,7 +23,7 @@ const weight: number | undefined = claimed?.weight;
 await mem.forget({ scope: "session", target: "s1" });
 await mem.forget({ filter });
 const gone = await mem.forget("id");
-const erased = await mem.verifyErasure(gone, { exports: ["a.jsonl"] });
+const erased = await mem.verifyErasure(gone, { exports: ["a.jsonl"], texts: ["a text"] });
 const traces: string[] = erased.places.filter((place) => place.state === "found").map((place) => place.place);
 await mem.verifyErasure(gone.receipt);
 void traces;

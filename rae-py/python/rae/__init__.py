@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from rae import _rae as _native
-from rae._changes import AutomaticChange, ChangePage, Undone
+from rae._changes import AutomaticChange, ChangePage, Job, JobPage, Undone
 from rae._client import Rae, connect, open
 from rae._errors import (
     BudgetExceededError,
@@ -160,6 +160,8 @@ __all__ = [
     "Imported",
     "InternalError",
     "InvalidInputError",
+    "Job",
+    "JobPage",
     "Jobs",
     "Label",
     "LedgerRow",

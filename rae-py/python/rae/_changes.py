@@ -1,4 +1,4 @@
-"""What the engine changed by itself: what its verbs give."""
+"""What the engine changed by itself, and what it is to do: what these verbs give."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class AutomaticChange(_Record):
     """Opaque, for `undo`."""
     at: datetime
     action: str
-    """What happened: "facts", "reflect", "audit_fix", "undo"; and what cannot be undone: "fade",
-    "forget_faded", "retire", "expire", "trim", "capacity", "forget"."""
+    """What happened: "facts", "derived", "reflect", "audit_fix", "resume", "joined", "parted",
+    "fade", "undo"; and what cannot be undone: "communities", "forget_faded", "retire", "expire",
+    "trim", "capacity", "forget"."""
     ids: builtins.list[str]
     """The memories that it added or changed; empty where only their number is known."""
     undoable: bool
@@ -61,3 +62,38 @@ class Undone(_Record):
     @classmethod
     def _of(cls, undone: dict[str, Any]) -> Undone:
         return cls(**undone)
+
+
+@dataclass(frozen=True, slots=True)
+class Job(_Record):
+    """A background job that waits, or that failed for good."""
+
+    id: str
+    """For `requeue_job`."""
+    kind: str
+    """What it does, such as "embed", "extract" or "reflect"."""
+    state: str
+    """"queued"; or "dead": it failed as often as is allowed, and waits to be requeued."""
+    attempts: int
+    """Attempts begun."""
+    run_at: datetime
+    """Not before."""
+    last_error: str | None
+    """Why its last attempt failed: the code of an error, without content."""
+
+    @classmethod
+    def _of(cls, job: dict[str, Any]) -> Job:
+        return cls(**{**job, "run_at": _time(job["run_at"])})
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage(_Record):
+    """A page of jobs, oldest first."""
+
+    items: builtins.list[Job]
+    next_cursor: str | None
+    """For the next page; None on the last one."""
+
+    @classmethod
+    def _of(cls, page: dict[str, Any]) -> JobPage:
+        return cls([Job._of(item) for item in page["items"]], page["next_cursor"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rae import _rae
 from rae._rae import Page, Receipt
-from rae._types import EventType, SessionOutcome
+from rae._types import EventType, InfoClass, SessionOutcome
 
 if TYPE_CHECKING:
     from rae._averbs.base import AsyncHandle
@@ -19,10 +19,18 @@ class Session:
     mem.session("trip-1").log("tool_call", "search(to='Oslo')", {"tool": "search"})
     """
 
-    __slots__ = ("_native", "id")
+    __slots__ = ("_native", "_whose", "id")
 
-    def __init__(self, native: _rae.Store, id: str) -> None:
+    def __init__(
+        self,
+        native: _rae.Store,
+        id: str,
+        user_id: str | None,
+        agent_id: str | None,
+        info_class: InfoClass | None,
+    ) -> None:
         self._native = native
+        self._whose = {"user_id": user_id, "agent_id": agent_id, "info_class": info_class}
         self.id = id
 
     def __repr__(self) -> str:
@@ -32,11 +40,13 @@ class Session:
         self, type: EventType, content: str, metadata: Mapping[str, Any] | None = None
     ) -> Receipt:
         """Logs an event; see `Rae.log_event`."""
-        return self._native.log_event(self.id, type, content, metadata, None)
+        return self._native.log_event(self.id, type, content, {"metadata": metadata, **self._whose})
 
     def end(self, outcome: SessionOutcome, error: str | None = None) -> Receipt:
         """Ends the session; see `Rae.end_session`."""
-        return self._native.end_session(self.id, outcome, error)
+        # Its own class is the strictest of its events, not the least of what was logged here.
+        whose = {"user_id": self._whose["user_id"], "agent_id": self._whose["agent_id"]}
+        return self._native.end_session(self.id, outcome, {"error": error, **whose})
 
     def events(self, limit: int = 50, cursor: str | None = None) -> Page:
         """A page of its events, oldest first; its end is the last one."""

@@ -245,8 +245,17 @@ def verify_erasure(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.receipt} cannot be read: {error.strerror}") from None
     except ValueError:
         raise UsageError(f"{args.receipt} is not JSON") from None
+    texts: list[str] = []
+    if args.texts is not None:
+        try:
+            said = sys.stdin.read() if args.texts == "-" else Path(args.texts).read_text("utf-8")
+        except OSError as error:
+            raise UsageError(f"{args.texts} cannot be read: {error.strerror}") from None
+        except ValueError:
+            raise UsageError(f"{args.texts} is not UTF-8") from None
+        texts = [line for line in said.splitlines() if line]
     with opened(args) as mem:
-        report = mem.verify_erasure(receipt, exports=args.exports)
+        report = mem.verify_erasure(receipt, exports=args.exports, texts=texts)
     if args.json:
         as_json(report)
     else:
@@ -382,6 +391,8 @@ def audit(args: argparse.Namespace) -> int:
     more = " or more; --limit shows up to 1,000" if report.truncated else ""
     fixed = f", fixed {report.fixed:,}" if args.fix else ""
     print(f"checked {report.checked:,}, findings {len(report.findings):,}{more}{fixed}")
+    if report.kept_out:
+        print("no facts read from: " + ", ".join(f"{n:,} {reason}" for reason, n in sorted(report.kept_out.items())))
     return 0
 
 
@@ -408,6 +419,28 @@ def undo(args: argparse.Namespace) -> int:
         as_json(undone)
     else:
         print(f"{'undone already' if undone.replayed else 'undone'}, as change {undone.id}")
+    return 0
+
+
+def jobs(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        page = mem.jobs(state="dead" if args.dead else None, limit=args.limit, cursor=args.cursor)
+    if args.json:
+        as_json(page)
+        return 0
+    for job in page.items:
+        why = f"  {job.last_error}" if job.last_error else ""
+        line = f"{job.id}  {moment(job.run_at)}  {job.kind.ljust(10)}  {job.state}"
+        print(f"{line}, {job.attempts} attempts{why}")
+    if page.next_cursor:
+        print(f"more: --cursor {page.next_cursor}")
+    return 0
+
+
+def requeue(args: argparse.Namespace) -> int:
+    with opened(args) as mem:
+        mem.requeue_job(args.job)
+    print(f"requeued {args.job}; rae maintain runs it")
     return 0
 
 
@@ -593,6 +626,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--export", dest="exports", action="append", default=[], metavar="F", help=help
     )
+    help = "a file with texts that were erased, one a line, to look for as well; - for the input"
+    sub.add_argument("--texts", metavar="F", help=help)
 
     _graph_cli.add(command, opened)
 
@@ -610,6 +645,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--cursor", metavar="C", help="the next page")
     sub = command("undo", undo, "take back a change that the engine made by itself")
     sub.add_argument("change", metavar="CHANGE", help="its id, as changes gives it")
+    sub = command("jobs", jobs, "list the jobs that wait, and those that failed for good")
+    sub.add_argument("--dead", action="store_true", help="only those that failed for good")
+    sub.add_argument("--limit", type=int, default=50, metavar="N", help="most jobs (50)")
+    sub.add_argument("--cursor", metavar="C", help="the next page")
+    sub = command("requeue", requeue, "take a job that failed for good back into the queue")
+    sub.add_argument("job", metavar="JOB", help="its id, as jobs gives it")
     sub = command("eval", evaluate, "judge recall on questions of your own")
     sub.add_argument("questions", metavar="QUESTIONS", help="a file with one JSON object a line")
     sub.description = (

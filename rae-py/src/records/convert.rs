@@ -215,7 +215,7 @@ impl From<rae_core::Audit> for Audit {
             change: f.change.map(|id| id.to_string()),
         };
         let findings = a.findings.into_iter().map(finding).collect();
-        Self { checked: a.checked, findings, truncated: a.truncated, fixed: a.fixed }
+        Self { checked: a.checked, findings, truncated: a.truncated, fixed: a.fixed, kept_out: Counts(a.kept_out) }
     }
 }
 

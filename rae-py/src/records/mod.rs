@@ -493,6 +493,8 @@ record! {
         truncated: bool,
         /// How many of the findings were fixed.
         fixed: u64,
+        /// Memories that no facts were read from although that was asked for, by reason.
+        kept_out: Counts,
     }
 }
 

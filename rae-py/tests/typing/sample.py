@@ -54,7 +54,9 @@ def blocking() -> None:
         replaced: datetime | None = versions[0].replaced_at
         forgotten: rae.Forgotten = mem.forget(scope="session", target="s")
         mem.forget(memory.id)
-        erased: rae.ErasureReport = mem.verify_erasure(forgotten.receipt, exports=["a.jsonl"])
+        erased: rae.ErasureReport = mem.verify_erasure(
+            forgotten.receipt, exports=["a.jsonl"], texts=["a text"]
+        )
         print(erased.clean, [place.note for place in erased.places])
         mem.forget(filter={"kind": "fact"})
         mem.feedback(memory.id, useful=True)

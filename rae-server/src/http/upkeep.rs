@@ -89,15 +89,17 @@ pub async fn undo(
 }
 
 /// Looks for whatever the receipt of an erasure names, in every place of the project, and tells place by place what is there. Reads the
-/// whole project and changes nothing.
+/// whole project and changes nothing. With `texts` it looks for these as well.
 #[utoipa::path(post, path = "/v1/erasure/verify", tag = "memories", operation_id = "verify_erasure",
     request_body = schema::ErasureCheck,
     responses((status = 200, body = schema::ErasureReport, description = "What was found, the good too")))]
-pub async fn verify_erasure(State(app): State<Arc<App>>, caller: Caller, fields: Fields) -> Answer {
-    // Files are those of the machine that the store is opened on: no path comes from a caller.
-    if fields.map.contains_key("exports") {
-        return Err(ApiError::of_body(Error::invalid("exports is not known here").with_code("unknown_field")));
+pub async fn verify_erasure(State(app): State<Arc<App>>, caller: Caller, mut fields: Fields) -> Answer {
+    // Files are those of the machine that the store is opened on: no path comes from a caller, and the store's own has all tenants.
+    if let Some(name) = ["exports", "file"].into_iter().find(|name| fields.map.contains_key(*name)) {
+        let text = format!("{name} is not known here");
+        return Err(ApiError::of_body(Error::invalid(text).with_code("unknown_field")));
     }
+    fields.map.insert("file".to_owned(), false.into());
     let report =
         long(&app, caller.scope, "verify_erasure", fields.map, fields.held).await.map_err(ApiError::of_body)?;
     Ok(json(StatusCode::OK, &report))

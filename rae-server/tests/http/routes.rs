@@ -269,6 +269,20 @@ fn an_erasure_is_checked_by_its_receipt_and_reads_no_file() {
     elsewhere.is_error(422, "invalid_input", "other_project");
     let with_file = json!({ "receipt": gone["receipt"], "exports": ["/etc/passwd"] });
     server.post("/v1/erasure/verify", with_file).is_error(422, "invalid_input", "unknown_field");
+    let with_file = json!({ "receipt": gone["receipt"], "texts": ["Erase me"], "file": true });
+    server.post("/v1/erasure/verify", with_file).is_error(422, "invalid_input", "unknown_field");
+    // Texts are looked for in the project of the caller, never in the file that all tenants share.
+    server.call_as("u", "POST", "/v1/memories", r#"{"content": "Erase me, said another tenant."}"#);
+    let look =
+        || server.post("/v1/erasure/verify", json!({ "receipt": gone["receipt"], "texts": ["Erase me"] })).json();
+    let report = look();
+    let places: Vec<&str> = report["places"].as_array().unwrap().iter().filter_map(|p| p["place"].as_str()).collect();
+    assert!(report["clean"] == true && places.contains(&"text in memories"), "{report}");
+    assert!(places.iter().all(|place| !place.starts_with("text in file")), "{report}");
+    server.post("/v1/memories", json!({ "content": "Do not: Erase me." }));
+    assert_eq!(look()["clean"], json!(false));
+    let short = json!({ "receipt": gone["receipt"], "texts": ["abc"] });
+    server.post("/v1/erasure/verify", short).is_error(422, "invalid_input", "invalid_texts");
     server.post("/v1/erasure/verify", json!({ "receipt": {} })).is_error(422, "invalid_input", "not_a_receipt");
 }
 

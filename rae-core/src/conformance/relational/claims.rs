@@ -3,7 +3,7 @@
 use crate::{
     conformance::fixtures::{DAY, Rig, key, patch_op, put},
     error::ErrorKind,
-    limits::PAGE_MAX,
+    limits::{HISTORY_VERSIONS_MAX, PAGE_MAX},
     model::{Claim, DropTarget, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode},
     ports::{ManualClock, RelationalStore},
 };
@@ -149,4 +149,64 @@ pub async fn a_claim_about_the_past_still_merges(store: &dyn RelationalStore, cl
     let outcome = rig.run(put(new.clone())).await;
     assert_eq!(outcome, Outcome::Put { id: new.id, version: 1, merged: false, replayed: false });
     assert_eq!(rig.live(first.id).await.dedup_key, None);
+}
+
+/// A greater weight or confidence makes a version; the same or less makes none, and neither does a merge of what states no relation.
+pub async fn a_claim_that_a_merge_makes_stronger_keeps_what_it_was(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let said = |weight: f64, confidence: f64| {
+        let memory = related(&rig, "Ada", "works_at", "Acme", weight);
+        Memory { confidence, dedup_key: Some(key("one")), ..memory }
+    };
+    let first = rig.put(said(1.0, 0.5)).await;
+    let start = rig.now();
+    for (weight, confidence, version) in
+        [(1.0, 0.5, 1), (0.5, 0.4, 1), (3.0, 0.5, 2), (2.0, 0.5, 2), (1.0, 0.8, 3), (4.0, 0.9, 4), (4.0, 0.9, 4)]
+    {
+        clock.advance_seconds(60);
+        let outcome = rig.run(put(said(weight, confidence))).await;
+        assert_eq!(outcome, Outcome::Put { id: first.id, version, merged: true, replayed: false });
+    }
+    let history = store.history(&rig.ctx, first.id).await.unwrap();
+    let told: Vec<_> = history
+        .iter()
+        .map(|v| {
+            (v.memory.version, v.memory.claim.as_ref().unwrap().weight, v.memory.confidence, v.memory.witness_count)
+        })
+        .collect();
+    assert_eq!(told, [(1, 1.0, 0.5, 3), (2, 3.0, 0.5, 5), (3, 3.0, 0.8, 6), (4, 4.0, 0.9, 8)]);
+    let after = |seconds: i64| start.saturating_add_seconds(seconds);
+    let times: Vec<_> = history.iter().map(|v| (v.memory.updated_at, v.replaced_at)).collect();
+    let expected =
+        [(start, Some(after(180))), (after(180), Some(after(300))), (after(300), Some(after(360))), (after(360), None)];
+    assert_eq!(times, expected);
+    let restored =
+        Op::RestoreMemory { memory: Box::new(said(5.0, 0.1)), vector: None, history: Vec::new(), access: None };
+    let outcome = rig.run(restored).await;
+    assert_eq!(outcome, Outcome::Put { id: first.id, version: 5, merged: true, replayed: false });
+    let plain = rig.put(Memory { confidence: 0.1, ..rig.statement("plain") }).await;
+    let again = rig.put(Memory { confidence: 0.9, ..rig.statement("plain") }).await;
+    assert_eq!((again.id, again.version, again.confidence), (plain.id, 1, 0.9));
+    assert_eq!(store.verify(&rig.ctx).await.unwrap(), Vec::<String>::new());
+}
+
+/// A merge never fails for what it keeps: past the bound the oldest versions go, and past the last number there is none.
+pub async fn merges_beyond_the_bound_of_history_drop_the_oldest(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let said = |n: usize| {
+        let weight = 1.0 + f64::from(u32::try_from(n).unwrap()) / 100.0;
+        Memory { dedup_key: Some(key("one")), ..related(&rig, "Ada", "works_at", "Acme", weight) }
+    };
+    rig.apply((0..HISTORY_VERSIONS_MAX + 5).map(|n| put(said(n))).collect()).await;
+    let kept = rig.all(None).await.remove(0);
+    let history = store.history(&rig.ctx, kept.id).await.unwrap();
+    assert_eq!((history.len(), history[0].memory.version), (HISTORY_VERSIONS_MAX + 1, 5));
+    assert_eq!(history[0].memory.claim.as_ref().unwrap().weight, 1.04);
+    let last = Memory { version: u32::MAX, dedup_key: Some(key("two")), ..related(&rig, "Ada", "knows", "Bob", 1.0) };
+    let id = last.id;
+    rig.run(Op::RestoreMemory { memory: Box::new(last), vector: None, history: Vec::new(), access: None }).await;
+    let again = Memory { dedup_key: Some(key("two")), ..related(&rig, "Ada", "knows", "Bob", 2.0) };
+    let outcome = rig.run(put(again)).await;
+    assert_eq!(outcome, Outcome::Put { id, version: u32::MAX, merged: true, replayed: false });
+    assert_eq!(rig.live(id).await.claim.unwrap().weight, 2.0);
 }

@@ -146,6 +146,7 @@ pub async fn a_closed_store_is_unavailable(store: &dyn RelationalStore, clock: &
     check(&mut errors, store.matching(ctx, &filter).await);
     check(&mut errors, store.expired(ctx, now, 1).await);
     check(&mut errors, store.derived_from(ctx, &[id], 1).await);
+    check(&mut errors, store.once_derived_from(ctx, &[id]).await);
     check(&mut errors, store.access(ctx, &[id]).await);
     check(&mut errors, store.head(ctx).await);
     check(&mut errors, store.changes_since(ctx, 0, 1, 1, EMBEDDER).await);
@@ -170,7 +171,7 @@ pub async fn a_closed_store_is_unavailable(store: &dyn RelationalStore, clock: &
         &mut errors,
         store.ledger(ctx, &LedgerScan { level, since: None, until: None, before: None, limit: 1 }).await,
     );
-    assert_eq!(errors, [ErrorKind::Unavailable; 27]);
+    assert_eq!(errors, [ErrorKind::Unavailable; 28]);
 }
 
 /// A sound store has no findings, however it came to be.

@@ -87,6 +87,21 @@ pub async fn strength_fades_only_where_nobody_touched_it(store: &dyn RelationalS
     assert_eq!(rig.live(other.id).await.strength, other.strength);
 }
 
+/// A change that readers see, and no version.
+pub async fn strength_comes_back_only_where_it_is_as_it_was_left(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let memory = rig.put(Memory { strength: 0.1 + 0.2, ..rig.memory("a") }).await;
+    let restore = |id, left, strength| rig.run(Op::RestoreStrength { id, left, strength });
+    assert_eq!(restore(memory.id, 0.3, 1.0).await, Outcome::Skipped, "to the last bit");
+    assert_eq!(restore(rig.id(), 0.3, 1.0).await, Outcome::Skipped);
+    let elsewhere = rig.at("default", "other");
+    let op = Op::RestoreStrength { id: memory.id, left: 0.1 + 0.2, strength: 1.0 };
+    assert_eq!(elsewhere.run(op).await, Outcome::Skipped);
+    assert_eq!(rig.live(memory.id).await, memory);
+    assert_eq!(restore(memory.id, 0.1 + 0.2, 0.75).await, Outcome::Done);
+    assert_eq!(rig.live(memory.id).await, Memory { strength: 0.75, seq: 2, ..memory });
+}
+
 /// What was recalled or changed since it was looked up stays.
 pub async fn only_what_nobody_touched_is_deleted_as_untouched(store: &dyn RelationalStore, clock: &ManualClock) {
     let rig = Rig::new(store, clock);

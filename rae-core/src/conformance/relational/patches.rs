@@ -7,7 +7,9 @@ use crate::{
     },
     error::ErrorKind,
     limits::HISTORY_VERSIONS_MAX,
-    model::{Claim, InfoClass, Kind, Layer, Memory, MemoryPatch, Op, Outcome, PatchMode, Provenance, TrustLevel},
+    model::{
+        Claim, InfoClass, Kind, Layer, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode, Provenance, TrustLevel,
+    },
     ports::{ManualClock, RelationalStore},
 };
 use serde_json::json;
@@ -208,4 +210,38 @@ pub async fn the_history_of_an_unknown_memory_is_empty(store: &dyn RelationalSto
     let rig = Rig::new(store, clock);
     rig.put(rig.memory("a")).await;
     assert_eq!(store.history(&rig.ctx, rig.id()).await.unwrap(), []);
+}
+
+/// A version that names a source is found though the present one does not name it, and goes alone; the others keep their numbers.
+pub async fn what_older_versions_name_is_found_and_dropped(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let (a, b, never) = (rig.id(), rig.id(), rig.id());
+    let from = |ids: &[MemoryId]| Provenance { derived_from: ids.to_vec(), sources: vec![] };
+    let says = |text: &str, ids: &[MemoryId]| MemoryPatch { provenance: Some(from(ids)), ..content_patch(text) };
+    let it = rig.put(Memory { provenance: from(&[a]), ..rig.memory("one") }).await.id;
+    rig.patch(it, says("two", &[a, b])).await;
+    rig.patch(it, says("three", &[a])).await;
+    // What says of sources in words names none.
+    let other = rig.put(rig.memory(r#""derived_from":["#)).await.id;
+    rig.patch(other, content_patch("else")).await;
+    let found = async |ids: &[MemoryId]| store.once_derived_from(&rig.ctx, ids).await.unwrap();
+    assert_eq!(found(&[b, never]).await, [(it, vec![2])]);
+    assert_eq!(found(&[b, a]).await, [(it, vec![1, 2])]);
+    assert_eq!((found(&[never]).await, found(&[]).await), (vec![], vec![]));
+    let elsewhere = rig.at("default", "other");
+    assert_eq!(store.once_derived_from(&elsewhere.ctx, &[a, b]).await.unwrap(), []);
+    assert_eq!(elsewhere.run(Op::DropVersions { id: it, versions: vec![2] }).await, Outcome::Skipped);
+    let (live, seq) = (rig.live(it).await, rig.seq().await);
+    // The present one has a number too, and stays.
+    assert_eq!(rig.run(Op::DropVersions { id: it, versions: vec![2, 3, 9] }).await, Outcome::Done);
+    assert_eq!(rig.run(Op::DropVersions { id: it, versions: vec![2] }).await, Outcome::Skipped);
+    let left: Vec<u32> = store.history(&rig.ctx, it).await.unwrap().iter().map(|v| v.memory.version).collect();
+    assert_eq!((left, found(&[b]).await), (vec![1, 3], vec![]));
+    assert_eq!((rig.live(it).await, rig.seq().await), (live, seq));
+    assert_eq!(rig.patch(it, content_patch("four")).await, Outcome::Patched { version: 4 });
+    rig.delete(it).await;
+    assert_eq!(
+        (found(&[a]).await, rig.run(Op::DropVersions { id: it, versions: vec![1] }).await),
+        (vec![], Outcome::Skipped)
+    );
 }

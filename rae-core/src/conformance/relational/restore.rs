@@ -3,7 +3,7 @@
 use crate::{
     conformance::fixtures::{EMBEDDER, Rig, content_patch, kind_of, put, unit, vector_row},
     error::ErrorKind,
-    model::{Memory, MemoryVersion, Op, Outcome, Timestamp},
+    model::{Memory, MemoryPatch, MemoryVersion, Op, Outcome, Timestamp, subject_key},
     ports::{ManualClock, RelationalStore},
 };
 
@@ -87,6 +87,58 @@ pub async fn a_restored_statement_does_not_merge_with_what_is_past(store: &dyn R
     assert_eq!(store.get(&rig.ctx, &[expiring.id]).await.unwrap(), [None]);
     assert_eq!(rig.live(ending.id).await.dedup_key, None);
     assert_eq!(store.stats(&rig.ctx).await.unwrap().memories, 3);
+}
+
+/// Of one subject there is one memory, found by its key: the one that is there. Another text or owner is inserted beside it and loses
+/// nothing; the same of the same owner merges, unless the one that is there is over; one that expired makes way.
+pub async fn a_restored_memory_about_a_taken_subject_comes_without_the_key(
+    store: &dyn RelationalStore,
+    clock: &ManualClock,
+) {
+    let rig = Rig::new(store, clock);
+    let key = subject_key("reflection", &["chat"]);
+    let about = |text: &str| {
+        let memory = rig.memory(text);
+        Memory { dedup_key: Some(key), content_hash: *blake3::hash(text.as_bytes()).as_bytes(), ..memory }
+    };
+    let held = rig.put(about("here")).await;
+    let others = [
+        about("there"),
+        Memory { user_id: Some("u".into()), ..about("here") },
+        Memory { agent_id: Some("a".into()), ..about("here") },
+    ];
+    for other in others {
+        let old = MemoryVersion { memory: Memory { content: "before".into(), ..other.clone() }, replaced_at: None };
+        let memory = Memory { version: 2, ..other };
+        let op = Op::RestoreMemory {
+            memory: Box::new(memory.clone()),
+            vector: None,
+            history: vec![old],
+            access: Some((3, rig.now())),
+        };
+        let outcome = rig.run(op.clone()).await;
+        assert_eq!(outcome, Outcome::Put { id: memory.id, version: 2, merged: false, replayed: false });
+        let restored = rig.live(memory.id).await;
+        assert_eq!(restored, Memory { dedup_key: None, seq: restored.seq, ..memory.clone() });
+        assert_eq!(store.history(&rig.ctx, memory.id).await.unwrap().len(), 2);
+        // A second time changes nothing.
+        let again = rig.run(op).await;
+        assert_eq!(again, Outcome::Put { id: memory.id, version: 2, merged: false, replayed: true });
+    }
+    assert_eq!(rig.live(held.id).await, held);
+    let same = rig.run(restore(about("here"))).await;
+    assert_eq!(same, Outcome::Put { id: held.id, version: 1, merged: true, replayed: false });
+    rig.patch(held.id, MemoryPatch { valid_to: Some(Some(rig.now())), ..MemoryPatch::default() }).await;
+    let same = about("here");
+    let outcome = rig.run(restore(same.clone())).await;
+    assert_eq!(outcome, Outcome::Put { id: same.id, version: 1, merged: false, replayed: false });
+    let keys = [rig.live(held.id).await.dedup_key, rig.live(same.id).await.dedup_key];
+    assert_eq!(keys, [Some(key), None], "that it is over stays known");
+    rig.patch(held.id, MemoryPatch { expires_at: Some(Some(rig.now())), ..MemoryPatch::default() }).await;
+    let other = about("there");
+    rig.run(restore(other.clone())).await;
+    assert_eq!((rig.get(held.id).await, rig.live(other.id).await.dedup_key), (None, Some(key)));
+    assert_eq!(store.verify(&rig.ctx).await.unwrap(), Vec::<String>::new());
 }
 
 /// What was deleted may be restored; readers then hear of the memory, not of the deletion.

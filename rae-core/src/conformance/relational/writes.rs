@@ -84,6 +84,36 @@ pub async fn version_is_of_a_missing_memory_is_not_found(store: &dyn RelationalS
     assert_eq!(kind_of(gone), ErrorKind::NotFound);
 }
 
+/// `SeqIs` sees what makes no version: a merge, a change in place, a vector. What is not live is NotFound.
+pub async fn seq_is_holds_until_anything_touches_the_memory(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let first = rig.put(rig.statement("a")).await;
+    let vector = vector_row(EMBEDDER, unit(3));
+    let weaker = MemoryPatch { strength: Some(0.5), ..MemoryPatch::default() };
+    let touches = [
+        put(rig.statement("a")),
+        patch_op(first.id, weaker, PatchMode::InPlace),
+        Op::PutVector { id: first.id, version: 1, vector },
+        patch_op(first.id, content_patch("b"), PatchMode::NewVersion),
+    ];
+    for touch in touches {
+        let seen = rig.live(first.id).await.seq;
+        let is_so = || vec![Precondition::SeqIs(first.id, seen)];
+        rig.try_apply(is_so(), vec![]).await.unwrap();
+        // What happens to another one does not count.
+        rig.put(rig.memory("beside")).await;
+        rig.try_apply(is_so(), vec![touch]).await.unwrap();
+        let refused = rig.try_apply(is_so(), vec![put(rig.memory("lost"))]).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.code()), (ErrorKind::Conflict, "version_changed"));
+    }
+    assert_eq!(rig.all(None).await.len(), 5);
+    let last = rig.live(first.id).await.seq;
+    rig.delete(first.id).await;
+    for (id, seq) in [(first.id, last), (rig.id(), 1)] {
+        assert_eq!(kind_of(rig.try_apply(vec![Precondition::SeqIs(id, seq)], vec![]).await), ErrorKind::NotFound);
+    }
+}
+
 /// `Absent` asks about live memories only.
 pub async fn absent_refuses_a_live_id_only(store: &dyn RelationalStore, clock: &ManualClock) {
     let rig = Rig::new(store, clock);

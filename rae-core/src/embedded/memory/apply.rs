@@ -56,6 +56,10 @@ impl Work<'_> {
                 let text = || format!("memory {id} has version {found}, not {version}; read it again");
                 holds(found == *version, "version_changed", text)
             }
+            Precondition::SeqIs(id, seq) => {
+                let found = self.scope_mut().rows.get(id).ok_or_else(|| missing(*id))?.memory.seq;
+                holds(found == *seq, "version_changed", || format!("memory {id} was touched since; read it again"))
+            }
             Precondition::Absent(id) => {
                 let absent = !self.scope_mut().rows.contains_key(id);
                 holds(absent, "exists", || format!("there is a memory {id} already"))
@@ -98,10 +102,14 @@ impl Work<'_> {
                 Outcome::Deleted { existed: due && scope.delete(*id) }
             }
             Op::Fade { stamp, strength } => done(self.scope_mut().fade(stamp, *strength)),
+            Op::RestoreStrength { id, left, strength } => {
+                done(self.scope_mut().restore_strength(*id, *left, *strength))
+            }
             Op::DeleteUntouched { stamp } => {
                 let scope = self.scope_mut();
                 Outcome::Deleted { existed: scope.is_untouched(stamp) && scope.delete(stamp.id) }
             }
+            Op::DropVersions { id, versions } => done(self.scope_mut().drop_versions(*id, versions)),
             Op::TrimAudit { keep } => done(self.scope_mut().trim_audit(*keep)),
             Op::PutVector { id, version, vector } => done(self.scope_mut().put_vector(*id, *version, vector)),
             Op::TrimLayer { layer, session_id, keep } => self.trim(*layer, session_id.as_deref(), *keep),
@@ -206,7 +214,7 @@ impl Work<'_> {
         }
         let duplicate = scope.duplicate_at(memory.dedup_key, at);
         let (id, version, merged) = match duplicate {
-            Some(id) => (id, scope.merge(id, memory)?, true),
+            Some(id) => (id, scope.merge(id, memory, at)?, true),
             None => {
                 let absent = !scope.rows.contains_key(&memory.id);
                 holds(absent, "exists", || format!("there is a memory {} already", memory.id))?;
@@ -239,8 +247,11 @@ impl Work<'_> {
             holds(found == memory.version, "version_changed", text)?;
             return Ok(Outcome::Put { id: memory.id, version: found, merged: false, replayed: true });
         }
+        let held = scope.duplicate(memory.dedup_key).and_then(|id| scope.rows.get(&id));
+        let apart = held.and_then(|held| memory.restored_beside(&held.memory, at));
+        let memory = apart.as_ref().unwrap_or(memory);
         if let Some(id) = scope.duplicate_at(memory.dedup_key, at) {
-            return Ok(put(id, scope.merge(id, memory)?, true));
+            return Ok(put(id, scope.merge(id, memory, at)?, true));
         }
         let row = scope.insert(memory.clone(), vector.cloned());
         row.history.extend(history.iter().cloned());

@@ -152,7 +152,7 @@ impl ScopeState {
     }
 
     /// The live memory with this key.
-    fn duplicate(&self, key: Option<[u8; 32]>) -> Option<MemoryId> {
+    pub fn duplicate(&self, key: Option<[u8; 32]>) -> Option<MemoryId> {
         let key = key?;
         self.rows.values().find(|row| row.memory.dedup_key == Some(key)).map(|row| row.memory.id)
     }
@@ -196,10 +196,11 @@ impl ScopeState {
     }
 
     /// Merges `other` into the live memory `id`; gives its version. The text stays, and so do the vectors made from it.
-    pub fn merge(&mut self, id: MemoryId, other: &Memory) -> Result<u32> {
+    pub fn merge(&mut self, id: MemoryId, other: &Memory, at: Timestamp) -> Result<u32> {
         let seq = self.next_seq();
         let row = self.row_mut(id).ok_or_else(|| missing(id))?;
-        row.memory.absorb(other);
+        row.history.extend(row.memory.merge(other, at));
+        keep_newest_versions(&mut row.history);
         row.memory.seq = seq;
         Ok(row.memory.version)
     }
@@ -269,6 +270,26 @@ impl ScopeState {
             (row.memory.seq, row.memory.strength) = (seq, strength);
         }
         true
+    }
+
+    /// Moves a strength that is exactly what was left; gives whether it was.
+    pub fn restore_strength(&mut self, id: MemoryId, left: f64, strength: f64) -> bool {
+        if self.rows.get(&id).is_none_or(|row| row.memory.strength != left) {
+            return false;
+        }
+        let seq = self.next_seq();
+        if let Some(row) = self.row_mut(id) {
+            (row.memory.seq, row.memory.strength) = (seq, strength);
+        }
+        true
+    }
+
+    /// Removes older versions of a live memory; gives whether there were any of these.
+    pub fn drop_versions(&mut self, id: MemoryId, versions: &[u32]) -> bool {
+        let Some(row) = self.row_mut(id) else { return false };
+        let before = row.history.len();
+        row.history.retain(|old| !versions.contains(&old.memory.version));
+        row.history.len() < before
     }
 
     /// Keeps the newest audit rows; gives whether others went.

@@ -198,6 +198,11 @@ impl Work<'_> {
                 let text = || format!("memory {id} has version {found}, not {version}; read it again");
                 holds(found == *version, "version_changed", text)?;
             }
+            Precondition::SeqIs(id, seq) => {
+                let found = self.seq_of(*id)?.ok_or_else(|| missing(*id))?;
+                let text = || format!("memory {id} was touched since; read it again");
+                holds(found == int(*seq), "version_changed", text)?;
+            }
             Precondition::Absent(id) => {
                 let absent = self.version_of(*id)?.is_none();
                 holds(absent, "exists", || format!("there is a memory {id} already"))?;
@@ -231,6 +236,12 @@ impl Work<'_> {
         Ok(select.query_row(params![self.row.sid, Id(id.0)], |r| r.get(0)).optional()?)
     }
 
+    /// Number of the change that last touched a live memory.
+    fn seq_of(&self, id: MemoryId) -> Res<Option<i64>> {
+        let mut select = self.conn.prepare_cached("SELECT seq FROM memories WHERE scope = ?1 AND id = ?2")?;
+        Ok(select.query_row(params![self.row.sid, Id(id.0)], |r| r.get(0)).optional()?)
+    }
+
     fn run(&mut self, op: &Op) -> Res<Outcome> {
         let (conn, sid) = (self.conn, self.row.sid);
         Ok(match op {
@@ -248,9 +259,11 @@ impl Work<'_> {
                 Outcome::Deleted { existed: due && self.delete(*id)? }
             }
             Op::Fade { stamp, strength } => done(self.fade(stamp, *strength)?),
+            Op::RestoreStrength { id, left, strength } => done(self.restore_strength(*id, *left, *strength)?),
             Op::DeleteUntouched { stamp } => {
                 Outcome::Deleted { existed: self.untouched(stamp)?.is_some() && self.delete(stamp.id)? }
             }
+            Op::DropVersions { id, versions } => done(self.drop_versions(*id, versions)?),
             Op::TrimAudit { keep } => done(self.trim_audit(*keep)?),
             Op::PutVector { id, version, vector } => done(self.put_vector(*id, *version, vector)?),
             Op::TrimLayer { layer, session_id, keep } => {

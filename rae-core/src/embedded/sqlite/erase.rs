@@ -41,6 +41,18 @@ impl Work<'_> {
         Ok(true)
     }
 
+    /// Removes older versions of a live memory; whether there were any of these.
+    pub fn drop_versions(&self, id: MemoryId, versions: &[u32]) -> Res<bool> {
+        let mut delete = self.conn.prepare_cached(
+            "DELETE FROM versions WHERE memory = (SELECT rid FROM memories WHERE scope = ?1 AND id = ?2) AND version = ?3",
+        )?;
+        let mut gone = 0;
+        for version in versions {
+            gone += delete.execute(params![self.row.sid, Id(id.0), version])?;
+        }
+        Ok(gone > 0)
+    }
+
     fn drop_segments_with(&self, id: MemoryId) -> Res<()> {
         let mut select = self
             .conn

@@ -77,6 +77,18 @@ impl Work<'_> {
         Ok(true)
     }
 
+    /// Moves a strength that is exactly what was left; whether it was.
+    pub fn restore_strength(&mut self, id: MemoryId, left: f64, strength: f64) -> Res<bool> {
+        let mut select =
+            self.conn.prepare_cached("SELECT rid FROM memories WHERE scope = ?1 AND id = ?2 AND strength = ?3")?;
+        let found = select.query_row(params![self.row.sid, Id(id.0), left], |r| r.get::<_, i64>(0)).optional()?;
+        let Some(rid) = found else { return Ok(false) };
+        let seq = int(self.next_seq());
+        let sql = "UPDATE memories SET seq = ?2, strength = ?3 WHERE rid = ?1";
+        self.conn.prepare_cached(sql)?.execute(params![rid, seq, strength])?;
+        Ok(true)
+    }
+
     /// Keeps the newest audit rows of the scope; whether others went.
     pub fn trim_audit(&self, keep: usize) -> Res<bool> {
         let keep = i64::try_from(keep).unwrap_or(i64::MAX);

@@ -28,6 +28,7 @@ mod open;
 mod prefilter;
 mod put;
 mod queue;
+mod raw;
 mod read;
 mod records;
 mod row;
@@ -177,16 +178,6 @@ impl SqliteStore {
             .inspect_err(|_| reads.iter().for_each(|reads| reads.close()))?;
         let (clock, pid, threads) = (options.clock, std::process::id(), Mutex::new(threads));
         Ok(Self { path, uuid, receipt_key, clock, pid, writes, reads, threads, ended })
-    }
-
-    /// The file, absolute; `None` in memory.
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
-    }
-
-    /// The store's own id, made with it. A backup has the same one.
-    pub fn store_uuid(&self) -> Uuid {
-        self.uuid
     }
 
     /// The clock that decides what ran out.
@@ -341,6 +332,12 @@ impl RelationalStore for SqliteStore {
         self.read(ctx, move |conn| admin::backup(conn, &own, source.as_deref(), &target)).await
     }
 
+    async fn find_bytes(&self, ctx: &Ctx, needles: &[Vec<u8>]) -> Result<Vec<(String, u64)>> {
+        let Some(path) = self.path.clone() else { return Ok(Vec::new()) };
+        let needles = needles.to_vec();
+        self.read(ctx, move |_| Ok(raw::find(&path, &needles)?)).await
+    }
+
     async fn close(&self) -> Result<()> {
         self.at_home()?;
         self.close_queues();
@@ -387,6 +384,10 @@ impl MemoryRead for SqliteStore {
         self.read(ctx, move |conn| read::derived_from(conn, &scope, &ids, limit)).await
     }
 
+    async fn once_derived_from(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(MemoryId, Vec<u32>)>> {
+        let (scope, ids) = (ctx.scope().clone(), ids.iter().copied().collect());
+        self.read(ctx, move |conn| read::once_derived_from(conn, &scope, &ids)).await
+    }
     async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
         let (scope, keys) = (ctx.scope().clone(), keys.to_vec());
         self.read(ctx, move |conn| read::claims(conn, &scope, &keys, limit)).await

@@ -83,6 +83,8 @@ impl Work<'_> {
             holds(found == memory.version, "version_changed", text)?;
             return Ok(Outcome::Put { id: memory.id, version: found, merged: false, replayed: true });
         }
+        let apart = self.restored_beside(memory)?;
+        let memory = apart.as_ref().unwrap_or(memory);
         let insert = |work: &mut Self| work.insert(memory, memory.seq_in_session, memory.created_at, memory.updated_at);
         let inserted = match insert(self)? {
             None if self.retire_duplicate(memory)? => insert(self)?,
@@ -106,6 +108,12 @@ impl Work<'_> {
             self.record_access(memory.id, count, last)?;
         }
         put(memory.id, memory.version, false)
+    }
+
+    /// How a memory is restored where another one is about the same subject; `None` where it is restored as it is.
+    fn restored_beside(&self, memory: &Memory) -> Res<Option<Memory>> {
+        let Some(key) = memory.dedup_key.filter(|_| memory.has_subject_key()) else { return Ok(None) };
+        Ok(self.load(BY_DEDUP, &key)?.and_then(|(_, held)| memory.restored_beside(&held, self.at)))
     }
 
     fn own(&self, memory: &Memory) -> Result<()> {
@@ -187,8 +195,12 @@ impl Work<'_> {
     fn merge(&mut self, other: &Memory) -> Res<Option<(MemoryId, u32)>> {
         let Some(key) = other.dedup_key else { return Ok(None) };
         let Some((rid, mut memory)) = self.load(BY_DEDUP, &key)? else { return Ok(None) };
-        memory.absorb(other);
+        let before = memory.merge(other, self.at);
         self.update_light(rid, &memory)?;
+        if let Some(before) = before {
+            self.replace_version(rid, &before.memory, memory.version)?;
+            self.update(rid, &memory)?;
+        }
         self.derive(rid, &memory)?;
         Ok(Some((memory.id, memory.version)))
     }
@@ -265,10 +277,7 @@ impl Work<'_> {
         if mode == PatchMode::NewVersion {
             new.version = old.version.saturating_add(1);
             new.updated_at = self.at;
-            self.keep_version(rid, &old, Some(self.at))?;
-            let keep = i64::from(new.version) - i64::try_from(HISTORY_VERSIONS_MAX).unwrap_or(i64::MAX);
-            let mut prune = self.conn.prepare_cached("DELETE FROM versions WHERE memory = ?1 AND version < ?2")?;
-            prune.execute(params![rid, keep])?;
+            self.replace_version(rid, &old, new.version)?;
         }
         if new.dedup_key != old.dedup_key {
             self.retire_duplicate(&new)?;
@@ -320,6 +329,15 @@ impl Work<'_> {
             m.content,
             m.claim.as_ref().map(Claim::key),
         ])?;
+        Ok(())
+    }
+
+    /// Keeps the state before the version `next`, and no more older ones than may be kept.
+    fn replace_version(&self, rid: i64, old: &Memory, next: u32) -> Res<()> {
+        self.keep_version(rid, old, Some(self.at))?;
+        let keep = i64::from(next) - i64::try_from(HISTORY_VERSIONS_MAX).unwrap_or(i64::MAX);
+        let mut prune = self.conn.prepare_cached("DELETE FROM versions WHERE memory = ?1 AND version < ?2")?;
+        prune.execute(params![rid, keep])?;
         Ok(())
     }
 

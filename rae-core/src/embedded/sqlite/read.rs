@@ -140,6 +140,29 @@ pub(super) fn derived_from(conn: &Connection, scope: &Scope, ids: &[MemoryId], l
     by_rid(conn, scope, &children)
 }
 
+/// Versions are walked in their order, as a scope may have far more memories than versions; those without sources are not decoded.
+pub(super) fn once_derived_from(
+    conn: &Connection,
+    scope: &Scope,
+    ids: &HashSet<MemoryId>,
+) -> Res<Vec<(MemoryId, Vec<u32>)>> {
+    let Some(row) = ScopeRow::find(conn, scope)? else { return Ok(Vec::new()) };
+    let mut select = conn.prepare_cached(
+        "SELECT m.id, v.version, v.state FROM versions v CROSS JOIN memories m ON m.rid = v.memory \
+         WHERE m.scope = ?1 AND instr(v.state, '\"derived_from\":[\"') > 0",
+    )?;
+    let mut rows = select.query([row.sid])?;
+    let mut found: BTreeMap<MemoryId, Vec<u32>> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let old: Memory = serde_json::from_str(row.get_ref(2)?.as_str()?)?;
+        if old.provenance.derived_from.iter().any(|id| ids.contains(id)) {
+            found.entry(row.get::<_, Id>(0)?.into()).or_default().push(row.get(1)?);
+        }
+    }
+    found.values_mut().for_each(|versions| versions.sort_unstable());
+    Ok(found.into_iter().collect())
+}
+
 fn by_rid(conn: &Connection, scope: &Scope, rows: &BTreeMap<MemoryId, i64>) -> Res<Vec<Memory>> {
     let mut select = conn.prepare_cached(concat!("SELECT ", columns!(), " FROM memories m WHERE m.rid = ?1"))?;
     let memories = rows.values().map(|rid| select.query_row([rid], |r| decode(r, scope)).map(|(_, m)| m));

@@ -1,6 +1,6 @@
 //! Facts that a model reads, where the store is opened so: after the rules, whose facts stand whatever it says.
 
-use super::{Read, fits, said, settle};
+use super::{Read, fits, is_comparable, said, settle};
 use crate::{
     ctx::Ctx,
     deps::Deps,
@@ -51,7 +51,9 @@ pub(super) async fn ask(held: &Held<'_>, ctx: &Ctx, job: &Job, memory: &Memory) 
     if held.deps.cache.get(ctx, &key).await.ok().flatten().is_some_and(|known| *known == mark) {
         return Ok(0);
     }
-    let said = said(memory, &text);
+    // Quotations and texts to work on are not shown to a model either.
+    let Ok(own) = facts::own_words(&said(memory, &text)) else { return Ok(0) };
+    let said = said(memory, &own);
     let reading = answered(held.deps, ctx, facts::request(model, &said), |answer| facts::read(answer, &said)).await?;
     if reading.refused > 0 {
         let details = json!({ "source": memory.id, "refused": reading.refused });
@@ -115,7 +117,7 @@ async fn band<'d>(held: &Held<'_>, ctx: &Ctx, source: &Memory, mut read: Read<'d
     let now = held.deps.clock.now();
     let key = Claim::key_of(&draft.subject, &draft.relation);
     let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
-    known.retain(|m| m.user_id == source.user_id && m.agent_id == source.agent_id && !m.is_expired(now));
+    known.retain(|m| is_comparable(m, source) && !m.is_expired(now));
     // What was read from this memory already has been decided.
     let value = Claim::name_key(&draft.object);
     let is_same = |m: &Memory| m.claim.as_ref().is_some_and(|claim| Claim::name_key(&claim.object) == value);
@@ -123,8 +125,9 @@ async fn band<'d>(held: &Held<'_>, ctx: &Ctx, source: &Memory, mut read: Read<'d
         return Ok(read);
     }
     let holds = |m: &&Memory| m.valid_start() <= draft.from && m.valid_to.is_none_or(|to| to > draft.from);
-    let others: Vec<&Memory> =
-        known.iter().filter(|m| !is_same(m) && m.superseded_by.is_none()).filter(holds).collect();
+    // What was known to hold when the new one began counts, ended since or not.
+    let is_known = |m: &&Memory| m.superseded_by.is_none() || m.valid_to.is_some();
+    let others: Vec<&Memory> = known.iter().filter(|m| !is_same(m)).filter(is_known).filter(holds).collect();
     if others.is_empty() {
         return Ok(read);
     }

@@ -7,27 +7,44 @@ use crate::{
     audit::mend::{self, Found, Patches},
     deps::Deps,
     error::{ErrorKind, Result},
+    jobs::extract::is_said_of_oneself,
     model::{Memory, MemoryId, Op, PatchMode, Precondition},
     ops::change_row,
 };
 use serde_json::json;
 use std::collections::HashSet;
 
+/// Attempts against others who touch the memories of a finding at the same time.
+const ATTEMPTS: usize = 8;
+
 /// Says what can be done about a finding without anybody's judgement, and does it where `fix` says so. What somebody
-/// changed since it was found is left alone.
+/// changed since it was found is judged anew, and left alone where others keep changing it.
 pub(super) async fn mend(deps: &Deps, ctx: &Ctx, finding: &mut AuditFinding, fix: bool) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        finding.automatic = None;
+        if try_mend(deps, ctx, finding, fix).await? {
+            return Ok(());
+        }
+    }
+    finding.automatic = None;
+    Ok(())
+}
+
+/// Whether nothing is left to do; not, where somebody else was faster.
+async fn try_mend(deps: &Deps, ctx: &Ctx, finding: &mut AuditFinding, fix: bool) -> Result<bool> {
     let found = found(deps, ctx, &finding.ids).await?;
     // Some of it is gone by now.
     if found.len() != finding.ids.len() {
-        return Ok(());
+        return Ok(true);
     }
-    let Some((says, patches)) = plan(deps, ctx, finding.kind, &found).await? else { return Ok(()) };
+    let Some((says, patches)) = plan(deps, ctx, finding.kind, &found).await? else { return Ok(true) };
     finding.automatic = Some(says);
     if !fix {
-        return Ok(());
+        return Ok(true);
     }
     let memory = |id: MemoryId| found.iter().map(|f| &f.memory).find(|m| m.id == id);
-    let preconditions = found.iter().map(|f| Precondition::VersionIs(f.memory.id, f.memory.version)).collect();
+    // Tags, sources and witnesses are written whole: what a merge added since must not be lost.
+    let preconditions = found.iter().map(|f| Precondition::SeqIs(f.memory.id, f.memory.seq)).collect();
     let patch = |(id, patch)| Op::PatchMemory { id, patch: Box::new(patch), mode: PatchMode::NewVersion, vector: None };
     let mut batch = deps.batch_if(preconditions, patches.into_iter().map(patch).collect());
     let known: Vec<&Memory> = finding.ids.iter().filter_map(|id| memory(*id)).collect();
@@ -39,12 +56,9 @@ pub(super) async fn mend(deps: &Deps, ctx: &Ctx, finding: &mut AuditFinding, fix
         Ok(_) => {
             finding.change = Some(id);
             deps.background.nudge(ctx.scope());
-            Ok(())
+            Ok(true)
         }
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound) || error.code() == "version_changed" => {
-            finding.automatic = None;
-            Ok(())
-        }
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound) || error.code() == "version_changed" => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -55,11 +69,13 @@ async fn found(deps: &Deps, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<Found>> {
     let (memories, access) = (deps.relational.get(ctx, ids).await?, deps.relational.access(ctx, ids).await?);
     let live =
         memories.into_iter().zip(access).filter_map(|(m, access)| Some((m.filter(|m| !m.is_expired(now))?, access.0)));
-    let found = live.map(|(memory, uses)| {
+    let mut found = Vec::with_capacity(ids.len());
+    for (memory, uses) in live {
         let is_protected = deps.lifecycle.protects(memory.kind, &memory.tags);
-        Found { memory, uses, is_protected }
-    });
-    Ok(found.collect())
+        let is_own = is_said_of_oneself(deps, ctx, &memory).await?;
+        found.push(Found { memory, uses, is_protected, is_own });
+    }
+    Ok(found)
 }
 
 async fn plan(deps: &Deps, ctx: &Ctx, kind: AuditKind, found: &[Found]) -> Result<Option<(String, Patches)>> {

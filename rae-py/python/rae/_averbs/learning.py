@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from rae._averbs.base import AsyncHandle
 from rae._rae import Page, Receipt, Reflected
-from rae._types import EventType, SessionOutcome, Time
+from rae._types import EventType, InfoClass, SessionOutcome, Time, TrustLevel
 
 
 class AsyncRae(AsyncHandle):
@@ -23,6 +24,13 @@ class AsyncRae(AsyncHandle):
         content: str,
         *,
         metadata: Mapping[str, Any] | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        speaker: str | None = None,
+        occurred_at: Time | None = None,
+        ttl: float | timedelta | None = None,
+        trust_level: TrustLevel | None = None,
+        info_class: InfoClass | None = None,
         idempotency_key: str | None = None,
     ) -> Receipt:
         """See `Rae.log_event`."""
@@ -32,14 +40,36 @@ class AsyncRae(AsyncHandle):
             type,
             content,
             metadata=metadata,
+            user_id=user_id,
+            agent_id=agent_id,
+            speaker=speaker,
+            occurred_at=occurred_at,
+            ttl=ttl,
+            trust_level=trust_level,
+            info_class=info_class,
             idempotency_key=idempotency_key,
         )
 
     async def end_session(
-        self, session_id: str, outcome: SessionOutcome, *, error: str | None = None
+        self,
+        session_id: str,
+        outcome: SessionOutcome,
+        *,
+        error: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        info_class: InfoClass | None = None,
     ) -> Receipt:
         """See `Rae.end_session`."""
-        return await self._run(self._rae.end_session, session_id, outcome, error=error)
+        return await self._run(
+            self._rae.end_session,
+            session_id,
+            outcome,
+            error=error,
+            user_id=user_id,
+            agent_id=agent_id,
+            info_class=info_class,
+        )
 
     async def events(self, session_id: str, limit: int = 50, cursor: str | None = None) -> Page:
         """See `Rae.events`."""

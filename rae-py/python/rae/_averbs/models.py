@@ -13,7 +13,7 @@ from rae._averbs.base import AsyncHandle
 from rae._errors import InvalidInputError
 from rae._money import LlmAnswer, LlmChunk, LlmEstimate, LlmStream, Meter, Metered, Usage
 from rae._session import AsyncSession
-from rae._types import Messages
+from rae._types import InfoClass, Messages
 
 
 class AsyncRae(AsyncHandle):
@@ -21,9 +21,17 @@ class AsyncRae(AsyncHandle):
 
     __slots__ = ()
 
-    def session(self, id: str) -> AsyncSession:
+    def session(
+        self,
+        id: str,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        info_class: InfoClass | None = None,
+    ) -> AsyncSession:
         """See `Rae.session`."""
-        return AsyncSession(self, self._rae.session(id))
+        session = self._rae.session(id, user_id=user_id, agent_id=agent_id, info_class=info_class)
+        return AsyncSession(self, session)
 
     def meter(
         self,

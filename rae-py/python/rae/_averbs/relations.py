@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rae._averbs.base import AsyncHandle
 from rae._rae import Page, Receipt
-from rae._types import Time
+from rae._types import InfoClass, Time, TrustLevel
 
 
 class AsyncRae(AsyncHandle):
@@ -23,6 +23,10 @@ class AsyncRae(AsyncHandle):
         valid_from: Time | None = None,
         valid_to: Time | None = None,
         source_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        trust_level: TrustLevel | None = None,
+        info_class: InfoClass | None = None,
     ) -> Receipt:
         """See `Rae.relate`."""
         return await self._run(
@@ -35,6 +39,10 @@ class AsyncRae(AsyncHandle):
             valid_from=valid_from,
             valid_to=valid_to,
             source_id=source_id,
+            user_id=user_id,
+            agent_id=agent_id,
+            trust_level=trust_level,
+            info_class=info_class,
         )
 
     async def relations(

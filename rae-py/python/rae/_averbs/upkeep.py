@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import builtins
+from typing import Literal
 
 from rae._averbs.base import AsyncHandle
-from rae._changes import ChangePage, Undone
+from rae._changes import ChangePage, JobPage, Undone
 from rae._rae import Audit, Exported, Finding, Imported, Maintained, Reembedded, Stats
 from rae._types import Embedder, Path, Time
 
@@ -46,6 +47,20 @@ class AsyncRae(AsyncHandle):
     async def undo(self, id: str) -> Undone:
         """See `Rae.undo`."""
         return await self._run(self._rae.undo, id)
+
+    async def jobs(
+        self,
+        *,
+        state: Literal["queued", "dead"] | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """See `Rae.jobs`."""
+        return await self._run(self._rae.jobs, state=state, limit=limit, cursor=cursor)
+
+    async def requeue_job(self, id: str) -> None:
+        """See `Rae.requeue_job`."""
+        await self._run(self._rae.requeue_job, id)
 
     async def doctor(self) -> builtins.list[Finding]:
         """See `Rae.doctor`."""

@@ -131,10 +131,14 @@ class AsyncRae(AsyncHandle):
         return await self._run(self._rae.forget, id, filter=filter, scope=scope, target=target)
 
     async def verify_erasure(
-        self, receipt: Mapping[str, Any] | Forgotten, *, exports: Sequence[Path] = ()
+        self,
+        receipt: Mapping[str, Any] | Forgotten,
+        *,
+        exports: Sequence[Path] = (),
+        texts: Sequence[str] = (),
     ) -> ErasureReport:
         """See `Rae.verify_erasure`."""
-        return await self._run(self._rae.verify_erasure, receipt, exports=exports)
+        return await self._run(self._rae.verify_erasure, receipt, exports=exports, texts=texts)
 
     async def feedback(self, id: str, useful: bool) -> Memory:
         """See `Rae.feedback`."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from rae._rae import Page, Receipt, Reflected
-from rae._types import EventType, SessionOutcome, Time
+from rae._types import EventType, InfoClass, SessionOutcome, Time, TrustLevel
 from rae._verbs.base import Handle
 
 
@@ -23,32 +24,70 @@ class Rae(Handle):
         content: str,
         *,
         metadata: Mapping[str, Any] | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        speaker: str | None = None,
+        occurred_at: Time | None = None,
+        ttl: float | timedelta | None = None,
+        trust_level: TrustLevel | None = None,
+        info_class: InfoClass | None = None,
         idempotency_key: str | None = None,
     ) -> Receipt:
         """Logs an event of a session, durably when it returns; `session(id).log` is the same.
 
         type: "user_input", "llm_call", "llm_response", "tool_call", "tool_response",
             "system_event" or "error_event".
-        content: what was said, called or answered: 1 byte to 1 MiB.
+        content: what was said, called or answered: at most 1 MiB; of a call without arguments, or
+            an answer without a word, it may be empty.
         metadata: a JSON object of your own, without a key "event". Reflection reads "tool",
             "error", "ok", "status", "exit_code" and "call_id".
+        user_id, agent_id: whose it is: what is learnt from it is that one's own, and is erased with
+            the user. speaker: who said it. occurred_at: default now. ttl: seconds to live.
+        trust_level, info_class: as in `remember`, "internal" by default; what is learnt from a
+            session has the strictest class of its events.
         idempotency_key: makes the call safe to repeat for 24 hours.
 
         Raises ConflictError with code "session_ended" once the session has ended.
         """
-        return self._native.log_event(session_id, type, content, metadata, idempotency_key)
+        more = {
+            "metadata": metadata,
+            "user_id": user_id,
+            "agent_id": agent_id,
+            "speaker": speaker,
+            "occurred_at": occurred_at,
+            "ttl": ttl,
+            "trust_level": trust_level,
+            "info_class": info_class,
+            "idempotency_key": idempotency_key,
+        }
+        return self._native.log_event(session_id, type, content, more)
 
     def end_session(
-        self, session_id: str, outcome: SessionOutcome, *, error: str | None = None
+        self,
+        session_id: str,
+        outcome: SessionOutcome,
+        *,
+        error: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        info_class: InfoClass | None = None,
     ) -> Receipt:
         """Ends a session and queues a reflection on it; `session(id).end` is the same.
 
         outcome: "success", "failure", "partial", "timeout" or "error". error: what went wrong, at
             most 8 KiB.
+        user_id, agent_id: whose the end is; that of all events of the session, where they are of
+            one. info_class: the strictest of them by default.
         Ending it so again gives the same receipt. Raises ConflictError with code "session_ended"
         where it ended otherwise.
         """
-        return self._native.end_session(session_id, outcome, error)
+        more = {
+            "error": error,
+            "user_id": user_id,
+            "agent_id": agent_id,
+            "info_class": info_class,
+        }
+        return self._native.end_session(session_id, outcome, more)
 
     def events(self, session_id: str, limit: int = 50, cursor: str | None = None) -> Page:
         """A page of the events of a session, oldest first; its end is the last one."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 
 from rae._money import LlmAnswer, LlmEstimate, LlmStream, Meter, seconds
 from rae._session import Session
-from rae._types import Messages
+from rae._types import InfoClass, Messages
 from rae._verbs.base import Handle
 
 
@@ -18,9 +18,19 @@ class Rae(Handle):
 
     __slots__ = ()
 
-    def session(self, id: str) -> Session:
-        """A session of an agent by its name: `log`, `end` and `events`. Writes nothing yet."""
-        return Session(self._native, id)
+    def session(
+        self,
+        id: str,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        info_class: InfoClass | None = None,
+    ) -> Session:
+        """A session of an agent by its name: `log`, `end` and `events`. Writes nothing yet.
+
+        user_id, agent_id, info_class: of all that is logged by it; see `log_event`.
+        """
+        return Session(self._native, id, user_id, agent_id, info_class)
 
     def meter(
         self,

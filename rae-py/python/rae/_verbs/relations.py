@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rae._rae import Page, Receipt
-from rae._types import Time
+from rae._types import InfoClass, Time, TrustLevel
 from rae._verbs.base import Handle
 
 
@@ -23,6 +23,10 @@ class Rae(Handle):
         valid_from: Time | None = None,
         valid_to: Time | None = None,
         source_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        trust_level: TrustLevel | None = None,
+        info_class: InfoClass | None = None,
     ) -> Receipt:
         """Stores a relation: a fact in words ("Ada works at Acme") that carries subject, relation
         and object as its `claim`. No model is called.
@@ -33,6 +37,8 @@ class Rae(Handle):
         weight: how strong it is, more than 0 and at most 1,000. confidence: 0 to 1.
         valid_from, valid_to: when it holds; the end is exclusive.
         source_id: the memory that says so; forgetting it takes what it alone said.
+        user_id, agent_id: whose it is: erased with the user, and merges with that one's alone.
+        trust_level, info_class: as in `remember`, "internal" by default.
 
         The same relation with the same validity merges: `receipt.merged`. The id is that of a
         memory, for `get`, `update`, `history` and `forget`. Raises NotFoundError where source_id
@@ -48,6 +54,10 @@ class Rae(Handle):
                 "valid_from": valid_from,
                 "valid_to": valid_to,
                 "source_id": source_id,
+                "user_id": user_id,
+                "agent_id": agent_id,
+                "trust_level": trust_level,
+                "info_class": info_class,
             }
         )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import builtins
+from typing import Literal
 
-from rae._changes import ChangePage, Undone
+from rae._changes import ChangePage, JobPage, Undone
 from rae._rae import Audit, Exported, Finding, Imported, Maintained, Reembedded, Stats
 from rae._types import Embedder, Path, Time
 from rae._verbs.base import Handle
@@ -77,9 +78,34 @@ class Rae(Handle):
         What it changed is as before; what it added holds no longer and stays in history. Done twice
         it is done once, and it is itself a change that can be undone. NotFoundError: there is no
         such change. ConflictError with code "changed_since": one of its memories was changed or
-        deleted since; with code "not_undoable": what it deleted is gone for good.
+        deleted since; with code "not_undoable": what it deleted is gone for good, or it follows
+        from relations.
         """
         return Undone._of(self._native.call("undo", {"id": id}))
+
+    def jobs(
+        self,
+        *,
+        state: Literal["queued", "dead"] | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """A page of the project's background jobs, oldest first.
+
+        `maintain` runs those that are due; on a server its worker does. A job that failed as often
+        as is allowed is "dead", with the reason in `last_error`: `requeue_job` takes it back.
+
+        state: only those. limit: 1 to 1,000. cursor: `next_cursor` of the page before.
+        """
+        args: dict[str, object] = {"state": state, "limit": limit, "cursor": cursor}
+        return JobPage._of(self._native.call("jobs", args))
+
+    def requeue_job(self, id: str) -> None:
+        """Takes a dead job back into the queue, due now, with all its attempts before it.
+
+        NotFoundError with code "job_not_found": the project has no dead job of this id.
+        """
+        self._native.call("requeue_job", {"id": id})
 
     def doctor(self) -> builtins.list[Finding]:
         """Looks for damage and says what to do; takes a time in proportion to the store."""

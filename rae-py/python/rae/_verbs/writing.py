@@ -172,19 +172,27 @@ class Rae(Handle):
         return self._native.forget(id, filter, scope, target)
 
     def verify_erasure(
-        self, receipt: Mapping[str, Any] | Forgotten, *, exports: Sequence[Path] = ()
+        self,
+        receipt: Mapping[str, Any] | Forgotten,
+        *,
+        exports: Sequence[Path] = (),
+        texts: Sequence[str] = (),
     ) -> ErasureReport:
         """Looks for whatever a receipt of `forget` names in every place of the project. Changes
         nothing; takes a time in proportion to the project.
 
         receipt: that of an answer of `forget`, or the answer.
         exports: export files to look into as well; not on a server.
+        texts: texts that you know were erased, at most 16 of 4 to 1,000 bytes. They are looked for,
+            byte for byte, in memories, history, jobs, stored sets and runs, the exports, and in the
+            raw bytes of the store's own file (not on a server). Neither stored nor logged.
 
         Raises InvalidInputError with code "not_a_receipt"; "other_project" for that of another
-        store or project; "no_ids" for one that names none, as that of a whole project.
+        store or project; "no_ids" for one that names none, as that of a whole project;
+        "invalid_texts".
         """
         named = receipt.receipt if isinstance(receipt, Forgotten) else receipt
-        return self._native.verify_erasure(named, exports)
+        return self._native.verify_erasure(named, exports, texts)
 
     def feedback(self, id: str, useful: bool) -> Memory:
         """Says whether a memory helped: strength moves a fifth of the way to 1 or 0, importance a

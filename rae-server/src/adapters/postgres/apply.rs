@@ -383,6 +383,12 @@ impl Work<'_> {
                 let text = || format!("memory {id} has version {found}, not {version}; read it again");
                 holds(found == *version, "version_changed", text)?;
             }
+            Precondition::SeqIs(id, seq) => {
+                let sql = "SELECT seq FROM rae.memories WHERE scope = $1 AND id = $2";
+                let row = self.tx.query_opt(sql, &[&self.row.sid, &id.0]).await?.ok_or_else(|| missing(*id))?;
+                let text = || format!("memory {id} was touched since; read it again");
+                holds(uint(&row, 0)? == *seq, "version_changed", text)?;
+            }
             Precondition::Absent(id) => {
                 let absent = self.version_of(*id).await?.is_none();
                 holds(absent, "exists", || format!("there is a memory {id} already"))?;
@@ -436,10 +442,12 @@ impl Work<'_> {
                 Outcome::Deleted { existed: due && self.delete_all(&[*id]).await? > 0 }
             }
             Op::Fade { stamp, strength } => done(self.fade(stamp, *strength).await?),
+            Op::RestoreStrength { id, left, strength } => done(self.restore_strength(*id, *left, *strength).await?),
             Op::DeleteUntouched { stamp } => {
                 let untouched = self.untouched(stamp).await?.is_some();
                 Outcome::Deleted { existed: untouched && self.delete_all(&[stamp.id]).await? > 0 }
             }
+            Op::DropVersions { id, versions } => done(self.drop_versions(*id, versions).await?),
             Op::TrimAudit { keep } => done(self.trim_audit(*keep).await?),
             Op::PutVector { id, version, vector } => done(self.put_vector(*id, *version, vector).await?),
             Op::TrimLayer { layer, session_id, keep } => {

@@ -13,6 +13,14 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 impl Work<'_> {
+    /// Removes older versions of a live memory; whether there were any of these.
+    pub async fn drop_versions(&self, id: MemoryId, versions: &[u32]) -> Res<bool> {
+        let sql = "DELETE FROM rae.versions WHERE memory = (SELECT rid FROM rae.memories WHERE scope = $1 AND id = $2) \
+                   AND version = ANY ($3)";
+        let versions: Vec<i64> = versions.iter().copied().map(i64::from).collect();
+        Ok(self.tx.execute(sql, &[&self.row.sid, &id.0, &versions]).await? > 0)
+    }
+
     /// Removes memories with all that belongs to them and leaves tombstones, numbered in the order given; how many there
     /// were. Versions and access data go with a memory, by reference.
     pub async fn delete_all(&mut self, gone: &[MemoryId]) -> Res<u64> {

@@ -91,6 +91,16 @@ impl Work<'_> {
         Ok(true)
     }
 
+    /// Moves a strength that is exactly what was left; whether it was.
+    pub async fn restore_strength(&mut self, id: MemoryId, left: f64, strength: f64) -> Res<bool> {
+        let sql = "SELECT rid FROM rae.memories WHERE scope = $1 AND id = $2 AND strength = $3";
+        let Some(row) = self.tx.query_opt(sql, &[&self.row.sid, &id.0, &left]).await? else { return Ok(false) };
+        let (rid, seq): (i64, i64) = (row.try_get(0)?, int(self.next_seq()));
+        let sql = "UPDATE rae.memories SET seq = $2, strength = $3 WHERE rid = $1";
+        self.tx.execute(sql, &[&rid, &seq, &strength]).await?;
+        Ok(true)
+    }
+
     /// Keeps the newest audit rows of the scope; whether others went.
     pub async fn trim_audit(&self, keep: usize) -> Res<bool> {
         let keep = i64::try_from(keep).unwrap_or(i64::MAX);

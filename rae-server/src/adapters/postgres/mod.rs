@@ -228,6 +228,16 @@ impl MemoryRead for PostgresStore {
         self.core.run(ctx, Mode::Read, move |tx| boxed(async move { read::derived_from(tx, &ids, limit).await })).await
     }
 
+    async fn once_derived_from(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(MemoryId, Vec<u32>)>> {
+        let ids: Arc<HashSet<MemoryId>> = Arc::new(ids.iter().copied().collect());
+        self.core
+            .run(ctx, Mode::Read, move |tx| {
+                let ids = Arc::clone(&ids);
+                boxed(async move { read::once_derived_from(tx, &ids).await })
+            })
+            .await
+    }
+
     async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
         let keys = keys.to_vec();
         self.core.run(ctx, Mode::Read, move |tx| boxed(async move { read::claims(tx, &keys, limit).await })).await

@@ -75,6 +75,8 @@ impl Work<'_> {
             holds(found == memory.version, "version_changed", text)?;
             return Ok(Outcome::Put { id: memory.id, version: found, merged: false, replayed: true });
         }
+        let apart = self.restored_beside(memory).await?;
+        let memory = apart.as_ref().unwrap_or(memory);
         let (created, updated) = (memory.created_at, memory.updated_at);
         let mut inserted = self.insert(memory, vector, memory.seq_in_session, created, updated).await?;
         if !inserted && self.retire_duplicate(memory).await? {
@@ -103,6 +105,13 @@ impl Work<'_> {
             self.record_access(std::iter::once((memory.id, count, last))).await?;
         }
         put(memory.id, memory.version, false)
+    }
+
+    /// How a memory is restored where another one is about the same subject; `None` where it is restored as it is.
+    async fn restored_beside(&self, memory: &Memory) -> Res<Option<Memory>> {
+        let Some(key) = memory.dedup_key.filter(|_| memory.has_subject_key()) else { return Ok(None) };
+        let held = self.load(BY_DEDUP, &[&self.row.sid, &&key[..]]).await?;
+        Ok(held.and_then(|(_, held)| memory.restored_beside(&held, self.at)))
     }
 
     pub fn own(&self, memory: &Memory) -> Result<()> {
@@ -138,8 +147,12 @@ impl Work<'_> {
     async fn merge(&mut self, other: &Memory) -> Res<Option<(MemoryId, u32)>> {
         let Some(key) = &other.dedup_key else { return Ok(None) };
         let Some((rid, mut memory)) = self.load(BY_DEDUP, &[&self.row.sid, &&key[..]]).await? else { return Ok(None) };
-        memory.absorb(other);
+        let before = memory.merge(other, self.at);
         self.update_light(rid, &memory).await?;
+        if let Some(before) = before {
+            self.replace_version(rid, &before.memory, memory.version).await?;
+            self.update(rid, &memory).await?;
+        }
         self.derive(&[(memory.id, &memory.provenance.derived_from)]).await?;
         Ok(Some((memory.id, memory.version)))
     }
@@ -195,9 +208,7 @@ impl Work<'_> {
         if mode == PatchMode::NewVersion {
             new.version = old.version.saturating_add(1);
             new.updated_at = self.at;
-            self.keep_version(rid, &old, Some(self.at)).await?;
-            let keep = i64::from(new.version) - i64::try_from(HISTORY_VERSIONS_MAX).unwrap_or(i64::MAX);
-            self.tx.execute("DELETE FROM rae.versions WHERE memory = $1 AND version < $2", &[&rid, &keep]).await?;
+            self.replace_version(rid, &old, new.version).await?;
         }
         if new.dedup_key != old.dedup_key {
             self.retire_duplicate(&new).await?;
@@ -253,6 +264,14 @@ impl Work<'_> {
             }
             result => result.map(|_| ()),
         }
+    }
+
+    /// Keeps the state before the version `next`, and no more older ones than may be kept.
+    async fn replace_version(&self, rid: i64, old: &Memory, next: u32) -> Res<()> {
+        self.keep_version(rid, old, Some(self.at)).await?;
+        let keep = i64::from(next) - i64::try_from(HISTORY_VERSIONS_MAX).unwrap_or(i64::MAX);
+        self.tx.execute("DELETE FROM rae.versions WHERE memory = $1 AND version < $2", &[&rid, &keep]).await?;
+        Ok(())
     }
 
     async fn keep_version(&self, rid: i64, state: &Memory, replaced_at: Option<Timestamp>) -> Res<()> {

@@ -4,7 +4,7 @@ use super::{
     apply::ScopeRow,
     errors::Res,
     prefilter::Prefilter,
-    row::{columns, decode, head_columns, id, ids, page, time_opt, uint},
+    row::{columns, decode, head_columns, id, ids, page, time_opt, uint, version},
     session::Tx,
 };
 use futures::{TryStreamExt, pin_mut};
@@ -12,7 +12,7 @@ use rae_core::{
     limits::PAGE_MAX,
     model::{Filter, Memory, MemoryId, MemoryVersion, Scan, Timestamp},
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use tokio_postgres::{RowStream, types::ToSql};
 use uuid::Uuid;
 
@@ -159,6 +159,24 @@ pub(super) async fn derived_from(tx: &Tx, sources: &[MemoryId], limit: usize) ->
     );
     let rows = tx.query(sql, &[&row.sid, &ids(sources), &limit]).await?;
     rows.iter().map(|row| decode(row, &tx.scope).map(|(_, memory)| memory)).collect()
+}
+
+/// Versions are read one by one: there may be many. Those without sources are not decoded.
+pub(super) async fn once_derived_from(tx: &Tx, sources: &HashSet<MemoryId>) -> Res<Vec<(MemoryId, Vec<u32>)>> {
+    let Some(row) = ScopeRow::find(tx).await? else { return Ok(Vec::new()) };
+    let sql = "SELECT m.id, v.version, v.state FROM rae.versions v JOIN rae.memories m ON m.rid = v.memory \
+               WHERE m.scope = $1 AND strpos(v.state, '\"derived_from\":[\"') > 0";
+    let rows = tx.client()?.query_raw(sql, [row.sid]).await?;
+    pin_mut!(rows);
+    let mut found: BTreeMap<MemoryId, Vec<u32>> = BTreeMap::new();
+    while let Some(row) = rows.try_next().await? {
+        let old: Memory = serde_json::from_str(row.try_get(2)?)?;
+        if old.provenance.derived_from.iter().any(|id| sources.contains(id)) {
+            found.entry(id(&row, 0)?).or_default().push(version(&row, 1)?);
+        }
+    }
+    found.values_mut().for_each(|versions| versions.sort_unstable());
+    Ok(found.into_iter().collect())
 }
 
 pub(super) async fn claims(tx: &Tx, keys: &[[u8; 16]], limit: usize) -> Res<Vec<Memory>> {

@@ -1,5 +1,6 @@
 //! Shapes of relations.
 
+use super::names::{InfoClass, TrustLevel};
 use utoipa::{IntoParams, ToSchema};
 
 /// What `relate` takes; null is the same as no value.
@@ -29,6 +30,13 @@ pub struct NewRelation {
     /// The memory that says so; erasure follows it.
     #[schema(format = Uuid)]
     pub source_id: Option<String>,
+    /// User it belongs to: it is erased with the user, and merges with that user's alone.
+    pub user_id: Option<String>,
+    /// Agent it belongs to.
+    pub agent_id: Option<String>,
+    pub trust_level: Option<TrustLevel>,
+    /// Default internal.
+    pub info_class: Option<InfoClass>,
 }
 
 /// Parameters of a list of relations.

@@ -1,6 +1,6 @@
 //! Shapes of sessions and of what is learnt from them.
 
-use super::names::Kind;
+use super::names::{InfoClass, Kind, TrustLevel};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
@@ -43,12 +43,26 @@ pub enum SessionOutcome {
 #[derive(ToSchema)]
 pub struct NewEvent {
     pub r#type: EventType,
-    /// What was said, called or answered: 1 byte to 1 MiB.
-    #[schema(min_length = 1)]
+    /// What was said, called or answered: at most 1 MiB. Of a call without arguments and an answer without a word it may be empty.
     pub content: String,
     /// A JSON object of your own, without a field `event`. Reflection reads tool, error, ok, status, exit_code and call_id.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Value>,
+    /// User it belongs to: what is learnt from it is that user's own, and is erased with the user.
+    pub user_id: Option<String>,
+    /// Agent it belongs to.
+    pub agent_id: Option<String>,
+    /// Who said it.
+    pub speaker: Option<String>,
+    /// When it happened; default: when it is logged.
+    #[schema(format = DateTime)]
+    pub occurred_at: Option<String>,
+    /// Seconds to live; default: none.
+    #[schema(exclusive_minimum = 0.0)]
+    pub ttl: Option<f64>,
+    pub trust_level: Option<TrustLevel>,
+    /// Default internal. What is learnt from it has the strictest class of its events.
+    pub info_class: Option<InfoClass>,
     /// Makes the call safe to repeat for 24 hours. With another body: 409.
     pub idempotency_key: Option<String>,
 }
@@ -59,6 +73,12 @@ pub struct SessionEnd {
     pub outcome: SessionOutcome,
     /// What went wrong, at most 8 KiB.
     pub error: Option<String>,
+    /// User it belongs to. Default, with the agent: whose all events of the session are, where they are of one.
+    pub user_id: Option<String>,
+    /// Agent it belongs to.
+    pub agent_id: Option<String>,
+    /// Default: the strictest class of the session's events.
+    pub info_class: Option<InfoClass>,
 }
 
 /// What to reflect on.

@@ -41,6 +41,10 @@ pub struct ErasureCheck {
     /// The receipt of an erasure, or its whole answer.
     #[schema(value_type = Object)]
     pub receipt: Value,
+    /// Texts that somebody knows were erased, each of 4 to 1,000 bytes: they are looked for in memories, history, jobs, and stored sets of
+    /// questions and their runs, byte for byte. They are neither stored nor logged.
+    #[schema(max_items = 16)]
+    pub texts: Option<Vec<String>>,
 }
 
 /// What the check of a receipt found.
@@ -103,7 +107,7 @@ pub struct AutomaticChange {
     pub id: String,
     #[schema(format = DateTime)]
     pub at: String,
-    /// What happened, for example facts, reflect, audit_fix, undo, forget_faded or expire.
+    /// What happened, for example facts, reflect, audit_fix, resume, undo, forget_faded or expire.
     pub action: String,
     /// The memories that it added or changed; empty where only their number is known.
     pub ids: Vec<String>,
@@ -147,6 +151,8 @@ pub struct Audit {
     pub truncated: bool,
     /// How many of the findings were fixed.
     pub fixed: u64,
+    /// Memories that no facts were read from although that was asked for, by reason.
+    pub kept_out: BTreeMap<String, u64>,
 }
 
 /// Kind of a finding.

@@ -1,0 +1,158 @@
+//! What becomes of facts, and of all else that was made from a memory, when the memory is changed.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test reports by panicking
+
+mod common;
+
+use common::{Bench, on_every_store, time, turn};
+use rae_core::{
+    AuditOptions, Enrich, Kind, ListOptions, Memory, MemoryId, MemoryUpdate, NewMemory, NewRelation, Rae, block_on,
+    model::{InfoClass, TrustLevel},
+};
+
+async fn tell(b: &Bench, at: &str, content: &str) -> MemoryId {
+    let new = NewMemory { infer: true, ..turn("s", "Ada", at, content) };
+    let id = b.mem.remember(new).await.unwrap().id;
+    b.mem.maintain(None).await.unwrap();
+    id
+}
+
+async fn change(b: &Bench, id: MemoryId, update: MemoryUpdate) {
+    b.mem.update(id, update).await.unwrap();
+    b.mem.maintain(None).await.unwrap();
+}
+
+fn content(text: &str) -> MemoryUpdate {
+    MemoryUpdate { content: Some(text.to_owned()), ..MemoryUpdate::default() }
+}
+
+async fn facts(mem: &Rae) -> Vec<Memory> {
+    let page = mem.list(ListOptions { limit: 1_000, ..ListOptions::default() }).await.unwrap();
+    page.items.into_iter().filter(|m| m.kind == Kind::Fact).collect()
+}
+
+/// What holds: its words and since when.
+async fn holds(b: &Bench) -> Vec<(String, String)> {
+    let day = |t: rae_core::Timestamp| t.to_string().chars().take(10).collect::<String>();
+    let all = facts(&b.mem).await.into_iter().filter(|m| m.valid_to.is_none());
+    let mut all: Vec<_> = all.map(|m| (m.content, day(m.valid_from.unwrap()))).collect();
+    all.sort();
+    all
+}
+
+fn is(content: &str, from: &str) -> (String, String) {
+    (content.to_owned(), from.to_owned())
+}
+
+#[test]
+fn a_corrected_memory_takes_back_what_it_no_longer_says_and_is_read_anew() {
+    on_every_store(|b| {
+        block_on(async {
+            tell(b, "2025-01-01", "I live in Bergen.").await;
+            let id = tell(b, "2025-02-01", "I live in Oslo. I like tea.").await;
+            let oslo = facts(&b.mem).await.into_iter().find(|m| m.content.contains("Oslo")).unwrap();
+            change(b, id, content("I live in Rome. I like tea.")).await;
+            assert_eq!(holds(b).await, [is("Ada likes tea.", "2025-02-01"), is("Ada lives in Rome.", "2025-02-01")]);
+            assert!(b.mem.audit(AuditOptions::default()).await.unwrap().findings.is_empty());
+            // What it had ended holds again where nothing else is said.
+            change(b, id, content("I like tea.")).await;
+            assert_eq!(holds(b).await, [is("Ada likes tea.", "2025-02-01"), is("Ada lives in Bergen.", "2025-01-01")]);
+            // Said once more it is read once more, and doing it again changes nothing.
+            change(b, id, content("I live in Oslo. I like tea.")).await;
+            assert_eq!(holds(b).await, [is("Ada likes tea.", "2025-02-01"), is("Ada lives in Oslo.", "2025-02-01")]);
+            let before = facts(&b.mem).await;
+            change(b, id, MemoryUpdate { valid_from: Some(Some(time("2025-02-01"))), ..MemoryUpdate::default() }).await;
+            assert_eq!(facts(&b.mem).await, before);
+            assert_eq!(b.mem.get(oslo.id).await.unwrap().metadata["withdrawn"], true);
+        });
+    });
+}
+
+#[test]
+fn a_withdrawn_fact_can_be_taken_back() {
+    on_every_store(|b| {
+        block_on(async {
+            let id = tell(b, "2025-02-01", "I live in Oslo.").await;
+            change(b, id, content("Nothing to see here today.")).await;
+            assert_eq!(holds(b).await, []);
+            let change =
+                b.mem.changes(Default::default()).await.unwrap().items.into_iter().find(|c| c.undoable).unwrap();
+            assert_eq!(change.action, "facts");
+            b.mem.undo(change.id).await.unwrap();
+            assert_eq!(holds(b).await, [is("Ada lives in Oslo.", "2025-02-01")]);
+        });
+    });
+}
+
+#[test]
+fn a_fact_that_others_say_loses_a_source_and_one_of_a_turn_that_is_over_ends_with_it() {
+    on_every_store(|b| {
+        block_on(async {
+            tell(b, "2025-01-01", "I like tea.").await;
+            let again = tell(b, "2025-02-01", "I really like tea! I live in Oslo.").await;
+            let relation = NewRelation {
+                source_id: Some(again),
+                confidence: Some(0.8),
+                ..NewRelation::new("Ada", "knows", "Bob")
+            };
+            b.mem.relate(relation).await.unwrap();
+            let until = Some(Some(time("2025-06-01")));
+            change(b, again, MemoryUpdate { content: Some("I live in Oslo.".to_owned()), ..MemoryUpdate::default() })
+                .await;
+            change(b, again, MemoryUpdate { valid_to: until, ..MemoryUpdate::default() }).await;
+            let all = facts(&b.mem).await;
+            let of = |text: &str| all.iter().find(|m| m.content.contains(text)).unwrap();
+            assert_eq!(
+                (of("tea").witness_count, of("tea").provenance.derived_from.len(), of("tea").valid_to),
+                (1, 1, None)
+            );
+            assert_eq!(of("Oslo").valid_to, Some(time("2025-06-01")));
+            // What somebody related himself is his.
+            assert_eq!(of("knows").version, 1);
+        });
+    });
+}
+
+#[test]
+fn a_class_that_goes_up_and_a_life_that_gets_shorter_take_along_what_was_made_from_it_at_once() {
+    on_every_store(|b| {
+        block_on(async {
+            let id = tell(b, "2025-01-01", "I live in Oslo. I work at Acme. I like tea.").await;
+            let other = tell(b, "2025-01-02", "I like tea.").await;
+            let update = MemoryUpdate {
+                info_class: Some(InfoClass::Restricted),
+                ttl: Some(Some(60.0)),
+                trust_level: Some(Some(TrustLevel::Low)),
+                ..MemoryUpdate::default()
+            };
+            let all = |mem: &Rae| {
+                let mem = mem.clone();
+                async move { mem.list(ListOptions { limit: 100, ..ListOptions::default() }).await.unwrap().items }
+            };
+            assert!(all(&b.mem).await.iter().any(|m| m.kind == Kind::EntitySummary));
+            b.mem.update(id, update).await.unwrap();
+            let source = b.mem.get(id).await.unwrap();
+            for memory in all(&b.mem).await.into_iter().filter(|m| m.id != other) {
+                assert_eq!(memory.info_class, InfoClass::Restricted, "{}", memory.content);
+                let lives_on = memory.content == "Ada likes tea.";
+                assert_eq!(memory.expires_at, source.expires_at.filter(|_| !lives_on), "{}", memory.content);
+                let follows = memory.id == id || (memory.kind == Kind::Fact && !lives_on);
+                assert_eq!(memory.trust_level == Some(TrustLevel::Low), follows, "{}", memory.content);
+            }
+            let change = b.mem.changes(Default::default()).await.unwrap().items.remove(0);
+            assert_eq!((change.action.as_str(), change.undoable), ("derived", true));
+        });
+    });
+}
+
+#[test]
+fn a_store_that_reads_all_reads_a_memory_that_says_something_only_now() {
+    block_on(async {
+        let mem = Rae::builder().enrich(Enrich::Rules).open().await.unwrap();
+        let id = mem.remember(turn("s", "Ada", "2025-01-01", "What a day it was yesterday.")).await.unwrap().id;
+        mem.maintain(None).await.unwrap();
+        mem.update(id, content("I live in Oslo.")).await.unwrap();
+        mem.maintain(None).await.unwrap();
+        assert_eq!(facts(&mem).await.len(), 1);
+    });
+}
