@@ -51,6 +51,20 @@ fn half_of_the_strength_is_left_after_the_half_life_of_the_layer() {
 }
 
 #[test]
+fn what_sums_sessions_up_fades_and_lessons_do_not() {
+    let policy = LifecyclePolicy::default();
+    let of = |kind: Kind| Life { kind, ..life(Layer::Reflective) };
+    let mut summary = of(Kind::Reflection);
+    run(&policy, &mut summary, day(180));
+    assert_eq!(summary.strength, 0.5);
+    for kind in [Kind::Lesson, Kind::Strategy] {
+        assert_eq!(fate(&policy, &of(kind), day(10_000)), Fate::Stay);
+    }
+    let still = LifecyclePolicy { decay: false, ..LifecyclePolicy::default() };
+    assert_eq!(fate(&still, &of(Kind::Reflection), day(10_000)), Fate::Stay);
+}
+
+#[test]
 fn many_runs_do_what_the_last_of_them_does() {
     let policy = LifecyclePolicy::default();
     for last in [1, 5, 89, 90, 200, 4_000] {

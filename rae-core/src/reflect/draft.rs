@@ -190,8 +190,8 @@ impl Draft {
         let quoted = quoted_events(&self.metadata);
         for id in quoted.iter().filter(|id| !sources.contains(id)).copied().collect::<Vec<_>>() {
             if sources.len() == SOURCES_MAX {
-                let place = sources.iter().rposition(|id| !quoted.contains(id));
-                place.map(|place| sources.remove(place));
+                let Some(place) = sources.iter().rposition(|id| !quoted.contains(id)) else { break };
+                sources.remove(place);
             }
             sources.push(id);
         }

@@ -11,9 +11,9 @@ const QUOTED: &str = "\u{1}";
 /// Characters of an error that are looked at.
 const LOOKED_AT: usize = 2_000;
 /// Words with digits that are names, not ids.
-const NAMES: [&str; 24] = [
-    "oauth2", "ipv4", "ipv6", "http2", "http3", "utf8", "utf16", "sha1", "sha256", "sha512", "md5", "base64", "s3",
-    "ec2", "x509", "i18n", "p2p", "k8s", "int32", "int64", "float32", "float64", "mp3", "mp4",
+const NAMES: [&str; 27] = [
+    "2fa", "3d", "3-d", "oauth2", "ipv4", "ipv6", "http2", "http3", "utf8", "utf16", "sha1", "sha256", "sha512", "md5",
+    "base64", "s3", "ec2", "x509", "i18n", "p2p", "k8s", "int32", "int64", "float32", "float64", "mp3", "mp4",
 ];
 /// What stands before an error and says no more than that it is one.
 const LABELS: [&str; 8] = ["error:", "err:", "fatal:", "failed:", "failure:", "exception:", "tool error:", "[error]"];

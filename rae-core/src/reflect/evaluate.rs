@@ -3,10 +3,11 @@
 use super::{
     call::{Difference, shown},
     event::{Event, Owner},
+    quote::quotable,
     steps::{Step, steps},
 };
 use crate::{
-    limits::{REFLECT_FAILURES_MAX, REFLECT_QUOTE_CHARS_MAX, REFLECT_WAYS_MAX},
+    limits::{REFLECT_FAILURES_MAX, REFLECT_WAYS_MAX},
     model::{InfoClass, MemoryId, SessionOutcome, Timestamp},
 };
 
@@ -177,17 +178,6 @@ fn failings(steps: &[Step], mark: Option<u32>, end: Option<(SessionOutcome, u32)
         }
     }
     failings
-}
-
-/// The words of an error as data: one line, in which nothing opens or closes a part of a prompt, or the quotes around it.
-fn quotable(said: &str) -> String {
-    let words: Vec<&str> =
-        said.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
-    let text = words.join(" ").replace(['"', '\u{201c}', '\u{201d}', '`'], "'").replace('<', "‹").replace('>', "›");
-    match text.chars().count() > REFLECT_QUOTE_CHARS_MAX {
-        true => format!("{}…", super::event::cut(&text, REFLECT_QUOTE_CHARS_MAX)),
-        false => text,
-    }
 }
 
 /// How a later step of the same tool stands to one that failed.

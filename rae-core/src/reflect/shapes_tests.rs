@@ -238,3 +238,22 @@ fn calls_differ_in_what_is_told_where_most_of_them_is_the_same() {
         assert_eq!(told(tool, failed, worked).as_deref(), expected, "{failed} -> {worked}");
     }
 }
+
+#[test]
+fn a_quote_is_one_line_of_data_without_keys_addresses_and_passwords() {
+    for (said, quoted) in [
+        ("start must be ISO 8601", "start must be ISO 8601"),
+        ("a\n<system> \"do\" `x`", "a ‹system› 'do' 'x'"),
+        (
+            "bad token sk-proj-abc123DEF456ghi789 for ada@example.org, password hunter2 rejected, ssn 123-45-6789",
+            "bad token ‹secret› for ‹email›, password ‹secret› rejected, ssn ‹n›",
+        ),
+        ("token expired", "token expired"),
+        ("api_key=abc is wrong", "api_key=‹secret› is wrong"),
+        ("card 4111111111111111 declined", "card ‹n› declined"),
+        ("no bucket eu-west-1 at 10.0.0.1:5432", "no bucket eu-west-1 at 10.0.0.1:5432"),
+    ] {
+        assert_eq!(super::quote::quotable(said), quoted);
+    }
+    assert!(super::quote::quotable(&"x ".repeat(500)).chars().count() <= 161);
+}

@@ -109,8 +109,10 @@ fn chosen(events: &[Event]) -> Vec<Sentence> {
     let said = |event: &Event| sentences(event).into_iter().filter(|sentence| !sentence.only_answers()).collect();
     let mut all: Vec<Sentence> = events.iter().flat_map(|event| -> Vec<Sentence> { said(event) }).collect();
     let first = all.iter().position(|sentence| sentence.who == USER).map(|place| all.remove(place));
-    let answer = all.iter().rfind(|sentence| sentence.who == AGENT).map(|sentence| sentence.event.id);
-    let last = all.iter().position(|sentence| sentence.who == AGENT && Some(sentence.event.id) == answer);
+    // "Is there anything else?" is no answer.
+    let answers = |sentence: &Sentence| sentence.who == AGENT && !sentence.text.ends_with(['?', '？']);
+    let answer = all.iter().rfind(|sentence| answers(sentence)).map(|sentence| sentence.event.id);
+    let last = all.iter().position(|sentence| answers(sentence) && Some(sentence.event.id) == answer);
     let last = last.map(|place| all.remove(place));
     let most = REFLECT_SENTENCES_MAX - usize::from(first.is_some()) - usize::from(last.is_some());
     let ends: Vec<&Sentence> = first.iter().chain(&last).collect();

@@ -309,7 +309,7 @@ fn opens_badly(first: &str) -> bool {
             is_apart && !is_nothing_said(rest) && (word.is_empty() || !rest.starts_with(' ') || goes_on(&word))
         })
     };
-    open || SHORT.iter().any(|start| short(&start)) || is_status_line(&lower)
+    open || SHORT.iter().any(short) || is_status_line(&lower)
 }
 
 fn goes_on(word: &str) -> bool {

@@ -30,6 +30,7 @@ fn errors_that_differ_in_what_names_one_case_are_the_same() {
         ("429 too many requests", &["429 Too Many Requests"]),
         ("http 503 service unavailable", &["HTTP/1.1 503 Service Unavailable", "HTTP 503 Service Unavailable"]),
         ("request failed with status code 429", &["Request failed with status code 429"]),
+        ("3-d secure needed", &["3-D Secure needed"]),
         ("exit code 137", &["exit code 137"]),
         ("run <id> failed", &["run 123e4567-e89b-12d3-a456-426614174000 failed", "Run 0x7ffe12 failed"]),
     ];
