@@ -207,6 +207,28 @@ test("an embedder that fails later costs the vector and not the memory, and main
   }
 });
 
+test("a job that failed for good is listed with the reason, and requeued", async (t) => {
+  const model = switchable();
+  const mem = await opened(t, { embedder: model, _testNow: "2024-01-01T00:00:00Z" });
+  model.answer = () => { throw new Error("down"); };
+  await mem.remember("The lamp is green.");
+  const [waiting] = (await mem.jobs()).items;
+  assert.deepEqual([waiting.kind, waiting.state, waiting.attempts, waiting.lastError], ["embed", "queued", 0, null]);
+  for (let hour = 0; hour < 8; hour += 1) {
+    mem._testAdvance(7200);
+    await mem.maintain();
+  }
+  const [dead] = (await mem.jobs({ state: "dead" })).items;
+  assert.deepEqual([dead.id, dead.attempts, (await mem.jobs({ state: "queued" })).items], [waiting.id, 5, []]);
+  assert.ok(dead.lastError);
+  model.answer = model.good;
+  const missing = await mem.requeueJob("019b76da-a800-7f8b-b8ba-e301f1cd0878").then(assert.fail, (e) => e);
+  assert.equal(missing.reason, "job_not_found");
+  await mem.requeueJob(dead.id);
+  assert.equal((await mem.maintain()).ran.embedded, 1);
+  assert.deepEqual([(await mem.jobs()).items, (await mem.stats()).vectors], [[], 1]);
+});
+
 test("an embedder that never answers ends at the store's timeout", async (t) => {
   const pending = [];
   // Held, so that the collector does not end them.

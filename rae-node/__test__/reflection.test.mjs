@@ -18,7 +18,7 @@ test("a session logs, ends once and teaches", async () => {
   await fail(session, "Timeout after 5 s.");
   const end = await session.end("failure", "no flight");
   assert.deepEqual(await session.end("failure", "no flight"), end);
-  for (const refused of [session.end("success"), session.log("user_input", "More.")]) {
+  for (const refused of [() => session.end("success"), () => session.log("user_input", "More.")]) {
     await assert.rejects(refused, { kind: "conflict", reason: "session_ended" });
   }
   const page = await session.events({ limit: 4 });

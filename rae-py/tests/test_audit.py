@@ -17,7 +17,13 @@ def kinds(report: rae.Audit) -> list[tuple[str, list[str]]]:
 
 def test_an_audit_finds_duplicates_contradictions_and_orphans(mem: rae.Rae) -> None:
     assert mem.audit() == mem.audit()
-    assert mem.audit().to_dict() == {"checked": 0, "findings": [], "truncated": False, "fixed": 0, "kept_out": {}}
+    assert mem.audit().to_dict() == {
+        "checked": 0,
+        "findings": [],
+        "truncated": False,
+        "fixed": 0,
+        "kept_out": {},
+    }
     code = mem.remember("The door code is 4711.", kind="fact").id
     same = mem.remember("the door code is 4711", kind="fact").id
     other = mem.remember("The door code is 4712.", kind="fact").id

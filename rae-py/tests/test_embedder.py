@@ -203,6 +203,32 @@ def test_an_embedder_that_fails_later_costs_the_vector_and_not_the_memory() -> N
         assert (mem.stats().vectors, mem.stats().jobs.queued) == (1, 0)
 
 
+def test_a_job_that_failed_for_good_is_listed_with_the_reason_and_requeued() -> None:
+    def raises(texts: list[str]) -> Any:
+        raise ConnectionError("down")
+
+    model = Switch()
+    with rae.open(":memory:", embedder=model, _test_now="2024-01-01") as mem:
+        working = model.answer
+        model.answer = raises
+        mem.remember("The lamp is green.")
+        waiting = mem.jobs().items[0]
+        assert (waiting.kind, waiting.state, waiting.last_error) == ("embed", "queued", None)
+        for _ in range(8):
+            mem._native.test_advance(7_200)
+            mem.maintain()
+        dead = mem.jobs(state="dead").items[0]
+        assert (dead.id, dead.attempts, mem.jobs(state="queued").items) == (waiting.id, 5, [])
+        assert dead.last_error
+        model.answer = working
+        with pytest.raises(rae.NotFoundError) as caught:
+            mem.requeue_job("019b76da-a800-7f8b-b8ba-e301f1cd0878")
+        assert caught.value.code == "job_not_found"
+        mem.requeue_job(dead.id)
+        assert mem.maintain().ran["embedded"] == 1
+        assert (mem.jobs().items, mem.stats().vectors) == ([], 1)
+
+
 class Switch2(Switch):
     """Good for the probe, and broken after it."""
 

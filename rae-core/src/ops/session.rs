@@ -178,7 +178,7 @@ impl SessionEnd {
     }
 
     /// With the owner and the class of the session's events where it names none: its error may repeat what they say.
-    async fn as_events(mut self, deps: &Deps, ctx: &Ctx, session: &str) -> Result<Self> {
+    async fn owned_as_events(mut self, deps: &Deps, ctx: &Ctx, session: &str) -> Result<Self> {
         let is_whose_known = self.user_id.is_some() || self.agent_id.is_some();
         if is_whose_known && self.info_class.is_some() {
             return Ok(self);
@@ -256,7 +256,7 @@ pub(crate) async fn log_event(deps: &Deps, scope: &Scope, session: &str, event: 
 pub(crate) async fn end_session(deps: &Deps, scope: &Scope, session: &str, end: SessionEnd) -> Result<Receipt> {
     end.check(session)?;
     let (ctx, subject) = (deps.ctx(scope)?, Subject::end(scope, session));
-    let whole = end.clone().as_events(deps, &ctx, session).await?;
+    let whole = end.clone().owned_as_events(deps, &ctx, session).await?;
     let mut item = item(deps, scope, whole.into_new(session))?;
     item.memory.dedup_key = Some(subject.key);
     let now = deps.clock.now();

@@ -450,7 +450,7 @@ pub(super) fn telling_line(text: &str, is_output: bool) -> String {
         return String::new();
     }
     let is_trace = |line: &&str| line.starts_with("Traceback (most recent");
-    if let Some(at) = said.iter().position(|line| is_trace(&line)) {
+    if let Some(at) = said.iter().position(is_trace) {
         let after = said.get(at + 1..).unwrap_or_default();
         // The last exception of the trace; one without words is a line alone.
         let last = after.iter().rev().find(|line| is_exception(line)).or_else(|| after.last());

@@ -392,7 +392,10 @@ def audit(args: argparse.Namespace) -> int:
     fixed = f", fixed {report.fixed:,}" if args.fix else ""
     print(f"checked {report.checked:,}, findings {len(report.findings):,}{more}{fixed}")
     if report.kept_out:
-        print("no facts read from: " + ", ".join(f"{n:,} {reason}" for reason, n in sorted(report.kept_out.items())))
+        print(
+            "no facts read from: "
+            + ", ".join(f"{n:,} {reason}" for reason, n in sorted(report.kept_out.items()))
+        )
     return 0
 
 

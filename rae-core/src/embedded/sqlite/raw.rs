@@ -44,8 +44,7 @@ fn count(path: &Path, needles: &[Vec<u8>]) -> std::io::Result<Option<u64>> {
     let Some(file) = kept::open(path)? else { return Ok(None) };
     let overlap = needles.iter().map(Vec::len).max().unwrap_or(1).saturating_sub(1);
     let (mut buffer, mut carried, mut at, mut found) = (vec![0; overlap + CHUNK], 0, 0u64, 0u64);
-    loop {
-        let Some(free) = buffer.get_mut(carried..) else { break };
+    while let Some(free) = buffer.get_mut(carried..) {
         let read = kept::read_at(file.as_ref(), free, at)?;
         if read == 0 {
             break;
