@@ -316,7 +316,7 @@ async fn write(b: &Bench, random: &mut fastrand::Rng, n: usize) {
         }
         2 => {
             let place = ["U.S.A.", "USA", "Baden-Baden", "Baden Baden"][random.usize(..4)];
-            mem.relate(NewRelation::new(&format!("Person {n}"), "visited", place)).await.unwrap();
+            mem.relate(NewRelation::new(format!("Person {n}"), "visited", place)).await.unwrap();
         }
         _ => {
             let (session, text) = (format!("s{n}"), format!("Error: timeout after {n} s"));

@@ -146,7 +146,7 @@ fn an_undo_loses_nothing_that_is_said_again_while_it_works() {
     };
     at_every_moment(say_the_code, prepare, undo, |mem, nth| {
         let now = block_on(all(mem));
-        let kept = now.iter().find(|m| is_late(m)).unwrap_or_else(|| panic!("{nth}: {now:#?}"));
+        let kept = now.iter().find(is_late).unwrap_or_else(|| panic!("{nth}: {now:#?}"));
         let is_undone = !kept.tags.contains(&"other".to_owned());
         assert_eq!(kept.witness_count, if is_undone { 2 } else { 3 }, "{nth}: {now:#?}");
     });

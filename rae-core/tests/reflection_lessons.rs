@@ -53,7 +53,8 @@ async fn way(steps: &[(&str, &str, &str)], outcome: SessionOutcome) -> Option<St
 fn what_worked_is_what_helped_and_not_whatever_came_later() {
     use SessionOutcome::{Failure, Partial, Success};
     let refused = "psql: error: connection refused";
-    let cases: &[(&[(&str, &str, &str)], SessionOutcome, Option<&str>)] = &[
+    type Case<'a> = (&'a [(&'a str, &'a str, &'a str)], SessionOutcome, Option<&'a str>);
+    let cases: &[Case<'_>] = &[
         (
             &[
                 ("deploy", "deploy()", "Error: run migrate first"),

@@ -193,7 +193,8 @@ fn of_two_processes_on_one_file_one_asks() {
             let error = ["pipe", "link", "lock", "disk", "fan"][round];
             fails(&a, &format!("s{round}"), &format!("Error: broken {error}")).await;
             let (one, two) = tokio::join!(a.reflect(ReflectOptions::default()), b.reflect(ReflectOptions::default()));
-            (one.unwrap(), two.unwrap());
+            one.unwrap();
+            two.unwrap();
             assert_eq!(asked(&fake), round + 1);
         }
         // Who was told that another one asks left a job; it finds that all was asked.
