@@ -88,3 +88,21 @@ def test_the_weight_of_the_graph_is_an_option_of_recall(graph: Cli, tmp_path: Pa
     assert "graph_weight" in graph("recall", "a.rae", "Ada", "--graph-weight", 2, code=2).stderr
     with rae.open(tmp_path / "a.rae") as mem:
         assert len(mem.recall("Ada", graph_weight=0.0)) > 0
+
+
+def test_what_sessions_teach_and_what_waits_is_shown(cli: Cli, tmp_path: Path) -> None:
+    with rae.open(tmp_path / "a.rae") as mem:
+        session = mem.session("trip")
+        session.log("tool_call", "pay(card=1)", {"tool": "pay"})
+        session.log("tool_response", "Error: card declined", {"tool": "pay"})
+        session.end("failure")
+    assert "reflect" in cli("jobs", "a.rae").stdout
+    assert cli("jobs", "a.rae", "--dead").stdout == ""
+    learnt = cli("reflect", "a.rae", "--session", "trip").stdout
+    assert "lesson" in learnt and "card declined" in learnt
+    assert cli("reflect", "a.rae").stdout == "nothing new\n"
+    kinds = {item["kind"] for item in cli.json("reflections", "a.rae")["items"]}
+    assert kinds == {"lesson", "reflection"}
+    assert "card declined" in cli("reflections", "a.rae").stdout
+    missing = cli("requeue", "a.rae", "019b76da-a800-7f8b-b8ba-e301f1cd0878", code=1)
+    assert "dead letter" in missing.stderr

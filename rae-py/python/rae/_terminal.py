@@ -84,3 +84,10 @@ class Progress:
         if self._on:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+def told(mem: rae.Rae, memory_id: str) -> str:
+    try:
+        return mem.get(memory_id).content
+    except rae.NotFoundError:
+        return "(gone meanwhile)"

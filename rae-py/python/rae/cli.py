@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import rae
-from rae import _graph_cli, _rae
+from rae import _graph_cli, _rae, _upkeep_cli
 from rae._terminal import Progress, as_json, colours, head, ink, moment, paragraph, printable
 
 BATCH = 1_000
-KINDS = {"duplicate": "yellow", "contradiction": "red", "orphan": "cyan"}
-LEVELS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "error": ("error", "red")}
 
 
 class UsageError(Exception):
@@ -348,105 +346,6 @@ def watched(
         progress.done()
 
 
-def maintain(args: argparse.Namespace) -> int:
-    with opened(args) as mem:
-        done = mem.maintain()
-    if args.json:
-        as_json(done)
-    else:
-        for name, count in done.ran.items():
-            print(f"{ink(name.ljust(16), 'dim')}{count:,}")
-    return 0
-
-
-def doctor(args: argparse.Namespace) -> int:
-    with opened(args) as mem:
-        findings = mem.doctor()
-    if args.json:
-        as_json(findings)
-    else:
-        for finding in findings:
-            label, style = LEVELS.get(finding.level, (finding.level, "bold"))
-            print(f"{ink(label.ljust(8), style)}{finding.check.ljust(9)}{finding.message}")
-    return 1 if any(finding.level == "error" for finding in findings) else 0
-
-
-def audit(args: argparse.Namespace) -> int:
-    with opened(args) as mem:
-        report = mem.audit(limit=args.limit, fix=args.fix)
-        if args.json:
-            as_json(report)
-            return 0
-        for finding in report.findings:
-            print(f"{ink(finding.kind, KINDS.get(finding.kind, 'bold'))}  {finding.message}")
-            for memory_id in finding.ids:
-                print(f"  {memory_id}")
-                paragraph(told(mem, memory_id), "    ", lines_max=1)
-            if finding.change:
-                paragraph(f"fixed: {finding.automatic}; rae undo {finding.change}", "  ")
-                continue
-            paragraph(f"fix: {finding.fix}", "  ")
-            if finding.automatic:
-                paragraph(f"with --fix it {finding.automatic}", "  ")
-    more = " or more; --limit shows up to 1,000" if report.truncated else ""
-    fixed = f", fixed {report.fixed:,}" if args.fix else ""
-    print(f"checked {report.checked:,}, findings {len(report.findings):,}{more}{fixed}")
-    if report.kept_out:
-        print(
-            "no facts read from: "
-            + ", ".join(f"{n:,} {reason}" for reason, n in sorted(report.kept_out.items()))
-        )
-    return 0
-
-
-def changes(args: argparse.Namespace) -> int:
-    with opened(args) as mem:
-        page = mem.changes(limit=args.limit, cursor=args.cursor)
-    if args.json:
-        as_json(page)
-        return 0
-    for change in page.items:
-        state = "undone" if change.undone_by else "" if change.undoable else "for good"
-        print(f"{change.id}  {moment(change.at)}  {change.action.ljust(12)}  {state}".rstrip())
-        for memory_id in change.ids:
-            print(f"  {memory_id}")
-    if page.next_cursor:
-        print(f"more: --cursor {page.next_cursor}")
-    return 0
-
-
-def undo(args: argparse.Namespace) -> int:
-    with opened(args) as mem:
-        undone = mem.undo(args.change)
-    if args.json:
-        as_json(undone)
-    else:
-        print(f"{'undone already' if undone.replayed else 'undone'}, as change {undone.id}")
-    return 0
-
-
-def jobs(args: argparse.Namespace) -> int:
-    with opened(args) as mem:
-        page = mem.jobs(state="dead" if args.dead else None, limit=args.limit, cursor=args.cursor)
-    if args.json:
-        as_json(page)
-        return 0
-    for job in page.items:
-        why = f"  {job.last_error}" if job.last_error else ""
-        line = f"{job.id}  {moment(job.run_at)}  {job.kind.ljust(10)}  {job.state}"
-        print(f"{line}, {job.attempts} attempts{why}")
-    if page.next_cursor:
-        print(f"more: --cursor {page.next_cursor}")
-    return 0
-
-
-def requeue(args: argparse.Namespace) -> int:
-    with opened(args) as mem:
-        mem.requeue_job(args.job)
-    print(f"requeued {args.job}; rae maintain runs it")
-    return 0
-
-
 def evaluate(args: argparse.Namespace) -> int:
     try:
         with Path(args.questions).open(encoding="utf-8") as file:
@@ -486,13 +385,6 @@ def earlier(path: str) -> rae.Evaluation:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, KeyError, TypeError, ValueError):
         raise UsageError(f"{path} is not a run that --out wrote") from None
-
-
-def told(mem: rae.Rae, memory_id: str) -> str:
-    try:
-        return mem.get(memory_id).content
-    except rae.NotFoundError:
-        return "(gone meanwhile)"
 
 
 def backup(args: argparse.Namespace) -> int:
@@ -639,21 +531,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("path", metavar="PATH")
     sub = command("import", import_, "read an export; makes the file where there is none")
     sub.add_argument("path", metavar="PATH")
-    command("maintain", maintain, "run due housekeeping now")
-    sub = command("audit", audit, "look for duplicates, contradictions and orphans")
-    sub.add_argument("--limit", type=int, default=100, metavar="N", help="most findings (100)")
-    sub.add_argument("--fix", action="store_true", help="do what needs nobody's judgement")
-    sub = command("changes", changes, "list what the engine changed by itself, newest first")
-    sub.add_argument("--limit", type=int, default=20, metavar="N", help="most changes (20)")
-    sub.add_argument("--cursor", metavar="C", help="the next page")
-    sub = command("undo", undo, "take back a change that the engine made by itself")
-    sub.add_argument("change", metavar="CHANGE", help="its id, as changes gives it")
-    sub = command("jobs", jobs, "list the jobs that wait, and those that failed for good")
-    sub.add_argument("--dead", action="store_true", help="only those that failed for good")
-    sub.add_argument("--limit", type=int, default=50, metavar="N", help="most jobs (50)")
-    sub.add_argument("--cursor", metavar="C", help="the next page")
-    sub = command("requeue", requeue, "take a job that failed for good back into the queue")
-    sub.add_argument("job", metavar="JOB", help="its id, as jobs gives it")
+    _upkeep_cli.add(command, opened)
     sub = command("eval", evaluate, "judge recall on questions of your own")
     sub.add_argument("questions", metavar="QUESTIONS", help="a file with one JSON object a line")
     sub.description = (
@@ -666,7 +544,6 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--b", type=json_object, metavar="JSON", help="others, to compare with")
     sub.add_argument("--out", metavar="FILE", help="keep the run, for a later --against")
     sub.add_argument("--against", metavar="FILE", help="a run of before: what has drifted?")
-    command("doctor", doctor, "look for damage")
     sub = command("backup", backup, "copy the whole store to a new file")
     sub.add_argument("path", metavar="PATH")
 
