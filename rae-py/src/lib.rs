@@ -2,6 +2,7 @@
 //! classes with their signatures and documentation are in `python/rae`.
 //!
 //! - `store`: the handle; each verb converts its input, lets go of the interpreter, drives the engine's future, converts the answer.
+//! - `options`: what `open` and `connect` take.
 //! - `runtime`: the drive: Ctrl-C, cancellation, panics, forks.
 //! - `money`: verbs in JSON, streamed answers, providers.
 //! - `fields`, `input`, `json`: Python to engine. `records`: engine to Python. `errors`: the error table. `embed`: Python callables
@@ -13,6 +14,7 @@ mod fields;
 mod input;
 mod json;
 mod money;
+mod options;
 mod prices;
 mod records;
 mod runtime;
