@@ -37,8 +37,8 @@ pub use keys::{ApiKey, ApiKeys, CreatedKey, NewKey, NewTenant, PageParameters, T
 pub use names::{ErasureScope, ErrorKind, InfoClass, Kind, Layer, TrustLevel};
 pub use sessions::{EventParameters, NewEvent, Reflect, Reflected, SessionEnd};
 pub use upkeep::{
-    Audit, AuditParameters, AuditRequest, ChangePage, ChangesParameters, EmbedRequest, ErasureCheck, ErasureReport,
-    Findings, Maintained, Maintenance, Undone, Vector, Vectors,
+    Audit, AuditParameters, AuditRequest, ChangePage, ChangesParameters, Diagnostics, EmbedRequest, ErasureCheck,
+    ErasureReport, Findings, Health, Maintained, Maintenance, Status, Undone, Vector, Vectors,
 };
 
 /// What `remember` takes. Only `content` is needed; null is the same as no value.
@@ -525,60 +525,6 @@ pub struct Imported {
     pub merged: u64,
     /// The same id and version were there.
     pub unchanged: u64,
-}
-
-/// How the server is.
-#[derive(ToSchema)]
-pub struct Health {
-    /// ok, draining or unavailable.
-    pub status: String,
-    pub version: String,
-    pub uptime_seconds: u64,
-}
-
-/// The answer of a probe.
-#[derive(ToSchema)]
-pub struct Status {
-    /// ok, draining or unavailable.
-    pub status: String,
-}
-
-/// The operator's view.
-#[derive(ToSchema)]
-pub struct Diagnostics {
-    pub version: String,
-    /// `os`, `arch`, and whether it is `optimised`.
-    #[schema(value_type = Object)]
-    pub build: Value,
-    pub role: String,
-    pub uptime_seconds: u64,
-    pub draining: bool,
-    /// `kind` of the store, whether it is `reachable`, `latency_ms`, the `error` if not, `schema_version`, `bytes`, `embedder`, and
-    /// the `pool` of connections to PostgreSQL.
-    #[schema(value_type = Object)]
-    pub memories: Value,
-    /// The same of the cache, with `hits` and `misses` of query vectors.
-    #[schema(value_type = Object)]
-    pub cache: Value,
-    /// Where vectors are searched: `kind`, whether it was `reachable` when last asked, changes that it is `behind`, and `failures`.
-    #[schema(value_type = Object)]
-    pub vectors: Value,
-    /// What the indexes in memory hold: `projects`, `memories`, `pieces`, `vector_bytes`.
-    #[schema(value_type = Object)]
-    pub index: Value,
-    /// Open `connections`, `requests_in_flight`, `body_bytes`.
-    #[schema(value_type = Object)]
-    pub http: Value,
-    pub log_lines_dropped: u64,
-    /// Spans for the collector of traces: `sent`, `failed`, `dropped`.
-    #[schema(value_type = Object)]
-    pub trace_spans: Value,
-    /// Those of the engine; those of the server are settings.
-    #[schema(value_type = Object)]
-    pub limits: Value,
-    /// Every setting; secrets only say whether they are set.
-    #[schema(value_type = Object)]
-    pub settings: Value,
 }
 
 /// Every answer that is not a success.
