@@ -383,7 +383,7 @@ export interface EventOptions extends Whose, CallOptions {
   idempotencyKey?: string | null;
 }
 
-/** Whose the end of a session is. Default: whose all its events are, where they are of one, in the strictest class of them. */
+/** Whose the end of a session is. Default: the only one whose events are in it, or whose event says the error, in the strictest class of them. */
 export interface SessionEndOptions extends Whose, CallOptions {
   /** What went wrong, at most 8 KiB. */
   error?: string | null;

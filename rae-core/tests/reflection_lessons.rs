@@ -183,7 +183,11 @@ fn a_quote_goes_with_its_event_from_all_versions_and_the_lesson_stays() {
         let (mem, clock) = open().await;
         let metadata = json!({ "tool": "pay" });
         let mut answers = Vec::new();
-        for (name, text) in [("a", "Error: order 4711 of Ada declined"), ("b", "Error: order 4812 of Ada declined")] {
+        for (name, text) in [
+            ("a", "Error: order 4711 of Ada declined"),
+            ("b", "Error: order 4812 of Ada declined"),
+            ("d", "Error: order 5 of Ada declined"),
+        ] {
             log(&mem, name, EventType::ToolCall, "pay(order=1)", &metadata).await;
             answers.push(log(&mem, name, EventType::ToolResponse, text, &metadata).await);
             clock.advance_seconds(60);
@@ -193,17 +197,23 @@ fn a_quote_goes_with_its_event_from_all_versions_and_the_lesson_stays() {
         // The older one stands in an old version alone.
         mem.forget(Forget::Id(answers[0])).await.unwrap();
         let words = all_words(&mem).await;
-        assert!(!words.contains("4711") && words.contains("4812"), "{words}");
+        assert!(!words.contains("4711") && words.contains("order 5 of Ada"), "{words}");
         mem.forget(Forget::Id(answers[1])).await.unwrap();
         let words = all_words(&mem).await;
         assert!(!words.contains("4812"), "{words}");
         let lesson = learnt(&mem, Kind::Lesson).await.remove(0);
         assert!(
-            lesson.content.starts_with("Calls of `pay` failed with 'order <n> of ada declined' 2 times in 2 sessions.")
+            lesson.content.starts_with("Calls of `pay` failed with 'order <n> of ada declined' 3 times in 3 sessions.")
         );
-        assert_eq!(lesson.provenance.derived_from.len(), 2, "the calls are left");
+        assert_eq!(lesson.provenance.derived_from.len(), 4, "the calls are left, and one answer");
+        // The last that says the error takes its words along, also in their general form.
+        mem.forget(Forget::Id(answers[2])).await.unwrap();
+        assert_eq!(learnt(&mem, Kind::Lesson).await, []);
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let words = all_words(&mem).await.to_lowercase();
+        assert!(!words.contains("ada declined") && !words.contains("no answer"), "{words}");
         session(&mem, "c", &[("pay", "pay(order=2)", "Error: order 5 of Ada declined")], SessionOutcome::Failure).await;
-        assert_eq!(learnt(&mem, Kind::Lesson).await[0].metadata["count"], 3);
+        assert_eq!(learnt(&mem, Kind::Lesson).await[0].metadata["count"], 1);
         // Somebody's own words that hold the quote go whole.
         let lesson = learnt(&mem, Kind::Lesson).await.remove(0);
         let content = Some(format!("Careful. {}", lesson.content));

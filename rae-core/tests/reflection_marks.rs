@@ -8,8 +8,10 @@ mod provider_support;
 use model_store::{model_store, run};
 use provider_support::{Behaviour, FakeProvider};
 use rae_core::{
-    EventType, EventsOptions, Forget, ForgetScope, LifecyclePolicy, Memory, NewEvent, Rae, ReflectOptions, WorkOptions,
-    model::Kind, ports::ManualClock,
+    EventType, EventsOptions, Forget, ForgetScope, LifecyclePolicy, Memory, MemoryUpdate, NewEvent, Rae,
+    ReflectOptions, WorkOptions,
+    model::Kind,
+    ports::{Clock, ManualClock},
 };
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
@@ -128,6 +130,61 @@ fn what_is_left_of_a_session_is_summed_up_again_where_one_of_its_events_is_forgo
         mem.reflect(ReflectOptions::default()).await.unwrap();
         let again = summary(&mem).await.unwrap().content;
         assert!(again.contains("Bergen") && !again.contains("4711"), "{again}");
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn what_was_counted_is_not_counted_again_where_an_event_is_forgotten() {
+    run(async {
+        let fake = fake();
+        let (mem, clock) = keeps(&fake, &[]).await;
+        let turn = NewEvent::new(EventType::UserInput, "I want to go to Bergen on Monday.");
+        let turn = mem.log_event("s", turn).await.unwrap().id;
+        fails(&mem, "s", "Error: timed out after 30 s").await;
+        for _ in 0..5 {
+            fails(&mem, "s", "3 flights").await;
+        }
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let numbers = async || {
+            let lesson = all(&mem, Kind::Lesson).await.remove(0);
+            ["count", "succeeded", "since"].map(|key| lesson.metadata[key].clone())
+        };
+        let before = numbers().await;
+        assert_eq!(before, [json!(1), json!(5), json!(5)]);
+        mem.forget(Forget::Id(turn)).await.unwrap();
+        assert_eq!(summary(&mem).await, None);
+        for _ in 0..3 {
+            clock.advance_seconds(60);
+            mem.reflect(ReflectOptions::default()).await.unwrap();
+        }
+        assert!(summary(&mem).await.is_some(), "what is left is summed up");
+        assert_eq!((numbers().await, fake.seen().len()), (before, 1));
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_lesson_that_somebody_ended_stays_so_where_its_quote_is_forgotten() {
+    run(async {
+        let fake = fake();
+        let (mem, clock) = keeps(&fake, &[]).await;
+        for order in [4711, 4812] {
+            fails(&mem, "s", &format!("Error: order {order} declined")).await;
+        }
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        clock.advance_seconds(60);
+        let lesson = all(&mem, Kind::Lesson).await.remove(0);
+        let ended = MemoryUpdate { valid_to: Some(Some(clock.now())), ..MemoryUpdate::default() };
+        mem.update(lesson.id, ended).await.unwrap();
+        let page = mem.events("s", EventsOptions::default()).await.unwrap();
+        let quoted = page.items.iter().find(|m| m.content.contains("4812")).unwrap().id;
+        mem.forget(Forget::Id(quoted)).await.unwrap();
+        clock.advance_seconds(60);
+        fails(&mem, "s", "Error: order 5 declined").await;
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let lessons = all(&mem, Kind::Lesson).await;
+        assert!(lessons.iter().all(|m| m.valid_to.is_some_and(|end| end <= clock.now())), "{lessons:#?}");
         mem.close().await.unwrap();
     });
 }

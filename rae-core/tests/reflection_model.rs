@@ -203,7 +203,7 @@ fn a_model_without_a_provider_or_a_price_is_refused_when_the_store_is_opened() {
 }
 
 #[test]
-fn a_lesson_with_words_of_a_model_goes_with_any_of_its_sources_and_one_of_the_rules_stays() {
+fn a_lesson_loses_the_words_of_a_model_with_any_event_that_it_was_shown_and_keeps_its_numbers() {
     run(async {
         let Rig { fake, mem, .. } = rig().await;
         for session in ["a", "b"] {
@@ -213,9 +213,15 @@ fn a_lesson_with_words_of_a_model_goes_with_any_of_its_sources_and_one_of_the_ru
         let said = lesson(&mem).await;
         assert!(said.metadata.contains_key("cause"), "{said:#?}");
         mem.forget(Forget::Scope(ForgetScope::Session, "a".into())).await.unwrap();
+        let left = lesson(&mem).await;
+        assert!(!left.content.contains("The search was too wide") && !left.metadata.contains_key("cause"), "{left:#?}");
+        assert_eq!((&left.metadata["count"], left.version), (&json!(2), 1), "its numbers stay, its versions do not");
+        // Nor does anybody pay again because something was erased.
+        let asked = fake.seen().len();
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        mem.maintain(None).await.unwrap();
+        assert_eq!(fake.seen().len(), asked);
         drop(fake);
-        let left = mem.reflections(EventsOptions::default()).await.unwrap().items;
-        assert!(left.iter().all(|memory| memory.kind == Kind::Reflection), "{left:#?}");
 
         let mem = Rae::builder().open().await.unwrap();
         for session in ["a", "b"] {

@@ -197,6 +197,10 @@ fn the_end_of_a_session_of_several_is_nobodys_and_says_whose_it_is_where_that_is
                 says(&mem, session, "Hello.", Some(user)).await;
             }
         }
+        says(&mem, "note", "Hello.", Some("ada")).await;
+        says(&mem, "note", "A note of the system.", None).await;
+        says(&mem, "said", "Error: account of Ada frozen", Some("ada")).await;
+        says(&mem, "said", "Hello.", Some("bob")).await;
         let owner = async |session: &str, user: Option<&str>| {
             let end = SessionEnd { user_id: user.map(str::to_owned), ..SessionEnd::new(SessionOutcome::Success) };
             let id = mem.end_session(session, end).await.unwrap().id;
@@ -205,6 +209,11 @@ fn the_end_of_a_session_of_several_is_nobodys_and_says_whose_it_is_where_that_is
         assert_eq!(owner("both", None).await, None);
         assert_eq!(owner("one", None).await.as_deref(), Some("ada"));
         assert_eq!(owner("other", Some("cy")).await.as_deref(), Some("cy"));
+        assert_eq!(owner("note", None).await.as_deref(), Some("ada"), "the only one who is named");
+        let error = Some("account of Ada frozen".to_owned());
+        let end = SessionEnd { error, ..SessionEnd::new(SessionOutcome::Failure) };
+        let id = mem.end_session("said", end).await.unwrap().id;
+        assert_eq!(mem.get(id).await.unwrap().user_id.as_deref(), Some("ada"), "whose event says the error");
         mem.close().await.unwrap();
     });
 }

@@ -156,9 +156,9 @@ pub(crate) async fn context(
                 continue;
             }
             let recent = recent_packer.len_tokens()?;
-            // The first lesson has all the room, the others leave half of it to memories.
+            // Lessons leave half of the room to memories.
             let half = (tokens_max.saturating_sub(recent)) / 2;
-            let reserve = recent + if section == Section::Lessons && given > 0 && has_memories { half } else { 0 };
+            let reserve = recent + if section == Section::Lessons && has_memories { half } else { 0 };
             if packer.push_within(section, memory, passage(memory, ranked.piece), ranked.score, reserve)? {
                 given += 1;
             }

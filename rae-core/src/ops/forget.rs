@@ -17,7 +17,7 @@ use crate::{
         Precondition, Provenance, Scope,
     },
     ports::VectorFeed,
-    reflect::{has_quotes, is_of_model},
+    reflect::{has_quotes, is_of_model, is_said_by},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -303,9 +303,10 @@ async fn derived(
             if going.contains(&memory.id) || !seen.insert(memory.id) {
                 continue;
             }
-            if left(&memory, going).derived_from.is_empty() || repeats_sources(deps, ctx, &memory).await? {
+            let rest = left(&memory, going).derived_from;
+            if rest.is_empty() || may_repeat(&memory) || !is_still_said(deps, ctx, &memory, &rest).await? {
                 orphans.push(memory.id);
-                marks.extend(mark_of(deps, &memory).await?);
+                marks.extend(mark_of(deps, &memory, deps.clock.now()).await?);
             } else if let Some(ops) = unquoted(deps, ctx, &memory, going).await? {
                 orphans.push(memory.id);
                 instead.insert(memory.id, ops);
@@ -363,24 +364,30 @@ fn is_touched(error: &Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.code() == "version_changed"
 }
 
-/// Whether a memory may say what one of its sources says, now or in an older version.
-async fn repeats_sources(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
-    let may_have = matches!(memory.kind, Kind::Lesson | Kind::Strategy) && memory.version > 1;
-    let was = if may_have { deps.relational.history(ctx, memory.id).await? } else { Vec::new() };
-    Ok(may_repeat(memory) || was.iter().any(|version| may_repeat(&version.memory)))
+/// Whether the error of a lesson or strategy, which is the words of a tool in their general form, is said by what is left of its
+/// sources.
+async fn is_still_said(deps: &Deps, ctx: &Ctx, memory: &Memory, rest: &[MemoryId]) -> Result<bool> {
+    if !matches!(memory.kind, Kind::Lesson | Kind::Strategy) {
+        return Ok(true);
+    }
+    let sources = deps.relational.get(ctx, rest).await?.into_iter().flatten().collect();
+    Ok(is_said_by(memory, sources))
 }
 
-/// Whether any version may, or quotes what can be taken out of the present one.
+/// Whether any version may say what one of its sources says, or has words of a model or quotes, which can be taken out of the present one.
 pub(super) fn ever_repeats(history: &[MemoryVersion]) -> bool {
-    history.iter().any(|version| may_repeat(&version.memory) || has_quotes(&version.memory))
+    let has = |memory: &Memory| {
+        let learnt = matches!(memory.kind, Kind::Lesson | Kind::Strategy);
+        may_repeat(memory) || has_quotes(memory) || (learnt && is_of_model(memory))
+    };
+    history.iter().any(|version| has(&version.memory))
 }
 
-/// Whether this version may say what one of its sources says. Summaries quote them word for word. Of a lesson or strategy the words
-/// of a model may; those of the rules have the error in its general form alone.
+/// Whether this version may say what one of its sources says, and cannot be had without it. Summaries quote them word for word. Lessons
+/// and strategies are looked at by themselves.
 fn may_repeat(memory: &Memory) -> bool {
     match memory.kind {
         Kind::Reflection | Kind::EntitySummary => true,
-        Kind::Lesson | Kind::Strategy => is_of_model(memory),
         // Both names, whichever of them a source has; and what a user said again and again is quoted from the newest of it.
         Kind::Fact => super::joins::is_joined(memory) || memory.metadata.contains_key("consolidated"),
         _ => false,

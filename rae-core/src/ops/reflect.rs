@@ -236,7 +236,7 @@ async fn sessions_with_news(deps: &Deps, ctx: &Ctx, since: Option<Timestamp>) ->
         }
         for (session, event, day) in events {
             days.insert(day);
-            if marks.get(&session).copied().flatten().is_some_and(|seen| seen.has(event, now)) {
+            if marks.get(&session).copied().flatten().is_some_and(|seen| !seen.is_stale && seen.has(event, now)) {
                 continue;
             }
             if !news.contains(&session) && news.len() < REFLECT_SESSIONS_MAX {
@@ -292,13 +292,14 @@ async fn try_once(
     let mut summary = summary_of(deps, ctx, session).await?;
     let seen = match &summary {
         Some(summary) => Seen::of(summary),
-        None if is_named => None,
         None => marks::of_session(deps, ctx, session).await?,
     };
+    // Summed up once more, where what was counted stays counted: its summary went with an event, or somebody names the session.
+    let is_again = summary.is_none() && seen.is_some_and(|seen| is_named || seen.is_stale);
     let Some(events) = read_events(deps, ctx, session, since).await? else { return Ok(Vec::new()) };
     let now = deps.clock.now();
     let is_new = |event: &Event| seen.is_none_or(|seen| !seen.has((event.seq, event.written), now));
-    if !events.iter().any(is_new) {
+    if events.is_empty() || !(is_again || events.iter().any(is_new)) {
         return Ok(Vec::new());
     }
     tracing::debug!(events = events.len(), "reflecting on a session");
@@ -308,11 +309,7 @@ async fn try_once(
         ["asked", "model_failed"].into_iter().for_each(|mark| drop(summary.metadata.remove(mark)));
     }
     let mark = seen.filter(|_| !is_anew).map(|seen| seen.upto);
-    let mut verdict = evaluate(&events, mark);
-    // What went well is known by its place alone: it is not counted again for who names the session.
-    if let Some(upto) = marks::of_session(deps, ctx, session).await?.filter(|_| is_named && summary.is_none()) {
-        verdict.worked.iter_mut().for_each(|worked| worked.is_new &= worked.seq > upto.upto);
-    }
+    let verdict = evaluate(&events, mark);
     let righted = righted(deps, ctx, &verdict).await?;
     let mut known = about(deps, ctx, &subjects(scope, session, (&events, &verdict))).await?;
     known.extend(righted.iter().filter_map(|memory| Some((Subject::of(scope, memory)?, memory.clone()))));
@@ -321,7 +318,12 @@ async fn try_once(
         Some(summary) => known.insert(Subject::summary(scope, session), summary),
         None => known.remove(&Subject::summary(scope, session)),
     };
-    let drafts = drafts(scope, session, (&events, &verdict), (&known, &righted));
+    let mut drafts = drafts(scope, session, (&events, &verdict), (&known, &righted), is_again);
+    // Nor is a model paid again because somebody erased something.
+    if let Some(mark) = mark.filter(|_| is_again && deps.model.is_some()) {
+        let main = drafts.iter_mut().find(|draft| draft.subject == Subject::summary(scope, session));
+        main.into_iter().for_each(|draft| drop(draft.metadata.insert("asked".to_owned(), json!(mark))));
+    }
     write(deps, ctx, drafts, &known, now).await
 }
 

@@ -16,7 +16,7 @@ use crate::{
         Timestamp, TrustLevel,
     },
     ops::Receipt,
-    reflect::{END, Subject},
+    reflect::{END, Subject, normalised},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -124,7 +124,7 @@ pub struct SessionEnd {
     /// What went wrong, where something did: at most 8 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// User it belongs to. Default, with the agent: whose all events of the session are, where they are of one.
+    /// User it belongs to. Default, with the agent: the only one whose events are in the session, or whose event says the error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// Agent it belongs to.
@@ -177,7 +177,8 @@ impl SessionEnd {
         }
     }
 
-    /// With the owner and the class of the session's events where it names none: its error may repeat what they say.
+    /// With the owner and the class of the session's events where it names none: its error may repeat what they say. Nobody's, where
+    /// they are of several and none says it alone.
     async fn owned_as_events(mut self, deps: &Deps, ctx: &Ctx, session: &str) -> Result<Self> {
         let is_whose_known = self.user_id.is_some() || self.agent_id.is_some();
         if is_whose_known && self.info_class.is_some() {
@@ -185,7 +186,8 @@ impl SessionEnd {
         }
         let filter = json!({ "session_id": session, "kind": Kind::Conversation });
         let mut scan = Scan { filter: Some(Filter::parse(&filter)?), after: None, limit: PAGE_MAX };
-        let (mut owners, mut class, mut seen) = (BTreeSet::new(), None, 0);
+        let error = self.error.as_deref().map(normalised).filter(|error| !error.is_empty());
+        let (mut owners, mut sayers, mut class, mut seen) = (BTreeSet::new(), BTreeSet::new(), None, 0);
         loop {
             let page = deps.relational.scan(ctx, &scan).await?;
             let Some(last) = page.last() else { break };
@@ -193,16 +195,26 @@ impl SessionEnd {
             let full = page.len() == scan.limit;
             for memory in page {
                 class = class.max(Some(memory.info_class));
-                // More than two tell no more.
+                let owner = (memory.user_id, memory.agent_id);
+                // More than two tell no more. Events of nobody may be told to anybody.
+                if owner == (None, None) {
+                    continue;
+                }
+                let says = |error: &String| normalised(&memory.content).contains(error.as_str());
+                if sayers.len() < 2 && error.as_ref().is_some_and(says) {
+                    sayers.insert(owner.clone());
+                }
                 if owners.len() < 2 {
-                    owners.insert((memory.user_id, memory.agent_id));
+                    owners.insert(owner);
                 }
             }
             if !full || seen >= REFLECT_EVENTS_MAX {
                 break;
             }
         }
-        if let (false, 1, Some((user_id, agent_id))) = (is_whose_known, owners.len(), owners.pop_first()) {
+        // Of several the one whose event says the error.
+        let whose = if owners.len() == 1 { owners } else { sayers };
+        if let (false, 1, Some((user_id, agent_id))) = (is_whose_known, whose.len(), whose.first().cloned()) {
             (self.user_id, self.agent_id) = (user_id, agent_id);
         }
         self.info_class = self.info_class.or(class);

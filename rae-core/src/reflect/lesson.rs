@@ -5,6 +5,7 @@ use super::{
     evaluate::{Failing, Times, Verdict, Worked, evaluate},
     event::{Cited, Event, Owner},
     quote::{note, note_example},
+    steps::NO_ANSWER,
     subject::Subject,
     summary,
     words::{field, lesson_text, numbers, strategy_text, with_insight},
@@ -45,6 +46,7 @@ pub(crate) struct Learnt<'a> {
     cited: HashMap<MemoryId, Cited>,
     owners: HashMap<MemoryId, &'a Owner>,
     worked: &'a [Worked],
+    is_again: bool,
 }
 
 /// Whose the events are that have an owner.
@@ -67,16 +69,17 @@ fn owner_of(failing: &Failing, owners: &HashMap<MemoryId, &Owner>) -> Option<Own
 
 /// The drafts of a session, its summaries last. `known` gives the memories that are there among [`subjects`] of the same verdict; one
 /// that somebody ended or replaced is left alone. A strategy or lesson without new events gets no draft, but for one of `righted`:
-/// those of tools that worked.
+/// those of tools that worked. `is_again` where the session was looked at before and is only summed up once more.
 pub(crate) fn drafts(
     scope: &Scope,
     session: &str,
     (events, verdict): (&[Event], &Verdict),
     (known, righted): (&HashMap<Subject, Memory>, &[Memory]),
+    is_again: bool,
 ) -> Vec<Draft> {
     let info_class = verdict.info_class.unwrap_or(InfoClass::Internal);
     let cited = events.iter().map(|event| (event.id, event.cited())).collect();
-    let learnt = Learnt { scope, info_class, known, cited, owners: owned(events), worked: &verdict.worked };
+    let learnt = Learnt { scope, info_class, known, cited, owners: owned(events), worked: &verdict.worked, is_again };
     let mut drafts = Vec::new();
     for failing in &verdict.failings {
         let Some(owner) = owner_of(failing, &learnt.owners) else { continue };
@@ -321,7 +324,9 @@ impl Learnt<'_> {
             true => events.into(),
             false => events.iter().filter(|event| is_own(event)).cloned().collect(),
         };
-        let own_verdict = Verdict { outcome: verdict.outcome, ..evaluate(&own, None) };
+        let mut own_verdict = Verdict { outcome: verdict.outcome, ..evaluate(&own, None) };
+        // What has no answer now may have had one that was forgotten.
+        own_verdict.failings.retain(|failing| !self.is_again || failing.error != NO_ANSWER);
         let mut summary = summary::summarise(session, &own, &own_verdict);
         let mut metadata = self.old(subject).map(|old| old.metadata.clone()).unwrap_or_default();
         metadata.insert("session_id".to_owned(), json!(session));

@@ -3,6 +3,7 @@
 use super::{
     evaluate::Quote,
     event::cut,
+    told::{OF_MODEL, is_of_model},
     words::{lesson_text, strategy_text},
 };
 use crate::{
@@ -142,7 +143,7 @@ fn words(memory: &Memory, metadata: &Map<String, Value>) -> String {
 }
 
 /// A lesson or strategy without what it quotes of these events; `None` where somebody changed its words and left a quote in them.
-pub(crate) fn without_quotes(memory: &Memory, ids: &BTreeSet<MemoryId>) -> Option<Memory> {
+fn without_quotes(memory: &Memory, ids: &BTreeSet<MemoryId>) -> Option<Memory> {
     let mut bare = memory.clone();
     let is_gone = |quote: &Value| events(quote).iter().any(|id| ids.contains(id));
     let gone: Vec<String> = quotes(&memory.metadata)
@@ -161,6 +162,22 @@ pub(crate) fn without_quotes(memory: &Memory, ids: &BTreeSet<MemoryId>) -> Optio
     }
     let is_left = gone.iter().any(|text| bare.content.contains(text.as_str()));
     (!is_left).then_some(bare)
+}
+
+/// The same without the words of a model, which may repeat any event that it was shown.
+pub(crate) fn bare(memory: &Memory, ids: &BTreeSet<MemoryId>) -> Option<Memory> {
+    let mut bare = without_quotes(memory, ids)?;
+    let is_ours = words(memory, &bare.metadata) == bare.content;
+    OF_MODEL.iter().for_each(|key| drop(bare.metadata.remove(*key)));
+    if is_of_model(memory) {
+        // What somebody put in other words may hold the model's.
+        if !is_ours {
+            return None;
+        }
+        bare.content = words(memory, &bare.metadata);
+        bare.content_hash = *blake3::hash(bare.content.as_bytes()).as_bytes();
+    }
+    Some(bare)
 }
 
 /// What a lesson says without any quote: what may be repeated by a model.

@@ -109,6 +109,9 @@ impl Step {
     }
 }
 
+/// The error of a call that a session which ended badly left without an answer.
+pub(super) const NO_ANSWER: &str = "no answer";
+
 /// What is read from the events so far.
 #[derive(Default)]
 struct Reader {
@@ -233,7 +236,7 @@ impl Reader {
             |call: &Call| call.tool.is_some() && !self.is_spoken && self.steps.iter().all(|step| step.seq < call.seq);
         let waiting = self.open.pop().filter(is_waiting);
         let reason = match &waiting {
-            Some(_) => news.or_else(|| Some("no answer".to_owned())),
+            Some(_) => news.or_else(|| Some(NO_ANSWER.to_owned())),
             None => news,
         };
         if let Some(reason) = reason {

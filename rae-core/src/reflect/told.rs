@@ -43,9 +43,12 @@ pub(crate) fn explained(old: &Memory, said: &Said, (shown, class): (&[Cited], In
     })
 }
 
+/// Where a lesson has words of a model.
+pub(super) const OF_MODEL: [&str; 3] = ["cause", "rule", "prompt"];
+
 /// Whether words of a model are, or may be, in a memory.
 pub(crate) fn is_of_model(memory: &Memory) -> bool {
-    ["cause", "rule", "prompt"].iter().any(|key| memory.metadata.contains_key(*key))
+    OF_MODEL.iter().any(|key| memory.metadata.contains_key(*key))
 }
 
 /// What changes of a summary when a model was asked about the session up to a place.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rae import _rae
 from rae._rae import Page, Receipt
-from rae._types import EventType, InfoClass, SessionOutcome
+from rae._types import EventType, InfoClass, SessionOutcome, Time, TrustLevel
 
 if TYPE_CHECKING:
     from rae._averbs.base import AsyncHandle
@@ -37,10 +38,34 @@ class Session:
         return f"<rae.Session {self.id!r}>"
 
     def log(
-        self, type: EventType, content: str, metadata: Mapping[str, Any] | None = None
+        self,
+        type: EventType,
+        content: str,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        speaker: str | None = None,
+        occurred_at: Time | None = None,
+        ttl: float | timedelta | None = None,
+        trust_level: TrustLevel | None = None,
+        info_class: InfoClass | None = None,
+        idempotency_key: str | None = None,
     ) -> Receipt:
-        """Logs an event; see `Rae.log_event`."""
-        return self._native.log_event(self.id, type, content, {"metadata": metadata, **self._whose})
+        """Logs an event; see `Rae.log_event`. What is not given of its owner and class is the
+        session's."""
+        more = {
+            "metadata": metadata,
+            "user_id": self._whose["user_id"] if user_id is None else user_id,
+            "agent_id": self._whose["agent_id"] if agent_id is None else agent_id,
+            "speaker": speaker,
+            "occurred_at": occurred_at,
+            "ttl": ttl,
+            "trust_level": trust_level,
+            "info_class": self._whose["info_class"] if info_class is None else info_class,
+            "idempotency_key": idempotency_key,
+        }
+        return self._native.log_event(self.id, type, content, more)
 
     def end(self, outcome: SessionOutcome, error: str | None = None) -> Receipt:
         """Ends the session; see `Rae.end_session`."""
@@ -71,10 +96,35 @@ class AsyncSession:
         return self._session.id
 
     async def log(
-        self, type: EventType, content: str, metadata: Mapping[str, Any] | None = None
+        self,
+        type: EventType,
+        content: str,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        speaker: str | None = None,
+        occurred_at: Time | None = None,
+        ttl: float | timedelta | None = None,
+        trust_level: TrustLevel | None = None,
+        info_class: InfoClass | None = None,
+        idempotency_key: str | None = None,
     ) -> Receipt:
         """See `Session.log`."""
-        return await self._handle._run(self._session.log, type, content, metadata)
+        return await self._handle._run(
+            self._session.log,
+            type,
+            content,
+            metadata,
+            user_id=user_id,
+            agent_id=agent_id,
+            speaker=speaker,
+            occurred_at=occurred_at,
+            ttl=ttl,
+            trust_level=trust_level,
+            info_class=info_class,
+            idempotency_key=idempotency_key,
+        )
 
     async def end(self, outcome: SessionOutcome, error: str | None = None) -> Receipt:
         """See `Session.end`."""

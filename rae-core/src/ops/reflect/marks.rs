@@ -21,13 +21,15 @@ const SKEW: Duration = Duration::from_secs(300);
 pub(super) struct Seen {
     pub upto: u32,
     pub at: Timestamp,
+    /// Whether it is to be summed up again, as an event of it was forgotten: what was counted is not counted again.
+    pub is_stale: bool,
 }
 
 impl Seen {
     /// As the summary of a session says it.
     pub fn of(summary: &Memory) -> Option<Self> {
         let upto = summary.metadata.get("upto")?.as_u64()?;
-        Some(Self { upto: u32::try_from(upto).ok()?, at: summary.updated_at })
+        Some(Self { upto: u32::try_from(upto).ok()?, at: summary.updated_at, is_stale: false })
     }
 
     /// Whether an event was there when the session was looked at. Places are given again when the events that had them are gone:
@@ -40,9 +42,22 @@ impl Seen {
 #[derive(Debug, Serialize, Deserialize)]
 struct Body {
     upto: u64,
+    #[serde(default, skip_serializing_if = "is_false")]
+    stale: bool,
     /// Until when somebody asks a model about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     asking: Option<Timestamp>,
+}
+
+impl Body {
+    fn upto(upto: u64) -> Self {
+        Self { upto, stale: false, asking: None }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What a memory says of how far its subject was looked at: the place in a session, the number of failures, statements or events.
@@ -76,7 +91,7 @@ pub(super) async fn noted<'a>(
     let key = deps.relational.receipt_key().await?;
     let note = |memory: &Memory| {
         let (subject, upto) = (memory.dedup_key?, progress(memory.kind, &memory.metadata)?);
-        Some(put(name(&key, &subject), &Body { upto, asking: None }, now))
+        Some(put(name(&key, &subject), &Body::upto(upto), now))
     };
     Ok(memories.filter_map(note).collect())
 }
@@ -92,7 +107,7 @@ async fn find(deps: &Deps, ctx: &Ctx, name: &str) -> Result<Option<(Body, Timest
 pub(super) async fn of_session(deps: &Deps, ctx: &Ctx, session: &str) -> Result<Option<Seen>> {
     let key = deps.relational.receipt_key().await?;
     let found = find(deps, ctx, &name(&key, &Subject::summary(ctx.scope(), session).key)).await?;
-    Ok(found.and_then(|(body, at)| Some(Seen { upto: u32::try_from(body.upto).ok()?, at })))
+    Ok(found.and_then(|(body, at)| Some(Seen { upto: u32::try_from(body.upto).ok()?, at, is_stale: body.stale })))
 }
 
 /// Whether a memory that is not there was made once from no less than this, and let go since.
@@ -124,7 +139,7 @@ pub(super) async fn claim(deps: &Deps, ctx: &Ctx, session: &str, upto: u32, time
         Some((body, at)) => (body, at),
         // Earlier versions kept no mark. Of two who make it at once the second sees that of the first.
         None => {
-            deps.relational.apply(ctx, deps.batch(vec![put(name.clone(), &Body { upto, asking: None }, now)])).await?;
+            deps.relational.apply(ctx, deps.batch(vec![put(name.clone(), &Body::upto(upto), now)])).await?;
             find(deps, ctx, &name).await?.ok_or_else(taken)?
         }
     };
@@ -133,7 +148,7 @@ pub(super) async fn claim(deps: &Deps, ctx: &Ctx, session: &str, upto: u32, time
     }
     // The instant is what tells one writing from the next, so it moves.
     let at = now.max(known.1.saturating_add(Duration::from_micros(1)));
-    let held = put(name.clone(), &Body { upto, asking: Some(now.saturating_add(time)) }, at);
+    let held = put(name.clone(), &Body { asking: Some(now.saturating_add(time)), ..Body::upto(upto) }, at);
     let mut batch = deps.batch_if(vec![Precondition::RecordIs(RecordKind::Mark, name.clone(), known.1)], vec![held]);
     batch.now = at;
     match deps.relational.apply(ctx, batch).await {
@@ -145,7 +160,7 @@ pub(super) async fn claim(deps: &Deps, ctx: &Ctx, session: &str, upto: u32, time
 
 /// Ends a claim, unless somebody wrote the mark since: that ended it.
 pub(super) async fn release(deps: &Deps, ctx: &Ctx, Asking { name, upto, at }: Asking) {
-    let given_back = put(name.clone(), &Body { upto, asking: None }, deps.clock.now());
+    let given_back = put(name.clone(), &Body::upto(upto), deps.clock.now());
     let batch = deps.batch_if(vec![Precondition::RecordIs(RecordKind::Mark, name, at)], vec![given_back]);
     match deps.relational.apply(ctx, batch).await {
         Ok(_) => {}
@@ -160,13 +175,16 @@ pub(crate) async fn dropped(deps: &Deps, scope: &Scope, session: &str) -> Result
     Ok(Op::DropRecord { kind: RecordKind::Mark, name: name(&key, &Subject::summary(scope, session).key) })
 }
 
-/// What removes the mark of a memory that goes with what it was made from: it is to be made again from the rest.
-pub(crate) async fn of_memory(deps: &Deps, memory: &Memory) -> Result<Option<Op>> {
-    let Some(subject) = memory.dedup_key.filter(|_| progress(memory.kind, &memory.metadata).is_some()) else {
-        return Ok(None);
-    };
-    let key = deps.relational.receipt_key().await?;
-    Ok(Some(Op::DropRecord { kind: RecordKind::Mark, name: name(&key, &subject) }))
+/// What becomes of the mark of a memory that goes with what it was made from: it is to be made again from the rest. Of a session it
+/// stays known what was counted.
+pub(crate) async fn of_memory(deps: &Deps, memory: &Memory, now: Timestamp) -> Result<Option<Op>> {
+    let progress = progress(memory.kind, &memory.metadata);
+    let Some((subject, upto)) = memory.dedup_key.zip(progress) else { return Ok(None) };
+    let name = name(&deps.relational.receipt_key().await?, &subject);
+    Ok(Some(match memory.metadata.contains_key("upto") {
+        true => put(name, &Body { stale: true, ..Body::upto(upto) }, now),
+        false => Op::DropRecord { kind: RecordKind::Mark, name },
+    }))
 }
 
 /// Removes the marks that are older than `limits::REFLECT_MARK_DAYS_MAX`, so that they do not pile up.

@@ -1,4 +1,4 @@
-//! A lesson whose quote goes with the event that it is from: the same lesson, made anew without it and without a history.
+//! A lesson whose quote, or whose words of a model, go with an event: the same lesson, made anew without them and without a history.
 
 use crate::{
     Ctx,
@@ -7,12 +7,13 @@ use crate::{
     error::Result,
     jobs::embed_debt,
     model::{Kind, Memory, MemoryId, Op, VectorRow},
-    reflect::{quotes_any, without_quotes},
+    reflect::{bare, is_of_model, quotes_any},
 };
 use std::collections::BTreeSet;
 
 /// What puts a lesson or strategy in the place of one that is to go because it, or an older version of it, quotes an event that is
-/// `going`: the same without those quotes. `None` where nothing is quoted; no op where it cannot be told apart from what somebody wrote.
+/// `going`, or has words of a model, which may have been shown it: the same without these, and with its numbers. `None` where there is nothing
+/// of the kind; no op where it cannot be told apart from what somebody wrote.
 pub(crate) async fn unquoted(
     deps: &Deps,
     ctx: &Ctx,
@@ -22,19 +23,22 @@ pub(crate) async fn unquoted(
     if !matches!(memory.kind, Kind::Lesson | Kind::Strategy) {
         return Ok(None);
     }
-    let mut quotes = quotes_any(memory, going);
+    let has = |memory: &Memory| quotes_any(memory, going) || is_of_model(memory);
+    let mut quotes = has(memory);
     if !quotes && memory.version > 1 {
         let history = deps.relational.history(ctx, memory.id).await?;
-        quotes = history.iter().any(|version| quotes_any(&version.memory, going));
+        quotes = history.iter().any(|version| has(&version.memory));
     }
     if !quotes {
         return Ok(None);
     }
-    let Some(mut bare) = without_quotes(memory, going) else { return Ok(Some(Vec::new())) };
+    let Some(mut bare) = bare(memory, going) else { return Ok(Some(Vec::new())) };
     bare.provenance.derived_from.retain(|id| !going.contains(id));
     if bare.provenance.derived_from.is_empty() {
         return Ok(Some(Vec::new()));
     }
+    // It holds for as long as it did, though it is written now.
+    bare.valid_from = Some(memory.valid_start());
     (bare.id, bare.version, bare.seq) = (deps.ids.next(deps.clock.now()), 1, 0);
     let embedder = deps.embedder();
     let memories = [bare];

@@ -76,8 +76,8 @@ class Rae(Handle):
 
         outcome: "success", "failure", "partial", "timeout" or "error". error: what went wrong, at
             most 8 KiB.
-        user_id, agent_id: whose the end is; that of all events of the session, where they are of
-            one. info_class: the strictest of them by default.
+        user_id, agent_id: whose the end is; by default the only one whose events are in the
+            session, or whose event says the error. info_class: the strictest of them by default.
         Ending it so again gives the same receipt. Raises ConflictError with code "session_ended"
         where it ended otherwise.
         """

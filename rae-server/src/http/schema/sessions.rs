@@ -73,7 +73,7 @@ pub struct SessionEnd {
     pub outcome: SessionOutcome,
     /// What went wrong, at most 8 KiB.
     pub error: Option<String>,
-    /// User it belongs to. Default, with the agent: whose all events of the session are, where they are of one.
+    /// User it belongs to. Default, with the agent: the only one whose events are in the session, or whose event says the error.
     pub user_id: Option<String>,
     /// Agent it belongs to.
     pub agent_id: Option<String>,
