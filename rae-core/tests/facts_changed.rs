@@ -6,7 +6,8 @@ mod common;
 
 use common::{Bench, on_every_store, time, turn};
 use rae_core::{
-    AuditOptions, Enrich, Kind, ListOptions, Memory, MemoryId, MemoryUpdate, NewMemory, NewRelation, Rae, block_on,
+    AuditOptions, Enrich, Forget, Kind, ListOptions, Memory, MemoryId, MemoryUpdate, NewMemory, NewRelation, Rae,
+    block_on,
     model::{InfoClass, TrustLevel},
 };
 
@@ -154,5 +155,20 @@ fn a_store_that_reads_all_reads_a_memory_that_says_something_only_now() {
         mem.update(id, content("I live in Oslo.")).await.unwrap();
         mem.maintain(None).await.unwrap();
         assert_eq!(facts(&mem).await.len(), 1);
+    });
+}
+
+#[test]
+fn a_fact_that_was_withdrawn_ends_nothing_when_the_one_behind_it_is_forgotten() {
+    on_every_store(|b| {
+        block_on(async {
+            tell(b, "2025-03-11", "I live in Berlin.").await;
+            let dublin = tell(b, "2025-04-26", "I live in Dublin.").await;
+            let vienna = tell(b, "2025-09-12", "I live in Vienna.").await;
+            change(b, dublin, content("Hello there.")).await;
+            b.mem.forget(Forget::Id(vienna)).await.unwrap();
+            b.mem.maintain(None).await.unwrap();
+            assert_eq!(holds(b).await, [is("Ada lives in Berlin.", "2025-03-11")]);
+        });
     });
 }
