@@ -6,8 +6,8 @@ mod common;
 
 use common::{Bench, on_every_store, time, turn};
 use rae_core::{
-    AuditOptions, Enrich, Forget, Kind, ListOptions, Memory, MemoryId, MemoryUpdate, NewMemory, NewRelation, Rae,
-    block_on,
+    AuditOptions, Enrich, EventType, Forget, Kind, ListOptions, Memory, MemoryId, MemoryUpdate, NewEvent, NewMemory,
+    NewRelation, Rae, ReflectOptions, SessionEnd, SessionOutcome, block_on,
     model::{InfoClass, TrustLevel},
 };
 
@@ -169,6 +169,70 @@ fn a_fact_that_was_withdrawn_ends_nothing_when_the_one_behind_it_is_forgotten() 
             b.mem.forget(Forget::Id(vienna)).await.unwrap();
             b.mem.maintain(None).await.unwrap();
             assert_eq!(holds(b).await, [is("Ada lives in Berlin.", "2025-03-11")]);
+        });
+    });
+}
+
+#[test]
+fn an_end_that_is_taken_back_or_moved_is_so_for_what_has_it_from_there() {
+    on_every_store(|b| {
+        block_on(async {
+            let ends = |id| async move { b.mem.get(id).await.unwrap().expires_at };
+            let ttl = |ttl| MemoryUpdate { ttl: Some(ttl), ..MemoryUpdate::default() };
+            let id = tell(b, "2025-01-01", "I live in Oslo. I like tea.").await;
+            let all = facts(&b.mem).await;
+            let (oslo, tea) = (all.first().unwrap().id, all.last().unwrap().id);
+            change(b, id, ttl(Some(60.0))).await;
+            assert!(ends(oslo).await.is_some() && ends(tea).await.is_some());
+            // Somebody's own end is not touched.
+            change(b, tea, ttl(Some(30.0))).await;
+            let own = ends(tea).await;
+            for longer in [Some(90.0), None] {
+                change(b, id, ttl(longer)).await;
+                assert_eq!(ends(oslo).await, ends(id).await);
+                assert_eq!(ends(tea).await, own);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_lesson_of_many_sessions_outlives_an_event_that_is_given_an_end_and_loses_what_it_quotes_of_it() {
+    on_every_store(|b| {
+        block_on(async {
+            let mut answers = Vec::new();
+            for session in ["a", "b", "c"] {
+                for (what, text) in
+                    [(EventType::ToolCall, "pay(1)"), (EventType::ToolResponse, "Error: order 4711 of 'ada' declined")]
+                {
+                    let metadata = serde_json::json!({ "tool": "pay" }).as_object().cloned();
+                    let event = NewEvent { metadata, ..NewEvent::new(what, text) };
+                    answers.push(b.mem.log_event(session, event).await.unwrap().id);
+                }
+                b.mem.end_session(session, SessionEnd::new(SessionOutcome::Failure)).await.unwrap();
+                b.mem.reflect(ReflectOptions::default()).await.unwrap();
+            }
+            let lesson = || async {
+                let page = b.mem.reflections(Default::default()).await.unwrap();
+                page.items.into_iter().find(|m| m.kind == Kind::Lesson).unwrap()
+            };
+            assert!(lesson().await.content.contains("4711"), "{}", lesson().await.content);
+            let ttl = MemoryUpdate { ttl: Some(Some(1.0)), ..MemoryUpdate::default() };
+            // All that say so but the events of one session.
+            for id in answers.iter().skip(2) {
+                b.mem.update(*id, ttl.clone()).await.unwrap();
+                assert_eq!(lesson().await.expires_at, None);
+            }
+            b.clock.advance_seconds(2);
+            b.mem.maintain(None).await.unwrap();
+            let left = lesson().await;
+            assert_eq!(left.metadata["count"], 3);
+            assert!(!left.content.contains("4711"), "{}", left.content);
+            // With the last of them it goes.
+            for id in answers.iter().take(2) {
+                b.mem.update(*id, ttl.clone()).await.unwrap();
+            }
+            assert!(lesson().await.expires_at.is_some());
         });
     });
 }
