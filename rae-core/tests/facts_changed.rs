@@ -236,3 +236,75 @@ fn a_lesson_of_many_sessions_outlives_an_event_that_is_given_an_end_and_loses_wh
         });
     });
 }
+
+#[test]
+fn a_fact_of_several_memories_is_read_anew_from_the_others_where_its_start_was_of_the_one_that_changed() {
+    on_every_store(|b| {
+        block_on(async {
+            let first = tell(b, "2025-03-01", "I live in Lima.").await;
+            let again = tell(b, "2025-07-01", "I live in Lima. I like tea.").await;
+            let tea = facts(&b.mem).await.into_iter().find(|m| m.content.contains("tea")).unwrap();
+            b.mem.forget(Forget::Id(tea.id)).await.unwrap();
+            change(b, first, content("I live in Oslo.")).await;
+            // Nothing else of the other one is read once more.
+            assert_eq!(holds(b).await, [is("Ada lives in Lima.", "2025-07-01")]);
+            let oslo = facts(&b.mem).await.into_iter().find(|m| m.content.contains("Oslo")).unwrap();
+            assert_eq!((oslo.valid_from, oslo.valid_to), (Some(time("2025-03-01")), Some(time("2025-07-01"))));
+            let withdrawn = b.mem.changes(Default::default()).await.unwrap().items;
+            assert!(withdrawn.iter().any(|c| c.action == "facts" && c.undoable));
+            assert!(b.mem.audit(AuditOptions::default()).await.unwrap().findings.is_empty());
+            // Moved, it begins and ends others when it is said to; the other one stays among its sources.
+            change(b, first, content("I live in Lima.")).await;
+            assert_eq!(holds(b).await, [is("Ada lives in Lima.", "2025-03-01")]);
+            let moved = MemoryUpdate { occurred_at: Some(Some(time("2025-06-01"))), ..MemoryUpdate::default() };
+            change(b, first, moved).await;
+            assert_eq!(holds(b).await, [is("Ada lives in Lima.", "2025-06-01")]);
+            let lima = facts(&b.mem).await.into_iter().find(|m| m.valid_to.is_none()).unwrap();
+            assert_eq!(lima.provenance.derived_from.len(), 2);
+            let before = facts(&b.mem).await;
+            change(b, again, content("I live in Lima! I like tea.")).await;
+            let is_tea = |m: &Memory| m.content.contains("tea");
+            assert_eq!(facts(&b.mem).await.into_iter().filter(|m| !is_tea(m)).collect::<Vec<_>>(), before);
+        });
+    });
+}
+
+#[test]
+fn no_date_stays_that_only_an_erased_memory_gave() {
+    on_every_store(|b| {
+        block_on(async {
+            tell(b, "2025-01-01", "I live in Rome. I work at Acme.").await;
+            let first = tell(b, "2025-03-01", "I live in Lima.").await;
+            tell(b, "2025-07-01", "I live in Lima.").await;
+            let left = tell(b, "2025-08-01", "I left Acme.").await;
+            for id in [first, left] {
+                b.mem.forget(Forget::Id(id)).await.unwrap();
+            }
+            b.mem.maintain(None).await.unwrap();
+            let holds = holds(b).await;
+            assert_eq!(holds, [is("Ada lives in Lima.", "2025-07-01"), is("Ada works at Acme.", "2025-01-01")]);
+            let rome = facts(&b.mem).await.into_iter().find(|m| m.content.contains("Rome")).unwrap();
+            assert_eq!(rome.valid_to, Some(time("2025-07-01")));
+        });
+    });
+}
+
+#[test]
+fn words_that_are_trusted_less_than_they_were_end_no_more_what_they_had_ended() {
+    on_every_store(|b| {
+        block_on(async {
+            let trust = |level| MemoryUpdate { trust_level: Some(Some(level)), ..MemoryUpdate::default() };
+            let oslo = tell(b, "2025-01-01", "I live in Oslo.").await;
+            change(b, oslo, trust(TrustLevel::High)).await;
+            let rome = tell(b, "2025-02-01", "I live in Rome.").await;
+            change(b, rome, trust(TrustLevel::High)).await;
+            let (both, last) = ([is("Ada lives in Oslo.", "2025-01-01"), is("Ada lives in Rome.", "2025-02-01")], 1);
+            assert_eq!(holds(b).await, both.get(last..).unwrap());
+            change(b, rome, trust(TrustLevel::Low)).await;
+            assert_eq!(holds(b).await, both);
+            let before = facts(&b.mem).await;
+            change(b, rome, trust(TrustLevel::Low)).await;
+            assert_eq!(facts(&b.mem).await, before, "the same once more changes nothing");
+        });
+    });
+}

@@ -29,8 +29,10 @@ pub(super) async fn carry(
     batch: &mut WriteBatch,
 ) -> Result<()> {
     add(batch, new.id, &changes(deps, ctx, old, new).await?);
-    if is_news(patch) && is_enriched(deps, ctx, new).await? {
-        batch.ops.push(extract::job_again(deps, new.id));
+    let is_weighed = old.trust_level != new.trust_level;
+    if (is_news(patch) || is_weighed) && is_enriched(deps, ctx, new).await? {
+        let whys = [(is_news(patch), false), (is_weighed, true)].into_iter().filter(|(is_so, _)| *is_so);
+        batch.ops.extend(whys.map(|(_, is_weighed)| extract::job_again(deps, new.id, is_weighed)));
     }
     Ok(())
 }
