@@ -17,6 +17,8 @@ mod read;
 mod relation;
 mod resume;
 mod slots;
+#[rustfmt::skip]
+mod taken_back;
 // Lists, many words a line.
 #[rustfmt::skip]
 mod words;
