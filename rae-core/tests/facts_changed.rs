@@ -6,7 +6,8 @@ mod common;
 
 use common::{Bench, on_every_store, time, turn};
 use rae_core::{
-    AuditOptions, Enrich, Kind, ListOptions, Memory, MemoryId, MemoryUpdate, NewMemory, NewRelation, Rae, block_on,
+    AuditOptions, Enrich, EventType, Forget, Kind, ListOptions, Memory, MemoryId, MemoryUpdate, NewEvent, NewMemory,
+    NewRelation, Rae, ReflectOptions, SessionEnd, SessionOutcome, block_on,
     model::{InfoClass, TrustLevel},
 };
 
@@ -154,5 +155,156 @@ fn a_store_that_reads_all_reads_a_memory_that_says_something_only_now() {
         mem.update(id, content("I live in Oslo.")).await.unwrap();
         mem.maintain(None).await.unwrap();
         assert_eq!(facts(&mem).await.len(), 1);
+    });
+}
+
+#[test]
+fn a_fact_that_was_withdrawn_ends_nothing_when_the_one_behind_it_is_forgotten() {
+    on_every_store(|b| {
+        block_on(async {
+            tell(b, "2025-03-11", "I live in Berlin.").await;
+            let dublin = tell(b, "2025-04-26", "I live in Dublin.").await;
+            let vienna = tell(b, "2025-09-12", "I live in Vienna.").await;
+            change(b, dublin, content("Hello there.")).await;
+            b.mem.forget(Forget::Id(vienna)).await.unwrap();
+            b.mem.maintain(None).await.unwrap();
+            assert_eq!(holds(b).await, [is("Ada lives in Berlin.", "2025-03-11")]);
+        });
+    });
+}
+
+#[test]
+fn an_end_that_is_taken_back_or_moved_is_so_for_what_has_it_from_there() {
+    on_every_store(|b| {
+        block_on(async {
+            let ends = |id| async move { b.mem.get(id).await.unwrap().expires_at };
+            let ttl = |ttl| MemoryUpdate { ttl: Some(ttl), ..MemoryUpdate::default() };
+            let id = tell(b, "2025-01-01", "I live in Oslo. I like tea.").await;
+            let all = facts(&b.mem).await;
+            let (oslo, tea) = (all.first().unwrap().id, all.last().unwrap().id);
+            change(b, id, ttl(Some(60.0))).await;
+            assert!(ends(oslo).await.is_some() && ends(tea).await.is_some());
+            // Somebody's own end is not touched.
+            change(b, tea, ttl(Some(30.0))).await;
+            let own = ends(tea).await;
+            for longer in [Some(90.0), None] {
+                change(b, id, ttl(longer)).await;
+                assert_eq!(ends(oslo).await, ends(id).await);
+                assert_eq!(ends(tea).await, own);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_lesson_of_many_sessions_outlives_an_event_that_is_given_an_end_and_loses_what_it_quotes_of_it() {
+    on_every_store(|b| {
+        block_on(async {
+            let mut answers = Vec::new();
+            for session in ["a", "b", "c"] {
+                for (what, text) in
+                    [(EventType::ToolCall, "pay(1)"), (EventType::ToolResponse, "Error: order 4711 of 'ada' declined")]
+                {
+                    let metadata = serde_json::json!({ "tool": "pay" }).as_object().cloned();
+                    let event = NewEvent { metadata, ..NewEvent::new(what, text) };
+                    answers.push(b.mem.log_event(session, event).await.unwrap().id);
+                }
+                b.mem.end_session(session, SessionEnd::new(SessionOutcome::Failure)).await.unwrap();
+                b.mem.reflect(ReflectOptions::default()).await.unwrap();
+            }
+            let lesson = || async {
+                let page = b.mem.reflections(Default::default()).await.unwrap();
+                page.items.into_iter().find(|m| m.kind == Kind::Lesson).unwrap()
+            };
+            assert!(lesson().await.content.contains("4711"), "{}", lesson().await.content);
+            let ttl = MemoryUpdate { ttl: Some(Some(1.0)), ..MemoryUpdate::default() };
+            // All that say so but the events of one session.
+            for id in answers.iter().skip(2) {
+                b.mem.update(*id, ttl.clone()).await.unwrap();
+                assert_eq!(lesson().await.expires_at, None);
+            }
+            b.clock.advance_seconds(2);
+            b.mem.maintain(None).await.unwrap();
+            let left = lesson().await;
+            assert_eq!(left.metadata["count"], 3);
+            assert!(!left.content.contains("4711"), "{}", left.content);
+            // With the last of them it goes.
+            for id in answers.iter().take(2) {
+                b.mem.update(*id, ttl.clone()).await.unwrap();
+            }
+            assert!(lesson().await.expires_at.is_some());
+        });
+    });
+}
+
+#[test]
+fn a_fact_of_several_memories_is_read_anew_from_the_others_where_its_start_was_of_the_one_that_changed() {
+    on_every_store(|b| {
+        block_on(async {
+            let first = tell(b, "2025-03-01", "I live in Lima.").await;
+            let again = tell(b, "2025-07-01", "I live in Lima. I like tea.").await;
+            let tea = facts(&b.mem).await.into_iter().find(|m| m.content.contains("tea")).unwrap();
+            b.mem.forget(Forget::Id(tea.id)).await.unwrap();
+            change(b, first, content("I live in Oslo.")).await;
+            // Nothing else of the other one is read once more.
+            assert_eq!(holds(b).await, [is("Ada lives in Lima.", "2025-07-01")]);
+            let oslo = facts(&b.mem).await.into_iter().find(|m| m.content.contains("Oslo")).unwrap();
+            assert_eq!((oslo.valid_from, oslo.valid_to), (Some(time("2025-03-01")), Some(time("2025-07-01"))));
+            let withdrawn = b.mem.changes(Default::default()).await.unwrap().items;
+            assert!(withdrawn.iter().any(|c| c.action == "facts" && c.undoable));
+            assert!(b.mem.audit(AuditOptions::default()).await.unwrap().findings.is_empty());
+            // Moved, it begins and ends others when it is said to; the other one stays among its sources.
+            change(b, first, content("I live in Lima.")).await;
+            assert_eq!(holds(b).await, [is("Ada lives in Lima.", "2025-03-01")]);
+            let moved = MemoryUpdate { occurred_at: Some(Some(time("2025-06-01"))), ..MemoryUpdate::default() };
+            change(b, first, moved).await;
+            assert_eq!(holds(b).await, [is("Ada lives in Lima.", "2025-06-01")]);
+            let lima = facts(&b.mem).await.into_iter().find(|m| m.valid_to.is_none()).unwrap();
+            assert_eq!(lima.provenance.derived_from.len(), 2);
+            let before = facts(&b.mem).await;
+            change(b, again, content("I live in Lima! I like tea.")).await;
+            let is_tea = |m: &Memory| m.content.contains("tea");
+            assert_eq!(facts(&b.mem).await.into_iter().filter(|m| !is_tea(m)).collect::<Vec<_>>(), before);
+        });
+    });
+}
+
+#[test]
+fn no_date_stays_that_only_an_erased_memory_gave() {
+    on_every_store(|b| {
+        block_on(async {
+            tell(b, "2025-01-01", "I live in Rome. I work at Acme.").await;
+            let first = tell(b, "2025-03-01", "I live in Lima.").await;
+            tell(b, "2025-07-01", "I live in Lima.").await;
+            let left = tell(b, "2025-08-01", "I left Acme.").await;
+            for id in [first, left] {
+                b.mem.forget(Forget::Id(id)).await.unwrap();
+            }
+            b.mem.maintain(None).await.unwrap();
+            let holds = holds(b).await;
+            assert_eq!(holds, [is("Ada lives in Lima.", "2025-07-01"), is("Ada works at Acme.", "2025-01-01")]);
+            let rome = facts(&b.mem).await.into_iter().find(|m| m.content.contains("Rome")).unwrap();
+            assert_eq!(rome.valid_to, Some(time("2025-07-01")));
+        });
+    });
+}
+
+#[test]
+fn words_that_are_trusted_less_than_they_were_end_no_more_what_they_had_ended() {
+    on_every_store(|b| {
+        block_on(async {
+            let trust = |level| MemoryUpdate { trust_level: Some(Some(level)), ..MemoryUpdate::default() };
+            let oslo = tell(b, "2025-01-01", "I live in Oslo.").await;
+            change(b, oslo, trust(TrustLevel::High)).await;
+            let rome = tell(b, "2025-02-01", "I live in Rome.").await;
+            change(b, rome, trust(TrustLevel::High)).await;
+            let (both, last) = ([is("Ada lives in Oslo.", "2025-01-01"), is("Ada lives in Rome.", "2025-02-01")], 1);
+            assert_eq!(holds(b).await, both.get(last..).unwrap());
+            change(b, rome, trust(TrustLevel::Low)).await;
+            assert_eq!(holds(b).await, both);
+            let before = facts(&b.mem).await;
+            change(b, rome, trust(TrustLevel::Low)).await;
+            assert_eq!(facts(&b.mem).await, before, "the same once more changes nothing");
+        });
     });
 }

@@ -17,6 +17,8 @@ mod read;
 mod relation;
 mod resume;
 mod slots;
+#[rustfmt::skip]
+mod taken_back;
 // Lists, many words a line.
 #[rustfmt::skip]
 mod words;
@@ -27,7 +29,7 @@ pub(crate) use model::{PROMPT, Verdict, band_request, is_decided, read, read_ver
 pub(crate) use read::own_words;
 pub use read::{Said, drafts};
 pub use relation::{is_single, sentence};
-pub(crate) use resume::{Key, restore};
+pub(crate) use resume::{Key, is_void, restore};
 
 use crate::model::Timestamp;
 

@@ -53,6 +53,15 @@ const HOMES: &[&str] = &[
     "house", "flat", "apartment", "condo", "city", "town", "village", "countryside", "suburb", "suburbs", "neighborhood",
     "neighbourhood", "abroad",
 ];
+/// Programs and services at which people spend their days.
+const TOOLS: &[&str] = &[
+    "excel", "jira", "slack", "linux", "ubuntu", "debian", "windows", "macos", "android", "vim", "neovim", "emacs", "vscode",
+    "intellij", "xcode", "notion", "confluence", "figma", "photoshop", "outlook", "gmail", "teams", "zoom", "discord", "powerpoint",
+    "salesforce", "hubspot", "airtable", "asana", "trello", "github", "gitlab", "docker", "kubernetes", "aws", "azure", "gcp", "python",
+    "javascript", "typescript", "matlab", "autocad", "blender", "tableau", "sap", "minecraft", "twitter", "instagram", "tiktok",
+    "whatsapp", "chrome", "firefox", "obsidian", "evernote", "tmux", "postgres", "sql", "spreadsheets", "sheets",
+];
+
 /// Say that it was something else that moved.
 const ELSEWHERE: &[&str] =
     &["team", "office", "release", "version", "data", "code", "servers", "server", "cluster", "workspace", "stack", "platform"];
@@ -62,6 +71,12 @@ pub(super) fn is_known(name: &str) -> bool {
     let low = name.to_lowercase();
     let known = |name: &str| KNOWN.split('|').any(|place| place == name);
     known(&low) || low.split_once(' ').is_some_and(|(part, rest)| PARTS.contains(&part) && known(rest))
+}
+
+/// Whether a name is that of something one "lives in" all day long, and has no home in.
+pub(super) fn is_tool(name: &str) -> bool {
+    let low = name.to_lowercase();
+    low.split(' ').any(|word| TOOLS.contains(&word))
 }
 
 /// Whether a known place begins `words`.

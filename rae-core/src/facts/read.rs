@@ -4,7 +4,7 @@ use super::{
     Draft, Skipped,
     clause::{Behind, Clause, Word, clauses},
     dates::{self, Toward},
-    framed, is_single, junk, owned, places, slots,
+    framed, is_single, junk, owned, places, slots, taken_back,
     words::{ACTIVITIES, ADVERBS, CORRECTS, FILLERS, LISTED, NO_NAMES, PREDICATES, Predicate, Sense, Slot, TITLES},
 };
 use crate::{
@@ -93,7 +93,7 @@ pub fn drafts(said: &Said<'_>) -> Result<Vec<Draft>, Skipped> {
             reader.list(&listing, known, clauses.get(at..).unwrap_or_default());
         }
     }
-    let mut out = corrected(reader.out, &text);
+    let mut out = taken_back::apply(corrected(reader.out, &text), &text);
     out.truncate(FACTS_PER_MEMORY_MAX);
     Ok(out)
 }
@@ -473,7 +473,9 @@ fn fits(predicate: &Predicate, object: &str, behind: &[Word], clause: &Clause) -
     let first = object.split(' ').next().unwrap_or_default().to_lowercase();
     let is_person = TITLES.contains(&first.as_str());
     let moves = *relation == "lives_in" && *sense == Sense::Became && pattern.contains("moved");
-    !(matches!(*relation, "lives_in" | "visited") && is_person)
+    let is_tool = *relation == "lives_in" && places::is_tool(object);
+    !is_tool
+        && !(matches!(*relation, "lives_in" | "visited") && is_person)
         && (!moves || places::is_moved_to(object, behind, clause))
 }
 

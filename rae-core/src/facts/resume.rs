@@ -89,21 +89,25 @@ fn later(fact: &Memory, versions: &[&Memory], known: &[Memory], state: Restored,
     let covers = |m: &Memory| m.valid_start() <= from && m.valid_to.is_none_or(|to| to > from);
     // Somebody set it aside without saying since when.
     let is_aside = |m: &Memory| m.superseded_by.is_some() && m.valid_to.is_none();
-    let mut others = known.iter().filter(|m| m.id != fact.id && !is_aside(m));
+    let mut others = known.iter().filter(|m| m.id != fact.id && !is_aside(m) && !is_void(m));
     if others.clone().any(|m| is_same(m) && covers(m)) {
         return None;
     }
     // What ended it once and does no more was taken back; what held for no time was, too.
     let was_taken_back =
         |m: &Memory| state.by != Some(m.id) && versions.iter().any(|version| version.superseded_by == Some(m.id));
-    let is_void = |m: &Memory| m.valid_to.is_some_and(|to| to.micros() <= m.valid_start().micros().saturating_add(1));
     let ends = |m: &&Memory| {
         let begins = m.valid_start();
         let is_within = begins > from && state.to.is_none_or(|to| begins < to);
-        is_within && (is_single || is_same(m)) && !is_void(m) && !was_taken_back(m)
+        is_within && (is_single || is_same(m)) && !was_taken_back(m)
     };
     let next = others.by_ref().filter(ends).min_by_key(|m| (m.valid_start(), m.id));
     Some(next.map_or(state, |m| Restored { to: Some(m.valid_start()), by: Some(m.id), key: Key::Over }))
+}
+
+/// Whether a fact held for no time: it was taken back.
+pub(crate) fn is_void(fact: &Memory) -> bool {
+    fact.valid_to.is_some_and(|to| to.micros() <= fact.valid_start().micros().saturating_add(1))
 }
 
 #[cfg(test)]

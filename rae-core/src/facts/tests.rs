@@ -202,6 +202,21 @@ fn a_number_ends_a_sentence_and_what_is_taken_back_is_not_read() {
     assert_eq!(read("My address is Domstrasse 3. My email is ada@example.org."), ["Ada email ada@example.org"]);
     assert_eq!(read("I live in Oslo. Actually no, I live in Rome."), ["Ada lives_in Rome"]);
     assert_eq!(read("I live in Oslo. Sorry, I live in Rome."), ["Ada lives_in Rome"]);
+    for text in [
+        "I live in Oslo. No wait, Rome.",
+        "I live in Oslo - sorry, Rome.",
+        "I live in Oslo. Scratch that, I live in Rome.",
+        "I live in Oslo, no, Rome!",
+        "I live in Rome. I work at Acme. Just kidding.",
+        "I live in Rome. Sorry, Anna.",
+        "I live in Rome. Wait, Bergen is nicer.",
+        "I live in Rome. I live in Excel.",
+        "I live in Jira these days. I live in Rome.",
+        "I moved to Linux with my family. I live in Rome.",
+    ] {
+        assert_eq!(read(text), ["Ada lives_in Rome"], "{text}");
+    }
+    assert_eq!(read("I work at Acme. No wait, Initech."), ["Ada works_at Initech"]);
     assert_eq!(
         read("My work email is a@example.org. My email is b@example.org."),
         ["Ada work_email a@example.org", "Ada email b@example.org"]

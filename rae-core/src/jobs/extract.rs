@@ -4,9 +4,11 @@
 //! fact that has the memory among its sources is known to have been read from it.
 
 mod again;
+mod anew;
 mod ask;
 mod weigh;
 
+pub(crate) use anew::anew;
 pub(crate) use weigh::is_said_of_oneself;
 
 use super::{embed_debt, runner::Held};
@@ -39,10 +41,10 @@ pub(crate) fn job(deps: &Deps, ids: &[MemoryId]) -> Op {
     Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Extract, payload, run_at: now } }
 }
 
-/// The job that reads a memory once more, as it was changed.
-pub(crate) fn job_again(deps: &Deps, id: MemoryId) -> Op {
+/// The job that reads a memory once more, as it was changed. `is_weighed`: what it says counts more or less than it did.
+pub(crate) fn job_again(deps: &Deps, id: MemoryId, is_weighed: bool) -> Op {
     let now = deps.clock.now();
-    let payload = json!({ "ids": [id], "again": true });
+    let payload = json!({ "ids": [id], "again": true, "weighed": is_weighed });
     Op::EnqueueJob { job: NewJob { id: deps.ids.next_uuid(now), kind: JobKind::Extract, payload, run_at: now } }
 }
 
@@ -53,24 +55,29 @@ pub(super) async fn run(held: &Held<'_>, ctx: &Ctx, job: &Job) -> Result<u64> {
             .map_err(|e| Error::corrupt("the payload of an extract job is not a list of ids").with_source(e))?,
         None => Vec::new(),
     };
-    let is_asked = held.deps.enrich == Enrich::Model;
+    let only = anew::only(job);
+    let is_weighed = job.payload.get("weighed") == Some(&Value::Bool(true));
+    // The words are those that a model has read.
+    let is_asked = held.deps.enrich == Enrich::Model && only.is_none() && !is_weighed;
     if is_asked && ids.len() > 1 {
         return ask::split(held, job, &ids).await.map(|()| 0);
     }
     let is_changed = job.payload.get("again") == Some(&Value::Bool(true));
+    let is_again = is_changed || only.is_some();
+    let is_meant = |d: &&Draft| only.is_none_or(|only| anew::of(&d.subject, &d.relation, &d.object) == only);
     let (mut changed, mut skipped) = (0, BTreeMap::<&'static str, Vec<MemoryId>>::new());
     for page in ids.chunks(PAGE_MAX) {
         let now = held.deps.clock.now();
         for (id, memory) in page.iter().zip(held.deps.relational.get(ctx, page).await?) {
             let memory = memory.filter(|m| !m.is_expired(now));
             if let Some(memory) = memory.as_ref().filter(|_| is_changed) {
-                changed += again::withdraw(held, ctx, memory).await?;
+                changed += again::withdraw(held, ctx, memory, is_weighed).await?;
             }
-            let memory = memory.filter(|m| m.superseded_by.is_none() && !(is_changed && m.is_over(now)));
+            let memory = memory.filter(|m| m.superseded_by.is_none() && !(is_again && m.is_over(now)));
             let drafts = memory.as_ref().ok_or(Skipped::Gone).and_then(read);
             match (memory, drafts) {
                 (Some(memory), Ok(drafts)) => {
-                    for draft in &drafts {
+                    for draft in drafts.iter().filter(is_meant) {
                         changed += u64::from(settle(held, ctx, &memory, &Read::by_rules(draft)).await?);
                     }
                     if is_asked {

@@ -1,5 +1,5 @@
-//! What an update of a memory does to what was made from it, in the same batch: a class goes up, a life gets shorter, trust in the facts
-//! of this memory alone follows. What was made from what was made follows, too.
+//! What an update of a memory does to what was made from it, in the same batch: a class goes up, an end is set or
+//! moved, trust in the facts of this memory alone follows. What was made from what was made follows, too.
 
 use crate::{
     builder::Enrich,
@@ -10,6 +10,7 @@ use crate::{
     limits::PAGE_MAX,
     model::{Kind, Memory, MemoryId, MemoryPatch, Op, PatchMode, Precondition, Timestamp, WriteBatch},
     ops::change_row,
+    reflect::is_of_model,
 };
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
@@ -28,8 +29,10 @@ pub(super) async fn carry(
     batch: &mut WriteBatch,
 ) -> Result<()> {
     add(batch, new.id, &changes(deps, ctx, old, new).await?);
-    if is_news(patch) && is_enriched(deps, ctx, new).await? {
-        batch.ops.push(extract::job_again(deps, new.id));
+    let is_weighed = old.trust_level != new.trust_level;
+    if (is_news(patch) || is_weighed) && is_enriched(deps, ctx, new).await? {
+        let whys = [(is_news(patch), false), (is_weighed, true)].into_iter().filter(|(is_so, _)| *is_so);
+        batch.ops.extend(whys.map(|(_, is_weighed)| extract::job_again(deps, new.id, is_weighed)));
     }
     Ok(())
 }
@@ -97,15 +100,14 @@ async fn is_enriched(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
 }
 
 async fn changes(deps: &Deps, ctx: &Ctx, old: &Memory, new: &Memory) -> Result<Vec<(Memory, MemoryPatch)>> {
-    let is_cut = new.expires_at.is_some_and(|to| old.expires_at.is_none_or(|was| to < was));
+    let is_moved = new.expires_at != old.expires_at;
     let is_raised = new.info_class > old.info_class;
-    if !is_cut && !is_raised && new.trust_level == old.trust_level {
+    if !is_moved && !is_raised && new.trust_level == old.trust_level {
         return Ok(Vec::new());
     }
     let now = deps.clock.now();
     let (mut seen, mut wave) = (HashSet::from([new.id]), vec![new.id]);
-    // Ends that are new; of all others the store knows.
-    let mut ends: HashMap<MemoryId, Option<Timestamp>> = HashMap::from([(new.id, new.expires_at)]);
+    let mut ends = Ends(HashMap::from([(new.id, (old.expires_at, new.expires_at))]));
     let mut out = Vec::new();
     for _ in 0..DEPTH {
         let mut next = Vec::new();
@@ -118,7 +120,7 @@ async fn changes(deps: &Deps, ctx: &Ctx, old: &Memory, new: &Memory) -> Result<V
                 if !seen.insert(memory.id) {
                     continue;
                 }
-                let end = if is_cut { end_of(deps, ctx, &memory, &ends).await? } else { memory.expires_at };
+                let end = if is_moved { ends.of(deps, ctx, &memory).await? } else { memory.expires_at };
                 let is_of_one = memory.kind == Kind::Fact && memory.provenance.derived_from == [new.id];
                 let trusts = is_of_one && new.trust_level != old.trust_level && memory.trust_level == old.trust_level;
                 let patch = MemoryPatch {
@@ -127,7 +129,7 @@ async fn changes(deps: &Deps, ctx: &Ctx, old: &Memory, new: &Memory) -> Result<V
                     trust_level: trusts.then_some(new.trust_level),
                     ..MemoryPatch::default()
                 };
-                ends.insert(memory.id, end);
+                ends.0.insert(memory.id, (memory.expires_at, end));
                 next.push(memory.id);
                 if !patch.is_empty() {
                     out.push((memory, patch));
@@ -142,24 +144,39 @@ async fn changes(deps: &Deps, ctx: &Ctx, old: &Memory, new: &Memory) -> Result<V
     Err(too_many())
 }
 
-/// When a memory is to end now. A fact that others say lives as long as the last of them; what quotes many ends with the first.
-async fn end_of(
-    deps: &Deps,
-    ctx: &Ctx,
-    memory: &Memory,
-    ends: &HashMap<MemoryId, Option<Timestamp>>,
-) -> Result<Option<Timestamp>> {
-    let sources = &memory.provenance.derived_from;
-    let first = |a: Option<Timestamp>, b: Option<Timestamp>| [a, b].into_iter().flatten().min();
-    let mut all: Vec<Option<Timestamp>> = sources.iter().filter_map(|id| ends.get(id)).copied().collect();
-    if memory.kind == Kind::Fact {
-        let others: Vec<MemoryId> = sources.iter().filter(|id| !ends.contains_key(id)).copied().collect();
-        all.extend(deps.relational.get(ctx, &others).await?.into_iter().flatten().map(|m| m.expires_at));
-        // None of them ends: neither does it.
-        let last = if all.contains(&None) { None } else { all.into_iter().flatten().max() };
-        return Ok(first(memory.expires_at, last));
+/// Ends by memory, as they were and as they are to be; of all others the store knows.
+struct Ends(HashMap<MemoryId, (Option<Timestamp>, Option<Timestamp>)>);
+
+impl Ends {
+    /// When a memory is to end now. An end that is the one which its sources gave it follows them, also where it comes later or is taken
+    /// back; any other only gets nearer.
+    async fn of(&self, deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<Option<Timestamp>> {
+        let sources = &memory.provenance.derived_from;
+        let others: Vec<MemoryId> = sources.iter().filter(|id| !self.0.contains_key(id)).copied().collect();
+        let mut all: Vec<_> = sources.iter().filter_map(|id| self.0.get(id)).copied().collect();
+        for page in others.chunks(PAGE_MAX) {
+            let found = deps.relational.get(ctx, page).await?;
+            all.extend(found.into_iter().flatten().map(|m| (m.expires_at, m.expires_at)));
+        }
+        let was = given(memory, all.iter().map(|(was, _)| *was));
+        let is = given(memory, all.iter().map(|(_, is)| *is));
+        Ok(if memory.expires_at == was { is } else { [memory.expires_at, is].into_iter().flatten().min() })
     }
-    Ok(all.into_iter().fold(memory.expires_at, first))
+}
+
+/// The end that its sources give a memory. What several say for themselves lives as long as the last of them; what repeats many ends with
+/// the first.
+fn given(memory: &Memory, mut sources: impl Iterator<Item = Option<Timestamp>>) -> Option<Timestamp> {
+    let is_said_by_each = match memory.kind {
+        Kind::Fact => true,
+        Kind::Lesson | Kind::Strategy => !is_of_model(memory),
+        _ => false,
+    };
+    if !is_said_by_each {
+        return sources.flatten().min();
+    }
+    // Where one of them does not end, neither does it.
+    sources.try_fold(None, |last, end| end.map(|end| last.max(Some(end)))).flatten()
 }
 
 fn too_many() -> Error {

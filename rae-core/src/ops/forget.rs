@@ -10,7 +10,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     guard::within,
     ingest::event_name,
-    jobs::{feeder::feed, graph_sync, index_sync, vector_sync::Mode},
+    jobs::{extract::anew, feeder::feed, graph_sync, index_sync, vector_sync::Mode},
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
     model::{
         DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, MemoryVersion, Op, Outcome, PatchMode,
@@ -133,7 +133,7 @@ struct Gone {
     claims: BTreeSet<[u8; 16]>,
     /// The session or user, by the kind of its scope.
     name: Option<(&'static str, String)>,
-    /// What takes the place of a lesson that goes for its quotes alone, by its id.
+    /// What takes the place of a lesson that goes for its quotes alone, or of a fact for its dates, by its id.
     instead: HashMap<MemoryId, Vec<Op>>,
 }
 
@@ -308,6 +308,9 @@ async fn derived(
                 orphans.push(memory.id);
                 marks.extend(mark_of(deps, &memory, deps.clock.now()).await?);
             } else if let Some(ops) = unquoted(deps, ctx, &memory, going).await? {
+                orphans.push(memory.id);
+                instead.insert(memory.id, ops);
+            } else if let Some(ops) = anew(deps, ctx, &memory, going).await? {
                 orphans.push(memory.id);
                 instead.insert(memory.id, ops);
             } else {

@@ -2,15 +2,20 @@
 
 use super::lifecycle::live;
 use crate::{
+    Ctx,
     cost::tell_ran_out,
     deps::Deps,
-    error::Result,
+    error::{ErrorKind, Result},
     jobs::{index_sync, runner},
     limits::{EXPIRE_PAGE, PAGE_MAX},
-    model::{JobKind, Op, Outcome, Scope, Timestamp},
+    model::{JobKind, MemoryId, Op, Outcome, Precondition, Scope, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Memories that are due of which what was made from them is looked at together, and attempts against others who change that.
+const QUOTED_PAGE: usize = 64;
+const ATTEMPTS: usize = 8;
 
 /// What `maintain` did, in numbers: `expired` memories purged, `embedded` vectors paid, `reflected` lessons, strategies and reflections
 /// made or changed, `access` counts written, `log_truncated` 0 or 1; and where there were any, `facts` written or changed, strengths
@@ -110,6 +115,9 @@ async fn purge_expired(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<u64
         if due.is_empty() {
             break;
         }
+        for page in due.chunks(QUOTED_PAGE) {
+            unquote(deps, &ctx, page).await?;
+        }
         // With the deletions, so that there is none without a row.
         let details = serde_json::json!({ "due": due.len() });
         // Somebody may give one more time meanwhile.
@@ -119,6 +127,34 @@ async fn purge_expired(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<u64
         purged += applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
     }
     Ok(purged)
+}
+
+/// Takes from lessons that stay what they quote of events that are due: those that got their end after they were quoted.
+async fn unquote(deps: &Deps, ctx: &Ctx, due: &[MemoryId]) -> Result<()> {
+    let going = due.iter().copied().collect();
+    for attempt in 1.. {
+        let (mut known, mut ops, mut added) = (Vec::new(), Vec::new(), Vec::new());
+        for memory in deps.relational.derived_from(ctx, due, PAGE_MAX).await? {
+            if due.contains(&memory.id) {
+                continue;
+            }
+            if let Some(bare) = super::unquoted(deps, ctx, &memory, &going).await? {
+                known.push(Precondition::VersionIs(memory.id, memory.version));
+                ops.push(Op::DeleteMemory { id: memory.id });
+                added.extend(bare);
+            }
+        }
+        if ops.is_empty() {
+            return Ok(());
+        }
+        ops.append(&mut added);
+        match deps.relational.apply(ctx, deps.batch_if(known, ops)).await {
+            // Somebody reflected meanwhile.
+            Err(error) if attempt < ATTEMPTS && matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {}
+            done => return done.map(|_| ()),
+        }
+    }
+    Ok(())
 }
 
 /// Ends what ran out of the tenant's reservations, all of it, by the clock of the store.

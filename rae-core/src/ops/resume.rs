@@ -1,4 +1,5 @@
-//! Facts that hold again because what had ended them is gone: forgotten, expired, retired or erased. Part of `maintain`.
+//! Facts that hold again because what had ended them is gone: forgotten, expired, retired or erased, or withdrawn, or held for no time.
+//! Part of `maintain`.
 //!
 //! Only what the engine itself ended, as the audit rows tell: what somebody said to be over stays over. How it was before is in the
 //! history of the fact (`facts/resume.rs`). Each is a batch of its own with an audit row, which `undo` takes back for good.
@@ -9,14 +10,14 @@ use crate::{
     Ctx,
     deps::Deps,
     error::{ErrorKind, Result},
-    facts::{self, Key},
+    facts::{self, Key, WITHDRAWN},
     ingest::dedup_key,
     jobs::extract::{batch_id, state},
     limits::{INDEX_DELTA_PAGE, PAGE_MAX, RESUME_KEYS_MAX},
     model::{Claim, Memory, MemoryId, MemoryPatch, MemoryVersion, Op, PatchMode, Precondition, Scope, WriteBatch},
 };
 use serde_json::json;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Attempts against others who change the same facts at the same time.
 const ATTEMPTS: usize = 8;
@@ -112,7 +113,7 @@ impl Pass {
     async fn settle(&mut self, deps: &Deps, ctx: &Ctx, page: Vec<Memory>) -> Result<()> {
         let named: Vec<MemoryId> = page.iter().filter_map(|m| m.superseded_by).collect();
         let gone = gone(deps, ctx, &named).await?;
-        for memory in page.iter().filter(|m| m.superseded_by.is_some_and(|by| gone.contains(&by))) {
+        for memory in page.iter().filter(|m| m.superseded_by.is_some_and(|by| gone.contains_key(&by))) {
             ctx.check()?;
             match self.one(deps, ctx, memory).await? {
                 Settled::Left => {}
@@ -177,7 +178,7 @@ async fn plan(
     let gone = gone(deps, ctx, &named.into_iter().collect::<Vec<_>>()).await?;
     let by_engine = |version| endings.contains(&(fact.id, version));
     let is_single = facts::is_single(&claim.relation);
-    let restored = facts::restore(&history, known, |id| gone.contains(&id), by_engine, is_single);
+    let restored = facts::restore(&history, known, |id| gone.contains_key(&id), by_engine, is_single);
     let Some(restored) = restored else { return Ok(None) };
     let key = match restored.key {
         Key::Was(key) => key,
@@ -194,7 +195,11 @@ async fn plan(
         dedup_key: Some(free(deps, ctx, fact, key).await?),
         ..MemoryPatch::default()
     };
-    let mut preconditions = vec![Precondition::VersionIs(fact.id, fact.version), Precondition::Absent(by)];
+    let is_still_so = match gone.get(&by).copied().flatten() {
+        Some(version) => Precondition::VersionIs(by, version),
+        None => Precondition::Absent(by),
+    };
+    let mut preconditions = vec![Precondition::VersionIs(fact.id, fact.version), is_still_so];
     let next = known.iter().find(|m| Some(m.id) == restored.by);
     preconditions.extend(next.map(|m| Precondition::VersionIs(m.id, m.version)));
     Ok(Some((patch, preconditions)))
@@ -207,12 +212,20 @@ async fn free(deps: &Deps, ctx: &Ctx, fact: &Memory, key: Option<[u8; 32]>) -> R
     Ok(held.is_none_or(|m| m.id == fact.id).then_some(key))
 }
 
-/// Those of these memories that are not there. What has expired is there until it is purged, which comes before.
-async fn gone(deps: &Deps, ctx: &Ctx, ids: &[MemoryId]) -> Result<HashSet<MemoryId>> {
-    let mut gone = HashSet::new();
+/// Those of these memories that end nothing: not there, or, with the version in which it was seen, withdrawn or held for no time. What has
+/// expired is there until it is purged, which comes before.
+async fn gone(deps: &Deps, ctx: &Ctx, ids: &[MemoryId]) -> Result<HashMap<MemoryId, Option<u32>>> {
+    let mut gone = HashMap::new();
     for page in ids.chunks(PAGE_MAX) {
-        let found = deps.relational.get(ctx, page).await?;
-        gone.extend(page.iter().zip(found).filter(|(_, memory)| memory.is_none()).map(|(id, _)| *id));
+        for (id, memory) in page.iter().zip(deps.relational.get(ctx, page).await?) {
+            match memory {
+                None => gone.insert(*id, None),
+                Some(m) if m.metadata.contains_key(WITHDRAWN) || facts::is_void(&m) => {
+                    gone.insert(*id, Some(m.version))
+                }
+                Some(_) => None,
+            };
+        }
     }
     Ok(gone)
 }
