@@ -2,7 +2,7 @@
 
 use super::{
     event::{Event, cut},
-    telling::is_shell,
+    origin::{Origin, is_shell},
 };
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,6 +118,17 @@ impl Arguments {
         if is_command || words.len() > 1 {
             self.words = words;
         }
+    }
+
+    /// The command that a shell ran.
+    pub fn command(&self) -> Option<&str> {
+        let command = COMMANDS.iter().find_map(|key| self.named.get(*key)).or_else(|| self.named.values().next());
+        command.map(String::as_str).filter(|_| self.program.is_some())
+    }
+
+    /// What its answer is the answer of.
+    pub fn origin<'a>(&'a self, tool: Option<&'a str>) -> Origin<'a> {
+        Origin { tool, program: self.program.as_deref(), command: self.command() }
     }
 
     /// Whether they are the same.

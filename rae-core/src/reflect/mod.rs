@@ -13,6 +13,7 @@ mod failing;
 mod insight;
 mod lesson;
 mod model;
+mod origin;
 mod quote;
 mod steps;
 mod subject;

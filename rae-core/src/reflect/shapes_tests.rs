@@ -6,7 +6,6 @@ use super::{
     call::Arguments,
     event::{Event, Owner, What},
     failing::{Said, said},
-    telling::Origin,
 };
 use crate::model::{EventType, InfoClass, MemoryId, Timestamp};
 use serde_json::{Value, json};
@@ -30,8 +29,7 @@ fn event(what: EventType, text: &str, metadata: &Value) -> Event {
 fn answer(tool: &str, command: &str, text: &str, metadata: &Value) -> Option<Said> {
     let call = event(EventType::ToolCall, command, &json!({ "tool": tool }));
     let arguments = Arguments::of(&call, Some(tool));
-    let origin = Origin { tool: Some(tool), program: arguments.program.as_deref() };
-    said(&event(EventType::ToolResponse, text, metadata), origin)
+    said(&event(EventType::ToolResponse, text, metadata), arguments.origin(Some(tool)))
 }
 
 const PYTEST: &str = "===== test session starts =====\ncollected 3 items\n\ntests/test_login.py F\n\n=== FAILURES ===\n\
@@ -199,6 +197,85 @@ fn ordinary_answers_are_no_failures() {
     ] {
         let said = answer(tool, call, text, &metadata);
         assert!(!matches!(said, Some(Said::Failed(_))), "{text}: {said:?}");
+    }
+}
+
+#[test]
+fn what_others_wrote_and_what_is_data_are_no_failures_of_the_call() {
+    let bash = [
+        ("ls", "error.log\nfatal.txt"),
+        ("cd src && cat main.rs", "error: not really"),
+        ("sudo cat log", "error: x"),
+        ("head app.log", "error: disk full"),
+        ("tail -100 app.log", "2026 error: disk full\nfatal: x"),
+        ("less README.md", "error[E0308]: an example"),
+        ("docker logs web", "error: listen EADDRINUSE\nstarted"),
+        ("docker compose logs -f web", "error: listen EADDRINUSE\nstarted"),
+        ("kubectl logs pod", "fatal: cannot connect\nretry ok"),
+        ("git show HEAD", "commit 1\n    error: this was fixed\ndiff"),
+        ("git log -p | less", "error: x"),
+        ("gh issue view 3", "title: crash\nerror: cannot open file"),
+        ("curl -s https://x/api/log", "error: old thing"),
+        ("psql -c 'select * from errors'", "error: 1\n(1 row)"),
+        ("sqlite3 x 'select msg from log'", "error: foo\nerror: bar"),
+        ("man grep", "grep: error: prints"),
+        ("env LANG=C time cat log", "error: x"),
+        ("./gen.sh", "# Errors\n\nerror: the field that names it"),
+        ("./run.sh", "error: first try\nretrying\nconnected\nsent 3\ndone"),
+        ("true", "Killed by the butler (novel)"),
+    ];
+    for (command, text) in bash {
+        let said = answer("bash", command, text, &Value::Null);
+        assert!(!matches!(said, Some(Said::Failed(_))), "{command}: {said:?}");
+    }
+    for (tool, text) in [
+        ("read_file", "Traceback (most recent call last):\n  x\nValueError: y"),
+        ("read_file", "Error: how to read them\n\nThis page tells..."),
+        ("get_email", "Error: my invoice is wrong\nHi team, ..."),
+        ("get_ticket", "Access denied when I log in - customer says"),
+        ("web_search", "404 Not Found is an HTTP status that means ..."),
+        ("web_fetch", "404 Not Found - Wikipedia\nThe HTTP 404 page says that..."),
+        ("search_docs", "Rate limit exceeded: what it means and how to avoid it"),
+        ("get_job", r#"{"id":7,"name":"nightly","error":"disk full","finished":"2026-01-01"}"#),
+        ("get_job", r#"{"id":7,"error":"disk full"}"#),
+        ("validate", r#"{"success":true,"errors":["w1"]}"#),
+        ("check", r#"{"valid":false,"errors":["name missing"]}"#),
+        ("monitor", r#"{"url":"x","status_code":503,"since":"12:00"}"#),
+        ("get_response", r#"{"status":404,"count":3,"url":"x"}"#),
+        ("execute_query", "failed\nfailed\nok"),
+        ("test_connection", "Connection refused is not happening; all fine"),
+        ("describe", "Error: the first word of a long text.\nIt has many lines.\nThis is one.\nAnd this another."),
+    ] {
+        let said = answer(tool, &format!("{tool}(id=1)"), text, &Value::Null);
+        assert!(!matches!(said, Some(Said::Failed(_))), "{tool}: {said:?}");
+    }
+}
+
+#[test]
+fn what_a_program_that_prints_says_of_itself_is_a_failure() {
+    for (tool, command, text) in [
+        ("bash", "cat x | head", "cat: x: No such file or directory"),
+        ("bash", "git show nope", "fatal: bad revision 'nope'"),
+        ("bash", "psql -c 'select a from b'", "ERROR:  relation \"b\" does not exist\nLINE 1: select a from b"),
+        ("bash", "docker logs web", "Error response from daemon: No such container: web"),
+        (
+            "bash",
+            "git push",
+            "To x\n ! [rejected] main\nerror: failed to push some refs\nhint: a\nhint: b\nhint: c\nhint: d",
+        ),
+        ("bash", "cat x && make", "1 error: listed\ncc x.c\nmake: *** [all] Error 2"),
+        ("read_file", "read_file(path='x')", "Error: no such file: x"),
+        ("run_sql", "select a from b", "Error: column b does not exist"),
+        (
+            "get_order",
+            "get_order(id=1)",
+            "Error: no such order\n    at get (/srv/a.js:1:1)\n    at b\n    at c\n    at d",
+        ),
+        ("pay", "pay(x=1)", r#"{"name":"pay","error":"boom"}"#),
+        ("http", "http(url='x')", r#"{"url":"x","status_code":503,"body":""}"#),
+    ] {
+        let said = answer(tool, command, text, &Value::Null);
+        assert!(matches!(said, Some(Said::Failed(Some(_)))), "{command}: {said:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     error_text::normalised,
     event::{Event, Owner, What},
     failing::{Said, said},
-    telling::Origin,
+    origin::Origin,
 };
 use crate::{
     lexical::analyse,
@@ -158,7 +158,7 @@ impl Reader {
         };
         // Some write the call and its result in one event. Its text is the caller's own: only the fields count.
         let fields = Event { text: String::new(), ..event.clone() };
-        let origin = Origin { tool: call.tool.as_deref(), program: call.arguments.program.as_deref() };
+        let origin = call.arguments.origin(call.tool.as_deref());
         if let Some(said) = said(&fields, origin) {
             let tool = call.tool.clone();
             self.steps.push(Step::new(event, Some(call), tool, Some(said)));
@@ -194,8 +194,8 @@ impl Reader {
         let tool = event.tool();
         let call = self.take(event, tool.as_deref());
         let tool = tool.or_else(|| call.as_ref().and_then(|call| call.tool.clone()));
-        let program = call.as_ref().and_then(|call| call.arguments.program.as_deref());
-        let said = said(event, Origin { tool: tool.as_deref(), program });
+        let origin = call.as_ref().map_or_else(Origin::default, |call| call.arguments.origin(None));
+        let said = said(event, Origin { tool: tool.as_deref(), ..origin });
         self.steps.push(Step::new(event, call, tool, said));
     }
 
