@@ -12,6 +12,7 @@ mod event;
 mod failing;
 mod insight;
 mod lesson;
+mod mask;
 mod model;
 mod origin;
 mod quote;

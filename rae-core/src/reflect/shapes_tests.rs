@@ -334,3 +334,54 @@ fn a_quote_is_one_line_of_data_without_keys_addresses_and_passwords() {
     }
     assert!(super::quote::quotable(&"x ".repeat(500)).chars().count() <= 161);
 }
+
+#[test]
+fn secrets_and_long_numbers_are_masked_as_they_are_written_and_words_about_them_stay() {
+    for (said, quoted) in [
+        ("card 4111 1111 1111 1111 declined", "card ‹n› declined"),
+        ("card 4111-1111-1111-1111 declined", "card ‹n› declined"),
+        ("iban DE89 3704 0044 0532 0130 00 bad", "iban ‹n› bad"),
+        ("call +49 171 1234567 failed", "call ‹n› failed"),
+        ("phone=+49 172 7654321 instead of phone=1", "phone=‹n› instead of phone=1"),
+        ("took 1200 ms for 30 rows on 2026-06-01", "took 1200 ms for 30 rows on 2026-06-01"),
+        ("password is hunter2", "password is ‹secret›"),
+        ("wrong password correcthorse", "wrong password ‹secret›"),
+        ("{'password': 'open sesame'} rejected", "{'password': '‹secret›'} rejected"),
+        ("'token': 'abcDEFxyz' rejected", "'token': '‹secret›' rejected"),
+        ("aws_secret_access_key = wJalrXU rejected", "aws_secret_access_key = ‹secret› rejected"),
+        ("Authorization: Bearer abcdef", "Authorization: Bearer ‹secret›"),
+        ("PIN 4711 wrong", "PIN ‹secret› wrong"),
+        ("pwd=letmein rejected", "pwd=‹secret› rejected"),
+        ("pw='geheim', to=x", "pw='‹secret›', to=x"),
+        ("Cookie: session=deadbeef; bad", "Cookie: ‹secret›; bad"),
+        ("passcode abcd", "passcode ‹secret›"),
+        ("postgres://bob:s3cr3t@db/x unreachable", "postgres://‹secret›@db/x unreachable"),
+        ("url=https://x/?token=abc instead", "url=https://x/?‹secret› instead"),
+        ("see https://a.example/docs", "see https://a.example/docs"),
+        ("mysql -u root -pgeheim3 db", "mysql -u root -p‹secret› db"),
+        ("curl -u bob:geheim5 https://x", "curl -u bob:‹secret› https://x"),
+        ("sshpass -p geheim6 ssh x", "sshpass -p ‹secret› ssh x"),
+        ("docker run -p 8080:80 web", "docker run -p 8080:80 web"),
+        ("mkdir -p build", "mkdir -p build"),
+        ("aws configure set aws_secret_access_key wJalrXU", "aws configure set aws_secret_access_key ‹secret›"),
+        ("ghp_abcdefghijklmnopqrstuvwxyzABCDEF rejected", "‹secret› rejected"),
+        ("a\u{202e}b", "ab"),
+        ("password expired", "password expired"),
+        ("invalid password for bob", "invalid password for bob"),
+        ("password is required", "password is required"),
+        ("token missing", "token missing"),
+        ("key 'name' not found", "key 'name' not found"),
+        ("the api key is not valid", "the api key is not valid"),
+    ] {
+        assert_eq!(super::quote::quotable(said), quoted);
+    }
+    for (said, general) in [
+        ("wrong password correcthorse", "wrong password <secret>"),
+        ("pwd=letmein rejected", "pwd=<secret> rejected"),
+        ("ghp_abcdefghijklmnopqrstuvwxyzABCDEF rejected", "<secret> rejected"),
+        ("card 4111 1111 1111 1111 declined", "card <n> declined"),
+        ("password expired", "password expired"),
+    ] {
+        assert_eq!(super::error_text::normalised(said), general);
+    }
+}
