@@ -66,12 +66,12 @@ fn what_worked_is_what_helped_and_not_whatever_came_later() {
         ),
         (
             &[
-                ("bash", "psql -c x", refused),
-                ("bash", "docker compose up -d db", "started"),
-                ("bash", "psql -c x", "1 row"),
+                ("bash", "psql -h database -c x", refused),
+                ("bash", "docker compose up -d database", "started"),
+                ("bash", "psql -h database -c x", "1 row"),
             ],
             Success,
-            Some("calling `docker` first For example: \"docker compose up -d db\"."),
+            Some("calling `docker` first For example: \"docker compose up -d database\"."),
         ),
         (
             &[("search", "search(to='Oslo', days=30)", "Error: timeout"), ("search", "search(to='Oslo', days=1)", "3")],
@@ -113,6 +113,94 @@ fn what_worked_is_what_helped_and_not_whatever_came_later() {
     ];
     for (steps, outcome, expected) in cases {
         assert_eq!(block_on(way(steps, *outcome)).as_deref(), *expected, "{steps:?} {outcome:?}");
+    }
+}
+
+#[test]
+fn work_on_another_thing_and_what_has_nothing_to_do_with_it_is_no_way_out() {
+    let ok = "{\"ok\": true}";
+    type Case<'a> = (&'a [(&'a str, &'a str, &'a str)], Option<&'a str>);
+    let cases: &[Case<'_>] = &[
+        (
+            &[
+                ("charge", "charge(amount=10, currency='EUR', customer=7)", "Error: card declined"),
+                ("charge", "charge(amount=10, currency='EUR', customer=8)", ok),
+            ],
+            None,
+        ),
+        (
+            &[
+                ("update_row", "update_row(table='t', id=5, value=1)", "Error: row 5 locked"),
+                ("update_row", "update_row(table='t', id=6, value=1)", ok),
+            ],
+            None,
+        ),
+        (
+            &[
+                ("get_page", "get_page(book=1, lang='en', nr=7)", "Error: 7 is missing"),
+                ("get_page", "get_page(book=1, lang='en', nr=8)", ok),
+            ],
+            None,
+        ),
+        (
+            &[
+                ("find", "find(city='Oslo', day='01.06.2026')", "Error: bad date 01.06.2026"),
+                ("find", "find(city='Oslo', day='2026-06-01')", ok),
+            ],
+            Some("calling it with another `day` For example: \"day=2026-06-01 instead of day=01.06.2026\"."),
+        ),
+        (
+            &[
+                ("deploy", "deploy(v=2)", "Error: health check timed out"),
+                ("get_weather", "get_weather(city='Oslo')", ok),
+                ("send_mail", "send_mail(to='x')", ok),
+                ("deploy", "deploy(v=2)", ok),
+            ],
+            None,
+        ),
+        (
+            &[
+                ("fetch", "fetch(url='a')", "Error: 503 busy"),
+                ("get_time", "get_time()", ok),
+                ("fetch", "fetch(url='a')", ok),
+            ],
+            Some("making the same call again"),
+        ),
+        (
+            &[
+                ("create_order", "create_order(order=17)", "Error: no stock"),
+                ("cancel_order", "cancel_order(order=17)", ok),
+            ],
+            None,
+        ),
+        (&[("pay_card", "pay_card(order=17)", "Error: declined"), ("pay_refund", "pay_refund(order=17)", ok)], None),
+        (
+            &[
+                ("book_hotel", "book_hotel(city='Oslo')", "Error: no rooms"),
+                ("get_weather", "get_weather(city='Oslo')", ok),
+            ],
+            None,
+        ),
+        (&[("pay_card", "pay_card(order=17)", "Error: declined"), ("pay_bill", "pay_bill(x='y')", ok)], None),
+        (
+            &[
+                ("run_tests", "run_tests(of='tests/test_x.py')", "1 failed, 2 passed"),
+                ("bash", "rm tests/test_x.py", "removed"),
+                ("run_tests", "run_tests(of='tests/test_x.py')", "2 passed"),
+            ],
+            None,
+        ),
+        (
+            &[
+                ("bash", "git push origin main", "error: failed to push some refs"),
+                ("bash", "git push origin main --force", "Everything up-to-date"),
+            ],
+            Some("calling `git` with other words"),
+        ),
+    ];
+    for (steps, expected) in cases {
+        let told = block_on(way(steps, SessionOutcome::Success));
+        assert_eq!(told.as_deref(), *expected, "{steps:?}");
     }
 }
 

@@ -21,6 +21,7 @@ mod subject;
 mod summary;
 mod telling;
 mod told;
+mod verbs;
 mod words;
 
 use evaluate::Way;

@@ -103,6 +103,11 @@ impl Step {
         call.into_iter().chain([self.event]).collect()
     }
 
+    /// What went wrong, as it was said.
+    pub fn error(&self) -> &str {
+        self.failure.as_ref().map_or("", |failure| failure.said.as_str())
+    }
+
     /// The program that a shell ran.
     pub fn program(&self) -> Option<&str> {
         self.call.as_ref()?.arguments.program.as_deref()
