@@ -95,9 +95,13 @@ const BESIDE: [&str; 36] = [
 /// Programs for which 1 is an answer and no failure: nothing found, not the same, not so.
 const ANSWERS_ONE: [&str; 11] = ["grep", "egrep", "fgrep", "rg", "ag", "diff", "cmp", "test", "[", "[[", "pgrep"];
 
+/// What stands for an answer or arguments without a word, and is no word of theirs.
+const SILENT: [&str; 2] = ["(no output)", "(no arguments)"];
+
 /// What the event says: in its metadata first, then in a JSON text, then by its words. `None` where it says nothing.
 pub(super) fn said(event: &Event, origin: Origin<'_>) -> Option<Said> {
     let body = event.body().map(unwrapped);
+    let spoken = if SILENT.contains(&event.text.trim()) { "" } else { event.text.as_str() };
     let fields = Fields::of(&event.metadata, true, origin.tool);
     let inside = body.as_ref().map(|body| Fields::of(body, false, origin.tool));
     let (is_failure, is_good) = match (fields.verdict(), inside.as_ref().and_then(Fields::verdict)) {
@@ -105,9 +109,9 @@ pub(super) fn said(event: &Event, origin: Origin<'_>) -> Option<Said> {
         (None, None) => (false, false),
     };
     let exit = fields.exit.or_else(|| inside.as_ref().and_then(|inside| inside.exit));
-    let exit = exit.or_else(|| telling::exit_code(&event.text).filter(|_| body.is_none() && !is_good));
+    let exit = exit.or_else(|| telling::exit_code(spoken).filter(|_| body.is_none() && !is_good));
     let is_program = exit.is_some_and(|code| code != 0);
-    let says_so = body.is_none() && says_failed(&event.text, origin);
+    let says_so = body.is_none() && says_failed(spoken, origin);
     let answers = exit == Some(1) && origin.program.is_some_and(|program| ANSWERS_ONE.contains(&program));
     if answers && !says_so && fields.error.is_none() && !fields.is_flagged {
         return None;
@@ -120,7 +124,7 @@ pub(super) fn said(event: &Event, origin: Origin<'_>) -> Option<Said> {
     }
     let words = || {
         let output = is_program || origin.program.is_some();
-        Some(telling_line(&event.text, output)).filter(|_| body.is_none())
+        Some(telling_line(spoken, output)).filter(|_| body.is_none())
     };
     let status = [Some(&fields), inside.as_ref()].into_iter().flatten().find_map(Fields::in_numbers);
     let exit = exit.filter(|code| *code != 0).map(|code| format!("exit code {code}"));

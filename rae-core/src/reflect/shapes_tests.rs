@@ -90,6 +90,8 @@ fn what_a_shell_prints_of_a_failure_is_one_and_its_telling_line_is_read() {
         ),
         ("mvn install", "[ERROR] Failed to execute goal", none.clone(), "Failed to execute goal"),
         ("mkdir a", "", exit(17), "exit code 17"),
+        ("make -s", "(no output)", exit(2), "exit code 2"),
+        ("ssh x true", "(no output)", exit(255), "exit code 255"),
     ] {
         assert_eq!(
             answer("bash", command, text, &metadata),
