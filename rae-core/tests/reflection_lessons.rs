@@ -342,6 +342,29 @@ fn a_lesson_weighs_less_the_longer_its_calls_work_and_context_leaves_out_what_is
 }
 
 #[test]
+fn a_lesson_is_given_to_a_question_that_names_its_tool_or_has_two_of_its_words() {
+    block_on(async {
+        let (mem, _) = open().await;
+        let steps = [("book_train", "book_train(a=1)", "Error: no seats left in economy, ask for a permission card")];
+        session(&mem, "bad", &steps, SessionOutcome::Failure).await;
+        for (question, is_given) in [
+            ("Book the train to Bergen for Ada", true),
+            ("Reserve a train for Ada", true),
+            ("Are there economy seats?", true),
+            ("I train for a marathon, what should I eat?", false),
+            ("Write a book review", false),
+            ("My seat hurts", false),
+            ("What is my card number?", false),
+            ("permission to take leave", false),
+        ] {
+            let block = mem.context(Some(question), ContextOptions::default()).await.unwrap();
+            assert_eq!(block.text.contains("Calls of `book_train` failed"), is_given, "{question}");
+        }
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
 fn what_was_undone_is_learnt_from_what_happens_since() {
     block_on(async {
         let (mem, clock) = open().await;
