@@ -82,10 +82,10 @@ fn what_worked_after_a_failure_is_a_strategy_and_grows_with_each_session() {
     block_on(async {
         let (mem, _) = open().await;
         for (n, session) in ["a", "b"].iter().enumerate() {
-            call(&mem, session, "book", "train=7, seat='1A'", "-", Some("seat '1A' is taken")).await;
+            call(&mem, session, "book", "train=7, seat='1A'", "-", Some("seat 'x' is taken")).await;
             call(&mem, session, "book", "train=7, seat='2B'", "booked", None).await;
-            call(&mem, session, "pay_card", "card=1", "-", Some("card declined")).await;
-            call(&mem, session, "pay_invoice", "", "paid", None).await;
+            call(&mem, session, "pay_card", "order=17", "-", Some("card declined")).await;
+            call(&mem, session, "pay_invoice", "order=17", "paid", None).await;
             end(&mem, session, SessionOutcome::Success).await;
             let learnt = mem.reflect(of(session)).await.unwrap();
             let strategies = only(&learnt, Kind::Strategy);

@@ -1,5 +1,6 @@
 //! Whether what was learnt is about a question.
 
+use super::verbs::alike;
 use crate::{
     lexical::analyse,
     model::{Kind, Memory, MemoryId},
@@ -17,6 +18,10 @@ const NEAR_BY_FRAME: f64 = 0.6;
 /// The words that every lesson has.
 const LESSON_FRAME: &str = "Calls failed times time in sessions session last on that was one of calls worked since for example words \
     of the tool not advice before calling it again check its arguments and the cause that error names what worked then after with first";
+/// What a general form has in place of what differs.
+const SIGNS: &str = "n id text path url time email secret st th";
+/// Words that a question and a lesson have in common where the tool is not named.
+const COMMON: usize = 2;
 /// The words of a summary that are in each.
 const FRAME: &str = "User Agent The session ended in success in failure with a part of it done because its time was over with an error goes on failed on in the week of sessions";
 
@@ -32,8 +37,10 @@ pub(crate) fn is_about(memory: &Memory, question: &str, cosine: f64) -> bool {
     let subject = match memory.kind {
         _ if is_lesson => {
             let other_tool = field("way").and_then(|way| way.split('`').nth(1));
-            let words = [field("tool"), field("error"), field("cause"), field("rule"), other_tool];
-            terms(&words.into_iter().flatten().collect::<Vec<_>>().join(" "))
+            let words = [field("tool"), field("cause"), field("rule"), other_tool];
+            let own = terms(&words.into_iter().flatten().collect::<Vec<_>>().join(" "));
+            // What stands for numbers and names in the general form is no word of the error.
+            &own | &(&terms(field("error").unwrap_or_default()) - &terms(SIGNS))
         }
         Kind::Reflection if field("cluster").is_some() => {
             terms(&[field("tool"), field("error")].into_iter().flatten().collect::<Vec<_>>().join(" "))
@@ -47,7 +54,21 @@ pub(crate) fn is_about(memory: &Memory, question: &str, cosine: f64) -> bool {
     };
     let asked = terms(question);
     let is_framed = is_lesson && !asked.is_disjoint(&terms(LESSON_FRAME));
-    cosine >= if is_framed { NEAR_BY_FRAME } else { NEAR } || !asked.is_disjoint(&subject)
+    let near = if is_framed { NEAR_BY_FRAME } else { NEAR };
+    // One word of a lesson is a word of many questions: "I train for a marathon" is not about `book_train`.
+    let common = if is_lesson { COMMON } else { 1 };
+    cosine >= near || asked.intersection(&subject).count() >= common || (is_lesson && is_named(memory, &asked))
+}
+
+/// Whether all words of the tool are among those of a question, or others that do the same.
+fn is_named(memory: &Memory, asked: &BTreeSet<String>) -> bool {
+    let tool = memory.metadata.get("tool").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+    let mut words = tool.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).peekable();
+    words.peek().is_some()
+        && words.all(|word| {
+            let own = terms(word);
+            own.is_empty() || !terms(&alike(word).join(" ")).is_disjoint(asked)
+        })
 }
 
 /// Whether a memory sums up a day or week from something that is among the hits itself, or a session or lessons that all are, and is

@@ -2,7 +2,8 @@
 
 use super::{
     event::{Event, cut},
-    telling::is_shell,
+    origin::{Origin, is_shell},
+    verbs::{names_the_thing, shape},
 };
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +59,30 @@ pub(super) struct Difference {
     pub what: String,
     /// How, with the values of these two calls.
     pub how: String,
+    /// The values that differ: of which argument, the old and the new.
+    changed: Vec<(String, String, String)>,
+}
+
+impl Difference {
+    /// Whether the call that worked was about another thing, and not the same one done otherwise: by the name of an argument, or as the
+    /// error is about its value. Values of another form, as of a date, are of the same thing.
+    pub fn is_of_another_thing(&self, error: &str) -> bool {
+        self.changed.iter().any(|(name, old, new)| {
+            (names_the_thing(name) || stands_in(error, old)) && (new.is_empty() || shape(old) == shape(new))
+        })
+    }
+}
+
+/// Whether a value stands in a text as a word.
+fn stands_in(text: &str, value: &str) -> bool {
+    let (text, value) = (text.to_lowercase(), value.trim_matches(['\'', '"']).to_lowercase());
+    let is_apart = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+    !value.is_empty()
+        && text.match_indices(&value).any(|(at, found)| {
+            let before = text.get(..at).and_then(|head| head.chars().next_back());
+            let after = text.get(at + found.len()..).and_then(|rest| rest.chars().next());
+            is_apart(before) && is_apart(after)
+        })
 }
 
 impl Arguments {
@@ -120,6 +145,17 @@ impl Arguments {
         }
     }
 
+    /// The command that a shell ran.
+    pub fn command(&self) -> Option<&str> {
+        let command = COMMANDS.iter().find_map(|key| self.named.get(*key)).or_else(|| self.named.values().next());
+        command.map(String::as_str).filter(|_| self.program.is_some())
+    }
+
+    /// What its answer is the answer of.
+    pub fn origin<'a>(&'a self, tool: Option<&'a str>) -> Origin<'a> {
+        Origin { tool, program: self.program.as_deref(), command: self.command() }
+    }
+
     /// Whether they are the same.
     pub fn is_same(&self, other: &Self) -> bool {
         self.named == other.named
@@ -132,12 +168,13 @@ impl Arguments {
             return self.other_words(failed);
         }
         let (mut same, mut what, mut how) = (0, Vec::new(), Vec::new());
-        let mut changed = 0;
+        let (mut changed, mut values) = (0, Vec::new());
         for (name, value) in &self.named {
             match failed.named.get(name) {
                 Some(old) if old == value => same += 1,
                 Some(old) => {
                     changed += 1;
+                    values.push((name.clone(), old.clone(), value.clone()));
                     what.push(format!("another `{}`", plain(name)));
                     how.push(format!("{} instead of {}", pair(name, value), pair(name, old)));
                 }
@@ -154,8 +191,11 @@ impl Arguments {
         }
         // Most of the arguments are those of the call that failed.
         let is_near = same >= changed && same + usize::from(changed == 0) > 0 && what.len() <= DIFFERENT;
-        (is_near && !what.is_empty())
-            .then(|| Difference { what: format!("calling it with {}", what.join(" and ")), how: how.join(", ") })
+        (is_near && !what.is_empty()).then(|| Difference {
+            what: format!("calling it with {}", what.join(" and ")),
+            how: how.join(", "),
+            changed: values,
+        })
     }
 
     /// The same program, or the same first word, and most of the words.
@@ -167,7 +207,15 @@ impl Arguments {
         }?;
         let own: BTreeSet<&String> = self.words.iter().collect();
         let kept = failed.words.iter().filter(|word| own.contains(word)).count();
+        // Of words those with digits: `where id=5`.
+        let trimmed = |word: &String| word.trim_matches(|c: char| c.is_ascii_punctuation()).to_owned();
+        let has_digit = |word: &&String| word.chars().any(|c| c.is_ascii_digit());
+        let gone = failed.words.iter().filter(|word| !own.contains(word)).filter(has_digit).map(trimmed);
+        let old: BTreeSet<&String> = failed.words.iter().collect();
+        let come = self.words.iter().filter(|word| !old.contains(word)).filter(has_digit).map(trimmed);
+        let changed = gone.zip(come).map(|(old, new)| split_values(&old, &new)).collect();
         (2 * kept > failed.words.len()).then(|| Difference {
+            changed,
             what: format!("calling `{}` with other words", plain(&name)),
             how: format!("`{}` instead of `{}`", shown(&self.text()), shown(&failed.text())),
         })
@@ -195,6 +243,14 @@ impl Arguments {
         let words = |value: &String| value.split_whitespace().map(trim).filter(says).collect::<Vec<_>>();
         let whole = self.named.values().map(|value| trim(value)).filter(|text| text.chars().count() > 1);
         self.named.values().flat_map(words).chain(whole).filter(|text| !COMMON.contains(&text.as_str())).collect()
+    }
+}
+
+/// Two words as the values of an argument: `id=5` and `id=6`.
+fn split_values(old: &str, new: &str) -> (String, String, String) {
+    match (old.split_once('='), new.split_once('=')) {
+        (Some((name, old)), Some((same, new))) if name == same => (name.to_owned(), old.to_owned(), new.to_owned()),
+        _ => (String::new(), old.to_owned(), new.to_owned()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     event::cut,
+    mask::{masked, signed},
     telling::{PHRASES, is_status, telling_line},
 };
 use crate::limits::REFLECT_ERROR_CHARS_MAX;
@@ -44,7 +45,7 @@ const FILES: [&str; 24] = [
 
 /// The error in its general form: lower case, one line, bounded. Empty where there is nothing left.
 pub(crate) fn normalised(error: &str) -> String {
-    let unquoted = without_quotes(&cut(&telling_line(error, false), LOOKED_AT));
+    let unquoted = without_quotes(&masked(&cut(&telling_line(error, false), LOOKED_AT), false));
     let words: Vec<&str> = unquoted.split_whitespace().collect();
     let mut general: Vec<String> = Vec::with_capacity(words.len());
     let mut before = [String::new(), String::new()];
@@ -61,7 +62,7 @@ pub(crate) fn normalised(error: &str) -> String {
     }
     general.retain(|word| !word.is_empty());
     let out = dated(general).join(" ");
-    let out = out.to_lowercase().replace(QUOTED, "<text>");
+    let out = signed(&out.to_lowercase().replace(QUOTED, "<text>"), '<', '>');
     let out = without_label(&out);
     let out = out.trim_end_matches(|c: char| c.is_ascii_punctuation() && !matches!(c, '>' | ')' | '%'));
     cut(out.trim(), REFLECT_ERROR_CHARS_MAX).trim_end().to_owned()

@@ -5,6 +5,7 @@ use super::{
     event::{Event, Owner},
     quote::quotable,
     steps::{Step, steps},
+    verbs::{do_the_same, is_destructive, only_looks},
 };
 use crate::{
     limits::{REFLECT_FAILURES_MAX, REFLECT_WAYS_MAX},
@@ -225,22 +226,28 @@ fn way_out(steps: &[Step], i: usize, end: Option<(SessionOutcome, u32)>) -> Opti
     if !is_credible(step) {
         return None;
     }
-    let mut between: Vec<&Step> =
-        after.iter().take(at).filter(|step| is_credible(step) && is_between(failed, step)).collect();
+    let all_between = || after.iter().take(at).filter(|step| is_credible(step) && is_between(failed, step));
+    let mut between: Vec<&Step> = all_between().filter(|step| is_for(failed, step)).collect();
     let mut example = None;
     let words = match relation {
-        Relation::Near(Difference { what, how }) => {
+        Relation::Near(difference) if difference.is_of_another_thing(failed.error()) => return None,
+        Relation::Near(Difference { what, how, .. }) => {
             between.clear();
             example = Some(how);
             what
         }
-        Relation::Same if between.is_empty() => AGAIN.to_owned(),
+        Relation::Same if between.is_empty() => {
+            // What was done between may have helped, and nothing says that it did.
+            let is_idle = |step: &Step| step.tool.as_deref().is_some_and(only_looks);
+            all_between().all(is_idle).then(|| AGAIN.to_owned())?
+        }
         Relation::Same => first(&between, &mut example)?,
         Relation::Related => {
             between.retain(|step| shares(failed, step));
             first(&between, &mut example)?
         }
     };
+    example = example.filter(|how| !is_destructive(how));
     let all = [failed, step].into_iter().chain(between.iter().copied());
     let events: Vec<MemoryId> = all.clone().flat_map(Step::events).collect();
     let lasts = all.clone().all(|step| step.lasts);
@@ -255,6 +262,20 @@ fn is_between(failed: &Step, step: &Step) -> bool {
     let is_later = step.call.as_ref().is_none_or(|call| call.seq > failed.seq);
     let is_idle = step.program().is_some_and(|program| IDLE.contains(&program));
     step.tool.is_some() && is_later && !is_idle
+}
+
+/// Whether it was done for the call that failed: with the same, or as the error names it.
+fn is_for(failed: &Step, step: &Step) -> bool {
+    let error = failed.error().to_lowercase();
+    let said: Vec<&str> = error.split(|c: char| !c.is_alphanumeric()).collect();
+    let name = step.program().or(step.tool.as_deref()).unwrap_or_default();
+    !is_destructive(name) && (shares(failed, step) || things(name).iter().any(|thing| said.contains(&thing.as_str())))
+}
+
+/// The words in the name of a tool that say what it is for.
+fn things(name: &str) -> Vec<String> {
+    let parts = name.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase);
+    parts.filter(|part| part.chars().count() > 2 && !VERBS.contains(&part.as_str())).collect()
 }
 
 /// The way by calls that came before.
@@ -283,14 +304,9 @@ fn shares(failed: &Step, step: &Step) -> bool {
     }
 }
 
-/// Whether another tool did what the one that failed was called for: it was called about the same, or is named for the same thing.
+/// Whether another tool did what the one that failed was called for: it was called about the same, and does the same.
 fn is_instead(failed: &Step, step: &Step) -> bool {
     let (Some(old), Some(new)) = (&failed.tool, &step.tool) else { return false };
-    let words = |name: &str| -> Vec<String> {
-        let parts = name.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase);
-        parts.filter(|part| part.chars().count() > 2 && !VERBS.contains(&part.as_str())).collect()
-    };
     let is_later = step.call.as_ref().is_none_or(|call| call.seq > failed.seq);
-    let named = words(old);
-    old != new && is_later && (shares(failed, step) || words(new).iter().any(|word| named.contains(word)))
+    old != new && is_later && shares(failed, step) && do_the_same(old, new) && !is_destructive(new)
 }

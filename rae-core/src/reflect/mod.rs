@@ -12,7 +12,9 @@ mod event;
 mod failing;
 mod insight;
 mod lesson;
+mod mask;
 mod model;
+mod origin;
 mod quote;
 mod said_by;
 mod steps;
@@ -20,6 +22,7 @@ mod subject;
 mod summary;
 mod telling;
 mod told;
+mod verbs;
 mod words;
 
 use evaluate::Way;

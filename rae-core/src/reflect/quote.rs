@@ -3,6 +3,7 @@
 use super::{
     evaluate::Quote,
     event::cut,
+    mask::{masked, signed},
     told::{OF_MODEL, is_of_model},
     words::{lesson_text, strategy_text},
 };
@@ -18,60 +19,15 @@ const SAID: &str = "quote";
 /// The newest example of each way out, by its words.
 const EXAMPLES: &str = "examples";
 
-/// What a secret stands after: `password hunter2`, `api_key=x`.
-const SECRETS: [&str; 9] =
-    ["password", "passwd", "passphrase", "secret", "token", "key", "apikey", "bearer", "authorization"];
-/// Digits of a number that may be somebody's: of a card, an account, a passport.
-const DIGITS: usize = 9;
-/// Characters of a word of letters and digits that may be a key.
-const KEY_CHARS: usize = 16;
-
 /// The words of an error as data: one line, in which nothing opens or closes a part of a prompt, or the quotes around it, and without
 /// addresses, keys, long numbers and what is called a password.
 pub(super) fn quotable(said: &str) -> String {
-    let mut out: Vec<String> = Vec::new();
-    let mut is_secret = false;
-    for word in said.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
-        out.push(masked(word, is_secret));
-        let name = word.trim_end_matches([':', '=']).trim_matches(|c: char| c.is_ascii_punctuation()).to_lowercase();
-        // "token expired" is no token.
-        is_secret = SECRETS.iter().any(|secret| name.ends_with(secret));
-    }
-    let text = out.join(" ").replace(['"', '\u{201c}', '\u{201d}', '`'], "'").replace('<', "‹").replace('>', "›");
+    let text = masked(said, true).replace(['"', '\u{201c}', '\u{201d}', '`'], "'").replace('<', "‹").replace('>', "›");
+    let text = signed(&text, '‹', '›');
     match text.chars().count() > REFLECT_QUOTE_CHARS_MAX {
         true => format!("{}…", cut(&text, REFLECT_QUOTE_CHARS_MAX)),
         false => text,
     }
-}
-
-/// A word, or what stands for it. After the name of a secret it is one where it has a digit.
-fn masked(word: &str, is_secret: bool) -> String {
-    if let Some(at) = word.find(['=', ':']).filter(|_| !word.contains("://"))
-        && let (Some(name), Some(value)) = (word.get(..=at), word.get(at + 1..))
-        && !value.is_empty()
-    {
-        let bare = name.trim_end_matches([':', '=']).trim_matches(|c: char| c.is_ascii_punctuation()).to_lowercase();
-        let named = SECRETS.iter().any(|secret| bare.ends_with(secret));
-        let value = if named { "<secret>".to_owned() } else { masked(value, false) };
-        return format!("{name}{value}");
-    }
-    let core = word.trim_matches(|c: char| c.is_ascii_punctuation());
-    let count = |is: fn(&char) -> bool| core.chars().filter(is).count();
-    let digits = count(char::is_ascii_digit);
-    let letters = count(|c| c.is_alphabetic());
-    let is_plain = core.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+'));
-    let stands = if core.contains('@') && core.rsplit('@').next().is_some_and(|host| host.contains('.')) {
-        "<email>"
-    } else if is_secret && digits > 0 {
-        "<secret>"
-    } else if is_plain && digits > 0 && letters > 0 && core.chars().count() >= KEY_CHARS {
-        "<id>"
-    } else if is_plain && letters == 0 && digits >= DIGITS {
-        "<n>"
-    } else {
-        return word.to_owned();
-    };
-    word.replace(core, stands)
 }
 
 fn value(quote: &Quote) -> Value {

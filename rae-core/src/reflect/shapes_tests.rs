@@ -6,7 +6,6 @@ use super::{
     call::Arguments,
     event::{Event, Owner, What},
     failing::{Said, said},
-    telling::Origin,
 };
 use crate::model::{EventType, InfoClass, MemoryId, Timestamp};
 use serde_json::{Value, json};
@@ -30,8 +29,7 @@ fn event(what: EventType, text: &str, metadata: &Value) -> Event {
 fn answer(tool: &str, command: &str, text: &str, metadata: &Value) -> Option<Said> {
     let call = event(EventType::ToolCall, command, &json!({ "tool": tool }));
     let arguments = Arguments::of(&call, Some(tool));
-    let origin = Origin { tool: Some(tool), program: arguments.program.as_deref() };
-    said(&event(EventType::ToolResponse, text, metadata), origin)
+    said(&event(EventType::ToolResponse, text, metadata), arguments.origin(Some(tool)))
 }
 
 const PYTEST: &str = "===== test session starts =====\ncollected 3 items\n\ntests/test_login.py F\n\n=== FAILURES ===\n\
@@ -92,6 +90,8 @@ fn what_a_shell_prints_of_a_failure_is_one_and_its_telling_line_is_read() {
         ),
         ("mvn install", "[ERROR] Failed to execute goal", none.clone(), "Failed to execute goal"),
         ("mkdir a", "", exit(17), "exit code 17"),
+        ("make -s", "(no output)", exit(2), "exit code 2"),
+        ("ssh x true", "(no output)", exit(255), "exit code 255"),
     ] {
         assert_eq!(
             answer("bash", command, text, &metadata),
@@ -203,6 +203,85 @@ fn ordinary_answers_are_no_failures() {
 }
 
 #[test]
+fn what_others_wrote_and_what_is_data_are_no_failures_of_the_call() {
+    let bash = [
+        ("ls", "error.log\nfatal.txt"),
+        ("cd src && cat main.rs", "error: not really"),
+        ("sudo cat log", "error: x"),
+        ("head app.log", "error: disk full"),
+        ("tail -100 app.log", "2026 error: disk full\nfatal: x"),
+        ("less README.md", "error[E0308]: an example"),
+        ("docker logs web", "error: listen EADDRINUSE\nstarted"),
+        ("docker compose logs -f web", "error: listen EADDRINUSE\nstarted"),
+        ("kubectl logs pod", "fatal: cannot connect\nretry ok"),
+        ("git show HEAD", "commit 1\n    error: this was fixed\ndiff"),
+        ("git log -p | less", "error: x"),
+        ("gh issue view 3", "title: crash\nerror: cannot open file"),
+        ("curl -s https://x/api/log", "error: old thing"),
+        ("psql -c 'select * from errors'", "error: 1\n(1 row)"),
+        ("sqlite3 x 'select msg from log'", "error: foo\nerror: bar"),
+        ("man grep", "grep: error: prints"),
+        ("env LANG=C time cat log", "error: x"),
+        ("./gen.sh", "# Errors\n\nerror: the field that names it"),
+        ("./run.sh", "error: first try\nretrying\nconnected\nsent 3\ndone"),
+        ("true", "Killed by the butler (novel)"),
+    ];
+    for (command, text) in bash {
+        let said = answer("bash", command, text, &Value::Null);
+        assert!(!matches!(said, Some(Said::Failed(_))), "{command}: {said:?}");
+    }
+    for (tool, text) in [
+        ("read_file", "Traceback (most recent call last):\n  x\nValueError: y"),
+        ("read_file", "Error: how to read them\n\nThis page tells..."),
+        ("get_email", "Error: my invoice is wrong\nHi team, ..."),
+        ("get_ticket", "Access denied when I log in - customer says"),
+        ("web_search", "404 Not Found is an HTTP status that means ..."),
+        ("web_fetch", "404 Not Found - Wikipedia\nThe HTTP 404 page says that..."),
+        ("search_docs", "Rate limit exceeded: what it means and how to avoid it"),
+        ("get_job", r#"{"id":7,"name":"nightly","error":"disk full","finished":"2026-01-01"}"#),
+        ("get_job", r#"{"id":7,"error":"disk full"}"#),
+        ("validate", r#"{"success":true,"errors":["w1"]}"#),
+        ("check", r#"{"valid":false,"errors":["name missing"]}"#),
+        ("monitor", r#"{"url":"x","status_code":503,"since":"12:00"}"#),
+        ("get_response", r#"{"status":404,"count":3,"url":"x"}"#),
+        ("execute_query", "failed\nfailed\nok"),
+        ("test_connection", "Connection refused is not happening; all fine"),
+        ("describe", "Error: the first word of a long text.\nIt has many lines.\nThis is one.\nAnd this another."),
+    ] {
+        let said = answer(tool, &format!("{tool}(id=1)"), text, &Value::Null);
+        assert!(!matches!(said, Some(Said::Failed(_))), "{tool}: {said:?}");
+    }
+}
+
+#[test]
+fn what_a_program_that_prints_says_of_itself_is_a_failure() {
+    for (tool, command, text) in [
+        ("bash", "cat x | head", "cat: x: No such file or directory"),
+        ("bash", "git show nope", "fatal: bad revision 'nope'"),
+        ("bash", "psql -c 'select a from b'", "ERROR:  relation \"b\" does not exist\nLINE 1: select a from b"),
+        ("bash", "docker logs web", "Error response from daemon: No such container: web"),
+        (
+            "bash",
+            "git push",
+            "To x\n ! [rejected] main\nerror: failed to push some refs\nhint: a\nhint: b\nhint: c\nhint: d",
+        ),
+        ("bash", "cat x && make", "1 error: listed\ncc x.c\nmake: *** [all] Error 2"),
+        ("read_file", "read_file(path='x')", "Error: no such file: x"),
+        ("run_sql", "select a from b", "Error: column b does not exist"),
+        (
+            "get_order",
+            "get_order(id=1)",
+            "Error: no such order\n    at get (/srv/a.js:1:1)\n    at b\n    at c\n    at d",
+        ),
+        ("pay", "pay(x=1)", r#"{"name":"pay","error":"boom"}"#),
+        ("http", "http(url='x')", r#"{"url":"x","status_code":503,"body":""}"#),
+    ] {
+        let said = answer(tool, command, text, &Value::Null);
+        assert!(matches!(said, Some(Said::Failed(Some(_)))), "{command}: {said:?}");
+    }
+}
+
+#[test]
 fn calls_differ_in_what_is_told_where_most_of_them_is_the_same() {
     let of = |tool: &str, text: &str| Arguments::of(&event(EventType::ToolCall, text, &Value::Null), Some(tool));
     let told = |tool: &str, failed: &str, worked: &str| {
@@ -256,4 +335,55 @@ fn a_quote_is_one_line_of_data_without_keys_addresses_and_passwords() {
         assert_eq!(super::quote::quotable(said), quoted);
     }
     assert!(super::quote::quotable(&"x ".repeat(500)).chars().count() <= 161);
+}
+
+#[test]
+fn secrets_and_long_numbers_are_masked_as_they_are_written_and_words_about_them_stay() {
+    for (said, quoted) in [
+        ("card 4111 1111 1111 1111 declined", "card ‹n› declined"),
+        ("card 4111-1111-1111-1111 declined", "card ‹n› declined"),
+        ("iban DE89 3704 0044 0532 0130 00 bad", "iban ‹n› bad"),
+        ("call +49 171 1234567 failed", "call ‹n› failed"),
+        ("phone=+49 172 7654321 instead of phone=1", "phone=‹n› instead of phone=1"),
+        ("took 1200 ms for 30 rows on 2026-06-01", "took 1200 ms for 30 rows on 2026-06-01"),
+        ("password is hunter2", "password is ‹secret›"),
+        ("wrong password correcthorse", "wrong password ‹secret›"),
+        ("{'password': 'open sesame'} rejected", "{'password': '‹secret›'} rejected"),
+        ("'token': 'abcDEFxyz' rejected", "'token': '‹secret›' rejected"),
+        ("aws_secret_access_key = wJalrXU rejected", "aws_secret_access_key = ‹secret› rejected"),
+        ("Authorization: Bearer abcdef", "Authorization: Bearer ‹secret›"),
+        ("PIN 4711 wrong", "PIN ‹secret› wrong"),
+        ("pwd=letmein rejected", "pwd=‹secret› rejected"),
+        ("pw='geheim', to=x", "pw='‹secret›', to=x"),
+        ("Cookie: session=deadbeef; bad", "Cookie: ‹secret›; bad"),
+        ("passcode abcd", "passcode ‹secret›"),
+        ("postgres://bob:s3cr3t@db/x unreachable", "postgres://‹secret›@db/x unreachable"),
+        ("url=https://x/?token=abc instead", "url=https://x/?‹secret› instead"),
+        ("see https://a.example/docs", "see https://a.example/docs"),
+        ("mysql -u root -pgeheim3 db", "mysql -u root -p‹secret› db"),
+        ("curl -u bob:geheim5 https://x", "curl -u bob:‹secret› https://x"),
+        ("sshpass -p geheim6 ssh x", "sshpass -p ‹secret› ssh x"),
+        ("docker run -p 8080:80 web", "docker run -p 8080:80 web"),
+        ("mkdir -p build", "mkdir -p build"),
+        ("aws configure set aws_secret_access_key wJalrXU", "aws configure set aws_secret_access_key ‹secret›"),
+        ("ghp_abcdefghijklmnopqrstuvwxyzABCDEF rejected", "‹secret› rejected"),
+        ("a\u{202e}b", "ab"),
+        ("password expired", "password expired"),
+        ("invalid password for bob", "invalid password for bob"),
+        ("password is required", "password is required"),
+        ("token missing", "token missing"),
+        ("key 'name' not found", "key 'name' not found"),
+        ("the api key is not valid", "the api key is not valid"),
+    ] {
+        assert_eq!(super::quote::quotable(said), quoted);
+    }
+    for (said, general) in [
+        ("wrong password correcthorse", "wrong password <secret>"),
+        ("pwd=letmein rejected", "pwd=<secret> rejected"),
+        ("ghp_abcdefghijklmnopqrstuvwxyzABCDEF rejected", "<secret> rejected"),
+        ("card 4111 1111 1111 1111 declined", "card <n> declined"),
+        ("password expired", "password expired"),
+    ] {
+        assert_eq!(super::error_text::normalised(said), general);
+    }
 }

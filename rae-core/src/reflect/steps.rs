@@ -5,7 +5,7 @@ use super::{
     error_text::normalised,
     event::{Event, Owner, What},
     failing::{Said, said},
-    telling::Origin,
+    origin::Origin,
 };
 use crate::{
     lexical::analyse,
@@ -103,6 +103,11 @@ impl Step {
         call.into_iter().chain([self.event]).collect()
     }
 
+    /// What went wrong, as it was said.
+    pub fn error(&self) -> &str {
+        self.failure.as_ref().map_or("", |failure| failure.said.as_str())
+    }
+
     /// The program that a shell ran.
     pub fn program(&self) -> Option<&str> {
         self.call.as_ref()?.arguments.program.as_deref()
@@ -161,7 +166,7 @@ impl Reader {
         };
         // Some write the call and its result in one event. Its text is the caller's own: only the fields count.
         let fields = Event { text: String::new(), ..event.clone() };
-        let origin = Origin { tool: call.tool.as_deref(), program: call.arguments.program.as_deref() };
+        let origin = call.arguments.origin(call.tool.as_deref());
         if let Some(said) = said(&fields, origin) {
             let tool = call.tool.clone();
             self.steps.push(Step::new(event, Some(call), tool, Some(said)));
@@ -197,8 +202,8 @@ impl Reader {
         let tool = event.tool();
         let call = self.take(event, tool.as_deref());
         let tool = tool.or_else(|| call.as_ref().and_then(|call| call.tool.clone()));
-        let program = call.as_ref().and_then(|call| call.arguments.program.as_deref());
-        let said = said(event, Origin { tool: tool.as_deref(), program });
+        let origin = call.as_ref().map_or_else(Origin::default, |call| call.arguments.origin(None));
+        let said = said(event, Origin { tool: tool.as_deref(), ..origin });
         self.steps.push(Step::new(event, call, tool, said));
     }
 

@@ -1,6 +1,9 @@
 //! Which texts tell of a failure, and which line of one says what went wrong. English, as tools write it.
 
-use super::event::cut;
+use super::{
+    event::cut,
+    origin::{Origin, Sort},
+};
 
 /// Words that an error begins with.
 const STARTS: [&str; 11] = [
@@ -166,64 +169,41 @@ pub(super) const PHRASES: [&str; 26] = [
 ];
 /// Texts that name no error.
 const NOTHING: [&str; 11] = ["0", "none", "null", "nil", "no", "false", "n/a", "-", "ok", "[]", "{}"];
-/// Programs and tools that run commands or code: what they print is looked at line by line.
-const SHELLS: [&str; 26] = [
-    "bash",
-    "build",
-    "cmd",
-    "code",
-    "command",
-    "console",
-    "exec",
-    "execute",
-    "interpreter",
-    "make",
-    "node",
-    "powershell",
-    "pytest",
-    "python",
-    "repl",
-    "run",
-    "script",
-    "sh",
-    "shell",
-    "subprocess",
-    "terminal",
-    "test",
-    "tests",
-    "zsh",
-    "npm",
-    "cargo",
+/// Lines and characters of an answer that may be an error by how it begins: a longer one may be a text about errors.
+const SHORT_LINES: usize = 3;
+const SHORT_CHARS: usize = 200;
+/// Lines at the end of an output that say what came of it.
+const LAST: usize = 3;
+/// What a line begins with that goes on about the error before it.
+const ON: [&str; 12] = [
+    "hint:",
+    "note:",
+    "help:",
+    "usage:",
+    "warning:",
+    "caused by",
+    "for more information",
+    "try ",
+    "see ",
+    "at ",
+    "file \"",
+    "-->",
 ];
-/// Programs that print what others wrote.
-const READERS: [&str; 14] =
-    ["cat", "head", "tail", "less", "more", "sed", "awk", "grep", "rg", "ag", "jq", "strings", "journalctl", "find"];
-/// Lines that are looked at in an answer that is no output of a program.
-const LINES: usize = 12;
+/// What follows an error that is spoken about.
+const ABOUT: [&str; 6] = ["what", "how", "why", "when", "where", "which"];
+/// What programs say of themselves that is no line of their name.
+const OWN: [(&str, &[&str]); 8] = [
+    ("git", &["fatal: "]),
+    ("psql", &["ERROR:  ", "FATAL:  "]),
+    ("mysql", &["ERROR 1", "ERROR 2"]),
+    ("mariadb", &["ERROR 1", "ERROR 2"]),
+    ("sqlite3", &["Error: in prepare", "Parse error"]),
+    ("docker", &["Error response from daemon", "Error: No such"]),
+    ("kubectl", &["Error from server", "error: the server doesn't have"]),
+    ("gh", &["GraphQL: ", "HTTP 4"]),
+];
 /// Longest line that is a sentence of an error, in characters.
 const LINE_CHARS: usize = 400;
-
-/// What a text is the answer of.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Origin<'a> {
-    pub tool: Option<&'a str>,
-    /// The program that a shell ran, where it is one.
-    pub program: Option<&'a str>,
-}
-
-impl Origin<'_> {
-    /// Whether it prints what a program prints, and not what it read somewhere.
-    fn is_output(&self) -> bool {
-        let is_reader = self.program.is_some_and(|program| READERS.contains(&program));
-        let is_shell = |tool: &str| is_shell(tool) || self.program.is_some();
-        !is_reader && self.tool.is_some_and(is_shell)
-    }
-}
-
-/// Whether a tool of this name runs commands or code.
-pub(super) fn is_shell(tool: &str) -> bool {
-    tool.to_lowercase().split(['_', '-', '.', ':', '/']).any(|part| SHELLS.contains(&part))
-}
 
 /// Whether a text names no error.
 pub(super) fn names_nothing(text: &str) -> bool {
@@ -234,20 +214,56 @@ pub(super) fn names_nothing(text: &str) -> bool {
 pub(super) fn says_failed(text: &str, origin: Origin<'_>) -> bool {
     let lines: Vec<&str> = lines(text).collect();
     let Some(first) = lines.first() else { return false };
-    if begins_badly(first) || (lines.len() <= LINES && opens_badly(first)) || complains(first) {
-        return true;
+    let begins = |line: &str| begins_badly(line) || opens_badly(line) || complains(line);
+    match origin.sort() {
+        Sort::Printed => lines.len() <= SHORT_LINES && lines.iter().any(|line| is_own(line, origin)),
+        Sort::Contents => lines.len() == 1 && is_short(&lines) && begins(first),
+        Sort::Answer => {
+            let is_trace = first.starts_with("Traceback (most") && lines.last().is_some_and(|line| is_exception(line));
+            is_trace
+                || lines.iter().rev().take(LAST).any(|line| sums_up_failures(line))
+                || (is_short(&lines) && (begins(first) || lines.iter().any(|line| line.starts_with("fatal: "))))
+        }
+        Sort::Output => output_failed(text, &lines),
     }
-    let is_output = origin.is_output();
-    let last = lines.iter().rev().take(3);
-    if last.clone().any(|line| sums_up_failures(line)) {
-        return true;
+}
+
+/// The same of what a program prints: by its last lines, as the ones before may be about anything, or where it says nothing else.
+fn output_failed(text: &str, lines: &[&str]) -> bool {
+    // A page, and what it is about.
+    if text.trim_start().starts_with("# ") {
+        return false;
     }
-    if is_output && lines.last().is_some_and(|line| complains(line) || is_exception(line)) {
-        return true;
-    }
-    let looked_at = if is_output { lines.len() } else { 0 };
-    lines.iter().take(looked_at).any(|line| is_marked(line))
-        || (lines.len() <= LINES && lines.iter().any(|line| line.starts_with("fatal: ")))
+    let begins = |line: &str| begins_badly(line) || opens_badly(line) || complains(line);
+    let is_on = |line: &str| {
+        let lower: String = line.chars().take(24).collect::<String>().to_lowercase();
+        ON.iter().any(|start| lower.starts_with(start))
+    };
+    let own: Vec<&str> = lines.iter().copied().filter(|line| !is_on(line)).collect();
+    let mut last = own.iter().rev().take(LAST);
+    let ends_badly = own.last().is_some_and(|line| complains(line) || is_exception(line));
+    ends_badly
+        || last.clone().any(|line| sums_up_failures(line))
+        || last.any(|line| is_marked(line))
+        || (!own.is_empty() && own.iter().all(|line| begins(line) || exit_code_of(line).is_some_and(|code| code != 0)))
+}
+
+/// Whether a line is what a program that prints what it read says of itself: `cat: x: No such file or directory`.
+fn is_own(line: &str, origin: Origin<'_>) -> bool {
+    let is_named = line.split_once(": ").is_some_and(|(name, _)| {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        origin.runs(name) || matches!(name, "bash" | "sh" | "zsh")
+    });
+    let says = |(program, starts): &(&str, &[&str])| {
+        origin.runs(program) && starts.iter().any(|start| line.starts_with(start))
+    };
+    (is_named && complains(line)) || OWN.iter().any(says)
+}
+
+/// Whether an answer is as short as an error; the lines of a stack count for nothing.
+fn is_short(lines: &[&str]) -> bool {
+    let said = lines.iter().filter(|line| !line.starts_with("at ") && !line.starts_with("File \""));
+    said.clone().count() <= SHORT_LINES && said.map(|line| line.chars().count()).sum::<usize>() <= SHORT_CHARS
 }
 
 /// The exit code that a text gives in its first or last line: `Exit code: 1`, `exited with status 1`.
@@ -304,16 +320,25 @@ fn opens_badly(first: &str) -> bool {
     let open = OPENINGS.iter().any(|start| lower.strip_prefix(start).is_some_and(|rest| !is_nothing(rest)));
     let short = |start: &&str| {
         lower.strip_prefix(*start).is_some_and(|rest| {
-            let word: String = rest.trim_start().chars().take_while(|c| c.is_alphabetic()).collect();
+            let word = word_after(rest);
             let is_apart = rest.chars().next().is_none_or(|c| !c.is_alphanumeric() && c != '_');
-            is_apart && !is_nothing_said(rest) && (word.is_empty() || !rest.starts_with(' ') || goes_on(&word))
+            // "Killed by the butler" is the plot of a novel.
+            let goes_on = goes_on(&word) && !matches!(*start, "killed" | "aborted");
+            let is_topic = ABOUT.contains(&word.as_str());
+            is_apart && !is_topic && !is_nothing_said(rest) && (word.is_empty() || !rest.starts_with(' ') || goes_on)
         })
     };
     open || SHORT.iter().any(short) || is_status_line(&lower)
 }
 
+/// The first word of what follows.
+fn word_after(rest: &str) -> String {
+    rest.trim_start_matches([' ', ':', '-', ',']).chars().take_while(|c| c.is_alphabetic()).collect()
+}
+
+/// Whether a phrase goes on about itself; "is" and "when" begin to tell of it.
 fn goes_on(word: &str) -> bool {
-    GOES_ON.contains(&word) || matches!(word, "is" | "was" | "try" | "please" | "you" | "and")
+    (GOES_ON.contains(&word) && !ABOUT.contains(&word)) || matches!(word, "try" | "please" | "you" | "and")
 }
 
 /// `404 not found`, `500 internal server error: x`.
@@ -325,8 +350,9 @@ fn is_status_line(lower: &str) -> bool {
     let rest = rest.trim_start_matches([':', ' ', '-']);
     REASONS.iter().any(|reason| {
         rest.strip_prefix(reason).is_some_and(|rest| {
-            let word: String = rest.trim_start().chars().take_while(|c| c.is_alphabetic()).collect();
-            rest.is_empty() || rest.starts_with([':', '.', ',', ';', '!', '(', '-']) || goes_on(&word)
+            let word = word_after(rest);
+            let is_apart = rest.is_empty() || rest.starts_with([':', '.', ',', ';', '!', '(', '-']);
+            !ABOUT.contains(&word.as_str()) && (is_apart || goes_on(&word))
         })
     })
 }
@@ -404,6 +430,11 @@ fn sums_up_failures(line: &str) -> bool {
 fn tells_of_failure(start: &str, rest: &str) -> bool {
     let Some(next) = rest.chars().next() else { return true };
     if next.is_alphanumeric() || next == '_' {
+        return false;
+    }
+    // `error.log` is a name.
+    let is_name = rest.strip_prefix('.').is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric()));
+    if is_name || (rest.starts_with(':') && ABOUT.contains(&word_after(rest).as_str())) {
         return false;
     }
     let rest = rest.trim_start();
