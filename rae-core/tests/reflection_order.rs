@@ -140,12 +140,12 @@ fn what_somebody_reworded_or_moved_to_another_store_is_still_the_one_of_its_subj
 /// Four sessions with ways out of all sorts; `look` is called after each event.
 async fn four_sessions(mem: &Rae, look: impl AsyncFn()) {
     let calls: [&[(&str, &str, Option<&str>)]; 4] = [
-        &[("pay_card", "card=1", Some("card declined")), ("pay_invoice", "", None)],
+        &[("pay_card", "order=17", Some("card declined")), ("pay_invoice", "order=17", None)],
         &[("fetch", "url=1", Some("HTTP 503")), ("fetch", "url=1", None), ("store", "", None)],
         &[
-            ("pay_card", "card=2", Some("card declined")),
+            ("pay_card", "order=18", Some("card declined")),
             ("fetch", "url=3", Some("HTTP 503")),
-            ("pay_invoice", "x", None),
+            ("pay_invoice", "order=18", None),
         ],
         &[("fetch", "url=4", Some("HTTP 503")), ("fetch", "url=5", Some("HTTP 503")), ("fetch", "url=6", None)],
     ];
