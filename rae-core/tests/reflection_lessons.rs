@@ -331,6 +331,7 @@ fn a_lesson_weighs_less_the_longer_its_calls_work_and_context_leaves_out_what_is
             assert_eq!(told.len(), 1, "nobody hears of it: {told:?}");
         }
         let after = learnt(&mem, Kind::Lesson).await.remove(0);
+        assert_eq!(after.version, before.version, "what goes well makes no versions");
         assert!(
             after.content.contains(" That was 1 of 9 calls, the last on 2026-01-01. 8 worked since."),
             "{}",

@@ -474,9 +474,8 @@ fn fits(predicate: &Predicate, object: &str, behind: &[Word], clause: &Clause) -
     let is_person = TITLES.contains(&first.as_str());
     let moves = *relation == "lives_in" && *sense == Sense::Became && pattern.contains("moved");
     let is_tool = *relation == "lives_in" && places::is_tool(object);
-    !is_tool
-        && !(matches!(*relation, "lives_in" | "visited") && is_person)
-        && (!moves || places::is_moved_to(object, behind, clause))
+    let is_no_place = is_tool || (is_person && matches!(*relation, "lives_in" | "visited"));
+    !is_no_place && (!moves || places::is_moved_to(object, behind, clause))
 }
 
 /// Whether a clause is a statement of its own and no item of a list.

@@ -424,11 +424,17 @@ async fn write(
                 changes.push(match known {
                     None => {
                         let memory = draft.into_memory(deps.ids.next(now), ctx.scope(), now);
-                        Change { memory, subject: Some(subject), patch: None, is_told: true }
+                        Change {
+                            memory,
+                            subject: Some(subject),
+                            patch: None,
+                            is_told: true,
+                            mode: PatchMode::NewVersion,
+                        }
                     }
                     Some(old) => {
-                        let is_told = !draft.is_quiet;
-                        Change { is_told, ..patched(old, draft.into_patch(old))? }
+                        let mode = if draft.is_quiet { PatchMode::InPlace } else { PatchMode::NewVersion };
+                        Change { is_told: !draft.is_quiet, mode, ..patched(old, draft.into_patch(old))? }
                     }
                 });
             }
@@ -444,6 +450,8 @@ struct Change {
     patch: Option<(MemoryPatch, u32)>,
     /// Whether the caller hears of it.
     is_told: bool,
+    /// Whether it makes a version. Numbers that move with every call that works do not: they would fill the history.
+    mode: PatchMode,
 }
 
 fn patched(old: &Memory, patch: MemoryPatch) -> Result<Change> {
@@ -453,7 +461,7 @@ fn patched(old: &Memory, patch: MemoryPatch) -> Result<Change> {
     memory.version = version.ok_or_else(|| {
         Error::conflict("a lesson has as many versions as can be numbered; forget it").with_code("versions_used_up")
     })?;
-    Ok(Change { memory, subject: None, patch: Some((patch, old.version)), is_told: true })
+    Ok(Change { memory, subject: None, patch: Some((patch, old.version)), is_told: true, mode: PatchMode::NewVersion })
 }
 
 /// Makes the changes in one batch, each under the version that was read, and while what they cite is there as it was read: what
@@ -471,7 +479,7 @@ async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>, cited: &[Cited]) ->
     let sources: BTreeMap<MemoryId, u32> = cited.iter().map(|source| (source.id, source.version)).collect();
     preconditions.extend(sources.into_iter().map(|(id, version)| Precondition::VersionIs(id, version)));
     let (mut ops, mut reflected, mut before) = (Vec::new(), Vec::new(), Vec::new());
-    for (Change { memory, subject, patch, is_told }, vector) in changes.into_iter().zip(vectors) {
+    for (Change { memory, subject, patch, is_told, mode }, vector) in changes.into_iter().zip(vectors) {
         if is_told {
             reflected.push(Reflected::of(&memory, patch.is_none()));
         }
@@ -488,7 +496,7 @@ async fn apply(deps: &Deps, ctx: &Ctx, changes: Vec<Change>, cited: &[Cited]) ->
                 // The vector belongs to the text.
                 let vector = patch.content.is_some().then_some(vector);
                 before.push(Memory { version, ..memory });
-                ops.push(Op::PatchMemory { id, patch: Box::new(patch), mode: PatchMode::NewVersion, vector });
+                ops.push(Op::PatchMemory { id, patch: Box::new(patch), mode, vector });
             }
         }
     }

@@ -63,7 +63,7 @@ pub(super) fn do_the_same(a: &str, b: &str) -> bool {
         let has = |parts: &[String]| parts.iter().any(|part| same.contains(&part.as_str()));
         has(&a) && has(&b)
     };
-    !takes_back(&a, &b) && !takes_back(&b, &a) && (SAME.iter().any(|same| does(&same)) || a.first() == b.first())
+    !takes_back(&a, &b) && !takes_back(&b, &a) && (SAME.iter().any(does) || a.first() == b.first())
 }
 
 /// Whether a tool of this name only looks at things.

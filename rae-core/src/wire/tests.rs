@@ -28,11 +28,11 @@ fn the_list_of_verbs_is_that_of_the_handle() {
     let entities = include_str!("../rae/entities.rs");
     let source = [include_str!("../rae.rs"), entities, include_str!("../rae/spending.rs"), sessions].concat();
     let handle = source.lines().filter_map(|l| l.trim().strip_prefix("pub async fn ")?.split(['(', '<']).next());
-    // What agents do not call: the life of the stores; the queue, which is for workers and operators; keys and tenants, which are for
+    // What agents do not call: the life of the stores; the queue of all tenants, which is for workers and operators; keys and tenants, which are for
     // whoever serves the store to others; what has another form in JSON, or is the service's.
     let apart = [
         ["close", "reembed", "sync_vectors"].as_slice(),
-        &["jobs", "all_jobs", "requeue_job", "job_stats", "run_due_job", "work"],
+        &["all_jobs", "job_stats", "run_due_job", "work"],
         &[
             "create_key",
             "revoke_key",
