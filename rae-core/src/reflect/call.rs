@@ -73,15 +73,26 @@ impl Difference {
     }
 }
 
+/// What a number before it measures: "timeout after 30 s" is not about `days=30`.
+const UNITS: [&str; 20] = [
+    "s", "sec", "secs", "second", "seconds", "ms", "min", "mins", "minute", "minutes", "h", "hour", "hours", "kb",
+    "mb", "gb", "bytes", "times", "attempts", "retries",
+];
+
 /// Whether a value stands in a text as a word.
 fn stands_in(text: &str, value: &str) -> bool {
     let (text, value) = (text.to_lowercase(), value.trim_matches(['\'', '"']).to_lowercase());
     let is_apart = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+    let is_number = value.chars().all(|c| c.is_ascii_digit());
+    let measures = |rest: &str| {
+        let unit = rest.split_whitespace().next().unwrap_or_default();
+        is_number && UNITS.contains(&unit.trim_matches(|c: char| c.is_ascii_punctuation()))
+    };
     !value.is_empty()
         && text.match_indices(&value).any(|(at, found)| {
             let before = text.get(..at).and_then(|head| head.chars().next_back());
-            let after = text.get(at + found.len()..).and_then(|rest| rest.chars().next());
-            is_apart(before) && is_apart(after)
+            let rest = text.get(at + found.len()..).unwrap_or_default();
+            is_apart(before) && is_apart(rest.chars().next()) && !measures(rest)
         })
 }
 
