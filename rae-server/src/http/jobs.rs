@@ -83,7 +83,9 @@ fn shape(page: &JobPage, show: impl Fn(&JobEntry) -> Value) -> Response<Body> {
 
 fn arguments(query: Option<&str>, page_max: usize) -> ApiResult<JobsOptions> {
     let PageArguments { limit, cursor, other } = page_arguments(query, page_max, &["state"])?;
-    let named = |text: &String| rae_core::wire::job_state(text);
-    let state = other.get("state").map(named).transpose().map_err(ApiError::of_body)?;
+    let named = |text: &String| {
+        rae_core::wire::job_state(text).map_err(|_| ApiError::bad("invalid_state", "state must be queued or dead"))
+    };
+    let state = other.get("state").map(named).transpose()?;
     Ok(JobsOptions { limit, cursor, state })
 }
