@@ -12,6 +12,7 @@ if [ -f "$shared/data/short-texts.txt.gz" ]; then gunzip -c "$shared/data/short-
 else seq 1 101000 | sed 's/.*/note number & about the harbour, the weather and the boats/' > "$texts"; fi
 
 echo "=== the SQLite store"; cargo bench --quiet -p rae-core --bench sqlite
+echo "=== a year of use, by a turned clock (scripts/plot_year.py draws it)"; cargo bench --quiet -p rae-core --bench year -- "$texts"
 echo "=== the verbs"; cargo bench --quiet -p rae-core --bench verbs -- "$texts" 1000 10000 100000 1000000
 
 scripts/venv.sh
