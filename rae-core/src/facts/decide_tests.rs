@@ -1,57 +1,13 @@
 use super::*;
-use crate::facts::is_single;
-use crate::model::{InfoClass, Kind, Layer, MemoryId, Provenance, Scope};
-
-fn at(day: u32) -> Timestamp {
-    Timestamp::parse(&format!("2026-05-{day:02}")).unwrap()
-}
-
-fn id(n: u128) -> MemoryId {
-    MemoryId(uuid::Uuid::from_u128(n))
-}
+use crate::facts::{
+    fixture::{at, fact, id},
+    is_single,
+};
 
 fn draft(relation: &str, object: &str, day: u32) -> Draft {
     let (subject, relation, object) = ("Ada".to_owned(), relation.to_owned(), object.to_owned());
     let (from, latest) = (at(day), at(day));
     Draft { subject, relation, object, is_end: false, confidence: 0.9, from, latest, start: 0, end: 1 }
-}
-
-/// A fact read from the memory `100 + n`.
-fn fact(n: u128, relation: &str, object: &str, from: u32, to: Option<u32>) -> Memory {
-    Memory {
-        id: id(n),
-        scope: Scope::default(),
-        layer: Layer::Semantic,
-        kind: Kind::Fact,
-        content: "x".to_owned(),
-        role: None,
-        speaker: None,
-        session_id: None,
-        agent_id: None,
-        user_id: None,
-        tags: Vec::new(),
-        metadata: serde_json::Map::new(),
-        importance: 0.7,
-        strength: 1.0,
-        confidence: 0.9,
-        trust_level: None,
-        info_class: InfoClass::Internal,
-        provenance: Provenance { derived_from: vec![id(100 + n)], sources: Vec::new() },
-        created_at: at(20),
-        updated_at: at(20),
-        occurred_at: None,
-        valid_from: Some(at(from)),
-        valid_to: to.map(at),
-        superseded_by: None,
-        expires_at: None,
-        version: 1,
-        seq: 0,
-        seq_in_session: None,
-        content_hash: [0; 32],
-        dedup_key: to.is_none().then_some([1; 32]),
-        witness_count: 1,
-        claim: Some(Claim::new("Ada", relation, object, 1.0).unwrap()),
-    }
 }
 
 fn change(n: u128) -> Change {

@@ -57,4 +57,6 @@ pub struct Draft {
 }
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod tests;

@@ -1,50 +1,14 @@
 use super::*;
-use crate::model::{InfoClass, Kind, Layer, Provenance, Scope};
+use crate::facts::fixture::{self, at, id};
 use std::collections::BTreeMap;
-
-fn at(day: u32) -> Timestamp {
-    Timestamp::parse(&format!("2026-05-{day:02}")).unwrap()
-}
-
-fn id(n: u128) -> MemoryId {
-    MemoryId(uuid::Uuid::from_u128(n))
-}
 
 /// "Ada lives in" some place from a day, perhaps until another, ended by some memory.
 fn fact(n: u128, object: &str, from: u32, over: Option<(u32, Option<u128>)>) -> Memory {
     Memory {
-        id: id(n),
-        scope: Scope::default(),
-        layer: Layer::Semantic,
-        kind: Kind::Fact,
-        content: "x".to_owned(),
-        role: None,
-        speaker: None,
-        session_id: None,
-        agent_id: None,
-        user_id: None,
-        tags: Vec::new(),
-        metadata: serde_json::Map::new(),
-        importance: 0.7,
-        strength: 1.0,
-        confidence: 0.9,
-        trust_level: None,
-        info_class: InfoClass::Internal,
-        provenance: Provenance { derived_from: vec![id(100 + n)], sources: Vec::new() },
-        created_at: at(20),
-        updated_at: at(20),
-        occurred_at: None,
-        valid_from: Some(at(from)),
         valid_to: over.map(|(to, _)| at(to)),
         superseded_by: over.and_then(|(_, by)| by).map(id),
-        expires_at: None,
-        version: 1,
-        seq: 0,
-        seq_in_session: None,
-        content_hash: [0; 32],
         dedup_key: over.is_none().then_some([1; 32]),
-        witness_count: 1,
-        claim: Some(Claim::new("Ada", "lives_in", object, 1.0).unwrap()),
+        ..fixture::fact(n, "lives_in", object, from, None)
     }
 }
 

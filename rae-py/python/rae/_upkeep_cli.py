@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rae._graph_cli import Command, Opened
+from rae._graph_cli import Command, Opened, more
 from rae._terminal import as_json, ink, moment, paragraph, printable, told
 
 KINDS = {"duplicate": "yellow", "contradiction": "red", "orphan": "cyan"}
@@ -55,9 +55,9 @@ class Upkeep:
                 paragraph(f"fix: {finding.fix}", "  ")
                 if finding.automatic:
                     paragraph(f"with --fix it {finding.automatic}", "  ")
-        more = " or more; --limit shows up to 1,000" if report.truncated else ""
+        further = " or more; --limit shows up to 1,000" if report.truncated else ""
         fixed = f", fixed {report.fixed:,}" if args.fix else ""
-        print(f"checked {report.checked:,}, findings {len(report.findings):,}{more}{fixed}")
+        print(f"checked {report.checked:,}, findings {len(report.findings):,}{further}{fixed}")
         if report.kept_out:
             print(
                 "no facts read from: "
@@ -76,8 +76,7 @@ class Upkeep:
             print(f"{change.id}  {moment(change.at)}  {change.action.ljust(12)}  {state}".rstrip())
             for memory_id in change.ids:
                 print(f"  {memory_id}")
-        if page.next_cursor:
-            print(f"more: --cursor {page.next_cursor}")
+        more(page.next_cursor)
         return 0
 
     def undo(self, args: argparse.Namespace) -> int:
@@ -101,8 +100,7 @@ class Upkeep:
             why = f"  {job.last_error}" if job.last_error else ""
             line = f"{job.id}  {moment(job.run_at)}  {job.kind.ljust(10)}  {job.state}"
             print(f"{line}, {job.attempts} attempts{why}")
-        if page.next_cursor:
-            print(f"more: --cursor {page.next_cursor}")
+        more(page.next_cursor)
         return 0
 
     def requeue(self, args: argparse.Namespace) -> int:
@@ -134,8 +132,7 @@ class Upkeep:
         for memory in page.items:
             print(f"{memory.id}  {moment(memory.updated_at)}  {ink(memory.kind, 'bold')}")
             paragraph(printable(memory.content), "  ")
-        if page.next_cursor:
-            print(f"more: --cursor {page.next_cursor}")
+        more(page.next_cursor)
         return 0
 
 
