@@ -265,23 +265,9 @@ pub(super) fn number_of(word: &str) -> Option<i64> {
 }
 
 pub(super) fn month_of(word: &str) -> Option<i8> {
-    const MONTHS: [&str; 12] = [
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ];
     let short =
         |full: &str| word.len() >= 3 && (full.get(..3) == Some(word) || (word == "sept" && full == "september"));
-    let found = MONTHS.iter().position(|month| *month == word || short(month))?;
+    let found = crate::model::MONTHS.iter().position(|month| *month == word || short(month))?;
     i8::try_from(found + 1).ok()
 }
 

@@ -12,21 +12,6 @@ use std::{borrow::Cow, sync::Arc};
 const NAME_WORDS_MAX: usize = 8;
 /// Spellings of one name that are remembered.
 const SPELLINGS_MAX: usize = 8;
-/// Names that are months too; with the stop words (`will`, `may`) they count as names only when capitalised.
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
 /// Speakers that are roles, not names.
 const GENERIC: [&str; 4] = ["user", "assistant", "system", "tool"];
 
@@ -208,7 +193,8 @@ impl Speakers {
             },
             (None, _) => None,
         }?;
-        let doubtful = words.len() == 1 && (is_stop(&head.text) || MONTHS.contains(&head.text.as_str()));
+        // Names that are months or stop words too (`will`, `may`) count as names only when capitalised.
+        let doubtful = words.len() == 1 && (is_stop(&head.text) || crate::model::MONTHS.contains(&head.text.as_str()));
         (!doubtful || is_capitalised(&query[head.start..tail.end])).then_some(speaker)
     }
 

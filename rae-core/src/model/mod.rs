@@ -50,4 +50,5 @@ pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, 
 pub use record::{Record, RecordKind};
 pub use session::{EventType, SessionOutcome};
 pub(crate) use subject::{is_subject_key, key_of_ended, subject_key};
+pub(crate) use time::MONTHS;
 pub use time::Timestamp;

@@ -20,21 +20,6 @@ const NAMES: [&str; 27] = [
 const LABELS: [&str; 8] = ["error:", "err:", "fatal:", "failed:", "failure:", "exception:", "tool error:", "[error]"];
 /// What a number after it belongs to: `ISO 8601`, `exit code 137`.
 const NUMBERED: [&str; 9] = ["iso", "rfc", "utf", "sha", "tls", "ieee", "errno", "python", "node"];
-/// Their names in full.
-const FULL_MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
 /// The months, by which a number is a date.
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 /// Endings of file names.
@@ -95,7 +80,8 @@ fn dated(words: Vec<String>) -> Vec<String> {
     let is_number = |word: &str| matches!(word.trim_end_matches([',', '.', ';', ')']), "<n>" | "<n> st" | "<n> th");
     let is_month = |word: &str| {
         let bare = word.trim_end_matches([',', '.']).to_lowercase();
-        MONTHS.iter().any(|month| bare.starts_with(month)) && (bare.len() == 3 || FULL_MONTHS.contains(&bare.as_str()))
+        MONTHS.iter().any(|month| bare.starts_with(month))
+            && (bare.len() == 3 || crate::model::MONTHS.contains(&bare.as_str()))
     };
     let mut out: Vec<String> = Vec::with_capacity(words.len());
     let mut words = words.into_iter().peekable();
