@@ -1,10 +1,10 @@
 //! How the verbs grow with the store: `cargo bench -p rae-core --bench verbs -- TEXTS [N ...]`.
 //!
 //! TEXTS is a file of one text a line (more are made by numbering when N is larger). Prints one row per N: bulk and single
-//! writes, recall with everything in place, opening, memory, disk.
+//! writes, recall and context with everything in place, opening, memory, disk.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
-use rae_core::{NewMemory, Rae, RecallOptions, block_on};
+use rae_core::{ContextOptions, NewMemory, Rae, RecallOptions, block_on};
 use std::time::{Duration, Instant};
 
 const QUERIES: usize = 500;
@@ -19,9 +19,9 @@ fn main() {
     let texts: Vec<String> = std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect();
     let sizes: Vec<usize> = args.map(|n| n.parse().unwrap()).collect();
     println!(
-        "| memories | bulk remember/s | one remember p50 ms | recall p50 / p99 ms | recall with a filter p50 / p99 ms | open + first recall s | RSS MB | disk MB |"
+        "| memories | bulk remember/s | one remember p50 ms | recall p50 / p99 ms | recall with a filter p50 / p99 ms | context p50 / p99 ms | open + first recall s | RSS MB | disk MB |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for n in if sizes.is_empty() { vec![1_000, 10_000, 100_000] } else { sizes } {
         row(&texts, n);
     }
@@ -57,6 +57,9 @@ fn row(texts: &[String], n: usize) {
         let options = RecallOptions { tags: Some(vec![format!("t{}", i % 50)]), ..RecallOptions::default() };
         block_on(mem.recall(query(i), options)).unwrap();
     });
+    let context = times(QUERIES, |i| {
+        block_on(mem.context(Some(query(i)), ContextOptions::default())).unwrap();
+    });
     let memory = rss_mb() - before;
     block_on(mem.close()).unwrap();
     drop(mem);
@@ -67,12 +70,14 @@ fn row(texts: &[String], n: usize) {
     block_on(mem.close()).unwrap();
     let disk: u64 = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
     println!(
-        "| {n} | {bulk:.0} | {:.2} | {:.2} / {:.2} | {:.2} / {:.2} | {open:.2} | {memory:.0} | {:.0} |",
+        "| {n} | {bulk:.0} | {:.2} | {:.2} / {:.2} | {:.2} / {:.2} | {:.2} / {:.2} | {open:.2} | {memory:.0} | {:.0} |",
         ms(&single, 50),
         ms(&recall, 50),
         ms(&recall, 99),
         ms(&filtered, 50),
         ms(&filtered, 99),
+        ms(&context, 50),
+        ms(&context, 99),
         disk as f64 / 1e6
     );
 }

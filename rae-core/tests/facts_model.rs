@@ -6,9 +6,9 @@ mod model_store;
 mod provider_support;
 
 use model_store::{model_store, run};
-use provider_support::{Behaviour, FakeProvider};
+use provider_support::{Behaviour, FakeProvider, Fault};
 use rae_core::{
-    AuditKind, AuditOptions, ChangesOptions, CostsOptions, Enrich, ErrorKind, JobResult, JobsOptions, Kind,
+    AuditKind, AuditOptions, ChangesOptions, CostsOptions, Enrich, ErrorKind, Forget, JobResult, JobsOptions, Kind,
     ListOptions, Memory, MemoryId, NewMemory, Rae, Timestamp, WorkOptions,
     model::{BudgetChange, BudgetLevel, JobState, LimitKind},
     ports::ManualClock,
@@ -175,12 +175,9 @@ fn an_answer_is_repaired_once_and_else_a_dead_letter_that_is_paid_for_once() {
         assert_eq!((fake.seen().len(), facts(&mem).await.len()), (2, 1));
         fake.usually(Behaviour::says("Never."));
         tell(&mem, "2025-02-01", "I live in Oslo.").await;
-        let mut results = Vec::new();
-        for _ in 0..8 {
-            results.extend(work(&mem).await);
-            clock.advance_seconds(7_200);
-        }
-        assert_eq!(results.last(), Some(&JobResult::Dead), "{results:?}");
+        assert_eq!(work(&mem).await, [JobResult::Dead], "at once: later attempts would fail of the same answer");
+        clock.advance_seconds(7 * 86_400);
+        assert_eq!(work(&mem).await, []);
         assert_eq!(fake.seen().len(), 4, "asked once, with one repair");
         let dead = JobsOptions { state: Some(JobState::Dead), ..JobsOptions::default() };
         let page = mem.jobs(dead).await.unwrap();
@@ -243,6 +240,63 @@ fn what_is_said_again_is_read_once_and_what_is_changed_is_read_anew() {
         mem.remember(again).await.unwrap();
         work(&mem).await;
         assert_eq!(fake.seen().len(), 2);
+        mem.close().await.unwrap();
+    });
+}
+
+/// A store in which one vehicle is known and the next one waits for the model to say what it does to it; the model is away.
+async fn undecided() -> (Rig, MemoryId) {
+    let rig = rig().await;
+    rig.fake.then(says(&[fact("drives", "a tram", "drive a tram")]));
+    tell(&rig.mem, "2025-01-01", "I drive a tram.").await;
+    assert_eq!(work(&rig.mem).await, [JobResult::Done]);
+    rig.fake.then(says(&[fact("drives", "a bus", "drive a bus"), fact("owns", "a boat", "own a boat")]));
+    rig.fake.usually(Behaviour::fails(Fault::Status(400)));
+    let source = tell(&rig.mem, "2025-02-01", "I drive a bus and own a boat.").await;
+    assert_eq!(work(&rig.mem).await, [JobResult::Retried]);
+    (rig, source)
+}
+
+/// Which requests were for reading, and which for a decision.
+fn asked(fake: &FakeProvider) -> (usize, usize) {
+    let is_decision = |body: &Value| body["response_format"].to_string().contains("\"decision\"");
+    let decisions = fake.seen().iter().filter(|seen| is_decision(&seen.body)).count();
+    (fake.seen().len() - decisions, decisions)
+}
+
+#[test]
+fn what_was_read_is_not_paid_for_again_where_the_model_cannot_be_asked_what_it_does_to_others() {
+    run(async {
+        let (Rig { fake, mem, clock }, _) = undecided().await;
+        let (readings, decisions) = asked(&fake);
+        assert_eq!((readings, decisions > 0), (2, true));
+        clock.advance_seconds(7_200);
+        assert_eq!(work(&mem).await, [JobResult::Retried]);
+        fake.usually(Behaviour::says(&json!({ "decision": "replaces" }).to_string()));
+        clock.advance_seconds(7_200);
+        assert_eq!(work(&mem).await, [JobResult::Done]);
+        assert_eq!(asked(&fake).0, 2, "nothing was read twice");
+        let over = |text: &str, over| (text.to_owned(), over);
+        let expected =
+            [over("Ada drives a bus.", false), over("Ada drives a tram.", true), over("Ada owns a boat.", false)];
+        assert_eq!(told(&mem).await, expected);
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_answer_that_waits_goes_with_what_it_was_asked_about() {
+    run(async {
+        let (Rig { fake, mem, clock }, source) = undecided().await;
+        let receipt = mem.forget(Forget::Id(source)).await.unwrap().receipt;
+        let report = mem.verify_erasure(&receipt, &[]).await.unwrap();
+        let cache = report.places.iter().find(|place| place.place == "cache").unwrap();
+        assert_eq!((cache.found, cache.state.as_str()), (0, "clean"), "{report:#?}");
+        fake.usually(says(&[]));
+        clock.advance_seconds(7_200);
+        assert_eq!(work(&mem).await, [JobResult::Done]);
+        assert_eq!(asked(&fake).0, 2, "there is nothing to read");
+        assert!(mem.verify_erasure(&receipt, &[]).await.unwrap().clean);
         mem.close().await.unwrap();
     });
 }

@@ -25,7 +25,7 @@ mod words;
 
 pub(crate) use decide::{By, Change, Decision, Heard, Resumed, WITHDRAWN, Weight, Weights, decide};
 pub use junk::Skipped;
-pub(crate) use model::{PROMPT, Verdict, band_request, is_decided, read, read_verdict, repair, request};
+pub(crate) use model::{PROMPT, Reading, Verdict, band_request, is_decided, read, read_verdict, repair, request};
 pub(crate) use read::own_words;
 pub use read::{Said, drafts};
 pub use relation::{is_single, sentence};

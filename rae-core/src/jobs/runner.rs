@@ -378,21 +378,23 @@ async fn pay(held: &Held<'_>, scope: &Scope) -> Result<(Vec<Precondition>, Vec<O
 async fn give_back(held: &Held<'_>, error: &Error, options: &WorkOptions) -> Result<JobResult> {
     let job = &held.lease.job;
     let parked = embed_debt::parked_until(error, held.now());
+    // What was paid for and could not be read is asked again by nobody but who requeues it.
+    let is_hopeless = error.code() == ops::UNREADABLE;
     let op = match parked {
         // The code of a budget's refusal is our own.
         Some(run_at) => Op::ParkJob { id: job.id, run_at, error: error.code().to_owned() },
+        None if is_hopeless => Op::BuryJob { id: job.id, error: error.code().to_owned() },
         None => {
             let run_at = held.now().saturating_add(retry_wait(job.id, job.attempts, options.retry_delay));
-            // The kind alone: a provider's message may quote the text. An answer that cannot be read has a code of ours.
-            let reason = if error.code() == ops::UNREADABLE { error.code() } else { error.kind().name() };
-            Op::RetryJob { id: job.id, run_at, error: reason.to_owned() }
+            // The kind alone: a provider's message may quote the text.
+            Op::RetryJob { id: job.id, run_at, error: error.kind().name().to_owned() }
         }
     };
     match held.apply(vec![op]).await {
         Err(error) if is_lost(&error) => Ok(JobResult::Lost),
         Err(error) => Err(error),
         Ok(()) if parked.is_some() => Ok(JobResult::Parked),
-        Ok(()) if job.attempts >= JOB_ATTEMPTS_MAX => Ok(JobResult::Dead),
+        Ok(()) if is_hopeless || job.attempts >= JOB_ATTEMPTS_MAX => Ok(JobResult::Dead),
         Ok(()) => Ok(JobResult::Retried),
     }
 }

@@ -213,6 +213,13 @@ pub enum Op {
         /// Why, without content.
         error: String,
     },
+    /// Lays a leased job aside as a dead letter at once, whatever attempts it has left: one that would fail of the same again.
+    BuryJob {
+        /// Which.
+        id: Uuid,
+        /// Why, without content.
+        error: String,
+    },
     /// Gives a leased job back as if it had not been taken: later, and with the attempt that the lease counted taken off again. For a
     /// job that may not run yet, rather than one that failed.
     ParkJob {

@@ -3,12 +3,14 @@
 
 mod answers;
 mod stream;
+mod unfinished;
 
 pub use answers::CacheOptions;
 pub(super) use answers::answers_of;
 pub(crate) use answers::{erase_answers, erased, may_have_answers};
 pub(crate) use stream::chat_stream;
 pub use stream::{ChatAnswerStream, ChatEnd};
+pub(crate) use unfinished::Unfinished;
 
 use super::{ContextOptions, LlmCost, LlmEstimate, LlmOptions, context, llm, remember};
 use crate::{

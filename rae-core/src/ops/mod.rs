@@ -70,7 +70,7 @@ pub use verify_erasure::{ErasureOptions, ErasurePlace, ErasureReport};
 pub(crate) use audit::audit;
 pub(crate) use budget::{budget, funds, limits, set_budget, top_funds};
 pub(crate) use changes::{Faded, change_of, change_row, changes, count_row, undo};
-pub(crate) use chat::{chat, chat_estimate, chat_stream, erase_answers, erased, may_have_answers};
+pub(crate) use chat::{Unfinished, chat, chat_estimate, chat_stream, erase_answers, erased, may_have_answers};
 pub(crate) use context::context;
 pub(crate) use costs::{cost_log, costs};
 pub(crate) use embed::{embed, vector};

@@ -151,6 +151,23 @@ pub async fn a_job_that_keeps_failing_is_a_dead_letter(store: &dyn RelationalSto
     assert_eq!((stats.jobs_queued, stats.jobs_dead), (0, 1));
 }
 
+/// A job that is buried is a dead letter whatever attempts it has left; the old lease is over, and requeued it is as new.
+pub async fn a_buried_job_is_a_dead_letter_at_once(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let id = rig.enqueue(rig.now()).await;
+    let taken = lease_one(&rig).await;
+    rig.try_apply(held(&taken), vec![Op::BuryJob { id, error: "hopeless".into() }]).await.unwrap();
+    assert_eq!(kind_of(finish(&rig, &taken).await), ErrorKind::Conflict, "the lease is over");
+    clock.advance_seconds(86_400);
+    assert_eq!(lease(&rig, 10).await, []);
+    let jobs = store.jobs(&rig.ctx, 10).await.unwrap();
+    assert_eq!((jobs.len(), jobs[0].state, jobs[0].attempts), (1, JobState::Dead, 1));
+    assert_eq!(jobs[0].last_error.as_deref(), Some("hopeless"));
+    rig.run(Op::RequeueJob { id }).await;
+    assert_eq!(lease_one(&rig).await.job.attempts, 1);
+    assert_eq!(rig.run(Op::BuryJob { id: rig.uuid(), error: "none".into() }).await, crate::model::Outcome::Skipped);
+}
+
 /// A job whose workers die without a word ends as a dead letter too.
 pub async fn a_job_that_kills_its_workers_is_a_dead_letter(store: &dyn RelationalStore, clock: &ManualClock) {
     let rig = Rig::new(store, clock);

@@ -125,6 +125,7 @@ macro_rules! conformance_relational {
             a_retried_job_comes_later_with_its_error,
             a_parked_job_uses_up_no_attempt,
             a_job_that_keeps_failing_is_a_dead_letter,
+            a_buried_job_is_a_dead_letter_at_once,
             a_job_that_kills_its_workers_is_a_dead_letter,
             an_extended_lease_holds_longer,
             leases_keep_their_limit,

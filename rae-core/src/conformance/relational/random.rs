@@ -57,6 +57,8 @@ pub enum End {
     Finish,
     /// Tried again.
     Retry,
+    /// Laid aside.
+    Bury,
     /// Parked.
     Park,
 }
@@ -243,10 +245,11 @@ pub fn random_ops(seed: u64) -> Vec<Step> {
             (1, _) => Action::Lease,
             (2, _) => {
                 let nth = maker.rng.usize(..8);
-                let end = match (maker.rng.bool(), nth % 2) {
+                let end = match (maker.rng.bool(), nth % 4) {
                     (false, _) => End::Finish,
-                    (true, 0) => End::Retry,
-                    (true, _) => End::Park,
+                    (true, 0 | 2) => End::Retry,
+                    (true, 1) => End::Park,
+                    (true, _) => End::Bury,
                 };
                 Action::Settle { nth, end }
             }
@@ -311,6 +314,7 @@ async fn replay(step: &Step, stores: [&dyn RelationalStore; 2], leases: &mut Lea
             let (scope, id, ours, reference) = leases.0[nth % leases.0.len()].clone();
             let op = match end {
                 End::Retry => Op::RetryJob { id, run_at: step.now, error: "again".to_owned() },
+                End::Bury => Op::BuryJob { id, error: "hopeless".to_owned() },
                 End::Park => Op::ParkJob { id, run_at: step.now, error: "wait".to_owned() },
                 End::Finish => Op::FinishJob { id },
             };

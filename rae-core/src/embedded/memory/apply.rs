@@ -116,36 +116,6 @@ impl Work<'_> {
             Op::SetEmbedder { embedder, dim } => self.set_embedder(embedder, *dim),
             Op::RecordAccess { counts } => self.record_access(counts),
             Op::PutSegment { row } => done(self.scope_mut().put_segment(row)),
-            Op::EnqueueJob { job } => self.enqueue(job)?,
-            Op::FinishJob { id } => {
-                let jobs = &mut self.scope_mut().jobs;
-                let before = jobs.len();
-                jobs.retain(|row| row.job.id != *id);
-                done(jobs.len() < before)
-            }
-            Op::RetryJob { id, run_at, error } => self.on_job(*id, |row| {
-                row.until = None;
-                row.job.run_at = *run_at;
-                row.job.last_error = Some(error.clone());
-                if row.job.attempts >= JOB_ATTEMPTS_MAX {
-                    row.job.state = JobState::Dead;
-                }
-            }),
-            Op::ParkJob { id, run_at, error } => self.on_job(*id, |row| {
-                row.until = None;
-                row.job.run_at = *run_at;
-                row.job.last_error = Some(error.clone());
-                row.job.attempts = row.job.attempts.saturating_sub(1);
-            }),
-            Op::RequeueJob { id } => {
-                let dead = |row: &JobRow| row.job.id == *id && row.job.state == JobState::Dead;
-                let row = self.scope_mut().jobs.iter_mut().find(|row| dead(row));
-                done(
-                    row.map(|row| (row.job.state, row.job.attempts, row.job.run_at) = (JobState::Queued, 0, at))
-                        .is_some(),
-                )
-            }
-            Op::ExtendLease { id, until } => self.on_job(*id, |row| row.until = Some(*until)),
             Op::Audit(audit) => {
                 self.scope_mut().audit.push((at, audit.clone()));
                 Outcome::Done
@@ -163,6 +133,49 @@ impl Work<'_> {
                 Outcome::Done
             }
             Op::DropRecord { kind, name } => done(self.scope_mut().records.remove(&(*kind, name.clone())).is_some()),
+            op => return self.job(op),
+        })
+    }
+
+    /// What concerns the queue.
+    fn job(&mut self, op: &Op) -> Result<Outcome> {
+        let at = self.batch.now;
+        Ok(match op {
+            Op::EnqueueJob { job } => self.enqueue(job)?,
+            Op::FinishJob { id } => {
+                let jobs = &mut self.scope_mut().jobs;
+                let before = jobs.len();
+                jobs.retain(|row| row.job.id != *id);
+                done(jobs.len() < before)
+            }
+            Op::RetryJob { id, run_at, error } => self.on_job(*id, |row| {
+                row.until = None;
+                row.job.run_at = *run_at;
+                row.job.last_error = Some(error.clone());
+                if row.job.attempts >= JOB_ATTEMPTS_MAX {
+                    row.job.state = JobState::Dead;
+                }
+            }),
+            Op::BuryJob { id, error } => self.on_job(*id, |row| {
+                row.until = None;
+                row.job.last_error = Some(error.clone());
+                row.job.state = JobState::Dead;
+            }),
+            Op::ParkJob { id, run_at, error } => self.on_job(*id, |row| {
+                row.until = None;
+                row.job.run_at = *run_at;
+                row.job.last_error = Some(error.clone());
+                row.job.attempts = row.job.attempts.saturating_sub(1);
+            }),
+            Op::RequeueJob { id } => {
+                let dead = |row: &JobRow| row.job.id == *id && row.job.state == JobState::Dead;
+                let row = self.scope_mut().jobs.iter_mut().find(|row| dead(row));
+                done(
+                    row.map(|row| (row.job.state, row.job.attempts, row.job.run_at) = (JobState::Queued, 0, at))
+                        .is_some(),
+                )
+            }
+            Op::ExtendLease { id, until } => self.on_job(*id, |row| row.until = Some(*until)),
             op => return self.money(op),
         })
     }

@@ -286,6 +286,7 @@ impl Work<'_> {
             }
             Op::FinishJob { id } => done(jobs::finish(conn, sid, *id)?),
             Op::RetryJob { id, run_at, error } => done(jobs::retry(conn, sid, *id, *run_at, error)?),
+            Op::BuryJob { id, error } => done(jobs::bury(conn, sid, *id, error)?),
             Op::ParkJob { id, run_at, error } => done(jobs::park(conn, sid, *id, *run_at, error)?),
             Op::RequeueJob { id } => done(jobs::requeue(conn, sid, *id, self.at)?),
             Op::ExtendLease { id, until } => done(jobs::extend(conn, sid, *id, *until)?),

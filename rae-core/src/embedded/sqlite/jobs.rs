@@ -47,6 +47,12 @@ pub(super) fn retry(conn: &Connection, sid: i64, id: Uuid, run_at: Timestamp, er
     Ok(conn.prepare_cached(sql)?.execute(params)? > 0)
 }
 
+/// Lays a job aside as a dead letter.
+pub(super) fn bury(conn: &Connection, sid: i64, id: Uuid, error: &str) -> Res<bool> {
+    let sql = "UPDATE jobs SET lease_until = NULL, last_error = ?3, state = 'dead' WHERE scope = ?1 AND id = ?2";
+    Ok(conn.prepare_cached(sql)?.execute(params![sid, Id(id), error])? > 0)
+}
+
 /// Gives a job back without counting the attempt.
 pub(super) fn park(conn: &Connection, sid: i64, id: Uuid, run_at: Timestamp, error: &str) -> Res<bool> {
     let sql = "UPDATE jobs SET lease_until = NULL, run_at = ?3, last_error = ?4, attempts = max(attempts - 1, 0) \

@@ -5,11 +5,11 @@ use crate::{
     ctx::Ctx,
     deps::Deps,
     error::{Error, ErrorKind, Result},
-    facts::{self, Draft, Verdict},
+    facts::{self, Draft, Reading, Verdict},
     jobs::runner::Held,
     limits::PAGE_MAX,
     model::{Audit, ChatRequest, Claim, Job, JobKind, Memory, MemoryId, NewJob, Op},
-    ops::{LlmOptions, UNREADABLE, llm},
+    ops::{LlmOptions, UNREADABLE, Unfinished, llm},
 };
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -38,13 +38,10 @@ fn part(job: Uuid, id: &MemoryId) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// Reads the facts of one memory; gives how many it wrote or changed. Later attempts of a job do not pay again for an
-/// answer that could not be read: they fail of it until it is a dead letter. Requeued, it is asked again.
+/// Reads the facts of one memory; gives how many it wrote or changed. An answer that was read is kept until all that follows from it
+/// is written: where the model cannot be asked what a fact does to others, the next attempt pays for that alone.
 pub(super) async fn ask(held: &Held<'_>, ctx: &Ctx, job: &Job, memory: &Memory) -> Result<u64> {
     let Some(model) = held.deps.model.as_deref() else { return Ok(0) };
-    if job.attempts > 1 && job.last_error.as_deref() == Some(UNREADABLE) {
-        return Err(unreadable());
-    }
     let Ok(text) = fits(memory) else { return Ok(0) };
     // What is said again comes here again. A cache that fails is as one that is empty: then it is read, and paid for, again.
     let (key, mark) = (format!("facts:{}", memory.id), mark_of(model, memory));
@@ -54,8 +51,35 @@ pub(super) async fn ask(held: &Held<'_>, ctx: &Ctx, job: &Job, memory: &Memory) 
     // Quotations and texts to work on are not shown to a model either.
     let Ok(own) = facts::own_words(&said(memory, &text)) else { return Ok(0) };
     let said = said(memory, &own);
-    let reading = answered(held.deps, ctx, facts::request(model, &said), |answer| facts::read(answer, &said)).await?;
-    if reading.refused > 0 {
+    let unfinished = Unfinished::of(memory.id, &mark);
+    let known = match &job.last_error {
+        Some(_) => unfinished.find(held.deps, ctx).await.and_then(|answer| facts::read(&answer, &said).ok()),
+        None => None,
+    };
+    let (reading, paid) = match known {
+        Some(reading) => (reading, None),
+        None => {
+            let request = facts::request(model, &said);
+            let (reading, answer) = answered(held.deps, ctx, request, |answer| facts::read(answer, &said)).await?;
+            (reading, Some(answer))
+        }
+    };
+    let settled = settle_all(held, ctx, memory, (&reading, paid.is_some())).await;
+    match (&settled, &paid) {
+        (Err(_), Some(answer)) => unfinished.keep(held.deps, ctx, answer).await,
+        (Ok(_), None) => unfinished.end(held.deps, ctx).await,
+        _ => {}
+    }
+    let changed = settled?;
+    if let Err(error) = held.deps.cache.put(ctx, &key, Arc::from(mark.as_slice()), READ_FOR).await {
+        tracing::debug!(kind = error.kind().name(), "that a memory was read could not be noted");
+    }
+    Ok(changed)
+}
+
+/// Decides about and writes each fact of a reading, which is told of once.
+async fn settle_all(held: &Held<'_>, ctx: &Ctx, memory: &Memory, (reading, is_new): (&Reading, bool)) -> Result<u64> {
+    if reading.refused > 0 && is_new {
         let details = json!({ "source": memory.id, "refused": reading.refused });
         held.apply_if(Vec::new(), vec![Op::Audit(Audit { action: "facts".to_owned(), details })]).await?;
     }
@@ -65,9 +89,6 @@ pub(super) async fn ask(held: &Held<'_>, ctx: &Ctx, job: &Job, memory: &Memory) 
             Read { draft, is_single: facts::is_single(&draft.relation), by: Some(facts::PROMPT), against: Vec::new() };
         let read = band(held, ctx, memory, read).await?;
         changed += u64::from(settle(held, ctx, memory, &read).await?);
-    }
-    if let Err(error) = held.deps.cache.put(ctx, &key, Arc::from(mark.as_slice()), READ_FOR).await {
-        tracing::debug!(kind = error.kind().name(), "that a memory was read could not be noted");
     }
     Ok(changed)
 }
@@ -81,29 +102,29 @@ fn mark_of(model: &str, memory: &Memory) -> [u8; 32] {
     *hash.finalize().as_bytes()
 }
 
-fn unreadable() -> Error {
-    Error::unavailable("the facts that a model read could not be read, twice").with_code(UNREADABLE)
-}
-
-/// Asks, and once more where the answer cannot be read.
+/// Asks, and once more where the answer cannot be read. Gives what it says, and the answer itself.
 async fn answered<T>(
     deps: &Deps,
     ctx: &Ctx,
     request: ChatRequest,
     read: impl Fn(&str) -> std::result::Result<T, String>,
-) -> Result<T> {
+) -> Result<(T, String)> {
     let options = || LlmOptions { operation: "facts".to_owned(), ..LlmOptions::default() };
     let first = llm(deps, ctx.scope(), request.clone(), options()).await?.response.message.plain_text();
     let why = match read(&first) {
-        Ok(answer) => return Ok(answer),
+        Ok(said) => return Ok((said, first)),
         Err(why) => why,
     };
     tracing::debug!(why, "a model's facts could not be read; asking once more");
     let again = llm(deps, ctx.scope(), facts::repair(request, &first, &why), options()).await?;
-    read(&again.response.message.plain_text()).map_err(|why| {
-        tracing::warn!(why, "a model's facts could not be read");
-        unreadable()
-    })
+    let second = again.response.message.plain_text();
+    match read(&second) {
+        Ok(said) => Ok((said, second)),
+        Err(why) => {
+            tracing::warn!(why, "a model's facts could not be read");
+            Err(Error::unavailable("the facts that a model read could not be read, twice").with_code(UNREADABLE))
+        }
+    }
 }
 
 /// Where the rules do not know whether an attribute has one value at a time and others are known, the model says what
@@ -131,7 +152,7 @@ async fn band<'d>(held: &Held<'_>, ctx: &Ctx, source: &Memory, mut read: Read<'d
     if others.is_empty() {
         return Ok(read);
     }
-    match answered(held.deps, ctx, facts::band_request(model, draft, &others), facts::read_verdict).await? {
+    match answered(held.deps, ctx, facts::band_request(model, draft, &others), facts::read_verdict).await?.0 {
         Verdict::Replaces => read.is_single = true,
         Verdict::Both => {}
         Verdict::Contradicts => read.against = others.iter().map(|m| m.id).collect(),

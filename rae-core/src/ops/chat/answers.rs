@@ -116,10 +116,10 @@ struct Question {
 
 /// A place in the list of what is kept.
 #[derive(Serialize, Deserialize)]
-struct Listed {
-    key: String,
-    near: Option<String>,
-    sources: Vec<MemoryId>,
+pub(super) struct Listed {
+    pub key: String,
+    pub near: Option<String>,
+    pub sources: Vec<MemoryId>,
 }
 
 impl Place {
@@ -299,7 +299,7 @@ pub(in crate::ops) async fn answers_of(deps: &Deps, ctx: &Ctx, wanted: &KeyedIds
 }
 
 /// Puts an answer into the list, in the place of the oldest, which goes.
-async fn list(deps: &Deps, ctx: &Ctx, listed: Listed, ttl: Duration) -> Result<()> {
+pub(super) async fn list(deps: &Deps, ctx: &Ctx, listed: Listed, ttl: Duration) -> Result<()> {
     let count = deps.cache.add(ctx, COUNT, 1, COUNTER_TTL).await?;
     let slot = slot_key((count - 1).rem_euclid(ANSWERS_KEPT_MAX));
     if let Some(old) = read::<Listed>(deps, ctx, &slot).await

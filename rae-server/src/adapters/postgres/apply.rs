@@ -468,6 +468,7 @@ impl Work<'_> {
             }
             Op::FinishJob { id } => done(jobs::finish(tx, sid, *id).await?),
             Op::RetryJob { id, run_at, error } => done(jobs::retry(tx, sid, *id, *run_at, error).await?),
+            Op::BuryJob { id, error } => done(jobs::bury(tx, sid, *id, error).await?),
             Op::ParkJob { id, run_at, error } => done(jobs::park(tx, sid, *id, *run_at, error).await?),
             Op::RequeueJob { id } => done(jobs::requeue(tx, sid, *id, self.at).await?),
             Op::ExtendLease { id, until } => done(jobs::extend(tx, sid, *id, *until).await?),

@@ -49,6 +49,12 @@ pub(super) async fn retry(tx: &Tx, sid: i64, id: Uuid, run_at: Timestamp, error:
     Ok(tx.execute(sql, &[&sid, &id, &run_at.micros(), &error.as_bytes(), &most]).await? > 0)
 }
 
+/// Lays a job aside as a dead letter.
+pub(super) async fn bury(tx: &Tx, sid: i64, id: Uuid, error: &str) -> Res<bool> {
+    let sql = "UPDATE rae.jobs SET lease_until = NULL, last_error = $3, state = 'dead' WHERE scope = $1 AND id = $2";
+    Ok(tx.execute(sql, &[&sid, &id, &error.as_bytes()]).await? > 0)
+}
+
 /// Gives a job back without counting the attempt.
 pub(super) async fn park(tx: &Tx, sid: i64, id: Uuid, run_at: Timestamp, error: &str) -> Res<bool> {
     let sql = "UPDATE rae.jobs SET lease_until = NULL, run_at = $3, last_error = $4, attempts = greatest(attempts - 1, 0) \
