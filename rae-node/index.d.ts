@@ -331,13 +331,13 @@ export interface ContextSource {
   end: number;
   kind: Kind;
   layer: Layer;
-  /** 0 for a recent turn that was not recalled. */
+  /** 0 for a recent turn, or a line of the profile, that was not recalled. */
   score: number;
 }
 
 /** A block for a prompt. */
 export interface Context {
-  /** Empty when nothing was relevant enough. */
+  /** Empty when nothing was relevant enough and there is no profile. */
   text: string;
   tokenCount: number;
   sources: ContextSource[];
@@ -1242,7 +1242,10 @@ export class Rae {
   /** Finds memories: meaning, words, speaker, session and time together. No model is called. query: 1 byte to 64 KiB. */
   recall(query: string, options?: RecallOptions | null): Promise<Hits>;
 
-  /** A block of memories for a prompt: lessons, relevant memories, the session's last turns, each with its id in `sources`. */
+  /**
+   * A block of memories for a prompt: the user's profile (what holds of `userId`, else of the only one who speaks in the session),
+   * lessons, relevant memories, the session's last turns, each with its id in `sources`.
+   */
   context(query?: string | null, options?: ContextOptions | null): Promise<Context>;
   context(options: ContextOptions): Promise<Context>;
 

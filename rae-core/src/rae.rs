@@ -126,7 +126,8 @@ impl Rae {
         named("recall", ops::recall(&self.deps, &self.scope, query, options).await)
     }
 
-    /// A block for a prompt under a token budget. Without a query the session's last turn is the question.
+    /// A block for a prompt under a token budget: a profile of `user_id` or of the only one who speaks in the session, lessons, memories,
+    /// recent turns. Without a query the session's last turn is the question.
     pub async fn context(&self, query: Option<&str>, options: ContextOptions) -> Result<Context> {
         named("context", ops::context(&self.deps, &self.scope, query, options).await)
     }

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test reports by panicking
 
 use rae_core::{
-    ContextOptions, EventType, NewEvent, NewMemory, Rae, ReflectOptions, SessionEnd, SessionOutcome, block_on,
+    Context, ContextOptions, Enrich, EventType, Kind, Layer, NewEvent, NewMemory, Rae, ReflectOptions, SessionEnd,
+    SessionOutcome, Timestamp, block_on, model::TrustLevel,
 };
 use serde_json::{Value, json};
 
@@ -50,6 +51,122 @@ fn a_block_gives_lessons_first_then_memories_and_summaries_of_sessions_last() {
         let small = block("Which hotel in Bergen can I pay with a Visa card?", 120).await;
         assert!(small.text.contains("Relevant memories:"), "there is room for memories: {}", small.text);
         assert!(small.token_count <= 120);
+        mem.close().await.unwrap();
+    });
+}
+
+/// What people said, and the facts that the rules read from it.
+async fn told(turns: &[(&str, Option<&str>, Option<&str>, &str)]) -> Rae {
+    let mem = Rae::builder().enrich(Enrich::Rules).open().await.unwrap();
+    for (day, (session, user, speaker, text)) in turns.iter().enumerate() {
+        let turn = NewMemory {
+            kind: Some(Kind::Conversation),
+            session_id: Some((*session).to_owned()),
+            user_id: user.map(str::to_owned),
+            speaker: speaker.map(str::to_owned),
+            occurred_at: Some(Timestamp::parse(&format!("2025-01-{:02}", day + 1)).unwrap()),
+            ..NewMemory::new(*text)
+        };
+        mem.remember(turn).await.unwrap();
+    }
+    mem.maintain(None).await.unwrap();
+    mem
+}
+
+/// The lines of the profile.
+fn profile(block: &Context) -> Vec<&str> {
+    let lines = block.text.lines().skip_while(|line| *line != "Profile:").skip(1);
+    lines.take_while(|line| line.starts_with("- ")).map(|line| line.rsplit("] ").next().unwrap()).collect()
+}
+
+#[test]
+fn a_profile_says_what_holds_of_the_user_whatever_the_question_and_nothing_of_others() {
+    block_on(async {
+        let mem = told(&[
+            ("s", Some("u-1"), Some("Ada"), "I live in Oslo."),
+            ("s", Some("u-1"), Some("Ada"), "I'm allergic to peanuts."),
+            ("s", Some("u-2"), Some("Bo"), "I live in Rome."),
+            ("t", Some("u-1"), Some("Ada"), "My sister Eve lives in Lima."),
+            ("t", Some("u-1"), Some("Ada"), "I live in Bergen now."),
+        ])
+        .await;
+        let of = |user: Option<&str>, max_tokens| ContextOptions {
+            user_id: user.map(str::to_owned),
+            max_tokens,
+            ..ContextOptions::default()
+        };
+        let block = mem.context(Some("What is the tallest mountain?"), of(Some("u-1"), 1_000)).await.unwrap();
+        let said = profile(&block);
+        assert_eq!(said[..2], ["Ada is allergic to peanuts.", "Ada lives in Bergen."], "{}", block.text);
+        assert!(!said.iter().any(|line| line.contains("Lima") || line.contains("Rome") || line.contains("Oslo")));
+        let source = &block.sources[0];
+        let entry: String = block.text.chars().take(source.end).skip(source.start).collect();
+        assert_eq!((source.kind, source.layer, entry.contains("peanuts")), (Kind::Fact, Layer::Semantic, true));
+        // Once: not among the memories again, however well it answers.
+        let home = mem.context(Some("Where does Ada live now?"), of(Some("u-1"), 1_000)).await.unwrap();
+        assert_eq!(home.text.matches("Ada lives in Bergen.").count(), 1, "{}", home.text);
+        // Nobody in particular, somebody unknown, and no layer of facts.
+        for options in [
+            of(None, 1_000),
+            of(Some("u-3"), 1_000),
+            ContextOptions { layers: Some(vec![Layer::Episodic]), ..of(Some("u-1"), 1_000) },
+        ] {
+            let none = mem.context(Some("What is the tallest mountain?"), options).await.unwrap();
+            assert_eq!(profile(&none), [""; 0], "{}", none.text);
+        }
+        // A quarter of the room, and none of it where nothing useful fits.
+        let small = mem.context(Some("Where does Ada live now?"), of(Some("u-1"), 120)).await.unwrap();
+        assert!(small.token_count <= 120 && profile(&small).len() <= 2, "{}", small.text);
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn the_only_one_who_speaks_in_a_session_is_whom_its_block_is_for() {
+    block_on(async {
+        let mem = told(&[
+            ("s", None, Some("Ada"), "I live in Oslo."),
+            ("t", None, Some("Bo"), "I live in Rome."),
+            ("both", None, Some("Ada"), "Hello Bo, shall we order?"),
+            ("both", None, Some("Bo"), "Yes, pizza please."),
+            ("ada", None, Some("Ada"), "Good morning, is the machine free?"),
+            ("nameless", None, None, "I live in Lima."),
+            ("other", None, None, "Good morning, is the machine free?"),
+        ])
+        .await;
+        let answer = NewMemory {
+            kind: Some(Kind::Conversation),
+            session_id: Some("ada".to_owned()),
+            role: Some("assistant".to_owned()),
+            ..NewMemory::new("It is free until noon.")
+        };
+        mem.remember(answer).await.unwrap();
+        let block = |session: &str| {
+            let (mem, session_id) = (mem.clone(), Some(session.to_owned()));
+            async move { mem.context(None, ContextOptions { session_id, ..ContextOptions::default() }).await.unwrap() }
+        };
+        assert_eq!(profile(&block("ada").await), ["Ada lives in Oslo."]);
+        assert_eq!(profile(&block("both").await), [""; 0]);
+        assert_eq!(profile(&block("other").await), [""; 0], "who speaks without a name elsewhere may be somebody else");
+        assert_eq!(profile(&block("nameless").await).len(), 1);
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn what_is_trusted_little_stands_in_no_profile() {
+    block_on(async {
+        let mem = Rae::builder().enrich(Enrich::Rules).open().await.unwrap();
+        let turn = NewMemory {
+            user_id: Some("ada".to_owned()),
+            trust_level: Some(TrustLevel::Low),
+            ..NewMemory::new("I live in Oslo.")
+        };
+        mem.remember(turn).await.unwrap();
+        mem.maintain(None).await.unwrap();
+        let options = ContextOptions { user_id: Some("ada".to_owned()), ..ContextOptions::default() };
+        let block = mem.context(Some("What is the tallest mountain?"), options).await.unwrap();
+        assert_eq!(profile(&block), [""; 0], "{}", block.text);
         mem.close().await.unwrap();
     });
 }

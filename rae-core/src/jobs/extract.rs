@@ -9,7 +9,7 @@ mod ask;
 mod weigh;
 
 pub(crate) use anew::anew;
-pub(crate) use weigh::is_said_of_oneself;
+pub(crate) use weigh::{is_of_oneself, is_said_of_oneself, me};
 
 use super::{embed_debt, runner::Held};
 use crate::{

@@ -1,5 +1,7 @@
 //! `context`: a block of memories for a prompt, with provenance, under a token budget.
 
+mod profile;
+
 use super::recall::{Found, RecallOptions, Search, check_max_tokens, passage, plan, search};
 use crate::{
     Ctx,
@@ -20,6 +22,8 @@ const CONTEXT_K: i64 = 60;
 const RELEVANCE_MIN: f64 = 0.12;
 /// Turns of the session that are shown as recent.
 const RECENT_TURNS: usize = 8;
+/// Facts at most of the person that the block is for, before all else.
+const PROFILE_MAX: usize = 8;
 /// Lessons at most, before the memories.
 const LESSONS_MAX: usize = 5;
 /// Summaries of earlier sessions at most, after the memories.
@@ -65,7 +69,7 @@ impl Default for ContextOptions {
 /// The block.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Context {
-    /// The text for the prompt; empty when nothing was relevant enough.
+    /// The text for the prompt; empty when nothing was relevant enough and there is no profile.
     pub text: String,
     /// Its exact number of tokens.
     pub token_count: usize,
@@ -88,7 +92,7 @@ pub struct ContextSource {
     pub start: usize,
     /// One past its last.
     pub end: usize,
-    /// Its score; 0 for a recent turn that was not recalled.
+    /// Its score; 0 for a recent turn, or a line of the profile, that was not recalled.
     pub score: f64,
 }
 
@@ -124,49 +128,18 @@ pub(crate) async fn context(
     let lessons = lessons(deps, &ctx, query, &options).await?;
     let (found, degraded) = lessons_first(lessons, found);
 
-    let mut packer = Packer::new(&*deps.tokens, tokens_max);
     // Half the room stays for what was recalled: a long session must not crowd it out.
     let mut recent_packer = Packer::new(&*deps.tokens, tokens_max / 2);
     let recent_ids = choose_recent(&mut recent_packer, &recent)?;
-    let shown: HashSet<MemoryId> =
-        found.iter().map(|found| found.memory.id).chain(recent_ids.iter().copied()).collect();
-    let has_memories = found.iter().any(|found| section_of(&found.memory) == Section::Memories);
-    let lesson = |found: &Found| signature_of(&found.memory).filter(|_| found.memory.kind == Kind::Lesson);
-    let learnt: HashSet<String> = found.iter().filter_map(lesson).collect();
-    let mut texts = HashSet::new();
-    for (section, most) in
-        [(Section::Lessons, LESSONS_MAX), (Section::Memories, usize::MAX), (Section::Summaries, SUMMARIES_MAX)]
-    {
-        let mut given = 0;
-        for Found { memory, ranked } in &found {
-            if section_of(memory) != section || recent_ids.contains(&memory.id) || given == most {
-                continue;
-            }
-            // A lesson takes room that memories need: one about something else gets none.
-            if !is_about(memory, query, ranked.signals.dense) || repeats(memory, |id| shown.contains(id)) {
-                continue;
-            }
-            // Who speaks without a name in another session may be somebody else.
-            if memory.claim_session().is_some_and(|own| options.session_id.as_deref().is_some_and(|asked| asked != own))
-            {
-                continue;
-            }
-            // The same words twice are the same to a reader; so is a strategy beside the lesson that says what worked.
-            if !texts.insert(memory.content_hash) || is_told_by(memory, &learnt) {
-                continue;
-            }
-            let recent = recent_packer.len_tokens()?;
-            // Lessons leave half of the room to memories.
-            let half = (tokens_max.saturating_sub(recent)) / 2;
-            let reserve = recent + if section == Section::Lessons && has_memories { half } else { 0 };
-            if packer.push_within(section, memory, passage(memory, ranked.piece), ranked.score, reserve)? {
-                given += 1;
-            }
-        }
-    }
+    let profile = profile::profile(deps, &ctx, (&options, &recent)).await?;
+    let packer = Packer::new(&*deps.tokens, tokens_max);
+    let recent_tokens = recent_packer.len_tokens()?;
+    let mut block = Block { packer, tokens_max, recent_ids: &recent_ids, recent_tokens, texts: HashSet::new() };
+    block.put_profile(&profile, &found)?;
+    block.put_found(&found, query, options.session_id.as_deref())?;
+    let mut packer = block.packer;
     for memory in recent.iter().filter(|m| recent_ids.contains(&m.id)) {
-        let score = found.iter().find(|f| f.memory.id == memory.id).map_or(0.0, |f| f.ranked.score);
-        packer.push(Section::Recent, memory, (0, memory.content.len()), score)?;
+        packer.push(Section::Recent, memory, (0, memory.content.len()), score_of(memory.id, &found))?;
     }
     let (text, token_count, packed) = packer.finish()?;
     deps.access.count(scope, packed.iter().map(|p| p.id), deps.clock.now());
@@ -176,6 +149,69 @@ pub(crate) async fn context(
         sources: packed.into_iter().map(Into::into).collect(),
         degraded: degraded.into_iter().collect(),
     })
+}
+
+/// A block that is being filled.
+struct Block<'a> {
+    packer: Packer<'a>,
+    tokens_max: usize,
+    /// Turns that stand at its end.
+    recent_ids: &'a HashSet<MemoryId>,
+    /// Room that is kept for them.
+    recent_tokens: usize,
+    /// The same words twice are the same to a reader.
+    texts: HashSet<[u8; 32]>,
+}
+
+impl Block<'_> {
+    /// A quarter of the room says whom the block is for.
+    fn put_profile(&mut self, facts: &[Memory], found: &[Found]) -> Result<()> {
+        let reserve = (self.tokens_max - self.tokens_max / 4).max(self.recent_tokens);
+        for fact in facts {
+            if self.packer.len() < PROFILE_MAX && self.texts.insert(fact.content_hash) {
+                let whole = (0, fact.content.len());
+                self.packer.push_within(Section::Profile, fact, whole, score_of(fact.id, found), reserve)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lessons, memories and summaries of what was found.
+    fn put_found(&mut self, found: &[Found], query: &str, session: Option<&str>) -> Result<()> {
+        let shown: HashSet<MemoryId> =
+            found.iter().map(|found| found.memory.id).chain(self.recent_ids.iter().copied()).collect();
+        let has_memories = found.iter().any(|found| section_of(&found.memory) == Section::Memories);
+        let lesson = |found: &Found| signature_of(&found.memory).filter(|_| found.memory.kind == Kind::Lesson);
+        let learnt: HashSet<String> = found.iter().filter_map(lesson).collect();
+        for (section, most) in
+            [(Section::Lessons, LESSONS_MAX), (Section::Memories, usize::MAX), (Section::Summaries, SUMMARIES_MAX)]
+        {
+            // Lessons leave half of the room to memories.
+            let half = self.tokens_max.saturating_sub(self.recent_tokens) / 2;
+            let reserve = self.recent_tokens + if section == Section::Lessons && has_memories { half } else { 0 };
+            let mut given = 0;
+            for Found { memory, ranked } in found {
+                if section_of(memory) != section || self.recent_ids.contains(&memory.id) || given == most {
+                    continue;
+                }
+                // A lesson takes room that memories need: one about something else gets none.
+                if !is_about(memory, query, ranked.signals.dense) || repeats(memory, |id| shown.contains(id)) {
+                    continue;
+                }
+                // Who speaks without a name in another session may be somebody else.
+                if memory.claim_session().is_some_and(|own| session.is_some_and(|asked| asked != own)) {
+                    continue;
+                }
+                // A strategy says no more than the lesson that says what worked.
+                if !self.texts.insert(memory.content_hash) || is_told_by(memory, &learnt) {
+                    continue;
+                }
+                let focus = passage(memory, ranked.piece);
+                given += usize::from(self.packer.push_within(section, memory, focus, ranked.score, reserve)?);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Lessons and strategies for a question, by themselves: among many turns about the same, and the summaries of their sessions, they
@@ -192,6 +228,11 @@ async fn lessons(deps: &Deps, ctx: &Ctx, query: &str, options: &ContextOptions) 
         min_score.is_some() || found.ranked.relevance >= RELEVANCE_MIN || names_tool(&found.memory, query)
     });
     Ok(lessons)
+}
+
+/// The score of a memory among what was found; 0 where it is not.
+fn score_of(id: MemoryId, found: &[Found]) -> f64 {
+    found.iter().find(|found| found.memory.id == id).map_or(0.0, |found| found.ranked.score)
 }
 
 /// Where a memory stands in the block.

@@ -16,6 +16,8 @@ const CUT_TOKENS_MIN: usize = 24;
 /// Under which heading a memory stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
+    /// What holds of the person that the block is for.
+    Profile,
     /// Lessons, strategies, and what lessons say together.
     Lessons,
     /// What was recalled.
@@ -29,6 +31,7 @@ pub(crate) enum Section {
 impl Section {
     fn heading(self) -> &'static str {
         match self {
+            Self::Profile => "Profile:\n",
             Self::Lessons => "Lessons:\n",
             Self::Memories => "Relevant memories:\n",
             Self::Summaries => "Earlier sessions:\n",
@@ -101,6 +104,11 @@ impl<'a> Packer<'a> {
         self.section = Some(section);
         self.packed.push(Packed { id: memory.id, kind: memory.kind, layer: memory.layer, start, end, score });
         Ok(true)
+    }
+
+    /// Memories that are in.
+    pub fn len(&self) -> usize {
+        self.packed.len()
     }
 
     /// Tokens used so far; 0 while nothing is in.

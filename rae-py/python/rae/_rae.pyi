@@ -502,7 +502,7 @@ class ContextSource:
         """One past the last."""
     @property
     def score(self) -> float:
-        """Its score; 0 for a recent turn that was not recalled."""
+        """Its score; 0 for a recent turn, or a line of the profile, that was not recalled."""
     def to_dict(self) -> dict[str, Any]:
         """The fields as a fresh dict; times stay datetimes."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -514,7 +514,7 @@ class Context:
 
     @property
     def text(self) -> str:
-        """The text; empty when nothing was relevant enough."""
+        """The text; empty when nothing was relevant enough and there is no profile."""
     @property
     def token_count(self) -> int:
         """Its exact number of tokens."""

@@ -11,9 +11,19 @@ use crate::{
 };
 use std::collections::HashMap;
 
+/// What facts call who speaks in a memory.
+pub(crate) fn me(source: &Memory) -> String {
+    said(source, "").me().into_owned()
+}
+
 /// Whether a memory says this of its own speaker.
 fn is_own(source: &Memory, subject: &str) -> bool {
-    Claim::name_key(&said(source, "").me()) == Claim::name_key(subject)
+    Claim::name_key(&me(source)) == Claim::name_key(subject)
+}
+
+/// Whether who speaks in a memory is whom a fact is about.
+pub(crate) fn is_of_oneself(source: &Memory, fact: &Memory) -> bool {
+    fact.claim.as_ref().is_some_and(|claim| is_own(source, &claim.subject))
 }
 
 /// What the words of a memory count where they are about `subject`.
