@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test reports by panicking
 
 use rae_core::{
-    Context, ContextOptions, Enrich, EventType, Kind, Layer, NewEvent, NewMemory, Rae, ReflectOptions, SessionEnd,
-    SessionOutcome, Timestamp, block_on, model::TrustLevel,
+    Context, ContextOptions, Enrich, EventType, Kind, Layer, NewEvent, NewMemory, Rae, RecallOptions, ReflectOptions,
+    SessionEnd, SessionOutcome, Timestamp, block_on, model::TrustLevel,
 };
 use serde_json::{Value, json};
 
@@ -167,6 +167,43 @@ fn what_is_trusted_little_stands_in_no_profile() {
         let options = ContextOptions { user_id: Some("ada".to_owned()), ..ContextOptions::default() };
         let block = mem.context(Some("What is the tallest mountain?"), options).await.unwrap();
         assert_eq!(profile(&block), [""; 0], "{}", block.text);
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_block_that_is_remembered_again_is_kept_as_it_is_and_found_by_none_of_its_words() {
+    block_on(async {
+        let mem = Rae::builder().enrich(Enrich::Rules).open().await.unwrap();
+        let first = mem.remember(NewMemory::new("Caroline adopted a puppy called Scout.")).await.unwrap().id;
+        let block = mem.context(Some("What is the puppy called?"), ContextOptions::default()).await.unwrap().text;
+        assert!(block.contains("Scout"), "{block}");
+        let fed = mem.remember(NewMemory::new(&block)).await.unwrap().id;
+        let around = format!("{block}\nThe harbour master repaired the crane.");
+        let mixed = mem.remember(NewMemory::new(&around)).await.unwrap().id;
+        mem.maintain(None).await.unwrap();
+        assert_eq!(mem.get(fed).await.unwrap().content, block, "nothing is lost");
+        let found = |question: &'static str| {
+            let mem = mem.clone();
+            async move {
+                let hits = mem.recall(question, RecallOptions::default()).await.unwrap().hits;
+                hits.into_iter().filter(|hit| hit.signals.lexical > 0.0 || hit.signals.dense > 0.3).collect::<Vec<_>>()
+            }
+        };
+        let puppy: Vec<_> = found("What is the puppy called, Scout?").await.iter().map(|hit| hit.id).collect();
+        assert_eq!(puppy, [first]);
+        let crane = found("Who repaired the crane?").await;
+        assert_eq!(crane[0].id, mixed);
+        let passage = &crane[0].passage;
+        let said: String = around.chars().take(passage.end).skip(passage.start).collect();
+        assert!(said.contains("crane"), "{said}");
+        let again = mem
+            .context(Some("the puppy Scout, the harbour and the crane"), ContextOptions::default())
+            .await
+            .unwrap()
+            .text;
+        assert_eq!((again.matches("Scout").count(), again.matches("<memory").count()), (1, 1), "{again}");
+        assert!(again.contains("- The harbour master repaired the crane."), "{again}");
         mem.close().await.unwrap();
     });
 }

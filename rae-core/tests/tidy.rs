@@ -24,7 +24,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("facts", &["error", "model", "limits", "extract", "facts"]),
     ("lifecycle", &["error", "limits", "model", "lifecycle"]),
     ("extract", &["error", "limits", "lexical", "extract"]),
-    ("reflect", &["error", "model", "limits", "lexical", "retrieve", "reflect"]),
+    ("reflect", &["error", "model", "limits", "lexical", "reflect"]),
     ("graph", &["error", "limits", "model", "lexical", "extract", "graph"]),
     ("cost", &["error", "ctx", "limits", "model", "ports", "deps", "cost"]),
     ("retrieve", &["error", "model", "limits", "lexical", "retrieve", "ports", "Result", "Error"]),

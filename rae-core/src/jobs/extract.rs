@@ -19,13 +19,13 @@ use crate::{
     error::{Error, ErrorKind, Result},
     facts::{self, By, Change, Decision, Draft, Resumed, Said, Skipped},
     ingest::{content_hash, dedup_key},
+    lexical::mark,
     limits::PAGE_MAX,
     model::{
         Audit, CLAIM_SESSION, Claim, Job, JobKind, Kind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode,
         Precondition, Provenance, Timestamp, VectorRow,
     },
     ops::change_row,
-    retrieve::mark,
 };
 use serde_json::{Map, Value, json};
 use std::{borrow::Cow, collections::BTreeMap};

@@ -1,6 +1,6 @@
 //! A memory as the index sees it: columns and terms.
 
-use super::{analyse, speakers::is_generic};
+use super::{analyse, mark, speakers::is_generic};
 use crate::{
     error::{Error, Result},
     limits::{PIECE_TERMS, TERM_BYTES_MAX},
@@ -125,9 +125,10 @@ impl LexDoc {
     pub fn from_memory(memory: &Memory) -> Self {
         let prefix = prefix(memory, true);
         // English has about six bytes a term after stop words; stems are shorter than words.
-        let bytes = prefix.len() + memory.content.len();
+        let content = mark::blanked(&memory.content);
+        let bytes = prefix.len() + content.len();
         let mut terms = Terms::with_capacity(bytes / 6 + 1, bytes / 2 + 8);
-        for text in [prefix.as_str(), memory.content.as_str()] {
+        for text in [prefix.as_str(), &*content] {
             analyse(text, &mut |term, _, _| terms.push(term));
         }
         terms.text.shrink_to_fit();
@@ -178,21 +179,27 @@ fn prefix(memory: &Memory, with_speaker: bool) -> String {
 }
 
 /// The text whose words are indexed: `(8 May, 2023) Speaker: content`; the date only where `occurred_at` is known, the speaker only
-/// where there is one that is not generic (`user`, `assistant`, `system`, `tool`).
+/// where there is one that is not generic (`user`, `assistant`, `system`, `tool`). Where memories of a prompt stand in it there are
+/// spaces: what was recalled is not found again as news.
 pub fn document_text(memory: &Memory) -> Cow<'_, str> {
-    with_prefix(prefix(memory, true), &memory.content)
+    with_prefix(prefix(memory, true), mark::blanked(&memory.content))
 }
 
-/// The text that is embedded: `(8 May, 2023) content`, without the speaker, because names belong in metadata and not in vectors.
+/// The text that is embedded: `(8 May, 2023) content`, without the speaker, because names belong in metadata and not in vectors,
+/// and without memories of a prompt that stand in it.
 pub fn embed_text(memory: &Memory) -> Cow<'_, str> {
-    with_prefix(prefix(memory, false), memory.content.trim())
+    let content = match mark::blanked(&memory.content) {
+        Cow::Borrowed(all) => Cow::Borrowed(all.trim()),
+        Cow::Owned(_) => Cow::Owned(mark::without_blocks(&memory.content)),
+    };
+    with_prefix(prefix(memory, false), content)
 }
 
-fn with_prefix(mut prefix: String, content: &str) -> Cow<'_, str> {
+fn with_prefix(mut prefix: String, content: Cow<'_, str>) -> Cow<'_, str> {
     if prefix.is_empty() {
-        return Cow::Borrowed(content);
+        return content;
     }
-    prefix.push_str(content);
+    prefix.push_str(&content);
     Cow::Owned(prefix)
 }
 
@@ -207,7 +214,7 @@ pub fn piece_spans(memory: &Memory) -> Vec<(usize, usize)> {
         }
         count += 1;
     });
-    analyse(&memory.content, &mut |_, start, _| {
+    analyse(&mark::blanked(&memory.content), &mut |_, start, _| {
         if count > 0 && count.is_multiple_of(PIECE_TERMS) {
             starts.push(start);
         }

@@ -11,6 +11,7 @@ mod doc;
 mod filter;
 mod fold;
 mod index;
+pub(crate) mod mark;
 mod meta;
 mod names;
 mod passage;

@@ -18,12 +18,12 @@ use crate::{
     deps::Deps,
     error::{ErrorKind, Result},
     ingest::NewMemory,
+    lexical::mark,
     limits::NAME_BYTES_MAX,
     model::{
         CallLabel, CallStatus, ChatContent, ChatMessage, ChatRequest, ChatResponse, ChatRole, FinishReason, MemoryId,
         Scope, Settlement, TokenUsage, Usd,
     },
-    retrieve::mark,
 };
 use answers::{Kept, Place};
 use llm::Plan;

@@ -12,12 +12,12 @@ use crate::{
     graph::{ALIAS_PHRASES, Join, SAME_AS, Stated, stated},
     ingest::NewRelation,
     jobs::graph_sync,
+    lexical::mark,
     limits::{GRAPH_ALIAS_TEXTS_MAX, GRAPH_JOINS_MAX, PAGE_MAX},
     model::{
         CLAIM_SESSION, Cmp, Field, Filter, Memory, MemoryId, MemoryPatch, Op, PatchMode, Precondition, Scan, Scope,
         Timestamp, Value as Wanted, key_of_ended,
     },
-    retrieve::mark,
 };
 use serde_json::json;
 use uuid::Uuid;

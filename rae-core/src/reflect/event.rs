@@ -1,9 +1,9 @@
 //! A memory of a session as an event.
 
 use crate::{
+    lexical::mark::without_blocks,
     limits::{REFLECT_EVENT_CHARS_MAX, REFLECT_TOOL_CHARS_MAX},
     model::{EventType, InfoClass, Kind, Memory, MemoryId, SessionOutcome, Timestamp},
-    retrieve::mark::without_blocks,
 };
 use serde_json::{Map, Value};
 

@@ -4,7 +4,6 @@
 //! The formula and where its weights come from: docs/concepts/recall.md. Read `by_words`, `candidates` and `rank` in that order.
 
 mod candidates;
-pub(crate) mod mark;
 mod pack;
 mod score;
 

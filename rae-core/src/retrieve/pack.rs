@@ -2,6 +2,7 @@
 
 use crate::{
     error::Result,
+    lexical::mark,
     model::{Kind, Layer, Memory, MemoryId},
     ports::TokenCounter,
 };
@@ -82,7 +83,12 @@ impl<'a> Packer<'a> {
     ) -> Result<bool> {
         let tokens_max = self.tokens_max.saturating_sub(reserve);
         let heading = if self.section == Some(section) { "" } else { section.heading() };
-        let entry = entry(memory, &memory.content);
+        // What an earlier prompt was given of memories is not said once more.
+        let said = mark::without_blocks(&memory.content);
+        if said.is_empty() {
+            return Ok(false);
+        }
+        let entry = entry(memory, &said);
         let free = tokens_max.saturating_sub(self.count(heading)?);
         let text = if self.tokens.count(&entry)? <= free {
             entry
@@ -137,8 +143,9 @@ impl<'a> Packer<'a> {
         if room < CUT_TOKENS_MIN {
             return Ok(None);
         }
-        let from = if focus.1 <= memory.content.len() { focus.0 } else { 0 };
-        let tail = memory.content.get(from..).unwrap_or(&memory.content);
+        let content = mark::blanked(&memory.content);
+        let from = if focus.1 <= content.len() { focus.0 } else { 0 };
+        let tail = content.get(from..).unwrap_or(&content);
         let kept = self.tokens.truncate(tail, room)?;
         let before = if from > 0 { "… " } else { "" };
         let after = if kept.len() < tail.len() { " …" } else { "" };

@@ -1,5 +1,7 @@
 //! The mark around memories in a prompt: by it they are told from what was said, and never learned again. Pure.
 
+use std::{borrow::Cow, ops::Range};
+
 const OPEN: &str = "<memory";
 const CLOSE: &str = "</memory>";
 const SOURCE: &str = "source=\"rae\"";
@@ -16,28 +18,56 @@ pub(crate) fn block(context: &str) -> String {
     context.trim_end().replacen(&format!("{OPEN} {SOURCE}>"), &marked, 1)
 }
 
-/// The text without blocks that were put there by [`block`]. One that does not end goes to the end of the text.
-pub(crate) fn without_blocks(text: &str) -> String {
-    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(at) = find(rest, OPEN) {
-        let (before, tag) = rest.split_at(at);
+/// Where blocks that were put there by [`block`] stand, in bytes. One that does not end goes to the end of the text.
+fn blocks(text: &str) -> Vec<Range<usize>> {
+    let (mut found, mut from) = (Vec::new(), 0);
+    while let Some(start) = find(text, OPEN, from) {
+        let tag = text.get(start..).unwrap_or_default();
         let head = tag.split('>').next().unwrap_or(tag);
         if !head.contains(SOURCE) && !head.contains(ESCAPED) {
-            out.push_str(before);
-            out.push_str(&tag[..OPEN.len()]);
-            rest = &tag[OPEN.len()..];
+            from = start + OPEN.len();
             continue;
         }
-        out.push_str(before);
-        rest = find(tag, CLOSE).map_or("", |end| &tag[end + CLOSE.len()..]);
+        from = find(text, CLOSE, start).map_or(text.len(), |end| end + CLOSE.len());
+        found.push(start..from);
     }
-    out.push_str(rest);
+    found
+}
+
+/// The text without blocks.
+pub(crate) fn without_blocks(text: &str) -> String {
+    let (mut out, mut from) = (String::with_capacity(text.len()), 0);
+    for block in blocks(text) {
+        out.push_str(text.get(from..block.start).unwrap_or_default());
+        from = block.end;
+    }
+    out.push_str(text.get(from..).unwrap_or_default());
     out.trim().to_owned()
 }
 
-/// Where an ASCII word begins, whatever its case.
-fn find(text: &str, word: &str) -> Option<usize> {
-    text.as_bytes().windows(word.len()).position(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+/// The text with spaces where blocks stand: all else is where it was.
+pub(crate) fn blanked(text: &str) -> Cow<'_, str> {
+    let blocks = blocks(text);
+    if blocks.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let (mut out, mut from) = (String::with_capacity(text.len()), 0);
+    for block in blocks {
+        out.push_str(text.get(from..block.start).unwrap_or_default());
+        out.extend(std::iter::repeat_n(' ', block.len()));
+        from = block.end;
+    }
+    out.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(out)
+}
+
+/// Where an ASCII word begins that starts with `<`, whatever its case, at or after a place.
+fn find(text: &str, word: &str, from: usize) -> Option<usize> {
+    let rest = text.get(from..)?;
+    let is_word = |at: &usize| {
+        rest.as_bytes().get(*at..*at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    rest.match_indices('<').map(|(at, _)| at).find(is_word).map(|at| from + at)
 }
 
 #[cfg(test)]
@@ -75,6 +105,15 @@ mod tests {
         {
             assert_eq!(without_blocks(text), text);
         }
+    }
+
+    #[test]
+    fn blanked_text_keeps_its_places() {
+        let text = format!("Vorhér. {} Danach. {}", block(&context("- Ünï has a puppy.")), context("- two"));
+        let blank = blanked(&text);
+        assert_eq!((blank.len(), blank.find("Danach")), (text.len(), text.find("Danach")));
+        assert_eq!(blank.split_whitespace().collect::<Vec<_>>(), ["Vorhér.", "Danach."]);
+        assert!(matches!(blanked("<memory>mine</memory>"), Cow::Borrowed(_)));
     }
 
     #[test]
