@@ -1,4 +1,4 @@
-//! A year in the life of an agent's memory, by a clock that a test turns: `cargo bench -p rae-core --bench year -- [TEXTS]`.
+//! A year in the life of an agent's memory, by a clock that a test turns: `cargo bench -p rae-core --bench year -- [TEXTS [POLICY]]`.
 //!
 //! Each day some users hold sessions with an agent whose calls fail now and then, say where they live and what they like, and ask
 //! what they said; each night `maintain` runs. Prints one line of CSV a week and policy: what there is of each layer, how strong it
@@ -14,10 +14,12 @@ use serde_json::json;
 use std::{
     collections::BTreeMap,
     path::Path,
+    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+const POLICIES: [&str; 2] = ["default", "forgetting"];
 const DAY: i64 = 86_400;
 const DAYS: usize = 365;
 const USERS: [&str; 4] = ["ada", "bo", "cy", "dee"];
@@ -26,22 +28,35 @@ const TOOLS: [&str; 5] = ["search_flights", "book_hotel", "pay", "send_mail", "g
 const ERRORS: [&str; 4] = ["timeout after 30 s", "card declined", "no such city", "rate limit exceeded"];
 
 fn main() {
-    let path = std::env::args().skip(1).find(|a| !a.starts_with("--"));
-    let texts: Vec<String> = match path {
+    let mut args = std::env::args().skip(1).filter(|a| !a.starts_with("--"));
+    let (path, only) = (args.next(), args.next());
+    let Some(only) = only else {
+        println!(
+            "policy,day,memories,sensory,working,episodic,semantic,reflective,strength,changes,file_mb,rss_mb,recall_p50_ms"
+        );
+        // Each in a process of its own: what one takes of memory is not counted with the other.
+        for name in POLICIES {
+            let path = path.as_deref().unwrap_or("-");
+            let own = Command::new(std::env::current_exe().unwrap()).args([path, name]).status().unwrap();
+            assert!(own.success(), "{name}");
+        }
+        return;
+    };
+    let texts: Vec<String> = match path.as_deref() {
+        None | Some("-") => {
+            (0..1_000).map(|n| format!("note {n} about the harbour, the weather and boat {}", n % 37)).collect()
+        }
         Some(path) => std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect(),
-        None => (0..1_000).map(|n| format!("note {n} about the harbour, the weather and boat {}", n % 37)).collect(),
     };
-    println!(
-        "policy,day,memories,sensory,working,episodic,semantic,reflective,strength,changes,file_mb,rss_mb,recall_p50_ms"
-    );
-    let forgetting = LifecyclePolicy {
-        forget_below: Some(0.1),
-        keep_kind_days: BTreeMap::from([(Kind::Conversation, 90.0), (Kind::Reflection, 180.0)]),
-        ..LifecyclePolicy::default()
+    let policy = match only.as_str() {
+        "default" => LifecyclePolicy::default(),
+        _ => LifecyclePolicy {
+            forget_below: Some(0.1),
+            keep_kind_days: BTreeMap::from([(Kind::Conversation, 90.0), (Kind::Reflection, 180.0)]),
+            ..LifecyclePolicy::default()
+        },
     };
-    for (name, policy) in [("default", LifecyclePolicy::default()), ("forgetting", forgetting)] {
-        block_on(live(name, policy, &texts));
-    }
+    block_on(live(&only, policy, &texts));
 }
 
 async fn live(name: &str, policy: LifecyclePolicy, texts: &[String]) {

@@ -49,7 +49,8 @@ pub async fn recall(State(app): State<Arc<App>>, caller: Caller, fields: Fields)
     from_body(&app, caller, "recall", fields).await
 }
 
-/// A block for a prompt under a budget of tokens: lessons, relevant memories, the session's last turns. Needs a query or a session.
+/// A block for a prompt under a budget of tokens: the user's profile, lessons, relevant memories, the session's last turns. Needs a
+/// query or a session.
 #[utoipa::path(post, path = "/v1/context", tag = "memories", operation_id = "context", request_body = schema::ContextRequest,
     responses((status = 200, body = schema::Context, description = "The block and its sources")))]
 pub async fn context(State(app): State<Arc<App>>, caller: Caller, fields: Fields) -> Answer {

@@ -27,8 +27,8 @@ const LATER: Duration = Duration::from_secs(30);
 const ASKING: Duration = Duration::from_secs(300);
 
 /// Asks about what no model has seen of the session; gives what it made stronger. Nobody pays again for an answer that could not be
-/// read, but for the first attempt of a job (`attempts` is 1, and 0 on demand): its later ones fail of it until it is a dead letter.
-/// Requeued, it is asked again. Who comes while another one asks does not pay either.
+/// read, which makes the job a dead letter, but for the first attempt of a job (`attempts` is 1, and 0 on demand): one after a crash
+/// fails of it. Requeued, it is asked again. Who comes while another one asks does not pay either.
 pub(super) async fn ask(deps: &Deps, ctx: &Ctx, session: &str, attempts: u32) -> Result<Vec<Reflected>> {
     let Some(model) = deps.model.as_deref() else { return Ok(Vec::new()) };
     let Some(summary) = summary_of(deps, ctx, session).await? else { return Ok(Vec::new()) };

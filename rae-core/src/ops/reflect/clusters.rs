@@ -64,8 +64,8 @@ async fn due(deps: &Deps, ctx: &Ctx) -> Result<Vec<Memory>> {
     Ok(due)
 }
 
-/// Asks a model about the insights that are due; gives how many it said something of. A job's later attempts do not pay again for
-/// an answer that could not be read: they fail of it until the job is a dead letter. Requeued, it asks again.
+/// Asks a model about the insights that are due; gives how many it said something of. An answer that cannot be read
+/// makes the job a dead letter; an attempt after a crash does not pay for it again. Requeued, it asks again.
 pub(super) async fn ask_insights(deps: &Deps, ctx: &Ctx, attempts: u32) -> Result<u64> {
     let Some(model) = deps.model.as_deref() else { return Ok(0) };
     let (mut said, mut failed) = (0, None);
