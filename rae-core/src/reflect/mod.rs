@@ -17,6 +17,7 @@ mod model;
 mod origin;
 mod quote;
 mod said_by;
+mod spoken;
 mod steps;
 mod subject;
 mod summary;
