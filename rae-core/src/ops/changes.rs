@@ -5,6 +5,7 @@
 //! something since then is not overruled.
 
 mod fades;
+mod keys;
 mod numbers;
 
 pub(crate) use fades::Faded;
@@ -296,7 +297,7 @@ pub(crate) async fn undo(deps: &Deps, scope: &Scope, id: Uuid) -> Result<Undone>
             Ok(plan) => plan,
             Err(error) => return raced(deps, &ctx, id, error).await,
         };
-        let (raised, keys) = (fades::raised(&ops), keys_back(&ops));
+        let (raised, keys) = (fades::raised(&ops), keys::given_back(&ops));
         let write = WriteBatch { id: batch, ..deps.batch_if(preconditions, ops) };
         match deps.relational.apply(&ctx, write).await {
             Ok(applied) => {
@@ -309,7 +310,7 @@ pub(crate) async fn undo(deps: &Deps, scope: &Scope, id: Uuid) -> Result<Undone>
             // Touched between the look and the write: whether that is in the way the next look says.
             Err(error) if error.kind() == ErrorKind::NotFound || error.code() == "version_changed" => {}
             Err(error) if error.code() == "duplicate" => {
-                let error = said_elsewhere(deps, &ctx, &keys).await?;
+                let error = keys::said_elsewhere(deps, &ctx, &keys).await?;
                 return raced(deps, &ctx, id, error).await;
             }
             Err(error) => return raced(deps, &ctx, id, error).await,
@@ -387,25 +388,6 @@ fn changed_since() -> Error {
         .with_code("changed_since")
 }
 
-/// The keys that memories are to have again, with whose they are.
-fn keys_back(ops: &[Op]) -> Vec<(MemoryId, [u8; 32])> {
-    let key = |op: &Op| match op {
-        Op::PatchMemory { id, patch, .. } => Some((*id, patch.dedup_key.flatten()?)),
-        _ => None,
-    };
-    ops.iter().filter_map(key).collect()
-}
-
-/// Why what was said before cannot be said again: another memory says it since, and two that say the same do not hold at once.
-async fn said_elsewhere(deps: &Deps, ctx: &Ctx, keys: &[(MemoryId, [u8; 32])]) -> Result<Error> {
-    let held = deps.relational.keyed(ctx, &keys.iter().map(|(_, key)| *key).collect::<Vec<_>>()).await?;
-    let by = held.into_iter().zip(keys).find_map(|(held, (id, _))| held.filter(|held| held.id != *id));
-    let by = by.map_or_else(|| "another memory".to_owned(), |by| format!("memory {}", by.id));
-    let text =
-        format!("{by} says since what this change took away; forget that one first, or leave the change as it is");
-    Ok(Error::conflict(text).with_code("said_elsewhere"))
-}
-
 fn undo_id(change: Uuid) -> Uuid {
     following("rae undo of a change", change)
 }
@@ -460,8 +442,7 @@ async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> R
     let still_there = sources.into_iter().filter(|(id, _)| !back_ids.contains(id));
     let mut preconditions: Vec<Precondition> =
         still_there.map(|(id, version)| Precondition::VersionIs(id, version)).collect();
-    // One may get the key that another gives up: each is free before it is taken.
-    back.sort_by_key(|(_, patch)| patch.dedup_key.flatten().is_some());
+    keys::free_first(&mut back);
     let mut ops = Vec::new();
     for (memory, patch) in &back {
         // Tags, sources and witnesses are written whole: what a merge added since must not be lost.

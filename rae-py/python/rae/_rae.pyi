@@ -681,7 +681,7 @@ class Imported:
         """Memories written."""
     @property
     def merged(self) -> int:
-        """Statements that were there already under another id and were joined."""
+        """Statements, lessons and summaries that were there already under another id and were joined."""
     @property
     def unchanged(self) -> int:
         """Memories that were there already, same id and version."""

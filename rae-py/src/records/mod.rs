@@ -425,7 +425,7 @@ record! {
     Imported {
         /// Memories written.
         imported: u64,
-        /// Statements that were there already under another id and were joined.
+        /// Statements, lessons and summaries that were there already under another id and were joined.
         merged: u64,
         /// Memories that were there already, same id and version.
         unchanged: u64,
