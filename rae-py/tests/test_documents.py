@@ -20,12 +20,15 @@ def blocks(page: Path) -> list[str]:
     return [part.split("```")[0] for part in page.read_text("utf-8").split("```python\n")[1:]]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem
+)
 def test_the_examples_of_a_page_run_from_top_to_bottom_and_print_what_they_say(
     page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    said, names = io.StringIO(), {}
+    said = io.StringIO()
+    names: dict[str, object] = {}
     with contextlib.redirect_stdout(said):
         for block in blocks(page):
             exec(compile(block, str(page), "exec"), names)
