@@ -153,6 +153,10 @@ fn an_imported_lesson_is_joined_with_the_one_that_is_here_once_and_can_be_undone
             let again = here.import(&path).await.unwrap();
             assert_eq!((again.imported, again.merged, again.unchanged), (0, 0, theirs));
             assert_eq!(lessons(&here, "search").await, [(6, 6, 12)]);
+            // Nor does it count again what came with it.
+            here.reflect(ReflectOptions::default()).await.unwrap();
+            here.maintain(None).await.unwrap();
+            assert_eq!(lessons(&here, "search").await, [(6, 6, 12)]);
             let lesson = all(&here).await.into_iter().find(|m| m.kind == Kind::Lesson).unwrap();
             assert!(lesson.content.contains("6 times in 6 sessions"), "{}", lesson.content);
             let changes = here.changes(ChangesOptions::default()).await.unwrap().items;
@@ -213,6 +217,24 @@ fn lessons_that_are_exchanged_again_and_again_count_each_event_once() {
             learn(&there, "later", 3, "search").await;
             bring(&there, &here).await;
             assert_eq!(lessons(&here, "search").await, [(9, 9, 18)]);
+        });
+    });
+}
+
+#[test]
+fn the_lesson_of_a_seventeenth_project_stays_one_of_its_own() {
+    on_every_store(|b| {
+        block_on(async {
+            let here = project(b, "here");
+            learn(&here, "h", 1, "search").await;
+            for n in 0..17 {
+                let there = project(b, &format!("there-{n}"));
+                learn(&there, &format!("t{n}"), 1, "search").await;
+                let path = b.folder.path().join(format!("{n}.export"));
+                there.export(&path).await.unwrap();
+                here.import(&path).await.unwrap();
+            }
+            assert_eq!(lessons(&here, "search").await, [(17, 17, 34), (1, 1, 2)]);
         });
     });
 }
