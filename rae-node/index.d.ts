@@ -1270,7 +1270,7 @@ export class Rae {
   /**
    * Looks for whatever the `receipt` of an answer of `forget` names (or the whole answer), in every place of the project and in export files.
    * Changes nothing. `InvalidInputError` with reason `not_a_receipt`, `other_project` or `no_ids` where there is nothing it could check. On a
-   * server without `exports`. `texts` are some that you know were erased, at most 16 of 4 to 1,000 bytes: they are looked for, byte for byte,
+   * server without `exports`. `texts` are some that you know were erased, at most 16 of 4 to 1,000 bytes: they are looked for, whatever their case,
    * in memories, history, jobs, stored sets and runs, the exports, and in the raw bytes of the store's own file (not on a server). They are
    * neither stored nor logged.
    */

@@ -355,6 +355,8 @@ pub const REFLECT_PROMPT_EVENT_CHARS_MAX: usize = 800;
 pub const REFLECT_ANSWER_CHARS_MAX: usize = 400;
 /// Characters of what a model said of the session of one user or agent.
 pub const REFLECT_INSIGHT_CHARS_MAX: usize = 2_000;
+/// Lessons of other projects of which one keeps what they gave to it, when it was joined with them by `import`.
+pub const REFLECT_JOINED_MAX: usize = 16;
 /// Lessons that insights are made over: the newest.
 pub const REFLECT_LESSONS_MAX: usize = 2_000;
 /// Insights of a project.

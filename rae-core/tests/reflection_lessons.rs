@@ -5,6 +5,7 @@
 use rae_core::{
     ContextOptions, EventType, EventsOptions, Forget, Kind, Memory, MemoryId, MemoryUpdate, NewEvent, Rae,
     ReflectOptions, SessionEnd, SessionOutcome, Timestamp, block_on,
+    model::InfoClass,
     ports::{Clock, ManualClock},
 };
 use serde_json::{Value, json};
@@ -413,6 +414,36 @@ fn a_summary_says_who_speaks_and_has_the_first_request_and_the_last_answer() {
         assert!(summary.contains("success. User: The login test is flaky, please fix it. Agent: "), "{summary}");
         assert!(summary.ends_with("The login test passes now with a fixture of its own."), "{summary}");
         assert!(!summary.contains("Yes, with"), "{summary}");
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_class_that_is_raised_later_reaches_a_lesson_that_cites_the_event_and_not_one_that_only_counts_it() {
+    block_on(async {
+        let (mem, _) = open().await;
+        let mut answers = Vec::new();
+        for n in 0..40 {
+            let (name, metadata) = (format!("s{n}"), json!({ "tool": "pay" }));
+            log(&mem, &name, EventType::ToolCall, "pay(sum=3)", &metadata).await;
+            let answer = format!("Error: account {n} frozen");
+            answers.push(log(&mem, &name, EventType::ToolResponse, &answer, &metadata).await);
+            mem.end_session(name.as_str(), SessionEnd::new(SessionOutcome::Failure)).await.unwrap();
+            mem.reflect(ReflectOptions { session_id: Some(name), ..ReflectOptions::default() }).await.unwrap();
+        }
+        let lesson = async || learnt(&mem, Kind::Lesson).await.remove(0);
+        let cited = lesson().await.provenance.derived_from;
+        let (counted, said) = (answers[35], answers[39]);
+        assert_eq!((cited.len(), cited.contains(&counted), cited.contains(&said)), (64, false, true));
+        let raise = async |id| {
+            let class = MemoryUpdate { info_class: Some(InfoClass::Restricted), ..MemoryUpdate::default() };
+            mem.update(id, class).await.unwrap();
+            lesson().await
+        };
+        let after = raise(counted).await;
+        assert_eq!(after.info_class, InfoClass::Internal);
+        assert!(!after.content.contains("account 35") && after.content.contains("40 times"), "{}", after.content);
+        assert_eq!(raise(said).await.info_class, InfoClass::Restricted);
         mem.close().await.unwrap();
     });
 }

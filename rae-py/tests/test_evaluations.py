@@ -113,3 +113,16 @@ def test_the_command_evaluates_compares_and_keeps_runs(
         code, _, err = run(*args)
         assert code == 2, err
         assert says in err
+
+
+def test_k_stands_beside_the_options_or_in_them_and_two_that_differ_are_refused() -> None:
+    questions = QUESTIONS[:1]
+    with rae.open(":memory:") as mem:
+        mem.remember("The ferry leaves at ten.")
+        assert mem.evaluate(questions).k == 10
+        assert mem.evaluate(questions, k=3).k == 3
+        assert mem.evaluate(questions, options={"k": 3}).k == 3
+        assert mem.evaluate(questions, k=3, options={"k": 3}).k == 3
+        with pytest.raises(rae.InvalidInputError) as caught:
+            mem.evaluate(questions, k=3, options={"k": 4})
+        assert caught.value.code == "conflicting_fields"

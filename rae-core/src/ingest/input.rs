@@ -282,7 +282,14 @@ pub(crate) fn check_imported(memory: &mut Memory, scope: &Scope, now: Timestamp)
     let merges = memory.dedup_key.is_some() && memory.merges_at(now) && !memory.is_expired(now);
     // Nothing but the key says of what subject it is.
     let subject = memory.dedup_key.filter(|key| is_subject_key(key) && !memory.is_expired(now));
-    memory.dedup_key = subject.or_else(|| if merges { dedup_key(memory) } else { None });
+    let key = |memory: &Memory| match &memory.claim {
+        // That of a fact that was read says nothing of when it holds.
+        Some(_) => dedup_key(&Memory { valid_from: None, valid_to: None, ..memory.clone() })
+            .filter(|timeless| memory.dedup_key == Some(*timeless))
+            .or_else(|| dedup_key(memory)),
+        None => dedup_key(memory),
+    };
+    memory.dedup_key = subject.or_else(|| if merges { key(memory) } else { None });
     Ok(())
 }
 

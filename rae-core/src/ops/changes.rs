@@ -5,6 +5,7 @@
 //! something since then is not overruled.
 
 mod fades;
+mod keys;
 mod numbers;
 
 pub(crate) use fades::Faded;
@@ -296,7 +297,7 @@ pub(crate) async fn undo(deps: &Deps, scope: &Scope, id: Uuid) -> Result<Undone>
             Ok(plan) => plan,
             Err(error) => return raced(deps, &ctx, id, error).await,
         };
-        let raised = fades::raised(&ops);
+        let (raised, keys) = (fades::raised(&ops), keys::given_back(&ops));
         let write = WriteBatch { id: batch, ..deps.batch_if(preconditions, ops) };
         match deps.relational.apply(&ctx, write).await {
             Ok(applied) => {
@@ -308,6 +309,10 @@ pub(crate) async fn undo(deps: &Deps, scope: &Scope, id: Uuid) -> Result<Undone>
             }
             // Touched between the look and the write: whether that is in the way the next look says.
             Err(error) if error.kind() == ErrorKind::NotFound || error.code() == "version_changed" => {}
+            Err(error) if error.code() == "duplicate" => {
+                let error = keys::said_elsewhere(deps, &ctx, &keys).await?;
+                return raced(deps, &ctx, id, error).await;
+            }
             Err(error) => return raced(deps, &ctx, id, error).await,
         }
     }
@@ -437,6 +442,7 @@ async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> R
     let still_there = sources.into_iter().filter(|(id, _)| !back_ids.contains(id));
     let mut preconditions: Vec<Precondition> =
         still_there.map(|(id, version)| Precondition::VersionIs(id, version)).collect();
+    keys::free_first(&mut back);
     let mut ops = Vec::new();
     for (memory, patch) in &back {
         // Tags, sources and witnesses are written whole: what a merge added since must not be lost.

@@ -2,6 +2,7 @@
 
 use super::{
     export::{FORMAT, Header, Line, RecordLine, Trailer, io_error},
+    import_joins::{Candidates, Joins, Taken, again},
     import_records::{self, Found},
 };
 use crate::{
@@ -32,19 +33,19 @@ const SESSIONS_AT_ONCE: usize = 64;
 pub struct Imported {
     /// Memories written.
     pub imported: u64,
-    /// Statements that were there already under another id and were joined.
+    /// Statements, lessons and summaries that were there already under another id and were joined.
     pub merged: u64,
-    /// Memories that were there already, same id and version.
+    /// Memories that were there already, same id and version, or joined before.
     pub unchanged: u64,
 }
 
 pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Imported> {
     let ctx = deps.ctx(scope)?;
-    let Checked { header, records, about } = check_file(deps, path, scope)?;
+    let Checked { header, records, about, candidates } = check_file(deps, path, scope)?;
     let running = running(deps, &ctx, path, about).await?;
+    let taken = candidates.taken(deps, &ctx).await?;
     import_records::write(deps, &ctx, path, &records).await?;
-    let mut reader = Lines::open(path)?;
-    reader.next_line()?; // the header
+    let mut reader = again(path)?;
     let mut done = Imported::default();
     let (mut chunk, mut bytes) = (Vec::new(), 0);
     while let Some(text) = reader.next_line()? {
@@ -52,8 +53,12 @@ pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Im
             continue;
         }
         let Ok(line) = serde_json::from_str::<Line>(&text) else { break }; // the trailer, checked above
-        bytes += text.len();
         let mut line = checked(line, &header, scope, deps.clock.now(), reader.number)?;
+        if taken.has(&line.memory) {
+            continue;
+        }
+        taken.renamed(&mut line.memory);
+        bytes += text.len();
         if line.memory.dedup_key.is_some_and(|key| running.contains(&key)) {
             line.memory.dedup_key = None;
         }
@@ -64,8 +69,38 @@ pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Im
         }
     }
     write(deps, &ctx, chunk, &header, &mut done).await?;
+    join(deps, &ctx, path, (&header, &records, &taken), &mut done).await?;
     deps.background.nudge(scope);
     Ok(done)
+}
+
+/// Joins what is here already under another id with what the file has of it.
+async fn join(
+    deps: &Deps,
+    ctx: &Ctx,
+    path: &Path,
+    (header, records, taken): (&Header, &Found, &Taken),
+    done: &mut Imported,
+) -> Result<()> {
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let (mut reader, mut joins) = (again(path)?, Joins::default());
+    while let Some(text) = reader.next_line()? {
+        if records.is_record(reader.number) {
+            continue;
+        }
+        let Ok(line) = serde_json::from_str::<Line>(&text) else { break };
+        let mut line = checked(line, header, ctx.scope(), deps.clock.now(), reader.number)?;
+        if !taken.has(&line.memory) {
+            continue;
+        }
+        taken.renamed(&mut line.memory);
+        if let Some(apart) = joins.join(deps, ctx, line, done).await? {
+            write(deps, ctx, vec![apart], header, done).await?;
+        }
+    }
+    joins.finish(deps, ctx, done).await
 }
 
 /// What the first pass found.
@@ -74,6 +109,8 @@ struct Checked {
     records: Found,
     /// The keys of ends and summaries of sessions, with the session.
     about: BTreeMap<[u8; 32], String>,
+    /// What may be here already under another id.
+    candidates: Candidates,
 }
 
 /// The session that a memory is the end or the summary of.
@@ -131,11 +168,12 @@ fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<Checked> {
         return Err(Error::invalid("the export's embedder is this store's, but with another dimension"));
     }
     let (mut memories, mut records, mut about) = (0, Found::default(), BTreeMap::new());
+    let mut candidates = Candidates::default();
     while let Some(text) = reader.next_line()? {
         if let Ok(trailer) = serde_json::from_str::<Trailer>(&text) {
             let fits = trailer.memories == memories && trailer.records == records.lines();
             return if fits && reader.next_line()?.is_none() {
-                Ok(Checked { header, records, about })
+                Ok(Checked { header, records, about, candidates })
             } else {
                 Err(Error::invalid("the export's last line does not fit the rest: the file was changed"))
             };
@@ -151,6 +189,7 @@ fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<Checked> {
         let line: Line = serde_json::from_str(&text)
             .map_err(|e| Error::invalid(format!("line {} of the export is not a memory: {e}", reader.number)))?;
         let line = checked(line, &header, scope, deps.clock.now(), reader.number)?;
+        candidates.note(&line.memory, deps.clock.now());
         about.extend(line.memory.dedup_key.zip(session_about(&line.memory).map(str::to_owned)));
         memories += 1;
     }

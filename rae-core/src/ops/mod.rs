@@ -17,6 +17,7 @@ mod forget;
 mod get;
 mod graph;
 mod import;
+mod import_joins;
 mod import_records;
 mod jobs;
 mod joins;

@@ -41,7 +41,7 @@ const HOLDERS_NAMED: usize = 3;
 pub struct ErasureOptions {
     /// Export files of this machine.
     pub exports: Vec<PathBuf>,
-    /// Texts that somebody knows were erased, at most 16 of 4 to 1,000 bytes: they are looked for, byte for byte, in memories, history,
+    /// Texts that somebody knows were erased, at most 16 of 4 to 1,000 bytes: they are looked for, whatever their case, in memories, history,
     /// stored sets and runs, jobs and the exports. They are neither stored nor logged.
     pub texts: Vec<String>,
     /// Whether they are looked for in the raw bytes of the store's file, too, which has all tenants and projects. Default: yes.

@@ -65,7 +65,8 @@ pub trait RelationalStore:
     /// Writes a consistent copy to a new file while the store stays in use. Unsupported where there is no such thing.
     async fn backup(&self, ctx: &Ctx, target: &std::path::Path) -> Result<()>;
 
-    /// How often the raw bytes of each file of the store have any of `needles`, in pages that are free, too; by the names of the files.
+    /// How often the raw bytes of each file of the store have any of `needles`, whatever the case of ASCII letters, in pages that are
+    /// free, too; by the names of the files.
     /// Empty where the store has no files of its own.
     async fn find_bytes(&self, ctx: &Ctx, _needles: &[Vec<u8>]) -> Result<Vec<(String, u64)>> {
         ctx.check().map(|()| Vec::new())

@@ -131,12 +131,12 @@ fn importance(count: u64) -> f64 {
 }
 
 /// 0.5 for one event, 0.75 for four.
-fn confidence(count: u64) -> f64 {
+pub(super) fn confidence(count: u64) -> f64 {
     1.0 - 0.5 / (count.max(1) as f64).sqrt()
 }
 
 /// Less with each call that worked since the last failure: half for eight, a seventh for fifty.
-fn weight(metadata: &Map<String, Value>) -> f64 {
+pub(super) fn weight(metadata: &Map<String, Value>) -> f64 {
     let number = |key: &str| metadata.get(key).and_then(Value::as_u64).unwrap_or(0);
     importance(number("count")) / (1.0 + number("since") as f64 / WORKED_HALF)
 }

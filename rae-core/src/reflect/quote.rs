@@ -5,11 +5,11 @@ use super::{
     event::cut,
     mask::{masked, signed},
     told::{OF_MODEL, is_of_model},
-    words::{lesson_text, strategy_text},
+    words::{lesson_text, numbers, strategy_text},
 };
 use crate::{
     limits::REFLECT_QUOTE_CHARS_MAX,
-    model::{Kind, Memory, MemoryId},
+    model::{Kind, Memory, MemoryId, Timestamp},
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -53,6 +53,29 @@ pub(super) fn note_example(metadata: &mut Map<String, Value>, way: &str, quote: 
     let examples = metadata.entry(EXAMPLES).or_insert_with(|| json!({}));
     if let Some(examples) = examples.as_object_mut().filter(|known| is_newest(known.get(way), quote)) {
         examples.insert(way.to_owned(), value(quote));
+    }
+}
+
+/// Takes the quotes of another lesson of the same that are newer, and whose events are here: a quote goes with its event.
+pub(super) fn take_newer(metadata: &mut Map<String, Value>, other: &Map<String, Value>, is_here: &BTreeSet<MemoryId>) {
+    let at = |quote: &Value| quote.get("at").and_then(|at| serde_json::from_value::<Timestamp>(at.clone()).ok());
+    let is_newer = |old: Option<&Value>, new: &Value| {
+        let cited = events(new);
+        !cited.is_empty() && cited.iter().all(|id| is_here.contains(id)) && at(new) > old.and_then(at)
+    };
+    if let Some(quote) = other.get(SAID).filter(|quote| is_newer(metadata.get(SAID), quote)) {
+        metadata.insert(SAID.to_owned(), quote.clone());
+    }
+    let ways: BTreeSet<String> = match metadata.get("way").and_then(Value::as_str) {
+        Some(way) => BTreeSet::from([way.to_owned()]),
+        None => numbers(metadata.get("worked")).into_keys().collect(),
+    };
+    let theirs = other.get(EXAMPLES).and_then(Value::as_object).into_iter().flatten();
+    for (way, quote) in theirs.filter(|(way, _)| ways.contains(*way)) {
+        let examples = metadata.entry(EXAMPLES).or_insert_with(|| json!({}));
+        if let Some(examples) = examples.as_object_mut().filter(|known| is_newer(known.get(way), quote)) {
+            examples.insert(way.clone(), quote.clone());
+        }
     }
 }
 

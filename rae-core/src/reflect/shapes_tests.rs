@@ -254,6 +254,55 @@ fn what_others_wrote_and_what_is_data_are_no_failures_of_the_call() {
 }
 
 #[test]
+fn what_defines_an_error_entitles_a_text_or_counts_something_else_is_no_failure_and_what_looks_alike_is_one() {
+    let no = [
+        ("read_file", "read_file(path='errors.md')", "ValueError: raised when an argument has the wrong value"),
+        ("read_file", "read_file(path='errors.md')", "TimeoutError: is raised if the server does not answer"),
+        ("explain", "explain(x=1)", "KeyError: occurs when a key is not in the dictionary."),
+        ("explain", "explain(x=1)", "Permission denied: means that your user may not read the file"),
+        ("python", "print(doc)", "ConnectionError: thrown if the host is away"),
+        ("generate", "generate(topic='x')", "Access denied: a short story"),
+        ("generate", "generate(topic='x')", "Error: a novel by nobody"),
+        ("write_poem", "write_poem(x=1)", "Timeout: a poem about waiting"),
+        ("generate", "generate(topic='x')", "404 Not Found: an introduction to lost pages"),
+        ("python", "print(runs)", "1 failed, 2 passed in history"),
+        ("python", "print(report)", "3 failed logins since Monday"),
+        ("count", "count(x=1)", "2 failed payments, 14 done"),
+        ("python", "print(report)", "0 failed, 3 passed in 0.2s"),
+    ];
+    for (tool, call, text) in no {
+        let said = answer(tool, call, text, &Value::Null);
+        assert!(!matches!(said, Some(Said::Failed(_))), "{text}: {said:?}");
+    }
+    let yes = [
+        ("read_file", "read_file(path='x')", "FileNotFoundError: [Errno 2] No such file or directory: 'x'"),
+        ("read_file", "read_file(path='x')", "ValueError: raised by the reader, bad header"),
+        ("python", "main()", "TimeoutError: when connecting to db"),
+        ("python", "main()", "RuntimeError: generator raised StopIteration"),
+        ("python", "main()", "ValueError: a guide is required"),
+        ("generate", "generate(topic='x')", "Access denied: a valid token is required"),
+        ("generate", "generate(topic='x')", "Access denied: a story of this name already exists"),
+        ("generate", "generate(topic='x')", "Error: the story is too long"),
+        ("generate", "generate(topic='x')", "Rate limit exceeded. Try again in 20s"),
+        ("generate", "generate(topic='x')", "404 Not Found: the report"),
+        ("python", "pytest.main()", "1 failed, 2 passed in 1.23s"),
+        ("python", "pytest.main()", "=== 1 failed, 2 passed, 1 warning in 0.12s (0:00:12) ==="),
+        ("python", "pytest.main()", "1 failed in tests/test_login.py"),
+        ("run_tests", "run_tests()", "Tests: 1 failed, 2 passed, 3 total"),
+        ("run_tests", "run_tests()", "Tests  1 failed | 2 passed (3)"),
+        ("run_tests", "run_tests()", "12 tests completed, 1 failed"),
+        ("run_tests", "run_tests()", "3 examples, 1 failure"),
+        ("run_tests", "run_tests()", "2 passing (12ms)\n1 failing"),
+        ("run_tests", "run_tests()", "1 failed of 12 tests"),
+        ("run_tests", "run_tests()", "test result: FAILED. 3 passed; 1 failed; 0 ignored; finished in 0.01s"),
+    ];
+    for (tool, call, text) in yes {
+        let said = answer(tool, call, text, &Value::Null);
+        assert!(matches!(said, Some(Said::Failed(Some(_)))), "{text}: {said:?}");
+    }
+}
+
+#[test]
 fn what_a_program_that_prints_says_of_itself_is_a_failure() {
     for (tool, command, text) in [
         ("bash", "cat x | head", "cat: x: No such file or directory"),

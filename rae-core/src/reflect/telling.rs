@@ -3,6 +3,7 @@
 use super::{
     event::cut,
     origin::{Origin, Sort},
+    spoken::{speaks_about, sums_up_failures},
 };
 
 /// Words that an error begins with.
@@ -214,7 +215,7 @@ pub(super) fn names_nothing(text: &str) -> bool {
 pub(super) fn says_failed(text: &str, origin: Origin<'_>) -> bool {
     let lines: Vec<&str> = lines(text).collect();
     let Some(first) = lines.first() else { return false };
-    let begins = |line: &str| begins_badly(line) || opens_badly(line) || complains(line);
+    let begins = |line: &str| (begins_badly(line) || opens_badly(line) || complains(line)) && !speaks_about(line);
     match origin.sort() {
         Sort::Printed => lines.len() <= SHORT_LINES && lines.iter().any(|line| is_own(line, origin)),
         Sort::Contents => lines.len() == 1 && is_short(&lines) && begins(first),
@@ -234,17 +235,17 @@ fn output_failed(text: &str, lines: &[&str]) -> bool {
     if text.trim_start().starts_with("# ") {
         return false;
     }
-    let begins = |line: &str| begins_badly(line) || opens_badly(line) || complains(line);
+    let begins = |line: &str| (begins_badly(line) || opens_badly(line) || complains(line)) && !speaks_about(line);
     let is_on = |line: &str| {
         let lower: String = line.chars().take(24).collect::<String>().to_lowercase();
         ON.iter().any(|start| lower.starts_with(start))
     };
     let own: Vec<&str> = lines.iter().copied().filter(|line| !is_on(line)).collect();
     let mut last = own.iter().rev().take(LAST);
-    let ends_badly = own.last().is_some_and(|line| complains(line) || is_exception(line));
+    let ends_badly = own.last().is_some_and(|line| (complains(line) || is_exception(line)) && !speaks_about(line));
     ends_badly
         || last.clone().any(|line| sums_up_failures(line))
-        || last.any(|line| is_marked(line))
+        || last.any(|line| is_marked(line) && !speaks_about(line))
         || (!own.is_empty() && own.iter().all(|line| begins(line) || exit_code_of(line).is_some_and(|code| code != 0)))
 }
 
@@ -401,29 +402,6 @@ fn is_exception(line: &str) -> bool {
     let head = line.split(':').next().unwrap_or_default();
     let is_type = (head.ends_with("Error") || head.ends_with("Exception")) && !head.contains([' ', '(', '"']);
     is_type && !is_nothing(line.get(head.len()..).unwrap_or_default())
-}
-
-/// The last line of a run of tests with failures: `1 failed, 2 passed in 1.2s`.
-fn sums_up_failures(line: &str) -> bool {
-    let lower = line.trim_matches(|c: char| matches!(c, '=' | '-') || c.is_whitespace()).to_lowercase();
-    if lower.chars().count() > 160 {
-        return false;
-    }
-    let counts = |lower: &str| {
-        let words: Vec<&str> = lower.split([' ', ',', ';', '.']).filter(|word| !word.is_empty()).collect();
-        words.windows(2).any(|pair| match pair {
-            [n, what] => {
-                n.parse::<u64>().is_ok_and(|n| n > 0) && matches!(*what, "failed" | "failing" | "failures" | "errored")
-            }
-            _ => false,
-        })
-    };
-    let begins = lower.starts_with(|c: char| c.is_ascii_digit())
-        || ["tests:", "test result:", "tests run:", "test suites:"].iter().any(|start| lower.starts_with(start));
-    (begins && counts(&lower))
-        || lower.starts_with("test result: failed")
-        || lower.starts_with("failed (failures=")
-        || lower.starts_with("failed (errors=")
 }
 
 /// Whether what follows a word such as "error" makes it the beginning of one.

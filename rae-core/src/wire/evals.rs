@@ -8,12 +8,26 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 
-/// What `evaluate` takes: `questions`, and `options` as of `recall`.
+/// What `evaluate` takes: `questions`, `k`, and `options` as of `recall`.
 pub fn evaluate(fields: Map<String, Value>) -> Result<(Vec<Question>, RecallOptions)> {
     let mut f = Fields::new(fields);
-    let (questions, options) = (f.required("questions", questions)?, f.optional("options", object)?);
+    let (questions, options) = (f.required("questions", questions)?, options(&mut f)?);
     f.finish()?;
-    Ok((questions, recall(options.unwrap_or_default())?))
+    Ok((questions, recall(options)?))
+}
+
+/// The options of a run: `k` may stand beside them, as it does in Python, or among them. Two that differ are a mistake of the caller's,
+/// of which none is guessed at.
+fn options(f: &mut Fields) -> Result<Map<String, Value>> {
+    let (k, options) = (f.optional("k", |_, value| Ok(value))?, f.optional("options", object)?);
+    let mut options = options.unwrap_or_default();
+    let Some(k) = k else { return Ok(options) };
+    if options.get("k").is_some_and(|other| !other.is_null() && *other != k) {
+        let text = "k is given twice and differs: once beside options and once in them; leave one out";
+        return Err(Error::invalid(text).with_code("conflicting_fields"));
+    }
+    options.insert("k".to_owned(), k);
+    Ok(options)
 }
 
 /// What `set_questions` takes: the `name` of the set, and its `questions`; an empty list removes the set.
@@ -24,12 +38,12 @@ pub fn set_questions(fields: Map<String, Value>) -> Result<(String, Vec<Question
     Ok(set)
 }
 
-/// What `run_questions` takes: the `name` of the set, and `options` as of `recall`.
+/// What `run_questions` takes: the `name` of the set, `k`, and `options` as of `recall`.
 pub fn run_questions(fields: Map<String, Value>) -> Result<(String, RecallOptions)> {
     let mut f = Fields::new(fields);
-    let (name, options) = (f.required("name", text)?, f.optional("options", object)?);
+    let (name, options) = (f.required("name", text)?, options(&mut f)?);
     f.finish()?;
-    Ok((name, recall(options.unwrap_or_default())?))
+    Ok((name, recall(options)?))
 }
 
 /// The one argument `name`.
@@ -123,6 +137,33 @@ fn label(value: Value) -> Result<Label> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn k_of_a_run_stands_beside_the_options_or_in_them_and_two_that_differ_are_refused() {
+        let all = |more: Value| {
+            let mut fields = json!({ "questions": [], "name": "s" });
+            fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let mut set = fields.as_object().unwrap().clone();
+            set.remove("questions");
+            fields.as_object_mut().unwrap().remove("name");
+            let one = evaluate(fields.as_object().unwrap().clone()).map(|(_, options)| options.k);
+            let two = run_questions(set).map(|(_, options)| options.k);
+            assert_eq!(one.as_ref().map_err(Error::code), two.as_ref().map_err(Error::code));
+            one
+        };
+        for (more, k) in [
+            (json!({}), 10),
+            (json!({ "k": 3 }), 3),
+            (json!({ "options": { "k": 3 } }), 3),
+            (json!({ "k": 3, "options": { "k": 3 } }), 3),
+            (json!({ "k": 3, "options": { "k": null, "rerank": false } }), 3),
+            (json!({ "k": null, "options": { "k": 4 } }), 4),
+        ] {
+            assert_eq!(all(more).unwrap(), k);
+        }
+        assert_eq!(all(json!({ "k": 3, "options": { "k": 4 } })).unwrap_err().code(), "conflicting_fields");
+        assert!(all(json!({ "k": "many" })).unwrap_err().message().contains('k'));
+    }
 
     #[test]
     fn questions_are_read_strictly_and_errors_name_the_place() {

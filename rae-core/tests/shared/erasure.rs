@@ -299,14 +299,14 @@ fn texts_that_were_erased_are_found_wherever_they_still_are() {
                 |report: &ErasureReport| report.places.iter().filter(|p| p.place.starts_with("text in file")).count();
             assert_eq!(files(&report) > 0, b.name == "sqlite file");
             assert_eq!(files(&check(&ErasureOptions { file: false, ..whole.clone() }).await), 0);
-            // Somebody else said it, now and before, and a run was asked for it; another spelling is another text.
+            // Somebody else said it, now and before, and a run was asked for it.
             let metadata = json!({ "note": "a \"quoted\"\nline" }).as_object().cloned();
             let other = NewMemory { metadata, ..NewMemory::new("They say the vault opens late.") };
             let id = b.mem.remember(other).await.unwrap().id;
             let changed = MemoryUpdate { content: Some("They say nothing.".into()), ..MemoryUpdate::default() };
             b.mem.update(id, changed).await.unwrap();
             asked(b, None, None).await;
-            let report = check(&looking_for(&["vault opens", "\"quoted\"\nline", "VAULT"])).await;
+            let report = check(&looking_for(&["vault opens", "\"quoted\"\nline", "VAULTS"])).await;
             let inside: Vec<_> = found(&report).into_iter().filter(|(place, _)| !place.contains("file")).collect();
             assert_eq!(inside, [("text in memories", 1), ("text in history", 1)]);
             let in_file = found(&report).iter().any(|(place, n)| *place == "text in file agent.rae" && *n > 0);
@@ -319,6 +319,29 @@ fn texts_that_were_erased_are_found_wherever_they_still_are() {
                 assert_eq!((error.kind(), error.code()), (ErrorKind::InvalidInput, "invalid_texts"));
             }
             assert!(check(&looking_for(&["four"; 16])).await.clean);
+        });
+    });
+}
+
+#[test]
+fn what_was_erased_is_found_in_small_and_in_capital_letters_too() {
+    on_every_store(|b| {
+        block_on(async {
+            let said = "Account of Zanzibärix FROZEN";
+            let id = b.mem.remember(NewMemory::new(said)).await.unwrap().id;
+            // What a lesson would keep of it.
+            let copy = b.mem.remember(NewMemory::new("somebody saw: account of zanzibärix frozen")).await.unwrap().id;
+            let receipt = b.mem.forget(Forget::Id(id)).await.unwrap().receipt;
+            let check = async |text: &str| b.mem.verify_erasure_with(&receipt, &looking_for(&[text])).await.unwrap();
+            for text in [said, "account of zanzibärix frozen", "ACCOUNT OF ZANZIBÄRIX FROZEN"] {
+                let report = check(text).await;
+                assert!(!report.clean && found(&report).contains(&("text in memories", 1)), "{text}: {report:?}");
+                let in_file = found(&report).iter().any(|(place, _)| place.starts_with("text in file"));
+                assert_eq!(in_file, b.name == "sqlite file", "{text}: {report:?}");
+            }
+            b.mem.forget(Forget::Id(copy)).await.unwrap();
+            let report = check(said).await;
+            assert!(report.clean, "{report:?}");
         });
     });
 }

@@ -1,9 +1,9 @@
 //! What an export brings where something of its subject is there already, on any store: the file that includes this says on which.
 
-use crate::common::{Bench, on_every_store};
+use crate::common::{Bench, on_every_store, turn};
 use rae_core::{
-    EventType, Forget, Kind, ListOptions, Memory, NewEvent, Rae, ReflectOptions, SessionEnd, SessionOutcome, block_on,
-    model::Scope,
+    ChangesOptions, EventType, Forget, Kind, ListOptions, Memory, MemoryUpdate, NewEvent, NewMemory, Rae,
+    ReflectOptions, SessionEnd, SessionOutcome, block_on, model::Scope, ports::Clock,
 };
 use serde_json::json;
 
@@ -116,6 +116,237 @@ fn an_ended_session_that_is_not_here_is_ended_when_it_comes_and_stays_so() {
                 let refused = here.log_event("chat", NewEvent::new(EventType::UserInput, "more")).await.unwrap_err();
                 assert_eq!(refused.code(), "session_ended");
             }
+        });
+    });
+}
+
+/// Sessions of their own in each of which a tool failed once.
+async fn learn(mem: &Rae, name: &str, sessions: usize, tool: &str) {
+    for n in 0..sessions {
+        let session = format!("{name}-{n}");
+        fail(mem, &session, tool).await;
+        end(mem, &session).await;
+        reflect(mem, &session).await;
+    }
+}
+
+/// The lessons of a tool that hold: how often, in how many sessions, from how many events.
+async fn lessons(mem: &Rae, tool: &str) -> Vec<(u64, u64, usize)> {
+    let number = |m: &Memory, key: &str| m.metadata[key].as_u64().unwrap();
+    let of = |m: &Memory| (number(m, "count"), number(m, "sessions"), m.provenance.derived_from.len());
+    let is_meant = |m: &&Memory| m.kind == Kind::Lesson && m.metadata["tool"] == tool && m.superseded_by.is_none();
+    all(mem).await.iter().filter(is_meant).map(of).collect()
+}
+
+#[test]
+fn an_imported_lesson_is_joined_with_the_one_that_is_here_once_and_can_be_undone() {
+    on_every_store(|b| {
+        block_on(async {
+            let (here, there) = (project(b, "here"), project(b, "there"));
+            learn(&there, "t", 4, "search").await;
+            learn(&here, "h", 2, "search").await;
+            let (_, path) = exported(b).await;
+            let theirs = all(&there).await.len() as u64;
+            let done = here.import(&path).await.unwrap();
+            assert_eq!((done.imported, done.merged, done.unchanged), (theirs - 1, 1, 0));
+            assert_eq!(lessons(&here, "search").await, [(6, 6, 12)]);
+            let again = here.import(&path).await.unwrap();
+            assert_eq!((again.imported, again.merged, again.unchanged), (0, 0, theirs));
+            assert_eq!(lessons(&here, "search").await, [(6, 6, 12)]);
+            // Nor does it count again what came with it.
+            here.reflect(ReflectOptions::default()).await.unwrap();
+            here.maintain(None).await.unwrap();
+            assert_eq!(lessons(&here, "search").await, [(6, 6, 12)]);
+            let lesson = all(&here).await.into_iter().find(|m| m.kind == Kind::Lesson).unwrap();
+            assert!(lesson.content.contains("6 times in 6 sessions"), "{}", lesson.content);
+            let changes = here.changes(ChangesOptions::default()).await.unwrap().items;
+            here.undo(changes.iter().find(|c| c.action == "reflect" && c.undoable).unwrap().id).await.unwrap();
+            assert_eq!(lessons(&here, "search").await, [(2, 2, 4)]);
+        });
+    });
+}
+
+#[test]
+fn a_lesson_that_somebody_worded_or_ended_elsewhere_is_not_joined() {
+    on_every_store(|b| {
+        block_on(async {
+            for (n, is_ended) in [true, false].into_iter().enumerate() {
+                let (here, there) = (project(b, &format!("here-{n}")), project(b, &format!("there-{n}")));
+                learn(&there, "t", 2, "search").await;
+                learn(&here, "h", 1, "search").await;
+                let lesson = all(&there).await.into_iter().find(|m| m.kind == Kind::Lesson).unwrap();
+                let change = match is_ended {
+                    true => MemoryUpdate { valid_to: Some(Some(b.clock.now())), ..MemoryUpdate::default() },
+                    false => MemoryUpdate { content: Some("Never search at noon.".into()), ..MemoryUpdate::default() },
+                };
+                there.update(lesson.id, change).await.unwrap();
+                let path = b.folder.path().join(format!("{n}.export"));
+                there.export(&path).await.unwrap();
+                here.import(&path).await.unwrap();
+                let now = all(&here).await;
+                let own = now.iter().filter(|m| m.kind == Kind::Lesson && m.id != lesson.id).collect::<Vec<_>>();
+                assert_eq!((own.len(), own[0].metadata["count"].as_u64()), (1, Some(1)));
+                let theirs = now.iter().find(|m| m.id == lesson.id).unwrap();
+                assert_eq!((theirs.dedup_key, theirs.valid_to.is_some()), (None, is_ended));
+            }
+        });
+    });
+}
+
+#[test]
+fn lessons_that_are_exchanged_again_and_again_count_each_event_once() {
+    on_every_store(|b| {
+        block_on(async {
+            let (here, there) = (project(b, "here"), project(b, "there"));
+            learn(&there, "t", 4, "search").await;
+            learn(&here, "h", 2, "search").await;
+            let bring = async |from: &Rae, to: &Rae| {
+                let path = b.folder.path().join("brought.export");
+                from.export(&path).await.unwrap();
+                to.import(&path).await.unwrap()
+            };
+            for _ in 0..2 {
+                bring(&there, &here).await;
+                bring(&here, &there).await;
+                assert_eq!(
+                    (lessons(&here, "search").await, lessons(&there, "search").await),
+                    (vec![(6, 6, 12)], vec![(6, 6, 12)])
+                );
+            }
+            // What is new comes alone.
+            learn(&there, "later", 3, "search").await;
+            bring(&there, &here).await;
+            assert_eq!(lessons(&here, "search").await, [(9, 9, 18)]);
+        });
+    });
+}
+
+#[test]
+fn the_lesson_of_a_seventeenth_project_stays_one_of_its_own() {
+    on_every_store(|b| {
+        block_on(async {
+            let here = project(b, "here");
+            learn(&here, "h", 1, "search").await;
+            for n in 0..17 {
+                let there = project(b, &format!("there-{n}"));
+                learn(&there, &format!("t{n}"), 1, "search").await;
+                let path = b.folder.path().join(format!("{n}.export"));
+                there.export(&path).await.unwrap();
+                here.import(&path).await.unwrap();
+            }
+            assert_eq!(lessons(&here, "search").await, [(17, 17, 34), (1, 1, 2)]);
+        });
+    });
+}
+
+#[test]
+fn events_that_both_lessons_come_from_are_counted_once() {
+    on_every_store(|b| {
+        block_on(async {
+            let (here, there) = (project(b, "here"), project(b, "there"));
+            for n in 0..3 {
+                fail(&there, &format!("t-{n}"), "search").await;
+            }
+            let (_, path) = exported(b).await;
+            here.import(&path).await.unwrap();
+            learn(&here, "h", 1, "search").await;
+            learn(&there, "later", 1, "search").await;
+            for (mem, sessions) in [(&here, 4), (&there, 4)] {
+                mem.reflect(ReflectOptions::default()).await.unwrap();
+                assert_eq!(lessons(mem, "search").await, [(sessions, sessions, 8)]);
+            }
+            let (_, path) = exported(b).await;
+            here.import(&path).await.unwrap();
+            assert_eq!(lessons(&here, "search").await, [(5, 5, 10)]);
+        });
+    });
+}
+
+#[test]
+fn an_imported_fact_is_joined_with_the_same_one_and_holds_since_the_earlier() {
+    on_every_store(|b| {
+        block_on(async {
+            let (here, there) = (project(b, "here"), project(b, "there"));
+            let tell = async |mem: &Rae, at: &str, text: &str| {
+                mem.remember(NewMemory { infer: true, ..turn(at, "Ada", at, text) }).await.unwrap();
+                mem.maintain(None).await.unwrap();
+            };
+            tell(&there, "2025-01-10", "I live in Oslo.").await;
+            tell(&here, "2025-03-10", "I live in Oslo.").await;
+            let (_, path) = exported(b).await;
+            let done = here.import(&path).await.unwrap();
+            assert_eq!((done.imported, done.merged), (1, 1));
+            let facts = async || -> Vec<(String, usize, u32)> {
+                let fact = |m: Memory| (m.valid_start().to_string(), m.provenance.derived_from.len(), m.witness_count);
+                all(&here).await.into_iter().filter(|m| m.kind == Kind::Fact).map(fact).collect()
+            };
+            let joined = facts().await;
+            assert!(joined.len() == 1 && joined[0].0.starts_with("2025-01-10"), "{joined:?}");
+            assert_eq!((joined[0].1, joined[0].2), (2, 2));
+            let again = here.import(&path).await.unwrap();
+            assert_eq!((again.imported, again.merged, again.unchanged), (0, 0, 2));
+            here.maintain(None).await.unwrap();
+            assert_eq!(facts().await, joined);
+            let changes = here.changes(ChangesOptions::default()).await.unwrap().items;
+            here.undo(changes.iter().find(|c| c.action == "facts" && c.undoable).unwrap().id).await.unwrap();
+            let back = facts().await;
+            assert!(back.len() == 1 && back[0].0.starts_with("2025-03-10") && back[0].1 == 1, "{back:?}");
+        });
+    });
+}
+
+#[test]
+fn an_imported_fact_does_not_reach_back_over_another_value() {
+    on_every_store(|b| {
+        block_on(async {
+            let (here, there) = (project(b, "here"), project(b, "there"));
+            let tell = async |mem: &Rae, at: &str, text: &str| {
+                mem.remember(NewMemory { infer: true, ..turn(at, "Ada", at, text) }).await.unwrap();
+                mem.maintain(None).await.unwrap();
+            };
+            tell(&there, "2025-01-10", "I live in Oslo.").await;
+            tell(&here, "2025-02-10", "I live in Rome.").await;
+            tell(&here, "2025-03-10", "I live in Oslo.").await;
+            let (_, path) = exported(b).await;
+            here.import(&path).await.unwrap();
+            let holds = all(&here).await.into_iter().filter(|m| m.kind == Kind::Fact && m.valid_to.is_none());
+            let holds: Vec<Memory> = holds.collect();
+            assert_eq!((holds.len(), holds[0].provenance.derived_from.len()), (1, 2));
+            assert!(holds[0].valid_start().to_string().starts_with("2025-03-10"));
+        });
+    });
+}
+
+#[test]
+fn of_a_day_there_is_one_summary_after_an_import_of_all_that_was_said() {
+    on_every_store(|b| {
+        block_on(async {
+            let (here, there) = (project(b, "here"), project(b, "there"));
+            for (mem, name, said) in [
+                (
+                    &here,
+                    "h",
+                    ["Please book the harbour tour for my family.", "The invoice of October is still missing."],
+                ),
+                (&there, "t", ["Our train to Bergen leaves at nine.", "Somebody should repair the kitchen window."]),
+            ] {
+                for (n, text) in said.into_iter().enumerate() {
+                    let at = "2025-12-30T10:00:00Z";
+                    mem.remember(turn(&format!("{name}-{n}"), "Ada", at, text)).await.unwrap();
+                }
+                mem.reflect(ReflectOptions::default()).await.unwrap();
+            }
+            let days = async || -> Vec<Memory> {
+                all(&here).await.into_iter().filter(|m| m.metadata.get("bucket").is_some_and(|b| b == "day")).collect()
+            };
+            assert_eq!(days().await.len(), 1);
+            let (_, path) = exported(b).await;
+            here.import(&path).await.unwrap();
+            let now = days().await;
+            assert_eq!((now.len(), now[0].metadata["sessions"].as_u64()), (1, Some(4)));
+            assert!(now[0].content.contains("harbour") && now[0].content.contains("train"), "{}", now[0].content);
+            let again = here.import(&path).await.unwrap();
+            assert_eq!((again.imported, again.merged, days().await), (0, 0, now));
         });
     });
 }

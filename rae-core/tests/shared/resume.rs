@@ -2,7 +2,7 @@
 
 use crate::common::{Bench, on_every_store, time, turn};
 use rae_core::{
-    AuditOptions, ChangesOptions, Forget, ForgetScope, Kind, ListOptions, Memory, MemoryId, MemoryUpdate,
+    AuditOptions, ChangesOptions, ErrorKind, Forget, ForgetScope, Kind, ListOptions, Memory, MemoryId, MemoryUpdate,
     NeighborsOptions, NewMemory, NewRelation, RecallOptions, block_on,
 };
 
@@ -213,6 +213,31 @@ fn a_thousand_rounds_of_maintain_with_nothing_new_write_nothing() {
                 assert_eq!(resumed(b).await, None);
             }
             assert_eq!((facts(b).await, actions(b).await), (before, rows));
+        });
+    });
+}
+
+#[test]
+fn what_another_memory_says_since_is_not_brought_back_by_an_undo_which_says_so() {
+    on_every_store(|b| {
+        block_on(async {
+            let code = || NewMemory { kind: Some(Kind::Fact), ..NewMemory::new("the code is 4711!") };
+            let first = b.mem.remember(NewMemory { kind: Some(Kind::Fact), ..NewMemory::new("The code is 4711.") });
+            let first = first.await.unwrap().id;
+            let second = b.mem.remember(code()).await.unwrap().id;
+            b.mem.audit(AuditOptions { fix: true, ..AuditOptions::default() }).await.unwrap();
+            let (_, fix) = actions(b).await.into_iter().find(|(action, _)| action == "audit_fix").unwrap();
+            let ended = [first, second];
+            let again = b.mem.remember(code()).await.unwrap().id;
+            assert!(!ended.contains(&again));
+            let refused = b.mem.undo(fix).await.unwrap_err();
+            assert_eq!((refused.kind(), refused.code()), (ErrorKind::Conflict, "said_elsewhere"));
+            assert!(refused.message().contains(&again.to_string()) && refused.context().is_empty(), "{refused:?}");
+            // Forgotten, as it says, it is in nobody's way, there and back.
+            b.mem.forget(Forget::Id(again)).await.unwrap();
+            let undone = b.mem.undo(fix).await.unwrap();
+            assert!(!undone.replayed && b.mem.get(second).await.unwrap().superseded_by.is_none());
+            assert!(!b.mem.undo(undone.id).await.unwrap().replayed);
         });
     });
 }

@@ -681,10 +681,10 @@ class Imported:
         """Memories written."""
     @property
     def merged(self) -> int:
-        """Statements that were there already under another id and were joined."""
+        """Statements, lessons and summaries that were there under another id and joined."""
     @property
     def unchanged(self) -> int:
-        """Memories that were there already, same id and version."""
+        """Memories that were there already, same id and version, or joined before."""
     def to_dict(self) -> dict[str, Any]:
         """The fields as a fresh dict; times stay datetimes."""
     def __eq__(self, other: object, /) -> bool: ...

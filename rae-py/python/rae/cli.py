@@ -539,7 +539,7 @@ def parser() -> argparse.ArgumentParser:
         '{"query": "...", "relevant": [LABEL, ...]}; a label is the id of a memory or '
         '{"text": "..."}, which a hit contains.'
     )
-    sub.add_argument("--k", type=int, default=10, metavar="N", help="hits looked at (10)")
+    sub.add_argument("--k", type=int, metavar="N", help="hits looked at (10)")
     sub.add_argument("--options", type=json_object, metavar="JSON", help="options of recall")
     sub.add_argument("--b", type=json_object, metavar="JSON", help="others, to compare with")
     sub.add_argument("--out", metavar="FILE", help="keep the run, for a later --against")

@@ -425,9 +425,9 @@ record! {
     Imported {
         /// Memories written.
         imported: u64,
-        /// Statements that were there already under another id and were joined.
+        /// Statements, lessons and summaries that were there under another id and joined.
         merged: u64,
-        /// Memories that were there already, same id and version.
+        /// Memories that were there already, same id and version, or joined before.
         unchanged: u64,
     }
 }

@@ -305,3 +305,25 @@ fn another_time_and_a_backup_are_the_operators() {
     assert_eq!(done.json()["ran"]["expired"], 1, "{done:?}");
     assert_eq!(std::fs::read_dir(server.folder.0.join("rae-data/tmp")).unwrap().count(), 0);
 }
+
+#[test]
+fn an_evaluation_takes_k_beside_its_options_or_in_them_and_refuses_two_that_differ() {
+    let server = Server::start();
+    server.remember("The ferry leaves at ten.");
+    server.remember("The ferry is blue.");
+    let questions = json!([{ "query": "When does the ferry leave?", "relevant": [{ "text": "at ten" }] }]);
+    let kept = server.call("PUT", "/v1/evaluations/questions/ferries", &json!({ "questions": questions }).to_string());
+    assert_eq!(kept.status, 200, "{kept:?}");
+    for more in [json!({ "k": 1 }), json!({ "options": { "k": 1 } }), json!({ "k": 1, "options": { "k": 1 } })] {
+        let mut body = more.clone();
+        body["questions"] = questions.clone();
+        let run = server.post("/v1/evaluations", body);
+        assert_eq!((run.status, &run.json()["k"]), (200, &json!(1)), "{more}");
+        let run = server.post("/v1/evaluations/questions/ferries/runs", more.clone());
+        assert_eq!((run.status, &run.json()["evaluation"]["k"]), (200, &json!(1)), "{more}");
+    }
+    let differ = json!({ "questions": questions, "k": 1, "options": { "k": 2 } });
+    server.post("/v1/evaluations", differ).is_error(422, "invalid_input", "conflicting_fields");
+    let differ = json!({ "k": 1, "options": { "k": 2 } });
+    server.post("/v1/evaluations/questions/ferries/runs", differ).is_error(422, "invalid_input", "conflicting_fields");
+}

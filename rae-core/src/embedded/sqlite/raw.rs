@@ -24,7 +24,7 @@ impl SqliteStore {
     }
 }
 
-/// How often the file, its log and its index have one of `needles`; those that are there, by name.
+/// How often the file, its log and its index have one of `needles`, whatever the case of ASCII letters; those that are there, by name.
 pub(super) fn find(path: &Path, needles: &[Vec<u8>]) -> Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     for suffix in ["", "-wal", "-shm"] {
@@ -64,10 +64,12 @@ fn count(path: &Path, needles: &[Vec<u8>]) -> std::io::Result<Option<u64>> {
 fn ends_behind(bytes: &[u8], needle: &[u8], seen: usize) -> u64 {
     let Some(first) = needle.first() else { return 0 };
     let (mut found, mut from) = (0, 0);
-    while let Some(next) = bytes.get(from..).and_then(|rest| rest.iter().position(|byte| byte == first)) {
+    let (small, capital) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
+    let is_first = |byte: &u8| *byte == small || *byte == capital;
+    while let Some(next) = bytes.get(from..).and_then(|rest| rest.iter().position(is_first)) {
         let at = from + next;
         let Some(here) = bytes.get(at..at + needle.len()) else { break };
-        found += u64::from(here == needle && at + needle.len() > seen);
+        found += u64::from(here.eq_ignore_ascii_case(needle) && at + needle.len() > seen);
         from = at + 1;
     }
     found
@@ -146,7 +148,7 @@ mod tests {
             bytes.extend(vec![b'y'; CHUNK]);
             bytes.extend(b"needle");
             std::fs::write(&path, &bytes).unwrap();
-            let needles = [b"needle".to_vec(), b"Needle".to_vec(), b"a longer one".to_vec()];
+            let needles = [b"Needle".to_vec(), b"needles".to_vec(), b"a longer one".to_vec()];
             assert_eq!(find(&path, &needles).unwrap(), [("raw".to_owned(), 2)], "{before}");
         }
         assert_eq!(find(&folder.path().join("none"), &[b"needle".to_vec()]).unwrap(), []);

@@ -18,11 +18,16 @@ const ATTEMPTS: usize = 8;
 
 /// The day of an event, counted from 1970.
 pub(super) fn day_of(memory: &Memory) -> i64 {
-    memory.event_time().micros().div_euclid(DAY_MICROS)
+    day_at(memory.event_time())
+}
+
+/// The day of an instant.
+pub(super) fn day_at(at: Timestamp) -> i64 {
+    at.micros().div_euclid(DAY_MICROS)
 }
 
 /// The Monday that begins the week of a day. 1970 began on a Thursday.
-fn monday(day: i64) -> i64 {
+pub(super) fn monday(day: i64) -> i64 {
     (day + 3).div_euclid(7) * 7 - 3
 }
 

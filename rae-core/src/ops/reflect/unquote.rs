@@ -7,7 +7,7 @@ use crate::{
     error::Result,
     jobs::embed_debt,
     model::{Kind, Memory, MemoryId, Op, VectorRow},
-    reflect::{bare, is_of_model, quotes_any},
+    reflect::{bare, is_of_model, keep_origin, quotes_any},
 };
 use std::collections::BTreeSet;
 
@@ -37,6 +37,7 @@ pub(crate) async fn unquoted(
     if bare.provenance.derived_from.is_empty() {
         return Ok(Some(Vec::new()));
     }
+    keep_origin(&mut bare, memory);
     // It holds for as long as it did, though it is written now.
     bare.valid_from = Some(memory.valid_start());
     (bare.id, bare.version, bare.seq) = (deps.ids.next(deps.clock.now()), 1, 0);

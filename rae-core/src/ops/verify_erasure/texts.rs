@@ -1,5 +1,6 @@
 //! Texts that somebody knows were erased: where the project, the given exports and the files of the store still have them. They are
-//! compared byte for byte, and are neither kept nor named in what is answered, logged or refused.
+//! compared without regard to case, as lessons keep errors in small letters, and are neither kept nor named in what is answered, logged
+//! or refused.
 
 use super::{ErasureReport, RUN_PAGE};
 use crate::{
@@ -14,8 +15,13 @@ use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// What is looked for.
-pub(super) struct Texts<'a>(&'a [String]);
+/// What is looked for: as it was given, and in small letters.
+pub(super) struct Texts<'a>(&'a [String], Vec<String>);
+
+/// A text in small letters, each by itself: what a letter becomes does not hang on what stands beside it.
+fn small(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
+}
 
 impl<'a> Texts<'a> {
     /// `None` where none are given.
@@ -26,11 +32,12 @@ impl<'a> Texts<'a> {
             let text = format!("texts must be at most {ERASED_TEXTS_MAX}, each of {least} to {most} bytes");
             return Err(Error::invalid(text).with_code("invalid_texts"));
         }
-        Ok((!texts.is_empty()).then_some(Self(texts)))
+        Ok((!texts.is_empty()).then(|| Self(texts, texts.iter().map(|text| small(text)).collect())))
     }
 
     fn is_in(&self, said: &str) -> bool {
-        self.0.iter().any(|text| said.contains(text.as_str()))
+        let said = small(said);
+        self.1.iter().any(|text| said.contains(text.as_str()))
     }
 
     /// Whether any string of JSON has one, names of members included.
@@ -49,14 +56,21 @@ impl<'a> Texts<'a> {
         Ok(self.is_in_json(&json))
     }
 
-    /// As they lie in files: as they are, and as they are written inside of JSON where that differs.
+    /// As they lie in files: as they are, in small and in capital letters, and each as it is written inside of JSON where that differs.
+    /// Bytes are compared without regard to the case of ASCII, so that what differs by that alone is one.
     fn needles(&self) -> Vec<Vec<u8>> {
-        let mut all = Vec::new();
-        for text in self.0 {
-            let json = Value::from(text.as_str()).to_string();
-            let inside = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
-            all.extend((inside != text).then(|| inside.as_bytes().to_vec()));
-            all.push(text.as_bytes().to_vec());
+        let mut all: Vec<Vec<u8>> = Vec::new();
+        for (text, lower) in self.0.iter().zip(&self.1) {
+            let upper: String = text.chars().flat_map(char::to_uppercase).collect();
+            for form in [text, lower, &upper] {
+                let json = Value::from(form.as_str()).to_string();
+                let inside = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
+                for bytes in [form.as_bytes(), inside.as_bytes()] {
+                    if all.iter().all(|known| !known.eq_ignore_ascii_case(bytes)) {
+                        all.push(bytes.to_vec());
+                    }
+                }
+            }
         }
         all
     }

@@ -19,7 +19,7 @@ class AsyncRae(AsyncHandle):
         self,
         questions: Iterable[Question],
         *,
-        k: int = 10,
+        k: int | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Evaluation:
         """See `Rae.evaluate`."""
@@ -40,7 +40,7 @@ class AsyncRae(AsyncHandle):
         return await self._run(self._rae.question_sets)
 
     async def run_questions(
-        self, name: str, *, k: int = 10, options: Mapping[str, Any] | None = None
+        self, name: str, *, k: int | None = None, options: Mapping[str, Any] | None = None
     ) -> EvaluationRun:
         """See `Rae.run_questions`."""
         return await self._run(self._rae.run_questions, name, k=k, options=options)

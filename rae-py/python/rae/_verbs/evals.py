@@ -19,19 +19,20 @@ class Rae(Handle):
         self,
         questions: Iterable[Question],
         *,
-        k: int = 10,
+        k: int | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Evaluation:
         """Asks every question as `recall` would and judges the hits. Changes nothing.
 
         questions: at most 10,000 of `{"query": "...", "relevant": [...]}`. A label is an id,
             `{"id": ...}` or `{"text": ...}`: the hit is that memory, or contains that text.
-        k: how many hits are looked at. options: what `recall` takes beside the query, by name.
+        k: how many hits are looked at, 10 by default. options: what `recall` takes beside the
+            query, by name; a `k` among them that differs from the other is InvalidInputError.
 
         Gives recall, MRR, nDCG and the hit rate over the questions, the ranks of each, and a
         `report` in words.
         """
-        args = {"questions": builtins.list(questions), "options": _options(k, options)}
+        args = {"questions": builtins.list(questions), "k": k, "options": _options(options)}
         return Evaluation._of(self._native.call("evaluate", args))
 
     def compare_evaluations(
@@ -58,13 +59,13 @@ class Rae(Handle):
         return [QuestionSet._of(item) for item in self._native.call("question_sets", {})]
 
     def run_questions(
-        self, name: str, *, k: int = 10, options: Mapping[str, Any] | None = None
+        self, name: str, *, k: int | None = None, options: Mapping[str, Any] | None = None
     ) -> EvaluationRun:
         """Runs a stored set now, keeps the run and compares it with the one before.
 
         k, options: as of `evaluate`. At most 30 runs are kept. NotFoundError: there is no such set.
         """
-        args = {"name": name, "options": _options(k, options)}
+        args = {"name": name, "k": k, "options": _options(options)}
         return EvaluationRun._of(self._native.call("run_questions", args))
 
     def evaluations(self, name: str) -> builtins.list[EvaluationRun]:
@@ -73,8 +74,8 @@ class Rae(Handle):
         return [EvaluationRun._of(run) for run in runs]
 
 
-def _options(k: int, options: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {"k": k, **(options or {})}
+def _options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    return dict(options or {})
 
 
 def _run(run: Evaluation | Mapping[str, Any]) -> dict[str, Any]:

@@ -184,8 +184,8 @@ class Rae(Handle):
         receipt: that of an answer of `forget`, or the answer.
         exports: export files to look into as well; not on a server.
         texts: texts that you know were erased, at most 16 of 4 to 1,000 bytes. They are looked for,
-            byte for byte, in memories, history, jobs, stored sets and runs, the exports, and in the
-            raw bytes of the store's own file (not on a server). Neither stored nor logged.
+            whatever their case, in memories, history, jobs, stored sets and runs, the exports, and
+            in the raw bytes of the store's own file (not on a server). Neither stored nor logged.
 
         Raises InvalidInputError with code "not_a_receipt"; "other_project" for that of another
         store or project; "no_ids" for one that names none, as that of a whole project;

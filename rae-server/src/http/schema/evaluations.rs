@@ -28,6 +28,9 @@ pub struct EvaluateRequest {
     /// 1 to 10,000, none twice.
     #[schema(min_items = 1)]
     pub questions: Vec<Question>,
+    /// How many hits are looked at. It may stand in options instead; two that differ are refused.
+    #[schema(minimum = 1, maximum = 1000, default = 10)]
+    pub k: Option<i64>,
     /// What a recall takes beside its query: k, layers, filter, rerank and so on.
     #[schema(value_type = Option<Object>)]
     pub options: Option<Value>,
@@ -44,6 +47,9 @@ pub struct QuestionsRequest {
 /// How a stored set is run.
 #[derive(ToSchema)]
 pub struct RunRequest {
+    /// How many hits are looked at. It may stand in options instead; two that differ are refused.
+    #[schema(minimum = 1, maximum = 1000, default = 10)]
+    pub k: Option<i64>,
     /// What a recall takes beside its query: k, layers, filter, rerank and so on.
     #[schema(value_type = Option<Object>)]
     pub options: Option<Value>,

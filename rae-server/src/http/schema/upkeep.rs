@@ -42,7 +42,7 @@ pub struct ErasureCheck {
     #[schema(value_type = Object)]
     pub receipt: Value,
     /// Texts that somebody knows were erased, each of 4 to 1,000 bytes: they are looked for in memories, history, jobs, and stored sets of
-    /// questions and their runs, byte for byte. They are neither stored nor logged.
+    /// questions and their runs, whatever their case. They are neither stored nor logged.
     #[schema(max_items = 16)]
     pub texts: Option<Vec<String>>,
 }
