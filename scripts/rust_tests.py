@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Builds the Rust tests and runs their programs, two at a time: `cargo test` runs them one after the other, and while one of them waits for a
 server the processors have nothing to do.
 

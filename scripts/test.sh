@@ -58,7 +58,7 @@ servers() {
 }
 
 rust() {
-  cargo test --no-fail-fast --quiet --profile ci -p rae-core -p rae-server --features "$features"
+  scripts/rust_tests.py --profile ci -p rae-core -p rae-server --features "$features"
   "$(quickstart)" | grep -q "hazelnuts" && echo "Rust quickstart: 1 passed, 0 failed"
   "$(server_binary)" --version | grep -qx "rae-server $(version)" && echo "rae-server binary: 1 passed, 0 failed"
 }
