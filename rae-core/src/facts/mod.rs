@@ -23,7 +23,7 @@ mod taken_back;
 #[rustfmt::skip]
 mod words;
 
-pub(crate) use decide::{By, Change, Decision, Heard, Resumed, WITHDRAWN, Weight, Weights, decide};
+pub(crate) use decide::{By, Change, Decision, Heard, REVIVED, Resumed, WITHDRAWN, Weight, Weights, decide};
 pub use junk::Skipped;
 pub(crate) use model::{PROMPT, Verdict, band_request, is_decided, read, read_verdict, repair, request};
 pub(crate) use read::own_words;

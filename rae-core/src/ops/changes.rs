@@ -13,6 +13,7 @@ use crate::{
     ctx::Ctx,
     deps::Deps,
     error::{Error, ErrorKind, Result},
+    facts::WITHDRAWN,
     jobs::embed_debt,
     limits::{AUDIT_PAGE, AUDIT_ROWS_MAX},
     model::{
@@ -171,6 +172,13 @@ pub(crate) fn change_row(
                 let fields = patch.moved().into_iter().map(str::to_owned).collect();
                 let mut after = Memory::clone(old);
                 patch.apply_to(&mut after);
+                // What was withdrawn and is read again is as new.
+                let is_withdrawn = |m: &Memory| m.metadata.contains_key(WITHDRAWN);
+                if action == "facts" && is_withdrawn(old) && !is_withdrawn(&after) {
+                    let (version, witness_count) = (old.version.saturating_add(1), after.witness_count);
+                    row.added.push(Added { id: *id, version, witness_count });
+                    continue;
+                }
                 let (witness_count, left) = (after.witness_count, Some(Numbers::of(&after)));
                 row.changed.push(Changed { id: *id, from_version: old.version, fields, witness_count, left });
             }
