@@ -399,6 +399,39 @@ fn a_fact_that_was_undone_stays_away_whatever_its_memory_says_in_between() {
 }
 
 #[test]
+fn an_end_or_a_source_that_was_undone_is_not_noted_again_unless_the_undoing_is_undone() {
+    on_every_store(|b| {
+        block_on(async {
+            tell(b, "2025-01-01", "I work at Acme. I like tea.").await;
+            let left = tell(b, "2025-06-01", "I like cake. I left Acme. I love tea.").await;
+            let state = async || {
+                let (acme, tea) = (find(b, "Acme").await, find(b, "tea").await);
+                (acme.valid_to.is_some(), tea.provenance.derived_from.len())
+            };
+            assert_eq!(state().await, (true, 2));
+            let items = b.mem.changes(Default::default()).await.unwrap().items;
+            let made: Vec<_> = items.into_iter().filter(|c| c.undoable).take(2).collect();
+            for change in &made {
+                b.mem.undo(change.id).await.unwrap();
+            }
+            assert_eq!(state().await, (false, 1));
+            change(b, left, content("I like cake. I left Acme! I love tea!")).await;
+            assert_eq!(state().await, (false, 1));
+            for change in made {
+                let undone = b.mem.changes(Default::default()).await.unwrap().items;
+                let undone = undone.into_iter().find(|c| c.id == change.id).unwrap().undone_by.unwrap();
+                b.mem.undo(undone).await.unwrap();
+            }
+            assert_eq!(state().await, (true, 2));
+            change(b, left, content("I like cake.")).await;
+            assert_eq!(state().await, (false, 1));
+            change(b, left, content("I like cake. I left Acme. I love tea.")).await;
+            assert_eq!(state().await, (true, 2));
+        });
+    });
+}
+
+#[test]
 fn corrections_to_and_fro_leave_one_fact_for_each_value_and_its_history() {
     on_every_store(|b| {
         block_on(async {
@@ -472,6 +505,24 @@ fn a_fact_of_several_memories_that_is_said_again_keeps_no_version_of_an_erased_o
             let history = b.mem.history(find(b, "Lima").await.id).await.unwrap();
             assert!(history.iter().all(|v| v.memory.provenance.derived_from == [again]), "{history:?}");
             assert!(b.mem.verify_erasure(&gone.receipt, &[]).await.unwrap().clean);
+        });
+    });
+}
+
+#[test]
+fn a_fact_that_was_read_anew_holds_again_though_its_versions_of_an_erased_memory_are_gone() {
+    on_every_store(|b| {
+        block_on(async {
+            let first = tell(b, "2025-06-09", "I live in Rome.").await;
+            tell(b, "2025-03-08", "I live in Rome.").await;
+            tell(b, "2025-05-26", "I live in Rome.").await;
+            change(b, first, content("I live in Oslo.")).await;
+            tell(b, "2025-06-18", "I live in Lima.").await;
+            b.mem.forget(Forget::Id(first)).await.unwrap();
+            b.mem.maintain(None).await.unwrap();
+            let rome = find(b, "Rome").await;
+            assert_eq!((rome.valid_from, rome.valid_to), (Some(time("2025-03-08")), Some(time("2025-06-18"))));
+            assert_eq!(holds(b).await, [is("Ada lives in Lima.", "2025-06-18")]);
         });
     });
 }

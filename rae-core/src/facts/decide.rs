@@ -11,7 +11,7 @@ use std::collections::HashMap;
 /// In the metadata of a fact whose source says it no longer: it is as if it had never been read.
 pub(crate) const WITHDRAWN: &str = "withdrawn";
 
-/// In the metadata of a fact that was withdrawn and that its source says again: since when it does.
+/// In the metadata of a fact that was withdrawn and that its source says again: a [`Revived`](super::Revived).
 pub(crate) const REVIVED: &str = "revived";
 
 /// What replaced a fact.

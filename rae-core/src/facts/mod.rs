@@ -29,7 +29,7 @@ pub(crate) use model::{PROMPT, Verdict, band_request, is_decided, read, read_ver
 pub(crate) use read::own_words;
 pub use read::{Said, drafts};
 pub use relation::{is_single, sentence};
-pub(crate) use resume::{Key, is_void, restore};
+pub(crate) use resume::{Key, Revived as Again, is_void, restore};
 
 use crate::model::Timestamp;
 

@@ -41,8 +41,8 @@ pub(super) fn read(reader: &mut Reader<'_>, me: &Subject, rest: &[Word], clause:
         _ if !owned => slots::name_run(behind).map(|n| (n, 0)),
         _ => None,
     };
-    // "My wife is French" says no name.
-    let named = named.filter(|((name, _), _)| !PEOPLES.contains(&name.to_lowercase().as_str()));
+    // "My wife is French" says no name, "my cat is called Persian" does.
+    let named = named.filter(|((name, _), skipped)| *skipped > 1 || !PEOPLES.contains(&name.to_lowercase().as_str()));
     // Nor does "my brother Google" behind "I work at Acme and".
     if reader.may_leave_out
         && named.as_ref().is_some_and(|((_, words), skipped)| *skipped == 0 && *words == behind.len())

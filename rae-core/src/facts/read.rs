@@ -92,7 +92,11 @@ pub fn drafts(said: &Said<'_>) -> Result<Vec<Draft>, Skipped> {
         reader.after = clauses.get(at + 1).and_then(|next| slots::whole_name(&next.words));
         let last = at.checked_sub(1).and_then(|last| clauses.get(last)).filter(|last| last.sentence == clause.sentence);
         let is_mine = subject.as_ref().is_some_and(|subject| subject.is_me);
-        reader.may_leave_out = is_mine && last.is_some_and(|last| !last.words.iter().any(|w| w.is(TOGETHER)));
+        // Of what one likes a list goes on: "I love hiking and my dog Rex".
+        let is_taste =
+            reader.out.last().is_some_and(|d| matches!(d.relation.as_str(), "likes" | "dislikes" | "prefers"));
+        reader.may_leave_out =
+            is_mine && !is_taste && last.is_some_and(|last| !last.words.iter().any(|w| w.is(TOGETHER)));
         // What goes on with a subject goes on with a statement: "I love the joy and love theme" does not.
         subject = reader.clause(clause, before).filter(|_| reader.out.len() > known);
         if let Some(listing) = reader.listing.take() {

@@ -91,7 +91,9 @@ fn a_people_or_a_language_is_no_name_and_what_leaves_out_its_verb_names_nobody()
             "I work at Acme and my brother Tom works at Initech.",
             vec!["Ada works_at Acme", "Ada has_brother Tom", "Tom works_at Initech"],
         ),
-        ("My brother's name is Roman", vec!["Ada has_brother Roman"]),
+        ("My sister's name is German", vec!["Ada has_sister German"]),
+        ("My brother is called French", vec!["Ada has_brother French"]),
+        ("I love hiking and my dog Rex.", vec!["Ada likes hiking", "Ada has_pet Rex", "Rex is_a dog"]),
     ] {
         assert_eq!(read(text), expected, "{text}");
     }

@@ -13,6 +13,7 @@ mod weigh;
 pub(crate) use anew::anew;
 pub(crate) use forgotten::{
     dropped as forgotten_dropped, is_noted as is_forgotten_of, noted as forgotten_noted, trim as trim_forgotten,
+    undone_noted,
 };
 pub(crate) use revive::is_revived;
 pub(crate) use weigh::is_said_of_oneself;
@@ -181,9 +182,8 @@ async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) ->
             return Ok(changed);
         };
         // Looked at behind what is known: who forgot one of these since has noted it.
-        if !draft.is_end
-            && (revive::is_undone(draft, source.id, &known)
-                || forgotten::is_forgotten(held.deps, ctx, source.id, draft).await?)
+        if revive::is_undone(draft, source.id, &known)
+            || forgotten::is_forgotten(held.deps, ctx, source.id, draft).await?
         {
             return Ok(changed);
         }

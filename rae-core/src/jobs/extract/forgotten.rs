@@ -1,4 +1,4 @@
-//! What somebody forgot of what was read from a memory: that memory is not read so again, whatever of its other words changes.
+//! What somebody forgot, or undid, of what was read from a memory: that memory is not read so again, whatever of its other words changes.
 //!
 //! Of each such fact and each of its sources there is a record. Its name is two keyed hashes, of the source and of both together, its body
 //! the id of the source: nothing to read. It goes with the source.
@@ -10,13 +10,15 @@ use crate::{
     error::{Error, Result},
     facts::{Draft, WITHDRAWN, sentence},
     limits::PAGE_MAX,
-    model::{Claim, Kind, Memory, MemoryId, Op, Record, RecordKind},
+    model::{Claim, Kind, Memory, MemoryId, Op, Record, RecordKind, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
 
 /// Memories that go at once whose records are looked up one by one; of more, all records are read.
 const LOOKED_UP_MAX: usize = 64;
+/// What is kept of a hash, in hexadecimal digits.
+const HASH_CHARS: usize = 32;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Body {
@@ -43,7 +45,7 @@ impl Names {
     }
 
     fn hash(&self, of: &[u8]) -> String {
-        blake3::keyed_hash(&self.0, of).to_hex().chars().take(32).collect()
+        blake3::keyed_hash(&self.0, of).to_hex().chars().take(HASH_CHARS).collect()
     }
 }
 
@@ -55,22 +57,56 @@ pub(crate) async fn noted(deps: &Deps, ctx: &Ctx, ids: &[MemoryId], going: &BTre
     for page in ids.chunks(PAGE_MAX) {
         for fact in deps.relational.get(ctx, page).await?.into_iter().flatten() {
             let Some(claim) = fact.claim.as_ref().filter(|claim| is_of_text(&fact, claim)) else { continue };
-            let what = of(&claim.subject, &claim.relation, &claim.object);
+            let what = what(&claim.subject, &claim.relation, &claim.object, false);
             let rest: Vec<MemoryId> =
                 fact.provenance.derived_from.iter().copied().filter(|id| !going.contains(id)).collect();
             for source in deps.relational.get(ctx, &rest).await?.into_iter().flatten() {
                 if says_its_end_alone(&source, claim) {
                     continue;
                 }
-                let body = serde_json::to_value(Body { source: source.id })
-                    .map_err(|e| Error::internal("an id cannot be written as JSON").with_source(e))?;
-                let name = names.name(source.id, &what);
-                let record = Record { kind: RecordKind::TakenBack, name, at: now, body };
-                ops.push(Op::PutRecord { record: Box::new(record) });
+                ops.push(put(source.id, names.name(source.id, &what), now)?);
             }
         }
     }
     Ok(ops)
+}
+
+fn put(source: MemoryId, name: String, at: Timestamp) -> Result<Op> {
+    let body = serde_json::to_value(Body { source })
+        .map_err(|e| Error::internal("an id cannot be written as JSON").with_source(e))?;
+    Ok(Op::PutRecord { record: Box::new(Record { kind: RecordKind::TakenBack, name, at, body }) })
+}
+
+/// The ops that note of facts that a memory said them too, or (`true`) their end, and that somebody took that back; or, `is_redone`, did it
+/// again.
+pub(crate) async fn undone_noted(
+    deps: &Deps,
+    ctx: &Ctx,
+    source: MemoryId,
+    facts: &[(MemoryId, bool)],
+    is_redone: bool,
+) -> Result<Vec<Op>> {
+    let (names, now) = (Names::of(deps).await?, deps.clock.now());
+    let ids: Vec<MemoryId> = facts.iter().map(|(id, _)| *id).collect();
+    let found = deps.relational.get(ctx, &ids).await?;
+    if deps.relational.get(ctx, &[source]).await?.into_iter().flatten().next().is_none() {
+        return Ok(Vec::new());
+    }
+    let claims = facts.iter().zip(found).filter_map(|((_, is_end), fact)| Some((fact?.claim?, *is_end)));
+    let op = |(claim, is_end): (Claim, bool)| {
+        let name = names.name(source, &what(&claim.subject, &claim.relation, &claim.object, is_end));
+        if is_redone { Ok(Op::DropRecord { kind: RecordKind::TakenBack, name }) } else { put(source, name, now) }
+    };
+    claims.map(op).collect()
+}
+
+/// A fact, or its end.
+fn what(subject: &str, relation: &str, object: &str, is_end: bool) -> String {
+    let mut what = of(subject, relation, object);
+    if is_end {
+        what.push_str(" ends");
+    }
+    what
 }
 
 /// Whether a fact was read from what was said, and is not what its source stopped saying: that was taken back by the source itself.
@@ -87,9 +123,9 @@ fn says_its_end_alone(source: &Memory, claim: &Claim) -> bool {
     dates.is_end_alone()
 }
 
-/// Whether somebody forgot this as read from this memory.
+/// Whether somebody forgot or undid this as read from this memory.
 pub(super) async fn is_forgotten(deps: &Deps, ctx: &Ctx, source: MemoryId, draft: &Draft) -> Result<bool> {
-    let name = Names::of(deps).await?.name(source, &of(&draft.subject, &draft.relation, &draft.object));
+    let name = Names::of(deps).await?.name(source, &what(&draft.subject, &draft.relation, &draft.object, draft.is_end));
     Ok(deps.relational.record(ctx, RecordKind::TakenBack, &name).await?.is_some())
 }
 
@@ -121,7 +157,7 @@ pub(crate) async fn dropped(deps: &Deps, ctx: &Ctx, gone: &[MemoryId]) -> Result
             let records = page(after, PAGE_MAX).await?;
             let Some(last) = records.last().map(|record| record.name.clone()) else { break };
             let is_last = records.len() < PAGE_MAX || start.as_ref().is_some_and(|start| !last.starts_with(start));
-            let is_gone = |record: &Record| record.name.get(..32).is_some_and(|begin| begins.contains(begin));
+            let is_gone = |record: &Record| record.name.get(..HASH_CHARS).is_some_and(|begin| begins.contains(begin));
             found.extend(records.into_iter().filter(is_gone).map(|record| record.name));
             if is_last {
                 break;

@@ -2,7 +2,7 @@
 //! What somebody undid is left as it is.
 
 use crate::{
-    facts::{self, Draft, REVIVED, WITHDRAWN},
+    facts::{self, Again, Draft, REVIVED, WITHDRAWN},
     model::{Claim, Memory, MemoryId, MemoryPatch, Op, PatchMode, Timestamp},
 };
 use serde_json::json;
@@ -10,12 +10,13 @@ use serde_json::json;
 /// Whether somebody took this back as read from this memory: it held for no time, and not because the memory says it no longer.
 pub(super) fn is_undone(draft: &Draft, source: MemoryId, known: &[Memory]) -> bool {
     let value = Claim::name_key(&draft.object);
-    known.iter().any(|m| {
+    let is_it = |m: &Memory| {
         facts::is_void(m)
             && !m.metadata.contains_key(WITHDRAWN)
             && m.provenance.derived_from.contains(&source)
             && m.claim.as_ref().is_some_and(|claim| Claim::name_key(&claim.object) == value)
-    })
+    };
+    !draft.is_end && known.iter().any(is_it)
 }
 
 /// The fact that was withdrawn and is in the same words as one that is about to be written, read from the same memory.
@@ -35,7 +36,8 @@ pub(super) fn revived(old: &Memory, new: Memory, now: Timestamp) -> Op {
     metadata.remove(WITHDRAWN);
     metadata.remove("prompt");
     metadata.extend(new.metadata);
-    metadata.insert(REVIVED.to_owned(), json!(now));
+    let again = Again { at: now, version: old.version.saturating_add(1) };
+    metadata.insert(REVIVED.to_owned(), json!(again));
     let patch = MemoryPatch {
         dedup_key: Some(new.dedup_key),
         metadata: Some(metadata),
