@@ -7,7 +7,7 @@ mod common;
 use common::{Bench, on_every_store, time, turn};
 use rae_core::{
     AuditOptions, Enrich, EventType, Forget, Kind, ListOptions, Memory, MemoryId, MemoryUpdate, NewEvent, NewMemory,
-    NewRelation, Rae, ReflectOptions, SessionEnd, SessionOutcome, block_on,
+    NewRelation, Rae, RecallOptions, ReflectOptions, SessionEnd, SessionOutcome, block_on,
     model::{InfoClass, TrustLevel},
 };
 
@@ -64,7 +64,12 @@ fn a_corrected_memory_takes_back_what_it_no_longer_says_and_is_read_anew() {
             let before = facts(&b.mem).await;
             change(b, id, MemoryUpdate { valid_from: Some(Some(time("2025-02-01"))), ..MemoryUpdate::default() }).await;
             assert_eq!(facts(&b.mem).await, before);
-            assert_eq!(b.mem.get(oslo.id).await.unwrap().metadata["withdrawn"], true);
+            // It is the same one, and its history tells that it was away.
+            let again = b.mem.get(oslo.id).await.unwrap();
+            assert_eq!((again.version, again.metadata.contains_key("withdrawn")), (3, false));
+            let history = b.mem.history(oslo.id).await.unwrap();
+            let ends: Vec<_> = history.iter().map(|v| v.memory.valid_to.is_some()).collect();
+            assert_eq!(ends, [false, true, false]);
         });
     });
 }
@@ -305,6 +310,219 @@ fn words_that_are_trusted_less_than_they_were_end_no_more_what_they_had_ended() 
             let before = facts(&b.mem).await;
             change(b, rome, trust(TrustLevel::Low)).await;
             assert_eq!(facts(&b.mem).await, before, "the same once more changes nothing");
+        });
+    });
+}
+
+/// All facts, those that hold no longer too: what is said, since when, and whether it holds.
+async fn all(b: &Bench) -> Vec<(String, String, bool)> {
+    let day = |t: rae_core::Timestamp| t.to_string().chars().take(10).collect::<String>();
+    let said = |m: Memory| (m.content, day(m.valid_from.unwrap()), m.valid_to.is_none());
+    let mut all: Vec<_> = facts(&b.mem).await.into_iter().map(said).collect();
+    all.sort();
+    all
+}
+
+async fn find(b: &Bench, words: &str) -> Memory {
+    facts(&b.mem).await.into_iter().find(|m| m.content.contains(words)).unwrap()
+}
+
+#[test]
+fn a_fact_that_somebody_forgot_is_never_read_again_from_the_same_memory() {
+    on_every_store(|b| {
+        block_on(async {
+            let id = tell(b, "2025-02-01", "I live in Oslo.").await;
+            b.mem.forget(Forget::Id(find(b, "Oslo").await.id)).await.unwrap();
+            for text in ["I live in Oslo!", "I LIVE IN Oslo", "Well, I live in Oslo, and I like tea."] {
+                change(b, id, content(text)).await;
+            }
+            assert_eq!(holds(b).await, [is("Ada likes tea.", "2025-02-01")]);
+            // Nor at another time, nor behind another statement.
+            let moved = MemoryUpdate { occurred_at: Some(Some(time("2025-03-01"))), ..MemoryUpdate::default() };
+            change(b, id, moved).await;
+            change(b, id, content("I live in Rome.")).await;
+            assert_eq!(holds(b).await, [is("Ada lives in Rome.", "2025-03-01")]);
+            change(b, id, content("I live in Oslo.")).await;
+            assert_eq!(holds(b).await, []);
+            // Another memory may say it.
+            tell(b, "2025-06-01", "I live in Oslo.").await;
+            assert_eq!(holds(b).await, [is("Ada lives in Oslo.", "2025-06-01")]);
+        });
+    });
+}
+
+#[test]
+fn facts_that_a_filter_forgets_stay_away_and_what_goes_with_its_source_or_only_ended_a_fact_does_not() {
+    on_every_store(|b| {
+        block_on(async {
+            let said = tell(b, "2025-01-01", "I work at Acme. I like tea.").await;
+            let left = tell(b, "2025-06-01", "I left Acme. I like cake.").await;
+            b.mem.forget(Forget::Filter(serde_json::json!({ "kind": "fact" }))).await.unwrap();
+            change(b, said, content("I work at Acme! I like tea! I live in Oslo!")).await;
+            assert_eq!(all(b).await, [("Ada lives in Oslo.".to_owned(), "2025-01-01".to_owned(), true)]);
+            // It never said so before.
+            change(b, left, content("I work at Acme.")).await;
+            assert!(holds(b).await.contains(&is("Ada works at Acme.", "2025-06-01")));
+            // The same words in a new memory are another memory's.
+            b.mem.forget(Forget::Id(said)).await.unwrap();
+            tell(b, "2025-01-01", "I work at Acme. I like tea.").await;
+            let expected = [is("Ada likes tea.", "2025-01-01"), is("Ada works at Acme.", "2025-01-01")];
+            assert_eq!(holds(b).await, expected);
+        });
+    });
+}
+
+#[test]
+fn a_fact_that_was_undone_stays_away_whatever_its_memory_says_in_between() {
+    on_every_store(|b| {
+        block_on(async {
+            let id = tell(b, "2025-02-01", "I live in Oslo.").await;
+            let newest = async || b.mem.changes(Default::default()).await.unwrap().items.remove(0);
+            b.mem.undo(newest().await.id).await.unwrap();
+            for text in ["I live in Oslo!", "Nothing to see here.", "I live in Rome.", "I live in Oslo."] {
+                change(b, id, content(text)).await;
+            }
+            let rome = ("Ada lives in Rome.".to_owned(), "2025-02-01".to_owned(), false);
+            assert_eq!(all(b).await, [("Ada lives in Oslo.".to_owned(), "2025-02-01".to_owned(), false), rome]);
+            // One that was withdrawn, said again and then undone, too.
+            change(b, id, content("I live in Rome!")).await;
+            assert_eq!(holds(b).await, [is("Ada lives in Rome.", "2025-02-01")]);
+            let again = newest().await;
+            b.mem.undo(again.id).await.unwrap();
+            assert_eq!(holds(b).await, []);
+            for text in ["I live in Rome.", "Nothing to see here.", "I live in Rome!"] {
+                change(b, id, content(text)).await;
+            }
+            assert_eq!(holds(b).await, []);
+        });
+    });
+}
+
+#[test]
+fn an_end_or_a_source_that_was_undone_is_not_noted_again_unless_the_undoing_is_undone() {
+    on_every_store(|b| {
+        block_on(async {
+            tell(b, "2025-01-01", "I work at Acme. I like tea.").await;
+            let left = tell(b, "2025-06-01", "I like cake. I left Acme. I love tea.").await;
+            let state = async || {
+                let (acme, tea) = (find(b, "Acme").await, find(b, "tea").await);
+                (acme.valid_to.is_some(), tea.provenance.derived_from.len())
+            };
+            assert_eq!(state().await, (true, 2));
+            let items = b.mem.changes(Default::default()).await.unwrap().items;
+            let made: Vec<_> = items.into_iter().filter(|c| c.undoable).take(2).collect();
+            for change in &made {
+                b.mem.undo(change.id).await.unwrap();
+            }
+            assert_eq!(state().await, (false, 1));
+            change(b, left, content("I like cake. I left Acme! I love tea!")).await;
+            assert_eq!(state().await, (false, 1));
+            for change in made {
+                let undone = b.mem.changes(Default::default()).await.unwrap().items;
+                let undone = undone.into_iter().find(|c| c.id == change.id).unwrap().undone_by.unwrap();
+                b.mem.undo(undone).await.unwrap();
+            }
+            assert_eq!(state().await, (true, 2));
+            change(b, left, content("I like cake.")).await;
+            assert_eq!(state().await, (false, 1));
+            change(b, left, content("I like cake. I left Acme. I love tea.")).await;
+            assert_eq!(state().await, (true, 2));
+        });
+    });
+}
+
+#[test]
+fn corrections_to_and_fro_leave_one_fact_for_each_value_and_its_history() {
+    on_every_store(|b| {
+        block_on(async {
+            tell(b, "2025-01-01", "I live in Lima.").await;
+            let id = tell(b, "2025-02-01", "I live in Oslo.").await;
+            for n in 0..12 {
+                let city = ["Rome", "Bergen", "Oslo"].into_iter().cycle().nth(n).unwrap();
+                b.clock.advance_seconds(60);
+                change(b, id, content(&format!("I live in {city}."))).await;
+            }
+            let is_so = |city: &str, holds| (format!("Ada lives in {city}."), "2025-02-01".to_owned(), holds);
+            let mut expected = vec![is_so("Bergen", false), is_so("Oslo", true), is_so("Rome", false)];
+            expected.insert(1, ("Ada lives in Lima.".to_owned(), "2025-01-01".to_owned(), false));
+            assert_eq!(all(b).await, expected);
+            let [lima, oslo] = [find(b, "Lima").await, find(b, "Oslo").await];
+            assert_eq!((lima.valid_to, lima.superseded_by), (Some(time("2025-02-01")), Some(oslo.id)));
+            // When it was away, it was away.
+            let history = b.mem.history(oslo.id).await.unwrap();
+            let held: Vec<bool> = history.iter().map(|v| v.memory.valid_to.is_none()).collect();
+            assert_eq!(held, [true, false, true, false, true, false, true, false, true]);
+            let away = history.iter().find(|v| v.memory.valid_to.is_some()).unwrap().memory.updated_at;
+            let then = RecallOptions { known_at: Some(away), as_of: Some(time("2025-03-01")), ..Default::default() };
+            let then = b.mem.recall("Where does Ada live?", then).await.unwrap();
+            assert!(then.hits.iter().all(|hit| hit.id != oslo.id));
+            assert!(b.mem.audit(AuditOptions::default()).await.unwrap().findings.is_empty());
+        });
+    });
+}
+
+#[test]
+fn a_fact_that_is_said_again_ends_others_again_and_is_ended_by_them() {
+    on_every_store(|b| {
+        block_on(async {
+            let oslo = tell(b, "2025-01-01", "I live in Oslo.").await;
+            let rome = tell(b, "2025-06-01", "I live in Rome.").await;
+            change(b, rome, content("Nothing to see here.")).await;
+            let dublin = tell(b, "2025-03-01", "I live in Dublin.").await;
+            b.clock.advance_seconds(60);
+            change(b, rome, content("I live in Rome.")).await;
+            b.mem.forget(Forget::Id(dublin)).await.unwrap();
+            assert_eq!(find(b, "Oslo").await.valid_to, Some(time("2025-06-01")));
+            let dublin = tell(b, "2025-03-01", "I live in Dublin.").await;
+            change(b, oslo, content("Nothing to see here.")).await;
+            change(b, oslo, content("I live in Oslo.")).await;
+            assert_eq!(find(b, "Oslo").await.valid_to, Some(time("2025-03-01")));
+            b.mem.forget(Forget::Id(dublin)).await.unwrap();
+            let ended = find(b, "Oslo").await;
+            assert_eq!(
+                (ended.valid_to, ended.superseded_by),
+                (Some(time("2025-06-01")), Some(find(b, "Rome").await.id))
+            );
+            b.mem.forget(Forget::Id(rome)).await.unwrap();
+            assert_eq!(holds(b).await, [is("Ada lives in Oslo.", "2025-01-01")]);
+        });
+    });
+}
+
+#[test]
+fn a_fact_of_several_memories_that_is_said_again_keeps_no_version_of_an_erased_one() {
+    on_every_store(|b| {
+        block_on(async {
+            let first = tell(b, "2025-03-01", "I live in Lima.").await;
+            let again = tell(b, "2025-07-01", "I live in Lima.").await;
+            for text in ["I live in Oslo.", "I live in Lima.", "I live in Oslo."] {
+                change(b, first, content(text)).await;
+            }
+            assert_eq!(all(b).await.len(), 2);
+            let gone = b.mem.forget(Forget::Id(first)).await.unwrap();
+            b.mem.maintain(None).await.unwrap();
+            assert_eq!(all(b).await, [("Ada lives in Lima.".to_owned(), "2025-07-01".to_owned(), true)]);
+            let history = b.mem.history(find(b, "Lima").await.id).await.unwrap();
+            assert!(history.iter().all(|v| v.memory.provenance.derived_from == [again]), "{history:?}");
+            assert!(b.mem.verify_erasure(&gone.receipt, &[]).await.unwrap().clean);
+        });
+    });
+}
+
+#[test]
+fn a_fact_that_was_read_anew_holds_again_though_its_versions_of_an_erased_memory_are_gone() {
+    on_every_store(|b| {
+        block_on(async {
+            let first = tell(b, "2025-06-09", "I live in Rome.").await;
+            tell(b, "2025-03-08", "I live in Rome.").await;
+            tell(b, "2025-05-26", "I live in Rome.").await;
+            change(b, first, content("I live in Oslo.")).await;
+            tell(b, "2025-06-18", "I live in Lima.").await;
+            b.mem.forget(Forget::Id(first)).await.unwrap();
+            b.mem.maintain(None).await.unwrap();
+            let rome = find(b, "Rome").await;
+            assert_eq!((rome.valid_from, rome.valid_to), (Some(time("2025-03-08")), Some(time("2025-06-18"))));
+            assert_eq!(holds(b).await, [is("Ada lives in Lima.", "2025-06-18")]);
         });
     });
 }

@@ -143,6 +143,30 @@ fn of_an_attribute_that_no_rule_knows_the_model_says_what_becomes_of_the_known_v
 }
 
 #[test]
+fn a_fact_of_a_model_that_somebody_forgot_stays_away_and_nothing_is_paid_for_what_it_would_do() {
+    run(async {
+        let Rig { fake, mem, .. } = rig().await;
+        fake.then(says(&[fact("drives", "a tram", "drive a tram")]));
+        tell(&mem, "2025-01-01", "I drive a tram.").await;
+        work(&mem).await;
+        fake.then(says(&[fact("drives", "a bus", "drive a bus")]));
+        fake.then(Behaviour::says(&json!({ "decision": "both" }).to_string()));
+        let source = tell(&mem, "2025-06-01", "I drive a bus.").await;
+        work(&mem).await;
+        let bus = facts(&mem).await.into_iter().find(|m| m.content.contains("bus")).unwrap();
+        mem.forget(rae_core::Forget::Id(bus.id)).await.unwrap();
+        let asked = fake.seen().len();
+        fake.then(says(&[fact("drives", "a bus", "drive a bus")]));
+        let content = Some("I drive a bus!".to_owned());
+        mem.update(source, rae_core::MemoryUpdate { content, ..Default::default() }).await.unwrap();
+        assert_eq!(work(&mem).await, [JobResult::Done]);
+        assert_eq!(told(&mem).await, [("Ada drives a tram.".to_owned(), false)]);
+        assert_eq!(fake.seen().len(), asked + 1, "the words are new; what they do is not asked");
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
 fn a_value_of_an_earlier_time_is_held_against_what_held_then_ended_since_or_not() {
     run(async {
         let Rig { fake, mem, .. } = rig().await;

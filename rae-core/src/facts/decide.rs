@@ -11,6 +11,9 @@ use std::collections::HashMap;
 /// In the metadata of a fact whose source says it no longer: it is as if it had never been read.
 pub(crate) const WITHDRAWN: &str = "withdrawn";
 
+/// In the metadata of a fact that was withdrawn and that its source says again: a [`Revived`](super::Revived).
+pub(crate) const REVIVED: &str = "revived";
+
 /// What replaced a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {

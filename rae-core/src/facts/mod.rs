@@ -23,13 +23,13 @@ mod taken_back;
 #[rustfmt::skip]
 mod words;
 
-pub(crate) use decide::{By, Change, Decision, Heard, Resumed, WITHDRAWN, Weight, Weights, decide};
+pub(crate) use decide::{By, Change, Decision, Heard, REVIVED, Resumed, WITHDRAWN, Weight, Weights, decide};
 pub use junk::Skipped;
 pub(crate) use model::{PROMPT, Reading, Verdict, band_request, is_decided, read, read_verdict, repair, request};
 pub(crate) use read::own_words;
 pub use read::{Said, drafts};
 pub use relation::{is_single, sentence};
-pub(crate) use resume::{Key, is_void, restore};
+pub(crate) use resume::{Key, Revived as Again, is_void, restore};
 
 use crate::model::Timestamp;
 

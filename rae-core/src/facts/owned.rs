@@ -6,7 +6,8 @@ use super::{
     read::{Found, Reader, Subject},
     slots,
     words::{
-        ADDRESS_KINDS, EVENTS, FOLLOWERS, KIN, KINS, NO_FAVOURITES, PETS, QUALITIES, Sense, TASTE_ENDS, THINGS, VAGUE,
+        ADDRESS_KINDS, EVENTS, FOLLOWERS, KIN, KINS, NO_FAVOURITES, PEOPLES, PETS, QUALITIES, Sense, TASTE_ENDS,
+        THINGS, VAGUE,
     },
 };
 use crate::extract::DENIALS;
@@ -40,6 +41,14 @@ pub(super) fn read(reader: &mut Reader<'_>, me: &Subject, rest: &[Word], clause:
         _ if !owned => slots::name_run(behind).map(|n| (n, 0)),
         _ => None,
     };
+    // "My wife is French" says no name, "my cat is called Persian" does.
+    let named = named.filter(|((name, _), skipped)| *skipped > 1 || !PEOPLES.contains(&name.to_lowercase().as_str()));
+    // Nor does "my brother Google" behind "I work at Acme and".
+    if reader.may_leave_out
+        && named.as_ref().is_some_and(|((_, words), skipped)| *skipped == 0 && *words == behind.len())
+    {
+        return None;
+    }
     if let Some(((name, words), skipped)) = named {
         reader.has(me, &what, &name, clause);
         let subject = Subject { name, is_me: false, is_loose: false };
@@ -159,7 +168,7 @@ impl Reader<'_> {
         };
         match lows.as_slice() {
             ["name", "is", ..] if owner.is_me => {
-                let name = rest.get(2..).and_then(slots::name_run).map(|(name, _)| name);
+                let name = rest.get(2..).and_then(slots::name_run).map(|(name, _)| self.in_full(name));
                 put(self, "is_named", name, 0.95)
             }
             ["birthday", "is", ..] => {
@@ -174,6 +183,15 @@ impl Reader<'_> {
                 }
             }
             _ => self.reachable(owner, rest, clause),
+        }
+    }
+
+    /// "Bond, James Bond".
+    fn in_full(&self, name: String) -> String {
+        let full = self.after.as_ref().filter(|full| full.split(' ').count() > 1);
+        match full.filter(|full| full.rsplit(' ').next() == Some(name.as_str())) {
+            Some(full) => full.clone(),
+            None => name,
         }
     }
 

@@ -22,6 +22,8 @@ const FROM_WORDS_MAX: usize = 7;
 const PERSON_WORDS_MAX: usize = 3;
 /// First words of a statement that may say that it corrects another.
 const CORRECTING_WORDS: usize = 2;
+/// With these, more of the same may follow a statement: "I live with my brother Tom and my sister Anna".
+const TOGETHER: &[&str] = &["my", "our", "with"];
 /// What is taken off where a statement is of more than its speaker, or of somebody named in passing.
 const LESS: f64 = 0.9;
 
@@ -82,11 +84,19 @@ pub fn drafts(said: &Said<'_>) -> Result<Vec<Draft>, Skipped> {
         return Err(Skipped::TooLong);
     }
     let (me, text) = (said.me(), own_words(said)?);
-    let mut reader = Reader { me: &me, at: said.at, out: Vec::new(), listing: None };
+    let mut reader = Reader { me: &me, at: said.at, out: Vec::new(), listing: None, after: None, may_leave_out: false };
     let mut subject: Option<Subject> = None;
     let clauses = clauses(&text);
     for (at, clause) in clauses.iter().enumerate() {
-        let (before, known) = (subject.filter(|_| clause.continues), reader.out.len());
+        let (before, known) = (subject.clone().filter(|_| clause.continues), reader.out.len());
+        reader.after = clauses.get(at + 1).and_then(|next| slots::whole_name(&next.words));
+        let last = at.checked_sub(1).and_then(|last| clauses.get(last)).filter(|last| last.sentence == clause.sentence);
+        let is_mine = subject.as_ref().is_some_and(|subject| subject.is_me);
+        // Of what one likes a list goes on: "I love hiking and my dog Rex".
+        let is_taste =
+            reader.out.last().is_some_and(|d| matches!(d.relation.as_str(), "likes" | "dislikes" | "prefers"));
+        reader.may_leave_out =
+            is_mine && !is_taste && last.is_some_and(|last| !last.words.iter().any(|w| w.is(TOGETHER)));
         // What goes on with a subject goes on with a statement: "I love the joy and love theme" does not.
         subject = reader.clause(clause, before).filter(|_| reader.out.len() > known);
         if let Some(listing) = reader.listing.take() {
@@ -114,6 +124,10 @@ pub(super) struct Reader<'a> {
     pub out: Vec<Draft>,
     /// What the clause at hand begins to list.
     listing: Option<Listing>,
+    /// The name that is all of the next clause.
+    pub after: Option<String>,
+    /// Whether the clause may leave out the verb of the one before: "I work at Acme and my brother Google".
+    pub may_leave_out: bool,
 }
 
 /// A statement whose value ends its clause, so that more of its kind may follow.

@@ -1,7 +1,9 @@
 //! What holds again when the fact that ended another one is gone: by the history of the one that was ended, and by what else is
 //! known. Pure.
 
+use super::REVIVED;
 use crate::model::{Claim, Memory, MemoryId, MemoryVersion, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// How a fact stands once what ended it is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +46,9 @@ pub(crate) fn restore(
         Before::Version(old) => Restored { to: old.valid_to, by: old.superseded_by, key: Key::Was(old.dedup_key) },
         Before::Open => Restored { to: None, by: None, key: Key::Anew },
     };
-    later(fact, &versions, known, state, is_single)
+    // What it was before it was withdrawn says nothing of what was written anew.
+    let since: Vec<&Memory> = versions.iter().copied().filter(|m| m.version >= first_version(fact)).collect();
+    later(fact, &since, known, state, is_single)
 }
 
 /// What a fact was before what is gone ended it.
@@ -73,8 +77,10 @@ fn before<'v>(
         if !by_engine(start.version) {
             return None;
         }
+        if start.version == first_version(start) {
+            return Some(Before::Open);
+        }
         match older.split_last() {
-            None if start.version == 1 => return Some(Before::Open),
             Some((last, rest)) if last.version.saturating_add(1) == start.version => (state, older) = (last, rest),
             _ => return None,
         }
@@ -93,9 +99,14 @@ fn later(fact: &Memory, versions: &[&Memory], known: &[Memory], state: Restored,
     if others.clone().any(|m| is_same(m) && covers(m)) {
         return None;
     }
-    // What ended it once and does no more was taken back; what held for no time was, too.
-    let was_taken_back =
-        |m: &Memory| state.by != Some(m.id) && versions.iter().any(|version| version.superseded_by == Some(m.id));
+    // What ended it once and does no more was taken back; what held for no time was, too. What was withdrawn meanwhile and is said
+    // again is judged by what is known since then.
+    let was_taken_back = |m: &Memory| {
+        let since = Revived::of(m).map(|revived| revived.at);
+        let is_by =
+            |version: &Memory| version.superseded_by == Some(m.id) && since.is_none_or(|at| version.updated_at >= at);
+        state.by != Some(m.id) && versions.iter().any(|version| is_by(version))
+    };
     let ends = |m: &&Memory| {
         let begins = m.valid_start();
         let is_within = begins > from && state.to.is_none_or(|to| begins < to);
@@ -103,6 +114,24 @@ fn later(fact: &Memory, versions: &[&Memory], known: &[Memory], state: Restored,
     };
     let next = others.by_ref().filter(ends).min_by_key(|m| (m.valid_start(), m.id));
     Some(next.map_or(state, |m| Restored { to: Some(m.valid_start()), by: Some(m.id), key: Key::Over }))
+}
+
+/// Of a fact that was withdrawn and written anew: when, and in which version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Revived {
+    pub at: Timestamp,
+    pub version: u32,
+}
+
+impl Revived {
+    pub fn of(fact: &Memory) -> Option<Self> {
+        serde_json::from_value(fact.metadata.get(REVIVED)?.clone()).ok()
+    }
+}
+
+/// The version in which a fact was written, or written anew.
+fn first_version(fact: &Memory) -> u32 {
+    Revived::of(fact).map_or(1, |revived| revived.version)
 }
 
 /// Whether a fact held for no time: it was taken back.

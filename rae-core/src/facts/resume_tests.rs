@@ -79,6 +79,30 @@ fn an_end_that_was_taken_back_is_not_made_again() {
     let rome = fact(3, "Rome", 9, None);
     let states = [None, Some((9, Some(3))), None, Some((5, Some(2)))];
     assert_eq!(restored(&states, std::slice::from_ref(&rome)), was(None, None, Some([1; 32])));
+    // But for what its source took back itself and says again since.
+    let mut again = rome;
+    again.metadata.insert(REVIVED.to_owned(), serde_json::json!(Revived { at: at(21), version: 3 }));
+    let known: Vec<Memory> = [history(&states).last().unwrap().memory.clone(), again].into();
+    let mut since = history(&states);
+    assert_eq!(restore(&since, &known, |by| by == id(2), |_| true, true), until(9, 3));
+    since[1].memory.updated_at = at(21);
+    assert_eq!(restore(&since, &known, |by| by == id(2), |_| true, true), was(None, None, Some([1; 32])));
+}
+
+#[test]
+fn a_fact_that_was_withdrawn_and_written_again_as_over_is_open_without_what_ended_it() {
+    let mut states = history(&[None, Some((1, None)), Some((5, Some(2))), Some((5, Some(2)))]);
+    for state in states.iter_mut().skip(2) {
+        state.memory.metadata.insert(REVIVED.to_owned(), serde_json::json!(Revived { at: at(2), version: 3 }));
+    }
+    let known = vec![states.last().unwrap().memory.clone()];
+    let anew = Restored { to: None, by: None, key: Key::Anew };
+    assert_eq!(restore(&states, &known, |_| true, |_| true, true), Some(anew));
+    // What it was before that need not be known, how it was written must be.
+    states.drain(..2);
+    assert_eq!(restore(&states, &known, |_| true, |_| true, true), Some(anew));
+    states.remove(0);
+    assert_eq!(restore(&states, &known, |_| true, |_| true, true), None);
 }
 
 #[test]

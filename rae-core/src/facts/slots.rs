@@ -16,6 +16,11 @@ const TASTE_WORDS_MAX: usize = 5;
 const THING_WORDS_MAX: usize = 4;
 const AGE_MAX: i64 = 120;
 
+/// The name that all of a clause is.
+pub(super) fn whole_name(words: &[Word]) -> Option<String> {
+    name_run(words).filter(|(_, used)| *used == words.len()).map(|(name, _)| name)
+}
+
 /// The value that begins `rest`, and its number of words.
 pub(super) fn value(slot: Slot, rest: &[Word]) -> Option<(String, usize)> {
     match slot {
@@ -25,6 +30,7 @@ pub(super) fn value(slot: Slot, rest: &[Word]) -> Option<(String, usize)> {
         Slot::Role => role(rest),
         Slot::Thing => thing(rest),
         Slot::Age => age(rest),
+        Slot::Turned => age(rest).or_else(|| turned(rest)),
         Slot::Diet => listed(rest, DIETS),
         Slot::Play => listed(rest, PLAYS),
         Slot::Allergy => listed(rest, ALLERGENS),
@@ -145,17 +151,33 @@ fn job(rest: &[Word]) -> Option<(String, usize)> {
     (is_job && !judged && is_whole(rest, used)).then(|| (joined(words), used))
 }
 
+/// "34 years old", "34 yo", "34yo": a number alone may be of anything.
 fn age(rest: &[Word]) -> Option<(String, usize)> {
     let first = rest.first()?;
-    let years =
-        dates::number_of(&first.low).filter(|n| (1..=AGE_MAX).contains(n) && first.low != "a" && first.low != "an")?;
-    let said = matches!(rest.get(1..3), Some([a, b]) if a.low.starts_with("year") && b.low == "old");
+    let short = first.low.strip_suffix("yo").or_else(|| first.low.strip_suffix("y/o"));
+    if let Some(years) = short.and_then(years) {
+        return Some((years, 1));
+    }
+    let years = years(&first.low).filter(|_| !first.ends)?;
+    match rest.get(1..)? {
+        [unit, ..] if unit.low == "yo" || unit.low == "y/o" => Some((years, 2)),
+        [unit, old, ..] if unit.low.starts_with("year") && old.low == "old" => Some((years, 3)),
+        [unit, of, age, ..] if unit.low.starts_with("year") && of.low == "of" && age.low == "age" => Some((years, 4)),
+        _ => None,
+    }
+}
+
+/// What somebody "turned".
+fn turned(rest: &[Word]) -> Option<(String, usize)> {
+    let first = rest.first()?;
+    let is_alone = rest.get(1).is_none_or(|n| n.is(&["today", "yesterday", "last", "this", "now"]) && !first.ends);
     let digits = first.low.starts_with(|c: char| c.is_ascii_digit());
-    let alone = digits
-        && years > 2
-        && rest.get(1).is_none_or(|n| matches!(n.low.as_str(), "today" | "yesterday" | "last" | "this" | "now"));
-    let (alone, used) = (alone && rest.get(1).is_none_or(|_| !first.ends), if said { 3 } else { 1 });
-    (said || alone).then(|| (years.to_string(), used))
+    years(&first.low).filter(|_| is_alone && digits).map(|years| (years, 1))
+}
+
+fn years(word: &str) -> Option<String> {
+    let number = dates::number_of(word).filter(|n| (1..=AGE_MAX).contains(n) && word != "a" && word != "an")?;
+    Some(number.to_string())
 }
 
 /// The value that all of `rest` is, as an item of a list. In short lists one word that is a thing by its form.

@@ -75,6 +75,53 @@ fn relatives_pets_and_others_by_name_have_facts_of_their_own() {
 }
 
 #[test]
+fn a_people_or_a_language_is_no_name_and_what_leaves_out_its_verb_names_nobody() {
+    for (text, expected) in [
+        ("I speak English and my wife French.", vec!["Ada speaks English"]),
+        ("I speak English, my wife French.", vec!["Ada speaks English"]),
+        ("I speak English and my wife Anna French.", vec!["Ada speaks English"]),
+        ("My wife is French.", vec![]),
+        ("My cat is Persian", vec![]),
+        ("I work at Acme and my brother Google.", vec!["Ada works_at Acme"]),
+        ("I live in Oslo, my brother Paris.", vec!["Ada lives_in Oslo"]),
+        ("I speak English and my wife speaks French.", vec!["Ada speaks English", "Ada's wife speaks French"]),
+        ("My mother Anna and my father Bob.", vec!["Ada has_mother Anna", "Ada has_father Bob"]),
+        ("I live in Oslo with my brother Tom and my sister Anna.", vec!["Ada lives_in Oslo", "Ada has_sister Anna"]),
+        (
+            "I work at Acme and my brother Tom works at Initech.",
+            vec!["Ada works_at Acme", "Ada has_brother Tom", "Tom works_at Initech"],
+        ),
+        ("My sister's name is German", vec!["Ada has_sister German"]),
+        ("My brother is called French", vec!["Ada has_brother French"]),
+        ("I love hiking and my dog Rex.", vec!["Ada likes hiking", "Ada has_pet Rex", "Rex is_a dog"]),
+    ] {
+        assert_eq!(read(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_number_is_an_age_only_where_it_is_said_to_be_one() {
+    for text in ["I'm 5.", "I'm 34", "I am 34 today", "My brother is 5.", "I'm 34 kilometres away"] {
+        assert_eq!(read(text), [""; 0], "{text}");
+    }
+    for text in ["I'm 34 years old", "I'm 34 yo.", "I'm 34yo", "I turned 34 yesterday", "I'm 34 years of age"] {
+        assert_eq!(read(text), ["Ada age 34"], "{text}");
+    }
+}
+
+#[test]
+fn a_name_that_is_said_twice_is_the_full_one_and_whom_one_talks_to_is_somebody_else() {
+    for text in ["My name is Bond, James Bond.", "My name is Bond. James Bond.", "My name's Bond - James Bond!"] {
+        assert_eq!(read(text), ["Ada is_named James Bond"], "{text}");
+    }
+    assert_eq!(read("My name is Bond. James is my brother."), ["Ada is_named Bond"]);
+    assert_eq!(read("My name is Bond, Tom Smith knows."), ["Ada is_named Bond"]);
+    for text in ["You are Bob. I live in Oslo.", "You're Bob, and I live in Oslo."] {
+        assert_eq!(read(text), ["Ada lives_in Oslo"], "{text}");
+    }
+}
+
+#[test]
 fn what_is_asked_supposed_planned_denied_quoted_or_cut_short_is_no_fact() {
     for text in [
         "Do I live in Oslo?",

@@ -47,8 +47,10 @@ pub(super) enum Slot {
     Role,
     /// A thing, in at most four words.
     Thing,
-    /// Years of age.
+    /// Years of age, said to be such.
     Age,
+    /// The same behind "turned", where a number is enough.
+    Turned,
     /// A way to eat.
     Diet,
     /// A game or an instrument.
@@ -111,7 +113,8 @@ pub(super) const PREDICATES: &[Predicate] = &[
     ("am|is allergic to", "allergic_to", Slot::Allergy, Sense::Is, 0.9),
     ("have|has an allergy to", "allergic_to", Slot::Allergy, Sense::Is, 0.85),
     ("am|is|became|went", "diet", Slot::Diet, Sense::Is, 0.9),
-    ("am|is|turned", "age", Slot::Age, Sense::Is, 0.9),
+    ("am|is", "age", Slot::Age, Sense::Is, 0.9),
+    ("turned", "age", Slot::Turned, Sense::Is, 0.9),
     ("love|loves|like|likes|enjoy|enjoys|adore|adores", "likes", Slot::Taste, Sense::Is, 0.75),
     ("am|is a big|huge|massive|great fan of", "likes", Slot::Taste, Sense::Is, 0.8),
     ("am|is into", "likes", Slot::Taste, Sense::Is, 0.7),
@@ -245,6 +248,20 @@ pub(super) const NO_NAMES: &[&str] = &[
     "mum", "baby", "god", "ai", "ok", "nothing", "something", "everything", "anything", "just", "always", "never",
     "looks", "sounds", "hope", "glad", "happy", "great", "good", "nice", "day", "time", "today", "tomorrow", "yesterday", "mine",
     "me", "him", "them", "us", "at", "in", "on", "from", "to", "with", "hey", "hi", "hello", "dogs", "cats", "friends",
+];
+/// What people, languages and breeds are called: "my wife is French" gives no name. Left out is what is a first name as well.
+pub(super) const PEOPLES: &[&str] = &[
+    "afghan", "african", "albanian", "algerian", "american", "arab", "arabic", "argentine", "argentinian", "armenian", "asian",
+    "australian", "austrian", "bangladeshi", "basque", "belarusian", "belgian", "bengali", "bosnian", "brazilian", "british",
+    "buddhist", "bulgarian", "canadian", "cantonese", "catalan", "catholic", "chilean", "chinese", "colombian", "croatian", "cuban",
+    "czech", "danish", "dutch", "egyptian", "english", "estonian", "ethiopian", "european", "farsi", "filipina", "filipino",
+    "finnish", "flemish", "french", "georgian", "german", "ghanaian", "greek", "hebrew", "hindi", "hindu", "hungarian",
+    "icelandic", "indian", "indonesian", "iranian", "iraqi", "irish", "israeli", "italian", "jamaican", "japanese", "jewish",
+    "kenyan", "korean", "kurdish", "latina", "latino", "latvian", "lebanese", "lithuanian", "macedonian", "malay", "malaysian",
+    "maltese", "mandarin", "mexican", "mongolian", "moroccan", "mormon", "muslim", "nepali", "nigerian", "norwegian",
+    "pakistani", "palestinian", "persian", "peruvian", "polish", "portuguese", "protestant", "punjabi", "romanian", "russian",
+    "scottish", "serbian", "siamese", "slovak", "slovenian", "spanish", "swahili", "swedish", "swiss", "syrian", "taiwanese",
+    "tamil", "thai", "tunisian", "turkish", "ukrainian", "urdu", "venezuelan", "vietnamese", "welsh", "yiddish",
 ];
 /// Small words inside a name: "Bay of Fundy".
 pub(super) const NAME_JOINERS: &[&str] = &["of", "the", "de", "del", "la", "der", "van", "von", "da", "al", "du", "st"];

@@ -6,9 +6,16 @@
 mod again;
 mod anew;
 mod ask;
+mod forgotten;
+mod revive;
 mod weigh;
 
 pub(crate) use anew::anew;
+pub(crate) use forgotten::{
+    dropped as forgotten_dropped, is_noted as is_forgotten_of, noted as forgotten_noted, trim as trim_forgotten,
+    undone_noted,
+};
+pub(crate) use revive::is_revived;
 pub(crate) use weigh::{is_of_oneself, is_said_of_oneself, me};
 
 use super::{embed_debt, runner::Held};
@@ -174,6 +181,12 @@ async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) ->
         let Some(decision) = facts::decide(draft, source.id, &known, &heard, (read.is_single, &weights)) else {
             return Ok(changed);
         };
+        // Looked at behind what is known: who forgot one of these since has noted it.
+        if revive::is_undone(draft, source.id, &known)
+            || forgotten::is_forgotten(held.deps, ctx, source.id, draft).await?
+        {
+            return Ok(changed);
+        }
         let state = state(source, &key, &known);
         // The same state twice: what was written from it is gone again, and its name is used up.
         let salt = (last == Some(state)).then(|| held.deps.ids.next_uuid(now));
@@ -235,7 +248,7 @@ async fn write(
     // What was forgotten meanwhile must not live on in a fact.
     preconditions.push(Precondition::VersionIs(source.id, source.version));
     let mut ops = Vec::new();
-    let id = deps.ids.next(now);
+    let mut id = deps.ids.next(now);
     let resumed = decision.resumed.as_ref().and_then(|again| resumed(again, find(again.of)?, deps.ids.next(now), now));
     let mut merges = None;
     if let Some(put) = decision.put {
@@ -248,10 +261,17 @@ async fn write(
                 merges = Some((same, source.id));
                 ops.push(Op::PutMemory { memory: Box::new(memory), vector: None, idempotency: None });
             }
-            None => {
-                preconditions.push(Precondition::EmbedderIs(deps.embedder().id().to_owned()));
-                ops.extend(puts(deps, ctx, memory).await);
-            }
+            None => match revive::withdrawn(known, &memory, source.id) {
+                Some(old) => {
+                    preconditions.push(Precondition::SeqIs(old.id, old.seq));
+                    id = old.id;
+                    ops.push(revive::revived(old, memory, now));
+                }
+                None => {
+                    preconditions.push(Precondition::EmbedderIs(deps.embedder().id().to_owned()));
+                    ops.extend(puts(deps, ctx, memory).await);
+                }
+            },
         }
     }
     for change in &decision.changes {

@@ -17,11 +17,13 @@ pub enum RecordKind {
     Evaluation,
     /// How far reflection looked at something.
     Mark,
+    /// That somebody forgot what was read from a memory.
+    TakenBack,
 }
 
 impl RecordKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Snapshot, Self::Questions, Self::Evaluation, Self::Mark];
+    pub const ALL: [Self; 5] = [Self::Snapshot, Self::Questions, Self::Evaluation, Self::Mark, Self::TakenBack];
 
     /// The name in the store.
     pub const fn as_str(self) -> &'static str {
@@ -30,6 +32,7 @@ impl RecordKind {
             Self::Questions => "questions",
             Self::Evaluation => "evaluation",
             Self::Mark => "mark",
+            Self::TakenBack => "taken_back",
         }
     }
 }

@@ -96,7 +96,8 @@ async fn is_enriched(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
         return Ok(false);
     }
     let made = deps.relational.derived_from(ctx, &[memory.id], PAGE_MAX).await?;
-    Ok(deps.enrich != Enrich::Off || made.iter().any(|m| m.kind == Kind::Fact && m.claim.is_some()))
+    let is_read = deps.enrich != Enrich::Off || made.iter().any(|m| m.kind == Kind::Fact && m.claim.is_some());
+    Ok(is_read || extract::is_forgotten_of(deps, ctx, memory.id).await?)
 }
 
 async fn changes(deps: &Deps, ctx: &Ctx, old: &Memory, new: &Memory) -> Result<Vec<(Memory, MemoryPatch)>> {

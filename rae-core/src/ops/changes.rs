@@ -7,6 +7,7 @@
 mod fades;
 mod keys;
 mod numbers;
+mod taken_back;
 
 pub(crate) use fades::Faded;
 
@@ -14,6 +15,7 @@ use crate::{
     ctx::Ctx,
     deps::Deps,
     error::{Error, ErrorKind, Result},
+    facts::WITHDRAWN,
     jobs::embed_debt,
     limits::{AUDIT_PAGE, AUDIT_ROWS_MAX},
     model::{
@@ -21,7 +23,7 @@ use crate::{
         WriteBatch, key_of_ended,
     },
 };
-use numbers::{NUMBERS, Numbers};
+use numbers::{NUMBERS, Numbers, unmerged};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -100,6 +102,11 @@ struct Row {
     #[serde(default)]
     faded: Vec<Faded>,
     undone: Option<Uuid>,
+    /// The memory that facts were read from, and whether it says them no longer.
+    #[serde(default, skip_serializing)]
+    source: Value,
+    #[serde(default, skip_serializing)]
+    withdrawn: Value,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -172,6 +179,13 @@ pub(crate) fn change_row(
                 let fields = patch.moved().into_iter().map(str::to_owned).collect();
                 let mut after = Memory::clone(old);
                 patch.apply_to(&mut after);
+                // What was withdrawn and is read again is as new.
+                let is_withdrawn = |m: &Memory| m.metadata.contains_key(WITHDRAWN);
+                if action == "facts" && is_withdrawn(old) && !is_withdrawn(&after) {
+                    let (version, witness_count) = (old.version.saturating_add(1), after.witness_count);
+                    row.added.push(Added { id: *id, version, witness_count });
+                    continue;
+                }
                 let (witness_count, left) = (after.witness_count, Some(Numbers::of(&after)));
                 row.changed.push(Changed { id: *id, from_version: old.version, fields, witness_count, left });
             }
@@ -277,7 +291,7 @@ pub(crate) async fn changes(deps: &Deps, scope: &Scope, options: ChangesOptions)
 
 pub(crate) async fn undo(deps: &Deps, scope: &Scope, id: Uuid) -> Result<Undone> {
     let ctx = deps.ctx(scope)?;
-    let Found { id: target, row, action, undone } = find(deps, &ctx, id).await?;
+    let Found { id: target, row, action, undone, taken } = find(deps, &ctx, id).await?;
     if let Some((by, ids)) = undone {
         return Ok(Undone { id: by, undone: id, ids, replayed: true });
     }
@@ -288,15 +302,17 @@ pub(crate) async fn undo(deps: &Deps, scope: &Scope, id: Uuid) -> Result<Undone>
     // Applied once, whoever calls: the second gets the answer of the first.
     let batch = undo_id(target);
     let is_fade = !row.faded.is_empty();
+    let notes = taken_back::noted(deps, &ctx, taken).await?;
     for _ in 0..ATTEMPTS {
         let planned = match is_fade {
             true => fades::plan(deps, &ctx, (target, &row), batch).await.map(|ops| (Vec::new(), ops)),
             false => plan(deps, &ctx, (target, &row), batch).await,
         };
-        let (preconditions, ops) = match planned {
+        let (preconditions, mut ops) = match planned {
             Ok(plan) => plan,
             Err(error) => return raced(deps, &ctx, id, error).await,
         };
+        ops.extend(notes.clone());
         let (raised, keys) = (fades::raised(&ops), keys::given_back(&ops));
         let write = WriteBatch { id: batch, ..deps.batch_if(preconditions, ops) };
         match deps.relational.apply(&ctx, write).await {
@@ -338,6 +354,8 @@ struct Found {
     action: String,
     /// What took it back already, and what is as before by that.
     undone: Option<(Uuid, Vec<MemoryId>)>,
+    /// What was read from a memory and is not to be read again, or is.
+    taken: Option<taken_back::Taken>,
 }
 
 /// The change to take back, and what took it back already. Where that was itself taken back, the last of them is the
@@ -355,6 +373,7 @@ async fn find(deps: &Deps, ctx: &Ctx, id: Uuid) -> Result<Found> {
     while let Some(again) = by_of(target).and_then(by_of) {
         target = again;
     }
+    let taken = taken_back::taken(&all, target);
     let one = all.remove(&target).ok_or_else(no_such_change)?;
     let (action, by) = (one.action.clone(), one.undone_by);
     let row = whole(deps, ctx, one).await?;
@@ -367,7 +386,7 @@ async fn find(deps: &Deps, ctx: &Ctx, id: Uuid) -> Result<Found> {
         };
         undone = Some((by, ids));
     }
-    Ok(Found { id: target, row, action, undone })
+    Ok(Found { id: target, row, action, undone, taken })
 }
 
 /// What failed because somebody undid it at the same time did not fail.
@@ -546,23 +565,6 @@ fn kept_marks(mut patch: MemoryPatch, present: &Memory) -> MemoryPatch {
         }
     }
     patch
-}
-
-/// Without the source that was merged into it; `None` where that is no longer there.
-fn unmerged(memory: &Memory, merged: &Merged) -> Option<MemoryPatch> {
-    let mut provenance = memory.provenance.clone();
-    let sources = &mut provenance.derived_from;
-    let at = sources.iter().position(|id| *id == merged.source)?;
-    sources.remove(at);
-    let mut patch = MemoryPatch {
-        provenance: Some(provenance),
-        witness_count: Some(memory.witness_count.saturating_sub(1).max(1)),
-        importance: Some(merged.importance),
-        confidence: Some(merged.confidence),
-        ..MemoryPatch::default()
-    };
-    Numbers::keep_moved(merged.left, &mut patch, memory);
-    Some(patch)
 }
 
 /// The versions in which the engine itself said that a memory is superseded, as far back as the audit rows go. What somebody undid of

@@ -10,7 +10,12 @@ use crate::{
     error::{Error, ErrorKind, Result},
     guard::within,
     ingest::event_name,
-    jobs::{extract::anew, feeder::feed, graph_sync, index_sync, vector_sync::Mode},
+    jobs::{
+        extract::{anew, forgotten_dropped, forgotten_noted, is_revived},
+        feeder::feed,
+        graph_sync, index_sync,
+        vector_sync::Mode,
+    },
     limits::{PAGE_MAX, VECTOR_FORGET_CHANGES},
     model::{
         DropTarget, Filter, KeyedIds, Kind, Memory, MemoryId, MemoryPatch, MemoryVersion, Op, Outcome, PatchMode,
@@ -100,7 +105,7 @@ pub struct Forgotten {
 
 pub(crate) async fn forget(deps: &Deps, scope: &Scope, what: Forget) -> Result<Forgotten> {
     let ctx = deps.ctx(scope)?;
-    let mut gone = Gone::default();
+    let mut gone = Gone { keeps_away: !matches!(what, Forget::Scope(..)), ..Gone::default() };
     let described = match what {
         Forget::Id(id) => {
             delete(deps, &ctx, BTreeSet::from([id]), &mut gone).await?;
@@ -133,6 +138,8 @@ struct Gone {
     claims: BTreeSet<[u8; 16]>,
     /// The session or user, by the kind of its scope.
     name: Option<(&'static str, String)>,
+    /// Whether facts that are asked for are not to be read again: it is they that somebody forgets, and not whose they are.
+    keeps_away: bool,
     /// What takes the place of a lesson that goes for its quotes alone, or of a fact for its dates, by its id.
     instead: HashMap<MemoryId, Vec<Op>>,
 }
@@ -224,7 +231,11 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
         for page in wave.chunks(PAGE_MAX) {
             gone.claims.extend(super::resume::keys(deps, ctx, page).await?);
         }
-        let existed = delete_wave(deps, ctx, wave, (&gone.ids, &mut gone.instead)).await?;
+        let mut more = forgotten_dropped(deps, ctx, wave).await?;
+        if is_asked && gone.keeps_away {
+            more.extend(forgotten_noted(deps, ctx, wave, &gone.ids).await?);
+        }
+        let existed = delete_wave(deps, ctx, wave, (&gone.ids, &mut gone.instead), more).await?;
         if is_asked {
             gone.deleted += existed
         } else {
@@ -243,22 +254,24 @@ async fn delete(deps: &Deps, ctx: &Ctx, asked: BTreeSet<MemoryId>, gone: &mut Go
     Ok(())
 }
 
-/// Deletes a wave together with the older versions that repeat it; gives how many memories there were.
+/// Deletes a wave together with the older versions that repeat it, and does `more` with that; gives how many memories there were.
 async fn delete_wave(
     deps: &Deps,
     ctx: &Ctx,
     wave: &[MemoryId],
     (going, instead): (&BTreeSet<MemoryId>, &mut HashMap<MemoryId, Vec<Op>>),
+    mut more: Vec<Op>,
 ) -> Result<u64> {
     let mut seq = deps.relational.head(ctx).await?.seq;
-    let (mut versions, mut existed, mut is_alone) = (old_versions(deps, ctx, wave, going).await?, 0, true);
-    while versions.len() > PAGE_MAX {
-        let page = versions.split_off(versions.len() - PAGE_MAX);
+    let (mut existed, mut is_alone) = (0, true);
+    more.extend(old_versions(deps, ctx, wave, going).await?);
+    while more.len() > PAGE_MAX {
+        let page = more.split_off(more.len() - PAGE_MAX);
         deps.relational.apply(ctx, deps.batch(page)).await?;
     }
     for page in wave.chunks(PAGE_MAX) {
         let mut ops: Vec<Op> = page.iter().map(|&id| Op::DeleteMemory { id }).collect();
-        ops.append(&mut versions);
+        ops.append(&mut more);
         ops.extend(page.iter().filter_map(|id| instead.remove(id)).flatten());
         let applied = deps.relational.apply(ctx, deps.batch(ops)).await?;
         existed += applied.outcomes.iter().filter(|o| matches!(o, Outcome::Deleted { existed: true })).count() as u64;
@@ -383,7 +396,8 @@ pub(super) fn ever_repeats(history: &[MemoryVersion]) -> bool {
         let learnt = matches!(memory.kind, Kind::Lesson | Kind::Strategy);
         may_repeat(memory) || has_quotes(memory) || (learnt && is_of_model(memory))
     };
-    history.iter().any(|version| has(&version.memory))
+    // What is said again is dated by who says it now, its older versions by others.
+    history.iter().any(|version| has(&version.memory) || is_revived(&version.memory))
 }
 
 /// Whether this version may say what one of its sources says, and cannot be had without it. Summaries quote them word for word. Lessons

@@ -64,7 +64,7 @@ impl Found {
                 }
                 Ok(())
             }
-            RecordKind::Snapshot | RecordKind::Mark => {
+            RecordKind::Snapshot | RecordKind::Mark | RecordKind::TakenBack => {
                 Err(Error::invalid("a record of a file is a set of questions, or how one was answered"))
             }
         }

@@ -8,6 +8,7 @@ use crate::{
     ctx::Ctx,
     deps::Deps,
     error::Result,
+    jobs::extract::trim_forgotten,
     lifecycle::{Fate, fate},
     limits::{AUDIT_ROWS_MAX, LIFE_PAGE, LIFE_SESSIONS_MAX},
     model::{Layer, Life, Op, Outcome, Scope, Timestamp},
@@ -63,6 +64,7 @@ pub(crate) async fn live(deps: &Deps, scope: &Scope, now: Timestamp) -> Result<L
     if after.is_some() {
         deps.relational.apply(&ctx, deps.batch(vec![Op::TrimAudit { keep: AUDIT_ROWS_MAX }])).await?;
         trim_marks(deps, &ctx, now).await?;
+        trim_forgotten(deps, &ctx).await?;
     }
     Ok(done)
 }

@@ -5,6 +5,7 @@ use crate::{
     Ctx,
     deps::Deps,
     error::{Error, Result},
+    facts::WITHDRAWN,
     graph::{Moment, View},
     indexes::ScopeState,
     ingest::{check_query, check_tags, event_name},
@@ -377,7 +378,9 @@ async fn as_known(deps: &Deps, ctx: &Ctx, memory: Memory, known_at: Option<Times
     let Some(at) = known_at.filter(|&at| memory.updated_at > at) else { return Ok(Some(memory)) };
     let versions = deps.relational.history(ctx, memory.id).await?;
     let known = versions.into_iter().rfind(|v| v.memory.updated_at <= at);
-    Ok(known.filter(|v| v.replaced_at.is_none_or(|end| end > at)).map(|v| v.memory))
+    let known = known.filter(|v| v.replaced_at.is_none_or(|end| end > at)).map(|v| v.memory);
+    // A fact that its source did not say then, and says again.
+    Ok(known.filter(|m| m.claim.is_none() || !m.metadata.contains_key(WITHDRAWN)))
 }
 
 fn cut_to_tokens(deps: &Deps, found: Vec<Found>, max_tokens: Option<usize>) -> Result<Vec<Found>> {

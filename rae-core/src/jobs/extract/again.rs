@@ -120,7 +120,9 @@ async fn try_once(held: &Held<'_>, ctx: &Ctx, source: &Memory, is_weighed: bool)
     let says = Says::of(source, now);
     let made = deps.relational.derived_from(ctx, &[source.id], PAGE_MAX).await?;
     let mut changes = Changes::default();
-    for fact in made.into_iter().filter(|m| m.kind == Kind::Fact && !m.metadata.contains_key(WITHDRAWN)) {
+    // What somebody undid holds for no time already, and tells that it is not to be read again.
+    let is_live = |m: &Memory| m.kind == Kind::Fact && !m.metadata.contains_key(WITHDRAWN) && !facts::is_void(m);
+    for fact in made.into_iter().filter(is_live) {
         let Some(claim) = fact.claim.clone() else { continue };
         // Relations that somebody wrote, and joins, are not read from the text: they are in other words.
         let is_of_text = fact.content == sentence(&claim.subject, &claim.relation, &claim.object);

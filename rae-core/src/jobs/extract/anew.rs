@@ -40,6 +40,11 @@ impl Dates {
         self.starts.is_empty() && self.ends.is_empty()
     }
 
+    /// Whether nothing but the end of a fact is said.
+    pub fn is_end_alone(&self) -> bool {
+        self.starts.is_empty() && !self.ends.is_empty()
+    }
+
     /// Whether what says this speaks of the time of the fact.
     pub fn fits(&self, fact: &Memory) -> bool {
         let from = fact.valid_start();

@@ -1,6 +1,6 @@
 //! Facts that a model reads, where the store is opened so: after the rules, whose facts stand whatever it says.
 
-use super::{Read, fits, is_comparable, said, settle};
+use super::{Read, fits, forgotten::is_forgotten, is_comparable, said, settle};
 use crate::{
     ctx::Ctx,
     deps::Deps,
@@ -149,7 +149,8 @@ async fn band<'d>(held: &Held<'_>, ctx: &Ctx, source: &Memory, mut read: Read<'d
     // What was known to hold when the new one began counts, ended since or not.
     let is_known = |m: &&Memory| m.superseded_by.is_none() || m.valid_to.is_some();
     let others: Vec<&Memory> = known.iter().filter(|m| !is_same(m)).filter(is_known).filter(holds).collect();
-    if others.is_empty() {
+    // What is not to be read again is not paid for.
+    if others.is_empty() || is_forgotten(held.deps, ctx, source.id, draft).await? {
         return Ok(read);
     }
     match answered(held.deps, ctx, facts::band_request(model, draft, &others), facts::read_verdict).await?.0 {

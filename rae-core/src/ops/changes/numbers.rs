@@ -1,5 +1,6 @@
-//! Importance, strength and confidence in a change: feedback and persons move them beside it.
+//! Importance, strength and confidence in a change, and what was merged: feedback, persons and statements move them beside it.
 
+use super::Merged;
 use crate::model::{Memory, MemoryPatch};
 use serde::{Deserialize, Serialize};
 
@@ -61,4 +62,21 @@ mod tests {
         Numbers::keep_moved(Some(Numbers::of(&memory)), &mut patch, &memory);
         assert_eq!(patch.confidence, Some(0.5));
     }
+}
+
+/// Without the source that was merged into it; `None` where that is no longer there.
+pub(super) fn unmerged(memory: &Memory, merged: &Merged) -> Option<MemoryPatch> {
+    let mut provenance = memory.provenance.clone();
+    let sources = &mut provenance.derived_from;
+    let at = sources.iter().position(|id| *id == merged.source)?;
+    sources.remove(at);
+    let mut patch = MemoryPatch {
+        provenance: Some(provenance),
+        witness_count: Some(memory.witness_count.saturating_sub(1).max(1)),
+        importance: Some(merged.importance),
+        confidence: Some(merged.confidence),
+        ..MemoryPatch::default()
+    };
+    Numbers::keep_moved(merged.left, &mut patch, memory);
+    Some(patch)
 }
