@@ -37,6 +37,23 @@ impl Numbers {
     }
 }
 
+/// Without the source that was merged into it; `None` where that is no longer there.
+pub(super) fn unmerged(memory: &Memory, merged: &Merged) -> Option<MemoryPatch> {
+    let mut provenance = memory.provenance.clone();
+    let sources = &mut provenance.derived_from;
+    let at = sources.iter().position(|id| *id == merged.source)?;
+    sources.remove(at);
+    let mut patch = MemoryPatch {
+        provenance: Some(provenance),
+        witness_count: Some(memory.witness_count.saturating_sub(1).max(1)),
+        importance: Some(merged.importance),
+        confidence: Some(merged.confidence),
+        ..MemoryPatch::default()
+    };
+    Numbers::keep_moved(merged.left, &mut patch, memory);
+    Some(patch)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::Row, *};
@@ -62,21 +79,4 @@ mod tests {
         Numbers::keep_moved(Some(Numbers::of(&memory)), &mut patch, &memory);
         assert_eq!(patch.confidence, Some(0.5));
     }
-}
-
-/// Without the source that was merged into it; `None` where that is no longer there.
-pub(super) fn unmerged(memory: &Memory, merged: &Merged) -> Option<MemoryPatch> {
-    let mut provenance = memory.provenance.clone();
-    let sources = &mut provenance.derived_from;
-    let at = sources.iter().position(|id| *id == merged.source)?;
-    sources.remove(at);
-    let mut patch = MemoryPatch {
-        provenance: Some(provenance),
-        witness_count: Some(memory.witness_count.saturating_sub(1).max(1)),
-        importance: Some(merged.importance),
-        confidence: Some(merged.confidence),
-        ..MemoryPatch::default()
-    };
-    Numbers::keep_moved(merged.left, &mut patch, memory);
-    Some(patch)
 }
