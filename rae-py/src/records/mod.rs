@@ -333,7 +333,7 @@ record! {
         start: usize,
         /// One past the last.
         end: usize,
-        /// Its score; 0 for a recent turn that was not recalled.
+        /// Its score; 0 for a recent turn, or a line of the profile, that was not recalled.
         score: f64,
     }
 }
@@ -341,7 +341,7 @@ record! {
 record! {
     /// A block for a prompt.
     Context {
-        /// The text; empty when nothing was relevant enough.
+        /// The text; empty when nothing was relevant enough and there is no profile.
         text: String,
         /// Its exact number of tokens.
         token_count: usize,
