@@ -91,7 +91,9 @@ class Rae(Handle):
         filter: Mapping[str, Any] | None = None,
         min_score: float | None = None,
     ) -> Context:
-        """A block of memories for a prompt: the user's profile, lessons, relevant memories, the session's last turns.
+        """A block of memories for a prompt.
+
+        In it: the user's profile, lessons, relevant memories, the session's last turns.
 
         query: what it is about; without one the last turn of `session_id` is the question.
         max_tokens: most tokens of the whole text, counted exactly, 1 to 1,000,000.
