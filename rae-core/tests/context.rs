@@ -114,6 +114,20 @@ fn a_profile_says_what_holds_of_the_user_whatever_the_question_and_nothing_of_ot
             let none = mem.context(Some("What is the tallest mountain?"), options).await.unwrap();
             assert_eq!(profile(&none), [""; 0], "{}", none.text);
         }
+        // However much is known of others since, and of the user by another name.
+        for n in 0..12 {
+            let new = |user: &str, speaker: &str| NewMemory {
+                user_id: Some(user.to_owned()),
+                speaker: Some(speaker.to_owned()),
+                kind: Some(Kind::Conversation),
+                session_id: Some("later".to_owned()),
+                ..NewMemory::new(format!("I like tea number {n}{n}. I like cakes of sort {n}{n}."))
+            };
+            mem.remember_many(vec![new("u-2", "Bo"), new("u-1", "Zed")]).await.unwrap();
+        }
+        mem.maintain(None).await.unwrap();
+        let later = mem.context(Some("What is the tallest mountain?"), of(Some("u-1"), 1_000)).await.unwrap();
+        assert_eq!(profile(&later)[..2], ["Ada is allergic to peanuts.", "Ada lives in Bergen."], "{}", later.text);
         // A quarter of the room, and none of it where nothing useful fits.
         let small = mem.context(Some("Where does Ada live now?"), of(Some("u-1"), 120)).await.unwrap();
         assert!(small.token_count <= 120 && profile(&small).len() <= 2, "{}", small.text);
@@ -204,6 +218,40 @@ fn a_block_that_is_remembered_again_is_kept_as_it_is_and_found_by_none_of_its_wo
             .text;
         assert_eq!((again.matches("Scout").count(), again.matches("<memory").count()), (1, 1), "{again}");
         assert!(again.contains("- The harbour master repaired the crane."), "{again}");
+        mem.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_block_in_the_last_turn_asks_nothing_and_one_in_an_error_went_not_wrong() {
+    block_on(async {
+        let mem = Rae::builder().open().await.unwrap();
+        for text in ["The zebra sleeps in the stable behind the mill.", "The boat is moored at the northern pier."] {
+            mem.remember(NewMemory::new(text)).await.unwrap();
+        }
+        let zebras = mem.context(Some("Where does the zebra sleep?"), ContextOptions::default()).await.unwrap().text;
+        let turn = |text: String| NewMemory {
+            kind: Some(Kind::Conversation),
+            session_id: Some("s".to_owned()),
+            ..NewMemory::new(text)
+        };
+        mem.remember(turn(format!("{}\nWhere is the boat moored?", zebras.repeat(30)))).await.unwrap();
+        mem.remember(turn(zebras.clone())).await.unwrap();
+        let options = ContextOptions { session_id: Some("s".to_owned()), ..ContextOptions::default() };
+        let block = mem.context(None, options).await.unwrap().text;
+        let (memories, turns) = block.split_once("Recent turns:").unwrap();
+        assert!(memories.contains("northern pier") && turns.contains("Where is the boat moored?"), "{block}");
+        assert!(!block.contains("zebra"), "{block}");
+        // Shortened, the turn keeps what was said in it.
+        let small = ContextOptions { session_id: Some("s".to_owned()), max_tokens: 60, ..ContextOptions::default() };
+        let small = mem.context(None, small).await.unwrap();
+        assert!(small.text.contains("Where is the boat moored?"), "{}", small.text);
+        let end = SessionEnd { error: Some(zebras), ..SessionEnd::new(SessionOutcome::Failure) };
+        log(&mem, "t", EventType::UserInput, "Please feed the animals.", Value::Null).await;
+        mem.end_session("t", end).await.unwrap();
+        mem.reflect(ReflectOptions::default()).await.unwrap();
+        let learnt = mem.reflections(Default::default()).await.unwrap();
+        assert!(learnt.items.iter().all(|learnt| !learnt.content.contains("zebra")), "{learnt:?}");
         mem.close().await.unwrap();
     });
 }

@@ -425,3 +425,52 @@ fn what_is_kept_out_is_told_with_its_reason() {
         });
     });
 }
+
+#[test]
+fn a_role_is_no_name_and_tells_programs_in_any_case() {
+    on_every_store(|b| {
+        block_on(async {
+            for session in ["a", "b"] {
+                tell(b, NewMemory { infer: true, ..turn(session, "User", "2025-01-01", "I live in Oslo.") }).await;
+            }
+            let subjects: Vec<String> = facts(&b.mem).await.into_iter().map(|m| m.claim.unwrap().subject).collect();
+            assert_eq!(subjects, ["user of a", "user of b"], "who speaks there may be two");
+            let owned = NewMemory { user_id: Some("ada".to_owned()), ..said("2025-01-02", "I live in Rome.") };
+            tell(b, NewMemory { speaker: Some("user".to_owned()), ..owned }).await;
+            assert!(facts(&b.mem).await.iter().any(|m| m.content == "ada lives in Rome."));
+            let before = facts(&b.mem).await.len();
+            let answer =
+                NewMemory { role: Some("Assistant".to_owned()), ..said("2025-01-03", "I am allergic to cats.") };
+            tell(b, answer).await;
+            assert_eq!(facts(&b.mem).await.len(), before);
+        });
+    });
+}
+
+#[test]
+fn a_fact_holds_no_longer_than_the_memory_that_says_it() {
+    on_every_store(|b| {
+        block_on(async {
+            let (valid_from, valid_to) = (Some(time("2020-01-01")), Some(time("2021-01-01")));
+            tell(b, NewMemory { valid_from, valid_to, ..said("2020-01-01", "I live in Oslo.") }).await;
+            assert_eq!(told(b).await, [is("Ada lives in Oslo.", "2020-01-01", Some("2021-01-01"))]);
+        });
+    });
+}
+
+#[test]
+fn what_was_taken_back_is_found_at_no_time() {
+    on_every_store(|b| {
+        block_on(async {
+            let id = tell(b, said("2020-06-01", "I live in Oslo.")).await;
+            let content = Some("I live in Rome.".to_owned());
+            b.mem.update(id, MemoryUpdate { content, ..MemoryUpdate::default() }).await.unwrap();
+            b.mem.maintain(None).await.unwrap();
+            let as_of = Some(time("2020-06-01"));
+            let options = RecallOptions { kinds: Some(vec![Kind::Fact]), as_of, ..RecallOptions::default() };
+            let hits = b.mem.recall("Where does Ada live?", options).await.unwrap().hits;
+            assert_eq!(hits.into_iter().map(|hit| hit.content).collect::<Vec<_>>(), ["Ada lives in Rome."]);
+            assert!(b.mem.audit(AuditOptions::default()).await.unwrap().findings.is_empty());
+        });
+    });
+}

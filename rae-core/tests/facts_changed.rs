@@ -526,3 +526,32 @@ fn a_fact_that_was_read_anew_holds_again_though_its_versions_of_an_erased_memory
         });
     });
 }
+
+#[test]
+fn what_a_corrected_memory_had_ended_holds_again_until_what_else_is_known() {
+    on_every_store(|b| {
+        block_on(async {
+            // Nobody said of Bergen that it ended.
+            tell(b, "2025-03-10", "I live in Bergen.").await;
+            let lima = tell(b, "2025-03-16", "I live in Lima.").await;
+            tell(b, "2025-05-05", "I no longer live in Lima.").await;
+            change(b, lima, content("I like tea.")).await;
+            assert_eq!(holds(b).await, [is("Ada likes tea.", "2025-03-16"), is("Ada lives in Bergen.", "2025-03-10")]);
+        });
+    });
+    on_every_store(|b| {
+        block_on(async {
+            // What the trusted one kept from counting ends what the trusted one had ended.
+            tell(b, "2025-02-11", "I live in Lima.").await;
+            let rome = NewMemory {
+                infer: true,
+                trust_level: Some(TrustLevel::High),
+                ..turn("s", "Ada", "2025-02-23", "I live in Rome.")
+            };
+            let rome = b.mem.remember(rome).await.unwrap().id;
+            tell(b, "2025-05-04", "I live in Oslo.").await;
+            change(b, rome, content("Hello there.")).await;
+            assert_eq!(holds(b).await, [is("Ada lives in Oslo.", "2025-05-04")]);
+        });
+    });
+}

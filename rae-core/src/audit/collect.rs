@@ -2,6 +2,7 @@
 
 use super::{Compared, SlotValue, agree};
 use crate::{
+    facts::is_void,
     limits::{AUDIT_BUCKET_MEMBERS_MAX, AUDIT_MEMBERS_MAX, AUDIT_VALUES_MAX},
     model::{Memory, MemoryId},
 };
@@ -80,6 +81,10 @@ pub(crate) struct Buckets {
 impl Buckets {
     /// Takes a memory under one of its keys.
     pub fn add(&mut self, memory: &Memory, compared: Compared) {
+        // What was taken back held for no time, beside nothing.
+        if is_void(memory) {
+            return;
+        }
         let value = match compared {
             Compared::Text(_) => SlotValue::default(),
             Compared::Value(_, value) | Compared::Denial(_, value) => value,

@@ -17,7 +17,7 @@ use crate::{
     limits::{PAGE_MAX, TOMBSTONES_MAX},
     model::{
         ApiKey, Applied, Audit, Changed, Changes, Filter, Head, JobKind, JobState, KeptIds, KeyId, KeyedIds, Layer,
-        Life, Memory, MemoryId, MemoryVersion, Record, RecordKind, Scan, Scope, SegmentRow, StoreStats, Tenant,
+        Life, Memory, MemoryId, MemoryVersion, Owner, Record, RecordKind, Scan, Scope, SegmentRow, StoreStats, Tenant,
         Timestamp, VectorPoint, WriteBatch,
     },
     ports::{AdminRead, Clock, IndexRead, MemoryRead, RelationalCapability, RelationalStore},
@@ -195,9 +195,10 @@ impl MemoryRead for ReferenceStore {
         Ok(all.filter(|(_, versions)| !versions.is_empty()).collect())
     }
 
-    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
+    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], owner: Option<&Owner>, limit: usize) -> Result<Vec<Memory>> {
         let (scope, limit) = (self.read(ctx)?, page(limit)?);
-        let asked = |m: &Memory| m.claim.as_ref().is_some_and(|claim| keys.contains(&claim.key()));
+        let is_own = |m: &Memory| owner.is_none_or(|owner| *owner == Owner::of(m));
+        let asked = |m: &Memory| m.claim.as_ref().is_some_and(|claim| keys.contains(&claim.key())) && is_own(m);
         Ok(scope.rows.values().map(|row| &row.memory).filter(|m| asked(m)).take(limit).cloned().collect())
     }
 

@@ -46,6 +46,9 @@ pub struct Said<'a> {
     pub at: Timestamp,
 }
 
+/// Roles of programs.
+const MACHINES: [&str; 5] = ["assistant", "system", "tool", "developer", "model"];
+
 impl Said<'_> {
     /// Whom "I" means. Whoever has neither a name nor an owner is somebody else in every session.
     pub(crate) fn me(&self) -> Cow<'_, str> {
@@ -71,7 +74,7 @@ pub(crate) fn own_words<'t>(said: &Said<'t>) -> Result<Cow<'t, str>, Skipped> {
 
 /// The facts of what was said, in its order, at most `limits::FACTS_PER_MEMORY_MAX`; or why none are looked for.
 pub fn drafts(said: &Said<'_>) -> Result<Vec<Draft>, Skipped> {
-    if said.role.is_some_and(|role| ["assistant", "system", "tool", "developer", "model"].contains(&role)) {
+    if said.role.is_some_and(|role| MACHINES.iter().any(|machine| role.eq_ignore_ascii_case(machine))) {
         return Err(Skipped::Machine);
     }
     if junk::boots(said.text, said.sources) {

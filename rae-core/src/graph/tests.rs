@@ -341,7 +341,9 @@ fn plain_entities(edges: &BTreeMap<MemoryId, Edge>, holds: impl Fn(&Edge) -> boo
 
 fn holds(edge: &Edge, moment: Option<i64>) -> bool {
     let when = time(moment.unwrap_or(NOW));
-    edge.valid_from <= when && edge.valid_to.is_none_or(|to| when < to) && (moment.is_some() || !edge.over)
+    let is_short = |to: Timestamp| to.micros() <= edge.valid_from.micros() + 1;
+    let holds = edge.valid_from <= when && edge.valid_to.is_none_or(|to| when < to && !is_short(to));
+    holds && (moment.is_some() || !edge.over)
 }
 
 /// Costs of the cheapest ways between all entities (Floyd and Warshall), and how many relations apart they are.

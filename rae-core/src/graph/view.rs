@@ -41,7 +41,8 @@ impl Moment {
         let edge = &held.edge;
         edge.expires_at.is_none_or(|end| self.now < end)
             && edge.valid_from <= self.at
-            && edge.valid_to.is_none_or(|end| self.at < end)
+            // What was taken back holds for a microsecond, which is no time.
+            && edge.valid_to.is_none_or(|end| self.at < end && edge.valid_from.micros().saturating_add(1) < end.micros())
             && (self.superseded || !edge.over)
     }
 }

@@ -11,8 +11,8 @@ use crate::{
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
         JobKind, JobScan, JobStats, KeptIds, KeyId, KeyedIds, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits,
-        Memory, MemoryId, MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant,
-        Timestamp, Usage, VectorFilter, VectorHit, VectorPoint, WriteBatch,
+        Memory, MemoryId, MemoryVersion, Owner, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats,
+        Tenant, Timestamp, Usage, VectorFilter, VectorHit, VectorPoint, WriteBatch,
     },
     ports::{
         AdminRead, CacheStore, Charge, Collection, EmbedRole, Embedder, IndexRead, JobRead, LedgerRead, LlmFailure,
@@ -139,8 +139,8 @@ impl MemoryRead for Guarded<dyn RelationalStore> {
         self.call(ctx, "once_derived_from", Repeatable, |_| self.inner.once_derived_from(ctx, ids)).await
     }
 
-    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
-        self.call(ctx, "claims", Repeatable, |_| self.inner.claims(ctx, keys, limit)).await
+    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], owner: Option<&Owner>, limit: usize) -> Result<Vec<Memory>> {
+        self.call(ctx, "claims", Repeatable, |_| self.inner.claims(ctx, keys, owner, limit)).await
     }
 
     async fn claimed(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>> {

@@ -26,11 +26,11 @@ use crate::{
     error::{Error, ErrorKind, Result},
     facts::{self, By, Change, Decision, Draft, Resumed, Said, Skipped},
     ingest::{content_hash, dedup_key},
-    lexical::mark,
+    lexical::{is_generic, mark},
     limits::PAGE_MAX,
     model::{
-        Audit, CLAIM_SESSION, Claim, Job, JobKind, Kind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op, PatchMode,
-        Precondition, Provenance, Timestamp, VectorRow,
+        Audit, CLAIM_SESSION, Claim, Job, JobKind, Kind, Layer, Memory, MemoryId, MemoryPatch, NewJob, Op, Owner,
+        PatchMode, Precondition, Provenance, Timestamp, VectorRow,
     },
     ops::change_row,
 };
@@ -128,10 +128,15 @@ fn read(memory: &Memory) -> Result<Vec<Draft>, Skipped> {
     facts::drafts(&said(memory, &text))
 }
 
+/// Who speaks by name: "user" is a role.
+fn speaker(memory: &Memory) -> Option<&str> {
+    memory.speaker.as_deref().filter(|speaker| !is_generic(speaker))
+}
+
 fn said<'m>(memory: &'m Memory, text: &'m str) -> Said<'m> {
     Said {
         text,
-        speaker: memory.speaker.as_deref(),
+        speaker: speaker(memory),
         role: memory.role.as_deref(),
         user: memory.user_id.as_deref(),
         session: memory.session_id.as_deref(),
@@ -159,7 +164,7 @@ fn fits(memory: &Memory) -> Result<Cow<'_, str>, Skipped> {
 
 /// The session that facts from this memory stay in: nobody knows whether who speaks there without a name is the same as elsewhere.
 fn session_of(source: &Memory) -> Option<&str> {
-    let is_nameless = source.speaker.is_none() && source.user_id.is_none();
+    let is_nameless = speaker(source).is_none() && source.user_id.is_none();
     source.session_id.as_deref().filter(|_| is_nameless)
 }
 
@@ -175,7 +180,12 @@ async fn settle(held: &Held<'_>, ctx: &Ctx, source: &Memory, read: &Read<'_>) ->
     let (mut changed, mut last) = (false, None);
     for attempt in 0..ATTEMPTS {
         let now = held.deps.clock.now();
-        let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
+        let mut known = held.deps.relational.claims(ctx, &[key], Some(&Owner::of(source)), PAGE_MAX).await?;
+        // Past a page not all of them can be compared: what is written would not be seen again.
+        if known.len() == PAGE_MAX {
+            *held.kept_out.lock().entry("many").or_default() += 1;
+            return Ok(changed);
+        }
         known.retain(|m| is_comparable(m, source) && !m.is_expired(now));
         let (heard, weights) = weigh::weigh(held.deps, ctx, source, read, &known).await?;
         let Some(decision) = facts::decide(draft, source.id, &known, &heard, (read.is_single, &weights)) else {
@@ -252,7 +262,9 @@ async fn write(
     let resumed = decision.resumed.as_ref().and_then(|again| resumed(again, find(again.of)?, deps.ids.next(now), now));
     let mut merges = None;
     if let Some(put) = decision.put {
-        let mut memory = fact(source, read, id, (put.from, put.to), now)?;
+        // It holds no longer than what says so.
+        let to = put.to.into_iter().chain(source.valid_to).min().filter(|to| *to > put.from).or(put.to);
+        let mut memory = fact(source, read, id, (put.from, to), now)?;
         memory.superseded_by = put.by.or(resumed.as_ref().map(|m| m.id));
         match put.into.and_then(find) {
             Some(same) => {

@@ -187,7 +187,11 @@ impl Matcher<'_> {
             return false;
         }
         let valid = match filter.as_of.map(Timestamp::micros) {
-            Some(t) => meta.valid_start() <= t && meta.valid_to().is_none_or(|end| t < end),
+            // What was taken back holds for a microsecond, which is no time.
+            Some(t) => {
+                let from = meta.valid_start();
+                from <= t && meta.valid_to().is_none_or(|end| t < end && from.saturating_add(1) < end)
+            }
             None => meta.valid_to().is_none_or(|end| end > now),
         };
         let wanted = |number: Option<u32>, wanted: Option<u32>| wanted.is_none() || wanted == number;

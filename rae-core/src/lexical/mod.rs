@@ -28,6 +28,7 @@ pub use index::ScopeIndex;
 pub use meta::{DocMeta, Slot};
 pub use search::{QueryTerm, ResolvedQuery};
 pub use speakers::SpeakerRef;
+pub(crate) use speakers::is_generic;
 
 #[cfg(test)]
 mod tests;

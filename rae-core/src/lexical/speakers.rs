@@ -16,7 +16,7 @@ const SPELLINGS_MAX: usize = 8;
 const GENERIC: [&str; 4] = ["user", "assistant", "system", "tool"];
 
 /// Whether a speaker is a role and not a name.
-pub(super) fn is_generic(speaker: &str) -> bool {
+pub(crate) fn is_generic(speaker: &str) -> bool {
     let speaker = speaker.trim();
     speaker.is_empty() || GENERIC.iter().any(|g| speaker.eq_ignore_ascii_case(g))
 }

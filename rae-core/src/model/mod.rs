@@ -14,6 +14,7 @@ mod ledger;
 mod life;
 mod memory;
 mod money;
+mod owner;
 mod query;
 mod record;
 mod session;
@@ -46,6 +47,7 @@ pub use ledger::{
 pub use life::{Life, LifeStamp};
 pub use memory::{CLAIM_SESSION, InfoClass, Kind, Memory, MemoryPatch, MemoryVersion, Provenance, TrustLevel};
 pub use money::Usd;
+pub use owner::Owner;
 pub use query::{Changed, Changes, Cursor, Head, Scan, StoreStats, VectorFilter, VectorHit, VectorPoint};
 pub use record::{Record, RecordKind};
 pub use session::{EventType, SessionOutcome};

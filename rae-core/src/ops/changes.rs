@@ -462,6 +462,7 @@ async fn plan(deps: &Deps, ctx: &Ctx, (id, row): (Uuid, &Row), batch: Uuid) -> R
     let mut preconditions: Vec<Precondition> =
         still_there.map(|(id, version)| Precondition::VersionIs(id, version)).collect();
     keys::free_first(&mut back);
+    keys::name_none_that_is_gone(deps, ctx, &mut back).await?;
     let mut ops = Vec::new();
     for (memory, patch) in &back {
         // Tags, sources and witnesses are written whole: what a merge added since must not be lost.

@@ -7,7 +7,8 @@ use crate::{
     Ctx,
     deps::Deps,
     error::{Error, Result},
-    ingest::{check_query, event_name},
+    ingest::{check_query, content_hash, event_name},
+    lexical::mark,
     model::{Filter, Kind, Layer, Memory, MemoryId, Scan, Scope},
     reflect::{is_about, is_summary, names_tool, repeats},
     retrieve::{Packed, Packer, Section},
@@ -115,7 +116,7 @@ pub(crate) async fn context(
         Some(session) => recent_turns(deps, &ctx, session, &options).await?,
         None => Vec::new(),
     };
-    let last_turn = recent.last().map(|m| query_from(&m.content));
+    let last_turn = recent.iter().rev().map(|turn| query_from(&turn.content)).find(|turn| !turn.is_empty());
     let query = match (query, &last_turn) {
         (Some(query), _) => query,
         (None, Some(turn)) => turn.as_str(),
@@ -168,7 +169,7 @@ impl Block<'_> {
     fn put_profile(&mut self, facts: &[Memory], found: &[Found]) -> Result<()> {
         let reserve = (self.tokens_max - self.tokens_max / 4).max(self.recent_tokens);
         for fact in facts {
-            if self.packer.len() < PROFILE_MAX && self.texts.insert(fact.content_hash) {
+            if self.packer.len() < PROFILE_MAX && self.texts.insert(text_of(fact)) {
                 let whole = (0, fact.content.len());
                 self.packer.push_within(Section::Profile, fact, whole, score_of(fact.id, found), reserve)?;
             }
@@ -203,7 +204,7 @@ impl Block<'_> {
                     continue;
                 }
                 // A strategy says no more than the lesson that says what worked.
-                if !self.texts.insert(memory.content_hash) || is_told_by(memory, &learnt) {
+                if !self.texts.insert(text_of(memory)) || is_told_by(memory, &learnt) {
                     continue;
                 }
                 let focus = passage(memory, ranked.piece);
@@ -280,9 +281,14 @@ fn recall_options(o: &ContextOptions) -> RecallOptions {
     }
 }
 
-/// A turn as a question: its beginning is enough to say what it is about.
+/// A turn as a question: its beginning is enough to say what it is about. What an earlier prompt was given of memories asks nothing.
 fn query_from(content: &str) -> String {
-    content.chars().take(2_000).collect()
+    mark::without_blocks(content).chars().take(2_000).collect()
+}
+
+/// What tells a text from others in a block.
+fn text_of(memory: &Memory) -> [u8; 32] {
+    content_hash(&mark::without_blocks(&memory.content))
 }
 
 /// The last turns of a session, oldest first.
@@ -325,7 +331,8 @@ async fn recent_turns(deps: &Deps, ctx: &Ctx, session: &str, options: &ContextOp
 /// The newest turns that fit into their share, chosen newest first.
 fn choose_recent(packer: &mut Packer<'_>, recent: &[Memory]) -> Result<HashSet<MemoryId>> {
     let mut ids = HashSet::new();
-    for memory in recent.iter().rev() {
+    // A turn that is nothing but a block says nothing.
+    for memory in recent.iter().rev().filter(|turn| !mark::without_blocks(&turn.content).is_empty()) {
         if !packer.push(Section::Recent, memory, (0, memory.content.len()), 0.0)? {
             break;
         }

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     facts,
     limits::{PAGE_MAX, SOURCES_MAX},
-    model::{Claim, Kind, Memory, MemoryId, MemoryPatch, Op, PatchMode, Precondition, Timestamp},
+    model::{Claim, Kind, Memory, MemoryId, MemoryPatch, Op, Owner, PatchMode, Precondition, Timestamp},
     reflect::has_own_words,
 };
 use serde_json::{Value, json};
@@ -168,7 +168,7 @@ async fn join_fact(deps: &Deps, ctx: &Ctx, other: &Memory) -> Result<Brought> {
         let sources = deps.relational.get(ctx, &other.provenance.derived_from).await?;
         let sources: BTreeMap<MemoryId, u32> =
             sources.into_iter().flatten().filter(|m| !m.is_expired(now)).map(|m| (m.id, m.version)).collect();
-        let known = deps.relational.claims(ctx, &[claim.key()], PAGE_MAX).await?;
+        let known = deps.relational.claims(ctx, &[claim.key()], Some(&Owner::of(&held)), PAGE_MAX).await?;
         let Some(patch) = patch(&held, other, (&sources, &known)) else { return Ok(Brought::Known) };
         let mut preconditions = vec![Precondition::SeqIs(held.id, held.seq)];
         preconditions.extend(sources.iter().map(|(id, version)| Precondition::VersionIs(*id, *version)));

@@ -10,7 +10,7 @@ use crate::{
     indexes::ScopeState,
     ingest::{check_query, check_tags, event_name},
     jobs::{embed_debt::embed_texts, graph_sync, index_sync},
-    lexical::{DocFilter, piece_spans},
+    lexical::{DocFilter, mark, piece_spans},
     limits::{CONTEXT_TOKENS_MAX, EMBED_TOKENS_MAX, K_MAX, QUERY_TERMS_MAX},
     model::{Filter, Kind, Layer, Memory, MemoryId, Scope, Timestamp, VectorFilter},
     ports::EmbedRole,
@@ -434,7 +434,8 @@ async fn near_in_graph(
 }
 
 async fn rerank(deps: &Deps, query: &str, search: &mut Search) {
-    let texts: Vec<&str> = search.found.iter().map(|f| f.memory.content.as_str()).collect();
+    let said: Vec<_> = search.found.iter().map(|f| mark::blanked(&f.memory.content)).collect();
+    let texts: Vec<&str> = said.iter().map(AsRef::as_ref).collect();
     let scores = match &deps.reranker {
         Some(reranker) => reranker.score(query, &texts).await,
         None => Err(Error::unsupported("no reranker is configured")),

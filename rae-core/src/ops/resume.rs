@@ -14,7 +14,9 @@ use crate::{
     ingest::dedup_key,
     jobs::extract::{batch_id, state},
     limits::{INDEX_DELTA_PAGE, PAGE_MAX, RESUME_KEYS_MAX},
-    model::{Claim, Memory, MemoryId, MemoryPatch, MemoryVersion, Op, PatchMode, Precondition, Scope, WriteBatch},
+    model::{
+        Claim, Memory, MemoryId, MemoryPatch, MemoryVersion, Op, Owner, PatchMode, Precondition, Scope, WriteBatch,
+    },
 };
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -62,7 +64,7 @@ pub(crate) async fn resume(deps: &Deps, scope: &Scope) -> Result<u64> {
 pub(super) async fn resume_some(deps: &Deps, ctx: &Ctx, keys: &BTreeSet<[u8; 16]>) -> Result<()> {
     let mut pass = Pass::default();
     for key in keys.iter().take(RESUME_KEYS_MAX) {
-        let page = deps.relational.claims(ctx, std::slice::from_ref(key), PAGE_MAX).await?;
+        let page = deps.relational.claims(ctx, std::slice::from_ref(key), None, PAGE_MAX).await?;
         pass.settle(deps, ctx, page).await?;
     }
     Ok(())
@@ -133,9 +135,10 @@ impl Pass {
         let (mut settled, mut last) = (Settled::Left, None);
         for _ in 0..ATTEMPTS {
             let now = deps.clock.now();
-            let mut known = deps.relational.claims(ctx, &[claim.key()], PAGE_MAX).await?;
             // Facts of different users or agents are never compared.
-            known.retain(|m| m.user_id == found.user_id && m.agent_id == found.agent_id && !m.is_expired(now));
+            let owner = Owner::of(&found);
+            let mut known = deps.relational.claims(ctx, &[claim.key()], Some(&owner), PAGE_MAX).await?;
+            known.retain(|m| !m.is_expired(now));
             let Some(fact) = known.iter().find(|m| m.id == found.id) else { return Ok(settled) };
             let Some((patch, preconditions)) = plan(deps, ctx, fact, &known, endings).await? else {
                 return Ok(settled);

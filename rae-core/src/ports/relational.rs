@@ -6,8 +6,8 @@ use crate::{
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Funds, Head, Job, JobEntry, JobKind,
         JobScan, JobStats, KeptIds, KeyId, KeyedIds, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits, Memory,
-        MemoryId, MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant, Timestamp,
-        VectorPoint, WriteBatch,
+        MemoryId, MemoryVersion, Owner, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant,
+        Timestamp, VectorPoint, WriteBatch,
     },
 };
 use async_trait::async_trait;
@@ -106,9 +106,9 @@ pub trait MemoryRead {
     /// scope once, however many ids there are, and past that of other scopes.
     async fn once_derived_from(&self, ctx: &Ctx, ids: &[MemoryId]) -> Result<Vec<(MemoryId, Vec<u32>)>>;
 
-    /// At most `limit` live memories with a claim that has one of these keys ([`Claim::key`](crate::model::Claim::key)), in id
-    /// order.
-    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>>;
+    /// At most `limit` live memories with a claim that has one of these keys ([`Claim::key`](crate::model::Claim::key)), of any owner
+    /// or of this one, in id order.
+    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], owner: Option<&Owner>, limit: usize) -> Result<Vec<Memory>>;
 
     /// At most `limit` live memories with a claim, with `id > after`, in id order.
     async fn claimed(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>>;

@@ -27,27 +27,7 @@ pub(crate) enum What {
     End(SessionOutcome, Option<String>),
 }
 
-/// Whose something is: the memories that sum up are each of one owner, so that nobody's carry what another said.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Owner {
-    pub user_id: Option<String>,
-    pub agent_id: Option<String>,
-}
-
-impl Owner {
-    /// The owner of a memory.
-    pub fn of(memory: &Memory) -> Self {
-        Self { user_id: memory.user_id.clone(), agent_id: memory.agent_id.clone() }
-    }
-
-    /// What tells it from all others in an id.
-    pub fn parts(&self) -> [String; 2] {
-        [&self.user_id, &self.agent_id].map(|name| match name {
-            Some(name) => format!("={name}"),
-            None => String::new(),
-        })
-    }
-}
+pub(crate) use crate::model::Owner;
 
 /// An event that a memory is derived from, as it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +73,9 @@ impl Event {
         let what = match named {
             Some(END) => {
                 let outcome = memory.metadata.get("outcome").and_then(Value::as_str)?.parse().ok()?;
-                let error = memory.metadata.get("error").and_then(Value::as_str).map(str::to_owned);
+                // What was recalled into a prompt is not what went wrong.
+                let error = memory.metadata.get("error").and_then(Value::as_str).map(without_blocks);
+                let error = error.filter(|error| !error.is_empty());
                 What::End(outcome, error)
             }
             Some(name) => What::Event(name.parse().ok()?),

@@ -143,10 +143,10 @@ impl<'a> Packer<'a> {
         if room < CUT_TOKENS_MIN {
             return Ok(None);
         }
-        let content = mark::blanked(&memory.content);
-        let from = if focus.1 <= content.len() { focus.0 } else { 0 };
-        let tail = content.get(from..).unwrap_or(&content);
-        let kept = self.tokens.truncate(tail, room)?;
+        let from = if focus.1 <= memory.content.len() { focus.0 } else { 0 };
+        // A piece begins in no block.
+        let tail = mark::without_blocks(memory.content.get(from..).unwrap_or(&memory.content));
+        let kept = self.tokens.truncate(&tail, room)?;
         let before = if from > 0 { "… " } else { "" };
         let after = if kept.len() < tail.len() { " …" } else { "" };
         Ok(Some(entry(memory, &format!("{before}{}{after}", kept.trim()))))

@@ -241,3 +241,24 @@ fn what_another_memory_says_since_is_not_brought_back_by_an_undo_which_says_so()
         });
     });
 }
+
+#[test]
+fn what_is_over_again_by_an_undo_names_nothing_that_is_gone() {
+    on_every_store(|b| {
+        block_on(async {
+            let oslo = tell(b, "2025-07-01", "I live in Oslo.").await;
+            tell(b, "2025-06-01", "I live in Bergen.").await;
+            b.mem.forget(Forget::Id(oslo)).await.unwrap();
+            assert_eq!(told(b).await, [is("Bergen", None)]);
+            let resume = actions(b).await.into_iter().find(|(action, _)| action == "resume").unwrap().1;
+            b.mem.undo(resume).await.unwrap();
+            assert_eq!(told(b).await, [is("Bergen", Some("2025-07-01"))]);
+            assert_eq!(b.mem.audit(AuditOptions::default()).await.unwrap().findings, []);
+            assert_eq!(
+                (resumed(b).await, told(b).await),
+                (None, vec![is("Bergen", Some("2025-07-01"))]),
+                "it stays so"
+            );
+        });
+    });
+}

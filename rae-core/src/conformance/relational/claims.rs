@@ -4,7 +4,7 @@ use crate::{
     conformance::fixtures::{DAY, Rig, key, patch_op, put},
     error::ErrorKind,
     limits::{HISTORY_VERSIONS_MAX, PAGE_MAX},
-    model::{Claim, DropTarget, Memory, MemoryId, MemoryPatch, Op, Outcome, PatchMode},
+    model::{Claim, DropTarget, Memory, MemoryId, MemoryPatch, Op, Outcome, Owner, PatchMode},
     ports::{ManualClock, RelationalStore},
 };
 
@@ -16,7 +16,7 @@ fn related(rig: &Rig<'_>, subject: &str, relation: &str, object: &str, weight: f
 
 async fn found(rig: &Rig<'_>, keys: &[(&str, &str)], limit: usize) -> Vec<MemoryId> {
     let keys: Vec<_> = keys.iter().map(|(subject, relation)| Claim::key_of(subject, relation)).collect();
-    rig.store.claims(&rig.ctx, &keys, limit).await.unwrap().into_iter().map(|m| m.id).collect()
+    rig.store.claims(&rig.ctx, &keys, None, limit).await.unwrap().into_iter().map(|m| m.id).collect()
 }
 
 async fn listed(rig: &Rig<'_>) -> Vec<MemoryId> {
@@ -38,11 +38,30 @@ pub async fn claims_are_found_by_subject_and_relation(store: &dyn RelationalStor
     let all = [("Bob", "works_at"), ("Ada Löwe", "works_at")];
     assert_eq!(found(&rig, &all, 2).await, [acme.id, initech.id]);
     assert_eq!(found(&rig, &[], 10).await, []);
-    let whole = store.claims(&rig.ctx, &[acme.claim.as_ref().unwrap().key()], 1).await.unwrap();
+    let whole = store.claims(&rig.ctx, &[acme.claim.as_ref().unwrap().key()], None, 1).await.unwrap();
     assert_eq!(whole, [acme]);
-    for result in [store.claims(&rig.ctx, &[], 0).await, store.claimed(&rig.ctx, None, 0).await] {
+    for result in [store.claims(&rig.ctx, &[], None, 0).await, store.claimed(&rig.ctx, None, 0).await] {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
+}
+
+/// Of an owner only that one's count, also where others fill the page; nobody's are an owner's, too.
+pub async fn claims_of_one_owner_are_found_among_those_of_others(store: &dyn RelationalStore, clock: &ManualClock) {
+    let rig = Rig::new(store, clock);
+    let name = |n: u32| Some(format!("u{n}")).filter(|_| n > 0);
+    let mut all = Vec::new();
+    for n in 0..6 {
+        let claim = related(&rig, "User", "likes", &format!("tea {n}"), 1.0);
+        all.push(rig.put(Memory { user_id: name(n / 2), agent_id: name(n % 2), ..claim }).await);
+    }
+    for memory in &all {
+        let owner = Owner::of(memory);
+        let found = store.claims(&rig.ctx, &[Claim::key_of("User", "likes")], Some(&owner), 1).await.unwrap();
+        assert_eq!(found, [memory.clone()]);
+    }
+    let nobody = Owner { user_id: Some("u9".to_owned()), agent_id: None };
+    let found = store.claims(&rig.ctx, &[Claim::key_of("User", "likes")], Some(&nobody), 1).await.unwrap();
+    assert_eq!(found, []);
 }
 
 /// Pages of what has a claim join to all of it; memories without one are in none.

@@ -74,6 +74,7 @@ macro_rules! conformance_relational {
             old_tombstones_go_and_raise_the_floor,
             claims_are_found_by_subject_and_relation,
             claims_are_listed_in_id_order,
+            claims_of_one_owner_are_found_among_those_of_others,
             a_claim_follows_its_memory,
             claims_of_other_scopes_stay_there,
             a_claim_said_again_keeps_the_greater_weight,

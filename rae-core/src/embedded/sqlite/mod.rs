@@ -46,8 +46,8 @@ use crate::{
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
         JobKind, JobScan, JobStats, KeptIds, KeyId, KeyedIds, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits,
-        Memory, MemoryId, MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant,
-        Timestamp, VectorPoint, WriteBatch,
+        Memory, MemoryId, MemoryVersion, Owner, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats,
+        Tenant, Timestamp, VectorPoint, WriteBatch,
     },
     ports::{
         AdminRead, Clock, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore,
@@ -388,9 +388,9 @@ impl MemoryRead for SqliteStore {
         let (scope, ids) = (ctx.scope().clone(), ids.iter().copied().collect());
         self.read(ctx, move |conn| read::once_derived_from(conn, &scope, &ids)).await
     }
-    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
-        let (scope, keys) = (ctx.scope().clone(), keys.to_vec());
-        self.read(ctx, move |conn| read::claims(conn, &scope, &keys, limit)).await
+    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], owner: Option<&Owner>, limit: usize) -> Result<Vec<Memory>> {
+        let (scope, keys, owner) = (ctx.scope().clone(), keys.to_vec(), owner.cloned());
+        self.read(ctx, move |conn| read::claims(conn, &scope, &keys, owner.as_ref(), limit)).await
     }
 
     async fn claimed(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>> {

@@ -6,7 +6,7 @@ use super::{
     prefilter::Prefilter,
     row::{Id, Micros, columns, decode, head_columns, page, uint},
 };
-use crate::model::{Filter, Memory, MemoryId, MemoryVersion, Scan, Scope, Timestamp};
+use crate::model::{Filter, Memory, MemoryId, MemoryVersion, Owner, Scan, Scope, Timestamp};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use std::collections::{BTreeMap, HashSet};
 
@@ -169,15 +169,23 @@ fn by_rid(conn: &Connection, scope: &Scope, rows: &BTreeMap<MemoryId, i64>) -> R
     Ok(memories.collect::<rusqlite::Result<_>>()?)
 }
 
-pub(super) fn claims(conn: &Connection, scope: &Scope, keys: &[[u8; 16]], limit: usize) -> Res<Vec<Memory>> {
+pub(super) fn claims(
+    conn: &Connection,
+    scope: &Scope,
+    keys: &[[u8; 16]],
+    owner: Option<&Owner>,
+    limit: usize,
+) -> Res<Vec<Memory>> {
     let limit = page(limit)?;
     let Some(row) = ScopeRow::find(conn, scope)? else { return Ok(Vec::new()) };
     let mut select = conn.prepare_cached(
-        "SELECT id, rid FROM memories WHERE scope = ?1 AND claim_key IS NOT NULL AND claim_key = ?2 ORDER BY id LIMIT ?3",
+        "SELECT id, rid FROM memories WHERE scope = ?1 AND claim_key IS NOT NULL AND claim_key = ?2 \
+         AND (?4 OR (user_id IS ?5 AND agent_id IS ?6)) ORDER BY id LIMIT ?3",
     )?;
+    let (user, agent) = owner.map_or((None, None), |owner| (owner.user_id.as_ref(), owner.agent_id.as_ref()));
     let mut found: BTreeMap<MemoryId, i64> = BTreeMap::new();
     for key in keys {
-        let mut rows = select.query(params![row.sid, key, limit])?;
+        let mut rows = select.query(params![row.sid, key, limit, owner.is_none(), user, agent])?;
         while let Some(row) = rows.next()? {
             found.insert(row.get::<_, Id>(0)?.into(), row.get(1)?);
         }

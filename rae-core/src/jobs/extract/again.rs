@@ -12,7 +12,7 @@ use crate::{
     facts::{self, Draft, WITHDRAWN, own_words, sentence},
     jobs::runner::Held,
     limits::PAGE_MAX,
-    model::{Claim, Kind, Memory, MemoryId, MemoryPatch, Op, PatchMode, Precondition, Timestamp},
+    model::{Claim, Kind, Memory, MemoryId, MemoryPatch, Op, Owner, PatchMode, Precondition, Timestamp},
     ops::change_row,
 };
 use serde_json::{Value, json};
@@ -165,11 +165,9 @@ async fn is_rivalled(held: &Held<'_>, ctx: &Ctx, fact: &Memory, claim: &Claim) -
     if !facts::is_single(&claim.relation) || fact.metadata.contains_key("prompt") {
         return Ok(false);
     }
-    let known = held.deps.relational.claims(ctx, &[claim.key()], PAGE_MAX).await?;
+    let known = held.deps.relational.claims(ctx, &[claim.key()], Some(&Owner::of(fact)), PAGE_MAX).await?;
     let is_other = |m: &Memory| {
         m.claim.as_ref().is_some_and(|c| Claim::name_key(&c.object) != Claim::name_key(&claim.object))
-            && m.user_id == fact.user_id
-            && m.agent_id == fact.agent_id
             && !m.metadata.contains_key(WITHDRAWN)
     };
     Ok(known.iter().any(is_other))
@@ -208,8 +206,8 @@ async fn rest(
     Ok(None)
 }
 
-/// What goes or comes back with a fact that is withdrawn: the value that it had ended holds until what ended this one, and names that
-/// were joined because of it are two again.
+/// What goes or comes back with a fact that is withdrawn: the value that it had ended holds again, until what is known to have begun
+/// then, and names that were joined because of it are two again.
 async fn followers(
     held: &Held<'_>,
     ctx: &Ctx,
@@ -218,18 +216,23 @@ async fn followers(
     now: Timestamp,
 ) -> Result<Vec<(Memory, MemoryPatch)>> {
     let mut out = Vec::new();
-    for before in held.deps.relational.claims(ctx, &[claim.key()], PAGE_MAX).await? {
+    let mut known = held.deps.relational.claims(ctx, &[claim.key()], Some(&Owner::of(fact)), PAGE_MAX).await?;
+    known.retain(|m| m.id != fact.id && m.claim_session() == fact.claim_session() && !m.is_expired(now));
+    let is_taken_back = |m: &Memory| m.metadata.contains_key(WITHDRAWN) || facts::is_void(m);
+    let is_gone = |id: MemoryId| id == fact.id || known.iter().any(|m| m.id == id && is_taken_back(m));
+    for before in &known {
         let was_ended = before.superseded_by == Some(fact.id) && before.valid_to == Some(fact.valid_start());
-        if before.id == fact.id || !was_ended || before.metadata.contains_key(WITHDRAWN) {
+        if !was_ended || is_taken_back(before) {
             continue;
         }
+        let history = held.deps.relational.history(ctx, before.id).await?;
+        // It ended when this one began: no one else's word.
+        let restored = facts::restore(&history, &known, is_gone, |_| true, facts::is_single(&claim.relation));
+        let Some(restored) = restored else { continue };
         // Without a key it merges by its sources, as what is over does.
-        let patch = MemoryPatch {
-            valid_to: Some(fact.valid_to),
-            superseded_by: Some(fact.superseded_by),
-            ..MemoryPatch::default()
-        };
-        out.push((before, patch));
+        let patch =
+            MemoryPatch { valid_to: Some(restored.to), superseded_by: Some(restored.by), ..MemoryPatch::default() };
+        out.push((before.clone(), patch));
     }
     for join in held.deps.relational.derived_from(ctx, &[fact.id], PAGE_MAX).await? {
         let is_join = join.claim.as_ref().is_some_and(|claim| claim.relation == crate::graph::SAME_AS);

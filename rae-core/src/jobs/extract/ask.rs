@@ -1,6 +1,6 @@
 //! Facts that a model reads, where the store is opened so: after the rules, whose facts stand whatever it says.
 
-use super::{Read, fits, forgotten::is_forgotten, is_comparable, said, settle};
+use super::{Read, fits, forgotten::is_forgotten, is_comparable, me, said, settle};
 use crate::{
     ctx::Ctx,
     deps::Deps,
@@ -8,7 +8,7 @@ use crate::{
     facts::{self, Draft, Reading, Verdict},
     jobs::runner::Held,
     limits::PAGE_MAX,
-    model::{Audit, ChatRequest, Claim, Job, JobKind, Memory, MemoryId, NewJob, Op},
+    model::{Audit, ChatRequest, Claim, Job, JobKind, Memory, MemoryId, NewJob, Op, Owner},
     ops::{LlmOptions, UNREADABLE, Unfinished, llm},
 };
 use serde_json::json;
@@ -96,7 +96,9 @@ async fn settle_all(held: &Held<'_>, ctx: &Ctx, memory: &Memory, (reading, is_ne
 /// Says of a memory's text that this model read it with these prompts; nobody can read the text from it.
 fn mark_of(model: &str, memory: &Memory) -> [u8; 32] {
     let mut hash = blake3::Hasher::new();
-    for part in [facts::PROMPT.as_bytes(), model.as_bytes(), memory.content_hash.as_slice()] {
+    let (who, when) = (me(memory), memory.event_time().micros().to_le_bytes());
+    let parts = [facts::PROMPT.as_bytes(), model.as_bytes(), memory.content_hash.as_slice(), who.as_bytes(), &when];
+    for part in parts {
         hash.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
     *hash.finalize().as_bytes()
@@ -137,7 +139,7 @@ async fn band<'d>(held: &Held<'_>, ctx: &Ctx, source: &Memory, mut read: Read<'d
     };
     let now = held.deps.clock.now();
     let key = Claim::key_of(&draft.subject, &draft.relation);
-    let mut known = held.deps.relational.claims(ctx, &[key], PAGE_MAX).await?;
+    let mut known = held.deps.relational.claims(ctx, &[key], Some(&Owner::of(source)), PAGE_MAX).await?;
     known.retain(|m| is_comparable(m, source) && !m.is_expired(now));
     // What was read from this memory already has been decided.
     let value = Claim::name_key(&draft.object);

@@ -1,4 +1,5 @@
-//! The keys that memories have again when a change is undone: what another memory came to say meanwhile is not said twice.
+//! What memories have again when a change is undone: keys, so that what another memory came to say meanwhile is not said twice, and what
+//! replaced them.
 
 use crate::{
     ctx::Ctx,
@@ -38,4 +39,18 @@ pub(super) async fn said_elsewhere(deps: &Deps, ctx: &Ctx, keys: &[(MemoryId, [u
     let text =
         format!("{by} says since what this change took away; forget that one first, or leave the change as it is");
     Ok(Error::conflict(text).with_code("said_elsewhere"))
+}
+
+/// What is over as before names nothing that is gone as what replaced it.
+pub(super) async fn name_none_that_is_gone(deps: &Deps, ctx: &Ctx, back: &mut [(Memory, MemoryPatch)]) -> Result<()> {
+    let named: Vec<MemoryId> = back.iter().filter_map(|(_, patch)| patch.superseded_by.flatten()).collect();
+    let found = deps.relational.get(ctx, &named).await?;
+    let gone: BTreeSet<MemoryId> =
+        named.into_iter().zip(found).filter_map(|(id, found)| found.is_none().then_some(id)).collect();
+    for (_, patch) in back.iter_mut() {
+        if patch.superseded_by.flatten().is_some_and(|by| gone.contains(&by)) {
+            patch.superseded_by = Some(None);
+        }
+    }
+    Ok(())
 }

@@ -5,13 +5,12 @@ use crate::{
     Ctx,
     deps::Deps,
     error::Result,
-    facts::is_single,
     jobs::{
         extract::{is_of_oneself, me},
         index_sync,
     },
     limits::PAGE_MAX,
-    model::{Claim, Kind, Memory, MemoryId, TrustLevel},
+    model::{Claim, Kind, Memory, MemoryId, Owner, TrustLevel},
     ops::recall::RecallOptions,
 };
 use std::{
@@ -21,8 +20,10 @@ use std::{
 
 /// What is said of a person first: how to address, what to mind, where at home.
 const FIRST: [&str; 7] = ["is_named", "allergic_to", "diet", "lives_in", "works_as", "works_at", "married_to"];
-/// Facts that are looked at, the newest, beside those that come first.
+/// Facts of the person that are enough, the newest, beside those that come first.
 const NEWEST: usize = 200;
+/// Facts that these are looked for among, the newest.
+const LOOKED_AT: usize = 2_000;
 /// Names of the person that those are looked for under.
 const NAMES: usize = 8;
 /// Sources of a fact that are looked at for who said it.
@@ -67,21 +68,33 @@ pub(super) async fn profile(
     };
     let mut newest: Vec<MemoryId> = allowed.iter().copied().collect();
     newest.sort_unstable_by_key(|id| Reverse(*id));
-    newest.truncate(NEWEST);
-    let newest = deps.relational.get(ctx, &newest).await?.into_iter().flatten().filter(is_meant).collect();
-    let mut facts = of_oneself(deps, ctx, &person, newest).await?;
+    newest.truncate(LOOKED_AT);
+    let mut facts = Vec::new();
+    for page in newest.chunks(NEWEST) {
+        let page = deps.relational.get(ctx, page).await?.into_iter().flatten().filter(is_meant).collect();
+        facts.extend(of_oneself(deps, ctx, &person, page).await?);
+        if facts.len() >= NEWEST {
+            break;
+        }
+    }
     // What comes first may have been said long ago.
-    let names: BTreeSet<&str> = facts.iter().filter_map(subject).chain(person.called()).take(NAMES).collect();
+    let mut names: Vec<&str> = person.called().into_iter().collect();
+    for name in facts.iter().filter_map(subject) {
+        if names.len() < NAMES && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let owner = Owner { user_id: person.user.clone(), agent_id: options.agent_id.clone() };
     let keys: Vec<[u8; 16]> =
         names.iter().flat_map(|name| FIRST.map(|relation| Claim::key_of(name, relation))).collect();
     let known: BTreeSet<MemoryId> = facts.iter().map(|fact| fact.id).collect();
-    let first = deps.relational.claims(ctx, &keys, PAGE_MAX).await?;
+    let first = deps.relational.claims(ctx, &keys, Some(&owner), PAGE_MAX).await?;
     let is_new = |fact: &Memory| allowed.contains(&fact.id) && !known.contains(&fact.id) && is_meant(fact);
     facts.extend(first.into_iter().filter(is_new));
     facts.sort_by_key(|fact| {
         let relation = fact.claim.as_ref().map_or("", |claim| claim.relation.as_str());
         let place = FIRST.iter().position(|first| *first == relation).unwrap_or(FIRST.len());
-        (place, !is_single(relation), Reverse(fact.valid_start()), fact.id)
+        (place, Reverse(fact.valid_start()), fact.id)
     });
     Ok(facts)
 }
@@ -94,7 +107,7 @@ fn person(options: &ContextOptions, recent: &[Memory]) -> Option<Person> {
     if let Some(user) = &options.user_id {
         return Some(Person { user: Some(user.clone()), name: None });
     }
-    let is_person = |turn: &&Memory| turn.role.as_deref().is_none_or(|role| role == "user");
+    let is_person = |turn: &&Memory| turn.role.as_deref().is_none_or(|role| role.eq_ignore_ascii_case("user"));
     let mut people = recent.iter().filter(is_person).map(|turn| (turn.user_id.clone(), me(turn)));
     let (user, name) = people.next()?;
     people.all(|other| other == (user.clone(), name.clone())).then_some(Person { user, name: Some(name) })

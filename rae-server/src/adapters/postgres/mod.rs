@@ -60,8 +60,8 @@ use rae_core::{
     model::{
         ApiKey, Applied, Audit, Budget, BudgetLevel, Changes, CostQuery, CostRow, Filter, Funds, Head, Job, JobEntry,
         JobKind, JobScan, JobStats, KeptIds, KeyId, KeyedIds, Lease, LedgerRow, LedgerScan, LevelFunds, Life, Limits,
-        Memory, MemoryId, MemoryVersion, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats, Tenant,
-        Timestamp, VectorPoint, WriteBatch,
+        Memory, MemoryId, MemoryVersion, Owner, Record, RecordKind, Scan, Schedule, Scope, SegmentRow, StoreStats,
+        Tenant, Timestamp, VectorPoint, WriteBatch,
     },
     ports::{AdminRead, IndexRead, JobRead, LedgerRead, MemoryRead, RelationalCapability, RelationalStore},
 };
@@ -238,9 +238,11 @@ impl MemoryRead for PostgresStore {
             .await
     }
 
-    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], limit: usize) -> Result<Vec<Memory>> {
-        let keys = keys.to_vec();
-        self.core.run(ctx, Mode::Read, move |tx| boxed(async move { read::claims(tx, &keys, limit).await })).await
+    async fn claims(&self, ctx: &Ctx, keys: &[[u8; 16]], owner: Option<&Owner>, limit: usize) -> Result<Vec<Memory>> {
+        let (keys, owner) = (keys.to_vec(), owner.cloned());
+        self.core
+            .run(ctx, Mode::Read, move |tx| boxed(async move { read::claims(tx, &keys, owner.as_ref(), limit).await }))
+            .await
     }
 
     async fn claimed(&self, ctx: &Ctx, after: Option<MemoryId>, limit: usize) -> Result<Vec<Memory>> {

@@ -10,7 +10,7 @@ use super::{
 use futures::{TryStreamExt, pin_mut};
 use rae_core::{
     limits::PAGE_MAX,
-    model::{Filter, Memory, MemoryId, MemoryVersion, Scan, Timestamp},
+    model::{Filter, Memory, MemoryId, MemoryVersion, Owner, Scan, Timestamp},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tokio_postgres::{RowStream, types::ToSql};
@@ -179,7 +179,7 @@ pub(super) async fn once_derived_from(tx: &Tx, sources: &HashSet<MemoryId>) -> R
     Ok(found.into_iter().collect())
 }
 
-pub(super) async fn claims(tx: &Tx, keys: &[[u8; 16]], limit: usize) -> Res<Vec<Memory>> {
+pub(super) async fn claims(tx: &Tx, keys: &[[u8; 16]], owner: Option<&Owner>, limit: usize) -> Res<Vec<Memory>> {
     let limit = page(limit)?;
     let Some(row) = ScopeRow::find(tx).await? else { return Ok(Vec::new()) };
     let keys: Vec<_> = keys.iter().map(|key| &key[..]).collect();
@@ -187,9 +187,11 @@ pub(super) async fn claims(tx: &Tx, keys: &[[u8; 16]], limit: usize) -> Res<Vec<
         "SELECT ",
         columns!(),
         " FROM rae.memories m WHERE m.scope = $1 AND m.claim_key IS NOT NULL AND m.claim_key = ANY ($2) \
-         ORDER BY m.id LIMIT $3"
+         AND ($4 OR (m.user_id IS NOT DISTINCT FROM $5 AND m.agent_id IS NOT DISTINCT FROM $6)) ORDER BY m.id LIMIT $3"
     );
-    let rows = tx.query(sql, &[&row.sid, &keys, &limit]).await?;
+    let name = |name: fn(&Owner) -> Option<&String>| owner.and_then(name).map(String::as_bytes);
+    let (user, agent) = (name(|owner| owner.user_id.as_ref()), name(|owner| owner.agent_id.as_ref()));
+    let rows = tx.query(sql, &[&row.sid, &keys, &limit, &owner.is_none(), &user, &agent]).await?;
     rows.iter().map(|row| decode(row, &tx.scope).map(|(_, memory)| memory)).collect()
 }
 
