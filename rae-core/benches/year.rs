@@ -1,4 +1,4 @@
-//! A year in the life of an agent's memory, by a clock that a test turns: `cargo bench -p rae-core --bench year -- [TEXTS [POLICY]]`.
+//! A year in the life of an agent's memory, by a clock that a test turns: `cargo bench -p rae-core --bench year -- [TEXTS [POLICY [DAYS]]]`.
 //!
 //! Each day some users hold sessions with an agent whose calls fail now and then, say where they live and what they like, and ask
 //! what they said; each night `maintain` runs. Prints one line of CSV a week and policy: what there is of each layer, how strong it
@@ -21,7 +21,7 @@ use std::{
 
 const POLICIES: [&str; 2] = ["default", "forgetting"];
 const DAY: i64 = 86_400;
-const DAYS: usize = 365;
+const YEAR: usize = 365;
 const USERS: [&str; 4] = ["ada", "bo", "cy", "dee"];
 const CITIES: [&str; 8] = ["Oslo", "Rome", "Lima", "Paris", "Berlin", "Madrid", "Vienna", "Lisbon"];
 const TOOLS: [&str; 5] = ["search_flights", "book_hotel", "pay", "send_mail", "get_weather"];
@@ -30,6 +30,7 @@ const ERRORS: [&str; 4] = ["timeout after 30 s", "card declined", "no such city"
 fn main() {
     let mut args = std::env::args().skip(1).filter(|a| !a.starts_with("--"));
     let (path, only) = (args.next(), args.next());
+    let days = args.next().map_or(YEAR, |days| days.parse().unwrap());
     let Some(only) = only else {
         println!(
             "policy,day,memories,sensory,working,episodic,semantic,reflective,strength,changes,file_mb,rss_mb,recall_p50_ms"
@@ -56,20 +57,20 @@ fn main() {
             ..LifecyclePolicy::default()
         },
     };
-    block_on(live(&only, policy, &texts));
+    block_on(live(&only, policy, &texts, days));
 }
 
-async fn live(name: &str, policy: LifecyclePolicy, texts: &[String]) {
+async fn live(name: &str, policy: LifecyclePolicy, texts: &[String], days: usize) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("year.rae");
     let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-01-01T08:00:00Z").unwrap()));
     let builder: Builder = Rae::builder().path(&path).seed(1).clock(Arc::clone(&clock) as Arc<dyn Clock>);
     let mem = builder.lifecycle(policy).enrich(Enrich::Rules).embedding(Embedding::Builtin).open().await.unwrap();
-    for day in 0..DAYS {
+    for day in 0..days {
         a_day(&mem, day, texts).await;
         clock.advance_seconds(DAY);
         mem.maintain(None).await.unwrap();
-        if day % 7 == 6 || day + 1 == DAYS {
+        if day % 7 == 6 || day + 1 == days {
             row(&mem, (name, day), folder.path()).await;
         }
     }
