@@ -1,6 +1,6 @@
 //! Texts that somebody knows were erased: where the project, the given exports and the files of the store still have them. They are
-//! compared without regard to case and to how a letter is written, as lessons keep errors in small letters, and are neither kept nor named in what is answered, logged
-//! or refused.
+//! compared without regard to case, as lessons keep errors in small letters, and to how a letter is written, and are neither kept nor
+//! named in what is answered, logged or refused.
 
 use super::{ErasureReport, RUN_PAGE};
 use crate::{
