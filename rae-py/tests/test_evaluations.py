@@ -115,6 +115,15 @@ def test_the_command_evaluates_compares_and_keeps_runs(
         assert says in err
 
 
+def test_a_k_of_more_than_64_bits_is_refused_as_any_other_out_of_range(mem: rae.Rae) -> None:
+    questions = [{"query": "q", "relevant": [{"text": "x"}]}]
+    for k in (10**30, -(10**30), 1001):
+        for given in ({"k": k}, {"options": {"k": k}}):
+            with pytest.raises(rae.InvalidInputError) as caught:
+                mem.evaluate(questions, **given)
+            assert caught.value.code == "invalid_k"
+
+
 def test_k_stands_beside_the_options_or_in_them_and_two_that_differ_are_refused() -> None:
     questions = QUESTIONS[:1]
     with rae.open(":memory:") as mem:

@@ -96,8 +96,10 @@ def test_what_sessions_teach_and_what_waits_is_shown(cli: Cli, tmp_path: Path) -
         session.log("tool_call", "pay(card=1)", {"tool": "pay"})
         session.log("tool_response", "Error: card declined", {"tool": "pay"})
         session.end("failure")
+    rae.open(tmp_path / "empty.rae").close()
+    assert cli("jobs", "empty.rae").stdout == "no jobs wait\n"
     assert "reflect" in cli("jobs", "a.rae").stdout
-    assert cli("jobs", "a.rae", "--dead").stdout == ""
+    assert cli("jobs", "a.rae", "--dead").stdout == "no jobs failed for good\n"
     learnt = cli("reflect", "a.rae", "--session", "trip").stdout
     assert "lesson" in learnt
     assert "card declined" in learnt

@@ -55,6 +55,21 @@ def test_an_erasure_is_checked_by_its_receipt(tmp_path: Path) -> None:
             mem.verify_erasure(gone.receipt, exports="before.jsonl")
 
 
+def test_a_text_is_found_in_another_writing_and_the_names_of_fields_are_no_text(
+    mem: rae.Rae,
+) -> None:
+    gone = mem.forget(mem.remember("The vault opens at nine.").id)
+    mem.remember("νικος kept the key.", metadata={"vault_code": 1})
+
+    def state(text: str) -> str:
+        places = mem.verify_erasure(gone, texts=[text]).places
+        return next(p.state for p in places if p.place == "text in memories")
+
+    assert state("ΝΙΚΟΣ") == "found"
+    assert state("VAULT_CODE") == "found"
+    assert state("content") != "found"
+
+
 def test_texts_that_were_erased_are_looked_for_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,10 +6,12 @@ mod bucket;
 mod call;
 mod consolidate;
 mod draft;
+mod endings;
 mod error_text;
 mod evaluate;
 mod event;
 mod failing;
+mod figures;
 mod insight;
 mod joined;
 mod lesson;
@@ -46,6 +48,8 @@ pub(crate) use subject::{Subject, fixed_id, is_fixed};
 pub(crate) use told::{asked, counted, explained, is_of_model, is_unexplained, model_failed, was_asked};
 pub(crate) use words::sentence;
 
+#[cfg(test)]
+mod outputs_tests;
 #[cfg(test)]
 mod shapes_tests;
 #[cfg(test)]

@@ -148,6 +148,34 @@ const CONTENTS: [&str; 40] = [
     "view",
     "web",
 ];
+/// Tools that give what somebody said who was asked.
+const PEOPLE: [&str; 4] = ["ask", "human", "humans", "interview"];
+/// Tools that give a word, a name or a sentence, which may be any: what they give is no message of theirs.
+const WORDS: [&str; 20] = [
+    "classification",
+    "classifier",
+    "classify",
+    "define",
+    "definition",
+    "definitions",
+    "dictionary",
+    "label",
+    "labels",
+    "movie",
+    "sentiment",
+    "song",
+    "synonyms",
+    "thesaurus",
+    "title",
+    "titles",
+    "translate",
+    "translation",
+    "word",
+    "words",
+];
+/// Tools that ask a database, and what they do it with.
+const OF_DATABASES: [&str; 11] =
+    ["database", "databases", "db", "duckdb", "mariadb", "mysql", "postgres", "postgresql", "psql", "sql", "sqlite"];
 /// What a tool does itself, whatever it does it to.
 const DOINGS: [&str; 22] = [
     "add", "book", "copy", "create", "delete", "edit", "insert", "make", "move", "patch", "publish", "push", "put",
@@ -173,17 +201,34 @@ pub(super) enum Sort {
     Printed,
     /// What a tool gives of what others wrote.
     Contents,
+    /// What somebody said.
+    People,
+    /// A word, a name or a sentence.
+    Words,
     /// Any other answer.
     Answer,
 }
 
 impl<'a> Origin<'a> {
     pub fn sort(&self) -> Sort {
+        let gives = |what: &[&str]| self.tool.is_some_and(|tool| has(tool, what) && !has(tool, &DOINGS));
+        // However they are asked: their question may look like a command.
+        if gives(&PEOPLE) {
+            return Sort::People;
+        }
+        if gives(&WORDS) && !self.tool.is_some_and(|tool| is_shell(tool) || has(tool, &["count"])) {
+            return Sort::Words;
+        }
         if self.program.is_some() || self.tool.is_some_and(|tool| is_shell(tool) && !has(tool, &["query", "sql"])) {
             return if self.parts().any(is_printing) { Sort::Printed } else { Sort::Output };
         }
-        let is_contents = self.tool.is_some_and(|tool| has(tool, &CONTENTS) && !has(tool, &DOINGS));
-        if is_contents { Sort::Contents } else { Sort::Answer }
+        if gives(&CONTENTS) { Sort::Contents } else { Sort::Answer }
+    }
+
+    /// Whether the tool asks a database, and gives nothing else that others wrote.
+    pub fn asks_database(&self) -> bool {
+        let is_other = |part: &str| CONTENTS.contains(&part) && !matches!(part, "query" | "sql");
+        self.tool.is_some_and(|tool| has(tool, &OF_DATABASES) && !parts_of(&tool.to_lowercase()).any(is_other))
     }
 
     /// The commands whose output it is: of several the last, with every part of its pipe.
@@ -226,5 +271,10 @@ pub(super) fn is_shell(tool: &str) -> bool {
 }
 
 fn has(tool: &str, known: &[&str]) -> bool {
-    tool.to_lowercase().split(['_', '-', '.', ':', '/']).any(|part| known.contains(&part))
+    parts_of(&tool.to_lowercase()).any(|part| known.contains(&part))
+}
+
+/// The words of the name of a tool.
+fn parts_of(tool: &str) -> impl Iterator<Item = &str> {
+    tool.split(['_', '-', '.', ':', '/'])
 }

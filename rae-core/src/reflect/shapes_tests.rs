@@ -26,7 +26,7 @@ fn event(what: EventType, text: &str, metadata: &Value) -> Event {
     }
 }
 
-fn answer(tool: &str, command: &str, text: &str, metadata: &Value) -> Option<Said> {
+pub(super) fn answer(tool: &str, command: &str, text: &str, metadata: &Value) -> Option<Said> {
     let call = event(EventType::ToolCall, command, &json!({ "tool": tool }));
     let arguments = Arguments::of(&call, Some(tool));
     said(&event(EventType::ToolResponse, text, metadata), arguments.origin(Some(tool)))

@@ -48,6 +48,23 @@ const RUN: [&str; 14] = [
     "test",
     "tests",
 ];
+/// What things come to that are no tests, beside those that failed.
+const STATES: [&str; 14] = [
+    "active",
+    "canceled",
+    "cancelled",
+    "closed",
+    "delivered",
+    "done",
+    "finished",
+    "new",
+    "open",
+    "paid",
+    "queued",
+    "running",
+    "sent",
+    "waiting",
+];
 /// The last line of a run of tests with failures: `1 failed, 2 passed in 1.2s`.
 pub(super) fn sums_up_failures(line: &str) -> bool {
     let lower = line.trim_matches(|c: char| matches!(c, '=' | '-') || c.is_whitespace()).to_lowercase();
@@ -60,10 +77,31 @@ pub(super) fn sums_up_failures(line: &str) -> bool {
     let begins = is_number(&lower)
         || ["tests:", "test result:", "tests run:", "test suites:"].iter().any(|start| lower.starts_with(start))
         || ["tests ", "test files "].iter().any(|start| lower.strip_prefix(start).is_some_and(is_number));
-    (begins && counts_failures(&words))
+    (begins && (counts_failures(&words) || names_failures(&words)))
         || lower.starts_with("test result: failed")
         || lower.starts_with("failed (failures=")
         || lower.starts_with("failed (errors=")
+}
+
+/// Whether a line names the tests of a run, or what came of them: what it counts is of that run.
+pub(super) fn is_of_run(lower: &str) -> bool {
+    let mut words = lower.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+    words.any(|word| {
+        matches!(
+            word,
+            "passed" | "passing" | "skipped" | "test" | "tests" | "suites" | "specs" | "scenarios" | "assertions"
+        )
+    })
+}
+
+/// Whether what stands before a number names failures: `tests: 3, assertions: 5, failures: 1.`
+fn names_failures(words: &[&str]) -> bool {
+    words.windows(2).any(|pair| match pair {
+        ["failures:" | "errors:" | "failed:", count] => {
+            count.trim_end_matches([',', '.', ';']).parse::<u64>().is_ok_and(|count| count > 0)
+        }
+        _ => false,
+    })
 }
 
 /// Whether words count failures as a run does: `1 failed, 2 passed in 1.2s`, `2 of 5 tests, 1 failed`. What goes on about something
@@ -87,7 +125,15 @@ fn counts_failures(words: &[&str]) -> bool {
             && matches!(bare, "failed" | "failing" | "failures" | "failure" | "errored")
             && is_apart
     };
-    has_time && (0..words.len()).any(is_counted)
+    // "1 failed, 3 done" are jobs, or rows.
+    let is_other = |pair: &[&str]| match pair {
+        [count, what] => {
+            let what = what.trim_end_matches([',', ';', '.', ':', '|', '!']);
+            count.trim_start_matches('(').parse::<u64>().is_ok() && STATES.contains(&what)
+        }
+        _ => false,
+    };
+    has_time && !words.windows(2).any(is_other) && (0..words.len()).any(is_counted)
 }
 
 /// Whether a line that begins as an error speaks about one: a definition ("ValueError: raised when ..."), or a title that says what sort

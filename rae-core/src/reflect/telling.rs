@@ -1,7 +1,9 @@
 //! Which texts tell of a failure, and which line of one says what went wrong. English, as tools write it.
 
 use super::{
+    endings::{ends_in_fail, has_head, is_conflict, is_failed_test, is_footer, is_placed},
     event::cut,
+    figures::{came_right, is_count, is_value},
     origin::{Origin, Sort},
     spoken::{speaks_about, sums_up_failures},
 };
@@ -49,7 +51,9 @@ const GOES_ON: [&str; 22] = [
 /// What ends in "ing" after such a beginning and is no activity that failed: "error handling improved".
 const TOPICS: [&str; 5] = ["handling", "logging", "reporting", "setting", "tracking"];
 /// What an answer begins with that is an error whatever follows, where the answer is short.
-const OPENINGS: [&str; 17] = [
+const OPENINGS: [&str; 19] = [
+    "mcp error -",
+    "an error occurred (",
     "npm err!",
     "[error]",
     "[fatal]",
@@ -98,7 +102,9 @@ const SHORT: [&str; 26] = [
     "aborted",
 ];
 /// What a program complains of, at the beginning or the end of what it says: `bash: foo: command not found`.
-const COMPLAINTS: [&str; 15] = [
+const COMPLAINTS: [&str; 17] = [
+    "error is not recoverable",
+    "exiting with failure status",
     "command not found",
     "no such file or directory",
     "permission denied",
@@ -116,8 +122,26 @@ const COMPLAINTS: [&str; 15] = [
     "error",
 ];
 /// What it cannot do: `ls: cannot access`.
-const CANNOT: [&str; 12] =
-    ["access", "open", "stat", "create", "remove", "find", "connect", "read", "write", "execute", "copy", "move"];
+const CANNOT: [&str; 13] = [
+    "access", "open", "stat", "create", "remove", "find", "connect", "read", "write", "execute", "copy", "move",
+    "locate",
+];
+/// How one says that one cannot.
+const UNABLE: [&str; 5] = ["could not ", "couldn't ", "cannot ", "can't ", "unable to "];
+/// What databases answer of a question that they do not take, without a word before it.
+const OF_DATABASES: [&str; 4] =
+    ["duplicate key value violates ", "no such table: ", "no such column: ", "you have an error in your sql syntax"];
+/// What only software says of itself, whatever the answer is about.
+const MACHINES: [&str; 8] = [
+    "[error]",
+    "[fatal]",
+    "<error>",
+    "<tool_use_error>",
+    "tool error:",
+    "tool call failed",
+    "request failed with status code",
+    "mcp error -",
+];
 /// The phrases of HTTP.
 const REASONS: [&str; 18] = [
     "bad request",
@@ -193,7 +217,8 @@ const ON: [&str; 12] = [
 /// What follows an error that is spoken about.
 const ABOUT: [&str; 6] = ["what", "how", "why", "when", "where", "which"];
 /// What programs say of themselves that is no line of their name.
-const OWN: [(&str, &[&str]); 8] = [
+const OWN: [(&str, &[&str]); 9] = [
+    ("aws", &["An error occurred ("]),
     ("git", &["fatal: "]),
     ("psql", &["ERROR:  ", "FATAL:  "]),
     ("mysql", &["ERROR 1", "ERROR 2"]),
@@ -216,14 +241,27 @@ pub(super) fn says_failed(text: &str, origin: Origin<'_>) -> bool {
     let lines: Vec<&str> = lines(text).collect();
     let Some(first) = lines.first() else { return false };
     let begins = |line: &str| (begins_badly(line) || opens_badly(line) || complains(line)) && !speaks_about(line);
+    // In whatever form it was asked.
+    if lines.len() == 1 && is_short(&lines) && is_of_database(first) && origin.asks_database() {
+        return true;
+    }
     match origin.sort() {
         Sort::Printed => lines.len() <= SHORT_LINES && lines.iter().any(|line| is_own(line, origin)),
-        Sort::Contents => lines.len() == 1 && is_short(&lines) && begins(first),
+        Sort::Contents => lines.len() == 1 && is_short(&lines) && begins(first) && !is_unable(first),
+        Sort::Words => is_short(&lines) && is_machines(first) && !speaks_about(first),
+        Sort::People => {
+            let lower: String = first.chars().take(24).collect::<String>().to_lowercase();
+            let is_marked = ["error", "timeout", "timed out"].iter().any(|start| lower.starts_with(start));
+            is_short(&lines) && (is_machines(first) || (is_marked && begins_badly(first))) && !speaks_about(first)
+        }
         Sort::Answer => {
             let is_trace = first.starts_with("Traceback (most") && lines.last().is_some_and(|line| is_exception(line));
+            let mut last = lines.iter().rev().filter(|line| !is_footer(line)).take(LAST);
+            let is_fatal = |line: &&str| line.starts_with("fatal: ");
             is_trace
-                || lines.iter().rev().take(LAST).any(|line| sums_up_failures(line))
-                || (is_short(&lines) && (begins(first) || lines.iter().any(|line| line.starts_with("fatal: "))))
+                || last.any(|line| sums_up_failures(line))
+                || (has_head(&lines) && begins(first))
+                || (is_short(&lines) && (begins(first) || is_of_database(first) || lines.iter().any(is_fatal)))
         }
         Sort::Output => output_failed(text, &lines),
     }
@@ -240,12 +278,15 @@ fn output_failed(text: &str, lines: &[&str]) -> bool {
         let lower: String = line.chars().take(24).collect::<String>().to_lowercase();
         ON.iter().any(|start| lower.starts_with(start))
     };
-    let own: Vec<&str> = lines.iter().copied().filter(|line| !is_on(line)).collect();
+    let own: Vec<&str> = lines.iter().copied().filter(|line| !is_on(line) && !is_footer(line)).collect();
     let mut last = own.iter().rev().take(LAST);
     let ends_badly = own.last().is_some_and(|line| (complains(line) || is_exception(line)) && !speaks_about(line));
+    let is_told = |line: &str| is_marked(line) || is_placed(line) || is_conflict(line);
     ends_badly
+        || ends_in_fail(&own)
+        || (has_head(lines) && begins_badly(text))
         || last.clone().any(|line| sums_up_failures(line))
-        || last.any(|line| is_marked(line) && !speaks_about(line))
+        || last.any(|line| is_told(line) && !speaks_about(line))
         || (!own.is_empty() && own.iter().all(|line| begins(line) || exit_code_of(line).is_some_and(|code| code != 0)))
 }
 
@@ -326,10 +367,38 @@ fn opens_badly(first: &str) -> bool {
             // "Killed by the butler" is the plot of a novel.
             let goes_on = goes_on(&word) && !matches!(*start, "killed" | "aborted");
             let is_topic = ABOUT.contains(&word.as_str());
-            is_apart && !is_topic && !is_nothing_said(rest) && (word.is_empty() || !rest.starts_with(' ') || goes_on)
+            let is_figure = is_value(rest, true);
+            is_apart
+                && !is_topic
+                && !is_figure
+                && !is_nothing_said(rest)
+                && (word.is_empty() || !rest.starts_with(' ') || goes_on)
         })
     };
     open || SHORT.iter().any(short) || is_status_line(&lower)
+}
+
+/// Whether a short text is the complaint of a database.
+fn is_of_database(first: &str) -> bool {
+    let lower: String = first.chars().take(40).collect::<String>().to_lowercase();
+    OF_DATABASES.iter().any(|start| lower.starts_with(start))
+}
+
+/// Whether somebody says that something cannot be, and not a program that it cannot do its work: "Can't wait! Friday please."
+fn is_unable(first: &str) -> bool {
+    let lower = first.to_lowercase();
+    let rest = UNABLE.iter().find_map(|start| lower.strip_prefix(start));
+    rest.is_some_and(|rest| !rest.split(' ').next().is_some_and(|verb| CANNOT.contains(&verb)))
+}
+
+/// Whether a line is what only software says of itself: the type of an exception, a status of HTTP, a mark.
+fn is_machines(line: &str) -> bool {
+    let lower: String = line.chars().take(40).collect::<String>().to_lowercase();
+    MACHINES.iter().any(|start| lower.starts_with(start))
+        || line.starts_with("Traceback (most")
+        || is_http_failure(&lower)
+        // "Error: a mistake" names no type.
+        || (is_exception(line) && line.split_once(": ").is_some_and(|(name, _)| !matches!(name, "Error" | "Exception")))
 }
 
 /// The first word of what follows.
@@ -383,16 +452,19 @@ fn complains(line: &str) -> bool {
     named
         || said.starts_with("*** ")
         || said.starts_with("fatal: ")
-        || cannot.is_some_and(|rest| CANNOT.contains(&word(rest).as_str()) || word(rest) == "locate")
+        || cannot.is_some_and(|rest| CANNOT.contains(&word(rest).as_str()))
         || (program == "curl" && said.starts_with('('))
 }
 
 /// A line of a program that is an error wherever it stands.
 fn is_marked(line: &str) -> bool {
     let lower: String = line.chars().take(20).collect::<String>().to_lowercase();
-    ["error: ", "error[", "fatal: ", "npm err!", "[error] ", "traceback (most", "panic: "]
-        .iter()
-        .any(|mark| lower.starts_with(mark))
+    const MARKS: [&str; 8] =
+        ["error: ", "error[", "fatal: ", "npm err!", "[error] ", "traceback (most", "panic: ", "an error occurred ("];
+    let is_measured =
+        line.get("error".len()..).is_some_and(|rest| lower.starts_with("error: ") && is_value(rest, true));
+    MARKS.iter().any(|mark| lower.starts_with(mark))
+        && !is_measured
         && !is_nothing(lower.split_once(':').map_or("x", |(_, rest)| rest))
         || line.contains("' panicked at ")
 }
@@ -420,7 +492,9 @@ fn tells_of_failure(start: &str, rest: &str) -> bool {
     // `failed: 0`, `failed logins: none`.
     let counted = rest.rsplit([':', '=']).next().unwrap_or_default();
     let counted = counted.split([',', ';', '.']).next().unwrap_or_default().trim();
-    if NOTHING.contains(&counted) || is_nothing(rest) {
+    let has_codes = !matches!(start, "timeout" | "timed out");
+    let is_of_thing = matches!(start, "failed" | "failure") && (is_count(rest) || came_right(rest));
+    if NOTHING.contains(&counted) || is_nothing(rest) || is_value(rest, has_codes) || is_of_thing {
         return false;
     }
     let is_doing = word.ends_with("ing") && !TOPICS.contains(&word.as_str());
@@ -475,6 +549,7 @@ pub(super) fn telling_line(text: &str, is_output: bool) -> String {
         .or_else(|| words.clone().find(|line| is_marked(line) && !is_code(line)))
         .or_else(|| words.clone().find(|line| line.to_lowercase().contains("error: ") || complains(line)))
         .or_else(|| words.clone().find(|line| begins_badly(line) || opens_badly(line)))
+        .or_else(|| words.clone().find(|line| is_placed(line) || is_conflict(line) || is_failed_test(line)))
         .or_else(|| words.clone().rev().find(|line| sums_up_failures(line)))
         .or_else(|| if is_output { words.clone().next_back() } else { words.clone().next() })
         .or_else(|| said.first());
@@ -484,8 +559,10 @@ pub(super) fn telling_line(text: &str, is_output: bool) -> String {
 /// What heads a part of an output and says nothing itself.
 fn is_header(line: &str) -> bool {
     let lower = line.trim_end_matches(':').to_lowercase();
-    matches!(lower.as_str(), "stdout" | "stderr" | "output" | "error output" | "failures" | "errors" | "^")
-        || lower.starts_with("<exit_code>")
+    matches!(
+        lower.as_str(),
+        "stdout" | "stderr" | "output" | "error output" | "failures" | "errors" | "failed examples" | "^"
+    ) || lower.starts_with("<exit_code>")
 }
 
 /// `npm ERR! code ERESOLVE`: the line after it says more.

@@ -100,6 +100,8 @@ class Upkeep:
             why = f"  {job.last_error}" if job.last_error else ""
             line = f"{job.id}  {moment(job.run_at)}  {job.kind.ljust(10)}  {job.state}"
             print(f"{line}, {job.attempts} attempts{why}")
+        if not page.items and not args.cursor:
+            print("no jobs failed for good" if args.dead else "no jobs wait")
         more(page.next_cursor)
         return 0
 

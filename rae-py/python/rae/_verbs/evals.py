@@ -32,7 +32,7 @@ class Rae(Handle):
         Gives recall, MRR, nDCG and the hit rate over the questions, the ranks of each, and a
         `report` in words.
         """
-        args = {"questions": builtins.list(questions), "k": k, "options": _options(options)}
+        args = {"questions": builtins.list(questions), "k": _whole(k), "options": _options(options)}
         return Evaluation._of(self._native.call("evaluate", args))
 
     def compare_evaluations(
@@ -65,7 +65,7 @@ class Rae(Handle):
 
         k, options: as of `evaluate`. At most 30 runs are kept. NotFoundError: there is no such set.
         """
-        args = {"name": name, "k": k, "options": _options(options)}
+        args = {"name": name, "k": _whole(k), "options": _options(options)}
         return EvaluationRun._of(self._native.call("run_questions", args))
 
     def evaluations(self, name: str) -> builtins.list[EvaluationRun]:
@@ -75,7 +75,18 @@ class Rae(Handle):
 
 
 def _options(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    return dict(options or {})
+    given = dict(options or {})
+    if "k" in given:
+        given["k"] = _whole(given["k"])
+    return given
+
+
+def _whole(k: Any) -> Any:
+    # As in `recall`: what has more than 64 bits is the nearest that fits, and is refused by its
+    # range.
+    if isinstance(k, int) and not isinstance(k, bool):
+        return max(min(k, 2**63 - 1), -(2**63))
+    return k
 
 
 def _run(run: Evaluation | Mapping[str, Any]) -> dict[str, Any]:
