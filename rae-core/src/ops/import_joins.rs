@@ -171,20 +171,21 @@ impl Taken {
     pub async fn late(&mut self, deps: &Deps, ctx: &Ctx, chunk: &mut Vec<Line>) -> Result<Vec<Precondition>> {
         let now = deps.clock.now();
         let may_join = |memory: &Memory| sort(memory, now).is_some() && !self.settled.contains(&memory.id);
-        let open: Vec<(MemoryId, [u8; 32])> = chunk
+        let open: Vec<(MemoryId, [u8; 32], u32)> = chunk
             .iter()
             .filter(|line| may_join(&line.memory))
-            .filter_map(|line| Some((line.memory.id, line.memory.dedup_key?)))
+            .filter_map(|line| Some((line.memory.id, line.memory.dedup_key?, line.memory.version)))
             .collect();
         if open.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<[u8; 32]> = open.iter().map(|(_, key)| *key).collect();
-        let ids: Vec<MemoryId> = open.iter().map(|(id, _)| *id).collect();
+        let keys: Vec<[u8; 32]> = open.iter().map(|(_, key, _)| *key).collect();
+        let ids: Vec<MemoryId> = open.iter().map(|(id, ..)| *id).collect();
         let (held, own) = (deps.relational.keyed(ctx, &keys).await?, deps.relational.get(ctx, &ids).await?);
         let mut free = BTreeSet::new();
-        for (((id, key), held), own) in open.into_iter().zip(held).zip(own) {
+        for (((id, key, version), held), own) in open.into_iter().zip(held).zip(own) {
             match held {
+                _ if own.as_ref().is_some_and(|own| own.version != version) => drop(self.with.insert(id, id)),
                 _ if own.is_some() => {}
                 Some(held) if holds(&held, now) => drop(self.with.insert(id, held.id)),
                 Some(_) => {}

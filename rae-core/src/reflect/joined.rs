@@ -211,7 +211,9 @@ pub(crate) fn joined(scope: &Scope, held: &Memory, other: &Memory, sources: &[Me
     if all_of(&metadata).into_values().any(|n| n > REFLECT_COUNT_MAX) {
         return Joined::Apart;
     }
-    metadata.insert(JOINED.to_owned(), json!(shares));
+    if !shares.is_empty() {
+        metadata.insert(JOINED.to_owned(), json!(shares));
+    }
     take_last(&mut metadata, &other.metadata);
     let is_here: BTreeSet<MemoryId> = sources.iter().map(|source| source.id).collect();
     take_newer(&mut metadata, &other.metadata, &is_here);

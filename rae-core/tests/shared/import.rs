@@ -554,3 +554,41 @@ fn what_names_a_lesson_that_is_written_apart_goes_on_naming_it() {
         });
     });
 }
+
+#[test]
+fn facts_and_summaries_of_days_that_were_taken_over_and_went_on_are_exchanged_again_and_again() {
+    on_every_store(|b| {
+        block_on(async {
+            let (here, there) = (project(b, "here"), project(b, "there"));
+            let tell = async |mem: &Rae, session: &str, text: &str| {
+                let at = "2025-12-30T10:00:00Z";
+                mem.remember(NewMemory { infer: true, ..turn(session, "Ada", at, text) }).await.unwrap();
+                mem.maintain(None).await.unwrap();
+                mem.reflect(ReflectOptions::default()).await.unwrap();
+            };
+            tell(&there, "a", "I live in Oslo.").await;
+            tell(&there, "b", "Please book the harbour tour for my family.").await;
+            let (_, old) = exported(b).await;
+            here.import(&old).await.unwrap();
+            tell(&here, "c", "Oh, I live in Oslo.").await;
+            tell(&here, "d", "Our train to Bergen leaves at nine.").await;
+            tell(&there, "e", "Somebody should repair the kitchen window.").await;
+            let again = here.import(&old).await.unwrap();
+            assert_eq!(again.imported, 0);
+            let what = async |mem: &Rae| -> (Vec<usize>, Vec<(Option<u64>, String)>) {
+                let now = all(mem).await;
+                let facts = now.iter().filter(|m| m.kind == Kind::Fact && m.valid_to.is_none());
+                let days = now.iter().filter(|m| m.metadata.get("bucket").is_some_and(|b| b == "day"));
+                let day = |m: &Memory| (m.metadata["sessions"].as_u64(), m.content.clone());
+                (facts.map(|m| m.provenance.derived_from.len()).collect(), days.map(day).collect())
+            };
+            for n in 0..2 {
+                bring(b, &there, &here).await;
+                bring(b, &here, &there).await;
+                let (ours, theirs) = (what(&here).await, what(&there).await);
+                assert_eq!((&ours.0, ours.1.len(), ours.1[0].0), (&vec![2], 1, Some(5)), "{n}: {ours:#?}");
+                assert_eq!(ours, theirs);
+            }
+        });
+    });
+}
