@@ -232,7 +232,6 @@ impl Joins {
         let brought = match sort(&line.memory, deps.clock.now()) {
             Some(Sort::Lesson) => join_lesson(deps, ctx, &line.memory).await?,
             Some(Sort::Fact) => join_fact(deps, ctx, &line.memory).await?,
-            // Of one that is here itself what is here decides, even where less is left.
             Some(Sort::Remade) if is_here(deps, ctx, &line.memory).await? => {
                 self.remade += 1;
                 self.days.extend(day(&line.memory));
@@ -262,14 +261,14 @@ fn day(memory: &Memory) -> Option<Timestamp> {
     Timestamp::parse(memory.metadata.get("from").and_then(Value::as_str)?).ok()
 }
 
-/// Whether a memory is here itself, or all that it was made from, so that what is made of it anew says no less.
+/// Whether all that a memory was made from is here, so that what is made of it anew says no less. Of one that is here itself what is here
+/// decides, even where less is left.
 async fn is_here(deps: &Deps, ctx: &Ctx, memory: &Memory) -> Result<bool> {
     let now = deps.clock.now();
-    let [own, sources] = [&[memory.id][..], &memory.provenance.derived_from];
-    if deps.relational.get(ctx, own).await?.iter().any(Option::is_some) {
+    if deps.relational.get(ctx, &[memory.id]).await?.iter().any(Option::is_some) {
         return Ok(true);
     }
-    let sources = deps.relational.get(ctx, sources).await?;
+    let sources = deps.relational.get(ctx, &memory.provenance.derived_from).await?;
     Ok(sources.into_iter().all(|source| source.is_some_and(|source| !source.is_expired(now))))
 }
 
