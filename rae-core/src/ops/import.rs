@@ -89,14 +89,11 @@ async fn write_or_take(
     done: &mut Imported,
 ) -> Result<()> {
     for attempt in 1.. {
-        let free = taken.late(deps, ctx, &mut chunk).await?;
-        if free.is_empty() {
-            break;
-        }
+        let Some(free) = taken.late(deps, ctx, &mut chunk).await? else { break };
         let mut some = chunk.clone();
         some.iter_mut().for_each(|line| taken.renamed(&mut line.memory));
         match write(deps, ctx, some, (header, free), done).await {
-            Err(error) if error.code() == "exists" && attempt < ATTEMPTS => {}
+            Err(error) if matches!(error.code(), "exists" | "version_changed") && attempt < ATTEMPTS => {}
             written => return written,
         }
     }

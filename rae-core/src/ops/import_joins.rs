@@ -167,17 +167,16 @@ impl Taken {
     }
 
     /// Looks once more, right before these are written: takes out what somebody else made since, to join it, and gives what must still
-    /// be so when the others are.
-    pub async fn late(&mut self, deps: &Deps, ctx: &Ctx, chunk: &mut Vec<Line>) -> Result<Vec<Precondition>> {
+    /// be so when the others are. `None` where none of them may be joined.
+    pub async fn late(&mut self, deps: &Deps, ctx: &Ctx, chunk: &mut Vec<Line>) -> Result<Option<Vec<Precondition>>> {
         let now = deps.clock.now();
-        let may_join = |memory: &Memory| sort(memory, now).is_some() && !self.settled.contains(&memory.id);
         let open: Vec<(MemoryId, [u8; 32], u32)> = chunk
             .iter()
-            .filter(|line| may_join(&line.memory))
+            .filter(|line| sort(&line.memory, now).is_some())
             .filter_map(|line| Some((line.memory.id, line.memory.dedup_key?, line.memory.version)))
             .collect();
         if open.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let keys: Vec<[u8; 32]> = open.iter().map(|(_, key, _)| *key).collect();
         let ids: Vec<MemoryId> = open.iter().map(|(id, ..)| *id).collect();
@@ -186,14 +185,14 @@ impl Taken {
         for (((id, key, version), held), own) in open.into_iter().zip(held).zip(own) {
             match held {
                 _ if own.as_ref().is_some_and(|own| own.version != version) => drop(self.with.insert(id, id)),
-                _ if own.is_some() => {}
+                _ if own.is_some() || self.settled.contains(&id) => {}
                 Some(held) if holds(&held, now) => drop(self.with.insert(id, held.id)),
                 Some(_) => {}
                 None => drop(free.insert(key)),
             }
         }
         chunk.retain(|line| !self.has(&line.memory));
-        Ok(free.into_iter().map(Precondition::KeyFree).collect())
+        Ok(Some(free.into_iter().map(Precondition::KeyFree).collect()))
     }
 
     /// What names one of them names the one that it is joined with.
