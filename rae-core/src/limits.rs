@@ -357,6 +357,8 @@ pub const REFLECT_ANSWER_CHARS_MAX: usize = 400;
 pub const REFLECT_INSIGHT_CHARS_MAX: usize = 2_000;
 /// Lessons of other projects of which one keeps what they gave to it, when it was joined with them by `import`.
 pub const REFLECT_JOINED_MAX: usize = 16;
+/// The largest number that a lesson or strategy of an import may count: sums of such numbers stay exact, so that they can be taken back.
+pub const REFLECT_COUNT_MAX: u64 = 1_000_000_000_000;
 /// Lessons that insights are made over: the newest.
 pub const REFLECT_LESSONS_MAX: usize = 2_000;
 /// Insights of a project.

@@ -32,7 +32,7 @@ pub(super) struct Header {
 }
 
 /// One memory.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Line {
     pub memory: Memory,
     pub vector: Option<Vec<f32>>,

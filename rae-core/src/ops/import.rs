@@ -2,7 +2,7 @@
 
 use super::{
     export::{FORMAT, Header, Line, RecordLine, Trailer, io_error},
-    import_joins::{Candidates, Joins, Taken, again},
+    import_joins::{ATTEMPTS, Candidates, Joins, Taken, is_mark},
     import_records::{self, Found},
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
         Cmp, Cursor, Field, Filter, Kind, Memory, MemoryId, MemoryVersion, Op, Outcome, Precondition, Scan, Scope,
         Timestamp, Value, VectorRow,
     },
+    reflect::check_counts,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -41,66 +42,114 @@ pub struct Imported {
 
 pub(crate) async fn import(deps: &Deps, scope: &Scope, path: &Path) -> Result<Imported> {
     let ctx = deps.ctx(scope)?;
-    let Checked { header, records, about, candidates } = check_file(deps, path, scope)?;
+    let Checked { header, records, about, candidates, has_marks } = check_file(deps, path, scope)?;
     let running = running(deps, &ctx, path, about).await?;
-    let taken = candidates.taken(deps, &ctx).await?;
-    import_records::write(deps, &ctx, path, &records).await?;
-    let mut reader = again(path)?;
-    let mut done = Imported::default();
-    let (mut chunk, mut bytes) = (Vec::new(), 0);
-    while let Some(text) = reader.next_line()? {
-        if records.is_record(reader.number) {
-            continue;
-        }
-        let Ok(line) = serde_json::from_str::<Line>(&text) else { break }; // the trailer, checked above
-        let mut line = checked(line, &header, scope, deps.clock.now(), reader.number)?;
+    let again = || Again::open(deps, path, (&header, &records, scope));
+    let mut taken = candidates.taken(deps, &ctx).await?;
+    let mut lines = (!taken.is_empty()).then(again).transpose()?;
+    while let Some(line) = lines.as_mut().map_or(Ok(None), Again::next)? {
         if taken.has(&line.memory) {
-            continue;
-        }
-        taken.renamed(&mut line.memory);
-        bytes += text.len();
-        if line.memory.dedup_key.is_some_and(|key| running.contains(&key)) {
-            line.memory.dedup_key = None;
-        }
-        chunk.push(line);
-        if chunk.len() == TRANSACTION_ITEMS_MAX || bytes > TRANSACTION_BYTES_MAX {
-            write(deps, &ctx, std::mem::take(&mut chunk), &header, &mut done).await?;
-            bytes = 0;
+            taken.settle(deps, &ctx, &line.memory).await?;
         }
     }
-    write(deps, &ctx, chunk, &header, &mut done).await?;
-    join(deps, &ctx, path, (&header, &records, &taken), &mut done).await?;
+    import_records::write(deps, &ctx, path, &records).await?;
+    let mut done = Imported::default();
+    let passes: &[bool] = if has_marks { &[true, false] } else { &[false] };
+    for marks in passes {
+        let (mut lines, mut chunk, mut bytes) = (again()?, Vec::new(), 0);
+        while let Some(mut line) = lines.next()? {
+            if taken.has(&line.memory) || is_mark(&line.memory) != *marks {
+                continue;
+            }
+            bytes += lines.bytes;
+            if line.memory.dedup_key.is_some_and(|key| running.contains(&key)) {
+                line.memory.dedup_key = None;
+            }
+            chunk.push(line);
+            if chunk.len() == TRANSACTION_ITEMS_MAX || bytes > TRANSACTION_BYTES_MAX {
+                write_or_take(deps, &ctx, std::mem::take(&mut chunk), (&header, &mut taken), &mut done).await?;
+                bytes = 0;
+            }
+        }
+        write_or_take(deps, &ctx, chunk, (&header, &mut taken), &mut done).await?;
+    }
+    if !taken.is_empty() {
+        join(deps, &ctx, again()?, (&header, &taken), &mut done).await?;
+    }
     deps.background.nudge(scope);
     Ok(done)
 }
 
-/// Joins what is here already under another id with what the file has of it.
+/// Writes lines but those of which somebody else made the same since the first look: these are joined later.
+async fn write_or_take(
+    deps: &Deps,
+    ctx: &Ctx,
+    mut chunk: Vec<Line>,
+    (header, taken): (&Header, &mut Taken),
+    done: &mut Imported,
+) -> Result<()> {
+    for attempt in 1.. {
+        let Some(free) = taken.late(deps, ctx, &mut chunk).await? else { break };
+        let mut some = chunk.clone();
+        some.iter_mut().for_each(|line| taken.renamed(&mut line.memory));
+        match write(deps, ctx, some, (header, free), done).await {
+            Err(error) if matches!(error.code(), "exists" | "version_changed") && attempt < ATTEMPTS => {}
+            written => return written,
+        }
+    }
+    chunk.iter_mut().for_each(|line| taken.renamed(&mut line.memory));
+    write(deps, ctx, chunk, (header, Vec::new()), done).await
+}
+
+/// Joins what is here already with what the file has of it.
 async fn join(
     deps: &Deps,
     ctx: &Ctx,
-    path: &Path,
-    (header, records, taken): (&Header, &Found, &Taken),
+    mut lines: Again<'_>,
+    (header, taken): (&Header, &Taken),
     done: &mut Imported,
 ) -> Result<()> {
-    if taken.is_empty() {
-        return Ok(());
-    }
-    let (mut reader, mut joins) = (again(path)?, Joins::default());
-    while let Some(text) = reader.next_line()? {
-        if records.is_record(reader.number) {
-            continue;
-        }
-        let Ok(line) = serde_json::from_str::<Line>(&text) else { break };
-        let mut line = checked(line, header, ctx.scope(), deps.clock.now(), reader.number)?;
+    let mut joins = Joins::default();
+    while let Some(mut line) = lines.next()? {
         if !taken.has(&line.memory) {
             continue;
         }
         taken.renamed(&mut line.memory);
         if let Some(apart) = joins.join(deps, ctx, line, done).await? {
-            write(deps, ctx, vec![apart], header, done).await?;
+            write(deps, ctx, vec![apart], (header, Vec::new()), done).await?;
         }
     }
     joins.finish(deps, ctx, done).await
+}
+
+/// The memories of a checked file, once more.
+struct Again<'a> {
+    deps: &'a Deps,
+    lines: Lines,
+    file: (&'a Header, &'a Found, &'a Scope),
+    /// Length of the line that was read last.
+    bytes: usize,
+}
+
+impl<'a> Again<'a> {
+    fn open(deps: &'a Deps, path: &Path, file: (&'a Header, &'a Found, &'a Scope)) -> Result<Self> {
+        let mut lines = Lines::open(path)?;
+        lines.next_line()?; // the header
+        Ok(Self { deps, lines, file, bytes: 0 })
+    }
+
+    fn next(&mut self) -> Result<Option<Line>> {
+        let (header, records, scope) = self.file;
+        while let Some(text) = self.lines.next_line()? {
+            if records.is_record(self.lines.number) {
+                continue;
+            }
+            let Ok(line) = serde_json::from_str::<Line>(&text) else { break }; // the trailer, checked before
+            self.bytes = text.len();
+            return checked(line, header, scope, self.deps.clock.now(), self.lines.number).map(Some);
+        }
+        Ok(None)
+    }
 }
 
 /// What the first pass found.
@@ -109,8 +158,10 @@ struct Checked {
     records: Found,
     /// The keys of ends and summaries of sessions, with the session.
     about: BTreeMap<[u8; 32], String>,
-    /// What may be here already under another id.
+    /// What may be here already.
     candidates: Candidates,
+    /// Whether a memory says how far a session was looked at.
+    has_marks: bool,
 }
 
 /// The session that a memory is the end or the summary of.
@@ -168,12 +219,12 @@ fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<Checked> {
         return Err(Error::invalid("the export's embedder is this store's, but with another dimension"));
     }
     let (mut memories, mut records, mut about) = (0, Found::default(), BTreeMap::new());
-    let mut candidates = Candidates::default();
+    let (mut candidates, mut has_marks) = (Candidates::default(), false);
     while let Some(text) = reader.next_line()? {
         if let Ok(trailer) = serde_json::from_str::<Trailer>(&text) {
             let fits = trailer.memories == memories && trailer.records == records.lines();
             return if fits && reader.next_line()?.is_none() {
-                Ok(Checked { header, records, about, candidates })
+                Ok(Checked { header, records, about, candidates, has_marks })
             } else {
                 Err(Error::invalid("the export's last line does not fit the rest: the file was changed"))
             };
@@ -190,6 +241,7 @@ fn check_file(deps: &Deps, path: &Path, scope: &Scope) -> Result<Checked> {
             .map_err(|e| Error::invalid(format!("line {} of the export is not a memory: {e}", reader.number)))?;
         let line = checked(line, &header, scope, deps.clock.now(), reader.number)?;
         candidates.note(&line.memory, deps.clock.now());
+        has_marks |= is_mark(&line.memory);
         about.extend(line.memory.dedup_key.zip(session_about(&line.memory).map(str::to_owned)));
         memories += 1;
     }
@@ -208,6 +260,7 @@ fn at_line(e: Error, number: usize) -> Error {
 /// Everything that would make the store refuse the line: it must be known before anything is written.
 fn check_line(line: &mut Line, header: &Header, scope: &Scope, now: Timestamp) -> Result<()> {
     check_imported(&mut line.memory, scope, now)?;
+    check_counts(&line.memory)?;
     line.vector = normalise_vector(line.vector.take(), header.embedder.dim)?;
     let mut newest = 0;
     for MemoryVersion { memory, .. } in &mut line.history {
@@ -225,7 +278,14 @@ fn check_line(line: &mut Line, header: &Header, scope: &Scope, now: Timestamp) -
     }
 }
 
-async fn write(deps: &Deps, ctx: &Ctx, chunk: Vec<Line>, header: &Header, done: &mut Imported) -> Result<()> {
+/// Writes lines, if all of this is so.
+async fn write(
+    deps: &Deps,
+    ctx: &Ctx,
+    chunk: Vec<Line>,
+    (header, mut preconditions): (&Header, Vec<Precondition>),
+    done: &mut Imported,
+) -> Result<()> {
     if chunk.is_empty() {
         return Ok(());
     }
@@ -258,8 +318,8 @@ async fn write(deps: &Deps, ctx: &Ctx, chunk: Vec<Line>, header: &Header, done: 
         }
         ops.push(embed_debt::job(deps, &owed, &error));
     }
-    let same_embedder = Precondition::EmbedderIs(embedder.id().to_owned());
-    let applied = deps.relational.apply(ctx, deps.batch_if(vec![same_embedder], ops)).await?;
+    preconditions.push(Precondition::EmbedderIs(embedder.id().to_owned()));
+    let applied = deps.relational.apply(ctx, deps.batch_if(preconditions, ops)).await?;
     for outcome in applied.outcomes.iter().take(expected) {
         match outcome {
             Outcome::Put { merged: true, .. } => done.merged += 1,

@@ -11,7 +11,7 @@ mod marks;
 mod unquote;
 
 pub(crate) use ask::UNREADABLE;
-pub(crate) use joined::{Brought, join_lesson, sum_up_anew};
+pub(crate) use joined::{Brought, join_lesson, sum_up_anew, would_join};
 pub(crate) use marks::{dropped as mark_dropped, of_memory as mark_of, trim as trim_marks};
 pub(crate) use unquote::unquoted;
 

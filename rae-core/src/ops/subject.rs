@@ -28,6 +28,15 @@ pub(super) async fn about(deps: &Deps, ctx: &Ctx, subjects: &[Subject]) -> Resul
     Ok(known)
 }
 
+/// The memory that is here of what `other` is about: itself, if it is here, or else the one with its key.
+pub(super) async fn held(deps: &Deps, ctx: &Ctx, other: &Memory) -> Result<Option<Memory>> {
+    if let Some(own) = deps.relational.get(ctx, &[other.id]).await?.into_iter().next().flatten() {
+        return Ok(Some(own));
+    }
+    let Some(key) = other.dedup_key else { return Ok(None) };
+    Ok(deps.relational.keyed(ctx, &[key]).await?.into_iter().next().flatten())
+}
+
 /// That there is none: who writes one under this makes the only one.
 pub(super) fn absent(subject: &Subject) -> [Precondition; 2] {
     [Precondition::KeyFree(subject.key), Precondition::Absent(subject.old_id)]

@@ -15,7 +15,8 @@ use super::{
     words::{field, lesson_text, numbers, strategy_text},
 };
 use crate::{
-    limits::{REFLECT_JOINED_MAX, REFLECT_WAYS_MAX, SOURCES_MAX},
+    error::{Error, Result},
+    limits::{REFLECT_COUNT_MAX, REFLECT_JOINED_MAX, REFLECT_WAYS_MAX, SOURCES_MAX},
     model::{Kind, Memory, MemoryId, Scope, Timestamp},
 };
 use serde::{Deserialize, Serialize};
@@ -48,14 +49,19 @@ pub(crate) enum Joined {
     Known,
     /// What the one that is here becomes.
     Grown(Box<Draft>),
-    /// It stays a memory of its own: more came together than are remembered, or it is the same lesson under another id.
+    /// It stays a memory of its own: more came together than are remembered, or it is of another subject than its key says.
     Apart,
 }
 
 /// The id by which others know a lesson.
 fn origin(memory: &Memory) -> String {
     let known = field(&memory.metadata, ORIGIN);
-    if known.is_empty() { memory.id.to_string() } else { known.to_owned() }
+    if is_id(known) { known.to_owned() } else { memory.id.to_string() }
+}
+
+/// Nothing else is a name of a lesson: a file may say anything.
+fn is_id(text: &str) -> bool {
+    text.parse::<MemoryId>().is_ok()
 }
 
 /// Notes on a lesson that is made anew in the place of `old` by which id others know it.
@@ -63,8 +69,41 @@ pub(crate) fn keep_origin(anew: &mut Memory, old: &Memory) {
     anew.metadata.insert(ORIGIN.to_owned(), json!(origin(old)));
 }
 
+/// What others gave to a lesson, as far as that can be: a file may say anything, so nothing is taken but numbers that are added, of ways
+/// that the lesson itself names.
 fn shares(memory: &Memory) -> BTreeMap<String, Share> {
-    memory.metadata.get(JOINED).and_then(|shares| serde_json::from_value(shares.clone()).ok()).unwrap_or_default()
+    let said = memory.metadata.get(JOINED).and_then(|shares| serde_json::from_value(shares.clone()).ok());
+    let said: BTreeMap<String, Share> = said.unwrap_or_default();
+    let worked = numbers(memory.metadata.get("worked"));
+    let is_added =
+        |key: &str| ADDED.contains(&key) || key.strip_prefix(WAY).is_some_and(|way| worked.contains_key(way));
+    let kept = |numbers: Numbers, most: &dyn Fn(&str) -> u64| -> Numbers {
+        let bounded = numbers.into_iter().filter(|(key, _)| is_added(key)).map(|(key, n)| {
+            let n = n.min(most(&key));
+            (key, n)
+        });
+        bounded.filter(|(_, n)| *n > 0).collect()
+    };
+    let share = |Share { seen, less }: Share| {
+        let seen = kept(seen, &|_| REFLECT_COUNT_MAX);
+        // No more can have been known than was there.
+        let less = kept(less, &|key| seen.get(key).copied().unwrap_or(0));
+        Share { seen, less }
+    };
+    said.into_iter().filter(|(id, _)| is_id(id)).map(|(id, said)| (id, share(said))).collect()
+}
+
+/// Refuses a lesson or strategy of a file that counts more than can have happened.
+pub(crate) fn check_counts(memory: &Memory) -> Result<()> {
+    let is_learnt = matches!(memory.kind, Kind::Lesson | Kind::Strategy) && memory.has_subject_key();
+    let since = memory.metadata.get("since").and_then(Value::as_u64);
+    let most = all_of(&memory.metadata).into_values().chain(since).max().unwrap_or(0);
+    if is_learnt && most > REFLECT_COUNT_MAX {
+        return Err(Error::invalid(format!(
+            "a lesson counts at most {REFLECT_COUNT_MAX} of anything, this one {most}"
+        )));
+    }
+    Ok(())
 }
 
 fn all_of(metadata: &Map<String, Value>) -> Numbers {
@@ -132,18 +171,28 @@ fn shown(lesson: &Memory, events: Vec<Memory>) -> Numbers {
     all
 }
 
-/// What the lesson `held` becomes by `other`, of the same subject, of whose sources these are here.
+/// The subject of both, where it is one. The one that is here may have come without its key.
+fn subject_of(scope: &Scope, held: &Memory, other: &Memory) -> Option<Subject> {
+    let keyed = Memory { dedup_key: other.dedup_key, ..held.clone() };
+    Subject::of(scope, other).filter(|subject| Subject::of(scope, &keyed) == Some(*subject))
+}
+
+/// What the lesson `held` becomes by `other`, of the same subject, of whose sources these are here. Where both are one lesson, which each
+/// side went on with, what the other learnt by itself counts where it is more.
 pub(crate) fn joined(scope: &Scope, held: &Memory, other: &Memory, sources: &[Memory]) -> Joined {
     let (here, there) = (origin(held), origin(other));
-    let Some(subject) = Subject::of(scope, held).filter(|_| here != there) else { return Joined::Apart };
+    let Some(subject) = subject_of(scope, held, other) else { return Joined::Apart };
     let (mut shares, theirs) = (shares(held), shares(other));
-    let is_met = shares.contains_key(&there) || theirs.keys().any(|id| *id == here || shares.contains_key(id));
+    let is_same = here == there;
+    let is_met =
+        is_same || shares.contains_key(&there) || theirs.keys().any(|id| *id == here || shares.contains_key(id));
     let cites = |source: &&Memory| held.provenance.derived_from.contains(&source.id);
     let common: Vec<Memory> = sources.iter().filter(cites).cloned().collect();
     let less = if is_met || common.is_empty() { Numbers::new() } else { shown(other, common) };
-    let first = Share { seen: own(other, &theirs), less };
-    let mut gain = Numbers::new();
-    for (id, share) in theirs.into_iter().chain([(there, first)]).filter(|(id, _)| *id != here) {
+    let theirs_alone = own(other, &theirs);
+    let mut gain = if is_same { minus(&theirs_alone, &own(held, &shares)) } else { Numbers::new() };
+    let first = (!is_same).then_some((there, Share { seen: theirs_alone, less }));
+    for (id, share) in theirs.into_iter().chain(first).filter(|(id, _)| *id != here) {
         let known =
             shares.get(&id).cloned().unwrap_or_else(|| Share { seen: share.less.clone(), less: share.less.clone() });
         add(&mut gain, minus(&share.seen, &known.seen));
@@ -151,6 +200,7 @@ pub(crate) fn joined(scope: &Scope, held: &Memory, other: &Memory, sources: &[Me
         add(&mut seen, minus(&share.seen, &known.seen));
         shares.insert(id, Share { seen, less: known.less });
     }
+    let gain = addable(held, gain, &all_of(&other.metadata));
     if gain.is_empty() {
         return Joined::Known;
     }
@@ -158,12 +208,32 @@ pub(crate) fn joined(scope: &Scope, held: &Memory, other: &Memory, sources: &[Me
         return Joined::Apart;
     }
     let mut metadata = grown(held, &gain);
-    metadata.insert(JOINED.to_owned(), json!(shares));
+    if all_of(&metadata).into_values().any(|n| n > REFLECT_COUNT_MAX) {
+        return Joined::Apart;
+    }
+    if !shares.is_empty() {
+        metadata.insert(JOINED.to_owned(), json!(shares));
+    }
     take_last(&mut metadata, &other.metadata);
     let is_here: BTreeSet<MemoryId> = sources.iter().map(|source| source.id).collect();
     take_newer(&mut metadata, &other.metadata, &is_here);
     take_words(&mut metadata, (held, other), &is_here);
     Joined::Grown(Box::new(draft(subject, (held, other), metadata, sources)))
+}
+
+/// What of these numbers a lesson has room for, of one that has so many itself.
+fn addable(held: &Memory, gain: Numbers, theirs: &Numbers) -> Numbers {
+    let mut ways: BTreeSet<String> = numbers(held.metadata.get("worked")).into_keys().collect();
+    let mut has_room = |key: &str| match key.strip_prefix(WAY) {
+        Some(_) if held.kind != Kind::Lesson => false,
+        Some(way) => ways.contains(way) || (ways.len() < REFLECT_WAYS_MAX && ways.insert(way.to_owned())),
+        None => ADDED.contains(&key),
+    };
+    let fits = |(key, n): (String, u64)| {
+        let n = n.min(theirs.get(&key).copied().unwrap_or(0));
+        (n > 0 && has_room(&key)).then_some((key, n))
+    };
+    gain.into_iter().filter_map(fits).collect()
 }
 
 /// The numbers of a lesson with those that were gained.
@@ -172,11 +242,10 @@ fn grown(held: &Memory, gain: &Numbers) -> Map<String, Value> {
     let mut worked = numbers(metadata.get("worked"));
     for (key, more) in gain {
         match key.strip_prefix(WAY) {
-            Some(way) if worked.contains_key(way) || worked.len() < REFLECT_WAYS_MAX => {
+            Some(way) => {
                 let times = worked.entry(way.to_owned()).or_default();
                 *times = times.saturating_add(*more);
             }
-            Some(_) => {}
             None => {
                 let known = metadata.get(key).and_then(Value::as_u64).unwrap_or(0);
                 metadata.insert(key.clone(), json!(known.saturating_add(*more)));
@@ -195,8 +264,8 @@ fn take_last(metadata: &mut Map<String, Value>, other: &Map<String, Value>) {
     if last(other) > last(metadata) {
         for key in ["last", "since"] {
             match other.get(key) {
-                Some(value) => drop(metadata.insert(key.to_owned(), value.clone())),
-                None => drop(metadata.remove(key)),
+                Some(value) if key == "last" || value.is_u64() => drop(metadata.insert(key.to_owned(), value.clone())),
+                Some(_) | None => drop(metadata.remove(key)),
             }
         }
     }

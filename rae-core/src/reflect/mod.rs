@@ -39,7 +39,7 @@ pub(crate) use error_text::normalised;
 pub(crate) use evaluate::{Verdict, evaluate};
 pub(crate) use event::{Cited, END, Event, Owner, cut};
 pub(crate) use insight::{has_failed, insight_request, insights, is_due, read_insight, told};
-pub(crate) use joined::{Joined, has_own_words, joined, keep_origin};
+pub(crate) use joined::{Joined, check_counts, has_own_words, joined, keep_origin};
 pub(crate) use lesson::{drafts, is_of_nobody, is_of_one, lesson_subjects, subjects};
 pub(crate) use model::{Answer, Said, chosen, read as read_answer, repair, request as model_request};
 pub(crate) use quote::{bare, has_quotes, quotes_any};

@@ -1,6 +1,6 @@
 //! What an import brings of what is learnt here already: lessons are joined, summaries of days and weeks made anew from all events.
 
-use super::{ATTEMPTS, Reflected, buckets, is_raced, write};
+use super::{super::subject::held, ATTEMPTS, Reflected, buckets, is_raced, write};
 use crate::{
     Ctx,
     deps::Deps,
@@ -24,15 +24,10 @@ pub(crate) enum Brought {
 
 /// Joins a lesson or strategy with the one of its subject that is here, as a change that can be undone.
 pub(crate) async fn join_lesson(deps: &Deps, ctx: &Ctx, other: &Memory) -> Result<Brought> {
-    let Some(key) = other.dedup_key else { return Ok(Brought::Apart) };
     for attempt in 1.. {
         let now = deps.clock.now();
-        let held = deps.relational.keyed(ctx, &[key]).await?.into_iter().next().flatten();
-        let held = held.filter(|held| held.id != other.id && !held.is_over(now) && !held.is_expired(now));
-        let Some(held) = held else { return Ok(Brought::Apart) };
-        let sources = deps.relational.get(ctx, &other.provenance.derived_from).await?;
-        let sources: Vec<Memory> = sources.into_iter().flatten().filter(|source| !source.is_expired(now)).collect();
-        let draft = match joined(ctx.scope(), &held, other, &sources) {
+        let Some((held, joined)) = look(deps, ctx, other, now).await? else { return Ok(Brought::Apart) };
+        let draft = match joined {
             Joined::Known => return Ok(Brought::Known),
             Joined::Apart => return Ok(Brought::Apart),
             Joined::Grown(draft) => *draft,
@@ -44,6 +39,28 @@ pub(crate) async fn join_lesson(deps: &Deps, ctx: &Ctx, other: &Memory) -> Resul
         }
     }
     Err(Error::internal("unreachable: the loop ends by returning"))
+}
+
+/// What `join_lesson` would come to now, without doing it. The events that only the other cites do not matter for whether it is apart.
+pub(crate) async fn would_join(deps: &Deps, ctx: &Ctx, other: &Memory) -> Result<Brought> {
+    Ok(match look(deps, ctx, other, deps.clock.now()).await? {
+        None | Some((_, Joined::Apart)) => Brought::Apart,
+        Some((_, Joined::Known)) => Brought::Known,
+        Some((_, Joined::Grown(_))) => Brought::Joined,
+    })
+}
+
+/// The lesson that is here, and what comes of it.
+async fn look(deps: &Deps, ctx: &Ctx, other: &Memory, now: Timestamp) -> Result<Option<(Memory, Joined)>> {
+    let Some(held) = held(deps, ctx, other).await? else { return Ok(None) };
+    if held.is_over(now) || held.is_expired(now) {
+        // What somebody ended here stays so; of another there is nothing to join with.
+        return Ok((held.id == other.id).then_some((held, Joined::Known)));
+    }
+    let sources = deps.relational.get(ctx, &other.provenance.derived_from).await?;
+    let sources: Vec<Memory> = sources.into_iter().flatten().filter(|source| !source.is_expired(now)).collect();
+    let joined = joined(ctx.scope(), &held, other, &sources);
+    Ok(Some((held, joined)))
 }
 
 /// Makes the summaries of these days, and of their weeks, anew where that says something new; gives how many.
