@@ -203,7 +203,7 @@ fn claims_of_every_schema_are_found_and_a_store_made_before_them_gets_them() {
             let wanted: &[&str] =
                 if WITH_CLAIMS.contains(&name) { &["The mill as text.", "The mill as fact."] } else { &[] };
             assert_eq!(texts(store.claimed(&ctx, None, 9).await.unwrap()), wanted, "{name}");
-            assert_eq!(texts(store.claims(&ctx, &[key], 9).await.unwrap()), wanted, "{name}");
+            assert_eq!(texts(store.claims(&ctx, &[key], None, 9).await.unwrap()), wanted, "{name}");
             let claim = Claim::new("The mill", "belongs_to", "Bob", 1.0).unwrap();
             let patch = MemoryPatch { claim: Some(Some(claim)), ..MemoryPatch::default() };
             let (id, mode, now) = (f.id("The mill as code."), PatchMode::NewVersion, f.clock.now());
@@ -211,7 +211,7 @@ fn claims_of_every_schema_are_found_and_a_store_made_before_them_gets_them() {
             let batch = WriteBatch { id: ids.next_uuid(now), now, preconditions: vec![], ops };
             store.apply(&ctx, batch).await.unwrap();
             let wanted: Vec<_> = wanted.iter().copied().chain(["The mill as code."]).collect();
-            assert_eq!(texts(store.claims(&ctx, &[key], 9).await.unwrap()), wanted, "{name}");
+            assert_eq!(texts(store.claims(&ctx, &[key], None, 9).await.unwrap()), wanted, "{name}");
             assert_eq!(store.verify(&ctx).await.unwrap(), Vec::<String>::new());
             store.close().await.unwrap();
         });

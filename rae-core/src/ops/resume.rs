@@ -136,7 +136,7 @@ impl Pass {
         for _ in 0..ATTEMPTS {
             let now = deps.clock.now();
             // Facts of different users or agents are never compared.
-            let owner = Owner::of(&found);
+            let owner = Owner::of(found);
             let mut known = deps.relational.claims(ctx, &[claim.key()], Some(&owner), PAGE_MAX).await?;
             known.retain(|m| !m.is_expired(now));
             let Some(fact) = known.iter().find(|m| m.id == found.id) else { return Ok(settled) };

@@ -57,7 +57,7 @@ pub async fn claims_of_one_owner_are_found_among_those_of_others(store: &dyn Rel
     for memory in &all {
         let owner = Owner::of(memory);
         let found = store.claims(&rig.ctx, &[Claim::key_of("User", "likes")], Some(&owner), 1).await.unwrap();
-        assert_eq!(found, [memory.clone()]);
+        assert_eq!(found, std::slice::from_ref(memory));
     }
     let nobody = Owner { user_id: Some("u9".to_owned()), agent_id: None };
     let found = store.claims(&rig.ctx, &[Claim::key_of("User", "likes")], Some(&nobody), 1).await.unwrap();
