@@ -262,15 +262,17 @@ fn events_that_both_lessons_come_from_are_counted_once() {
     });
 }
 
+/// "Ada says" something in a session of its own, and it is read.
+async fn tell(mem: &Rae, at: &str, text: &str) {
+    mem.remember(NewMemory { infer: true, ..turn(at, "Ada", at, text) }).await.unwrap();
+    mem.maintain(None).await.unwrap();
+}
+
 #[test]
 fn an_imported_fact_is_joined_with_the_same_one_and_holds_since_the_earlier() {
     on_every_store(|b| {
         block_on(async {
             let (here, there) = (project(b, "here"), project(b, "there"));
-            let tell = async |mem: &Rae, at: &str, text: &str| {
-                mem.remember(NewMemory { infer: true, ..turn(at, "Ada", at, text) }).await.unwrap();
-                mem.maintain(None).await.unwrap();
-            };
             tell(&there, "2025-01-10", "I live in Oslo.").await;
             tell(&here, "2025-03-10", "I live in Oslo.").await;
             let (_, path) = exported(b).await;
@@ -300,10 +302,6 @@ fn an_imported_fact_does_not_reach_back_over_another_value() {
     on_every_store(|b| {
         block_on(async {
             let (here, there) = (project(b, "here"), project(b, "there"));
-            let tell = async |mem: &Rae, at: &str, text: &str| {
-                mem.remember(NewMemory { infer: true, ..turn(at, "Ada", at, text) }).await.unwrap();
-                mem.maintain(None).await.unwrap();
-            };
             tell(&there, "2025-01-10", "I live in Oslo.").await;
             tell(&here, "2025-02-10", "I live in Rome.").await;
             tell(&here, "2025-03-10", "I live in Oslo.").await;
