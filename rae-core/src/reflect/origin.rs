@@ -151,7 +151,7 @@ const CONTENTS: [&str; 40] = [
 /// Tools that give what somebody said who was asked.
 const PEOPLE: [&str; 4] = ["ask", "human", "humans", "interview"];
 /// Tools that give a word, a name or a sentence, which may be any: what they give is no message of theirs.
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 16] = [
     "classification",
     "classifier",
     "classify",
@@ -159,8 +159,6 @@ const WORDS: [&str; 20] = [
     "definition",
     "definitions",
     "dictionary",
-    "label",
-    "labels",
     "movie",
     "sentiment",
     "song",
@@ -168,8 +166,6 @@ const WORDS: [&str; 20] = [
     "thesaurus",
     "title",
     "titles",
-    "translate",
-    "translation",
     "word",
     "words",
 ];
